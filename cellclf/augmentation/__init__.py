@@ -1,0 +1,1 @@
+"""What a picture might have looked like: fused, repeatable augmentation."""

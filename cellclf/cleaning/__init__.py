@@ -1,0 +1,1 @@
+"""What does not belong in: duplicates, foreign pictures, outliers, surplus of a class."""

@@ -1,0 +1,79 @@
+"""Every error that cellclf raises on purpose, in one tree.
+
+Each class is also a built-in kind, so that code which knows nothing of cellclf can still catch it::
+
+    CellclfError
+    ├── DataError            (ValueError)    pictures, labels or ids are not what a step needs
+    ├── OptionError          (ValueError)    an argument or a recipe field has an unusable value
+    ├── UnknownNameError     (LookupError)   no backbone, recipe, preset, class ... of that name
+    ├── WeightsError         (ValueError)    a weights file is missing, unreadable or of another network
+    ├── MissingPackageError  (ImportError)   an optional package is not installed
+    ├── PluginError          (RuntimeError)  a plugin broke its contract
+    ├── RunFolderError       (OSError)       a run folder cannot be used as asked
+    └── TrainingError        (RuntimeError)  a training cannot go on
+
+Every message is one line: what is wrong, the value, what was wanted, how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CellclfError(Exception):
+    """Root of the tree: catch it to catch everything that cellclf raises on purpose."""
+
+
+class DataError(CellclfError, ValueError):
+    """Pictures, labels or ids are not what the step needs."""
+
+
+class OptionError(CellclfError, ValueError):
+    """An argument, command-line option or recipe field has an unusable value."""
+
+
+class UnknownNameError(CellclfError, LookupError):
+    """There is nothing of that name; the message lists what there is."""
+
+
+class WeightsError(CellclfError, ValueError):
+    """A weights file is missing, unreadable or made for another network."""
+
+
+class MissingPackageError(CellclfError, ImportError):
+    """A package that this step needs is not installed."""
+
+
+class PluginError(CellclfError, RuntimeError):
+    """A plugin broke its contract with cellclf."""
+
+
+class RunFolderError(CellclfError, OSError):
+    """A run folder cannot be read, written or continued as asked."""
+
+
+class TrainingError(CellclfError, RuntimeError):
+    """A training cannot go on."""
+
+
+class CellclfWarning(UserWarning):
+    """Something worth knowing that does not stop the work."""
+
+
+def unknown(kind: str, name: object, choices: Iterable[str]) -> UnknownNameError:
+    """Make the error for a name that does not exist, with the nearest one and the whole list.
+
+    Args:
+        kind: What was looked for, in the singular: ``"backbone"``.
+        name: What was asked for.
+        choices: The names that exist.
+
+    Example:
+        >>> print(unknown("recipe", "fsat", ["fast", "report"]))
+        there is no recipe 'fsat'; did you mean 'fast'? There are: fast, report
+    """
+    names = sorted(choices)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return UnknownNameError(f"there is no {kind} {name!r}{hint} There are: {', '.join(names) or 'none'}")

@@ -1,0 +1,1 @@
+"""What plugin authors run to know that their backbone fits."""

@@ -1,0 +1,1 @@
+"""From a backbone and a training set to a run that can be stopped, continued, evaluated and shared."""

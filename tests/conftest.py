@@ -1,0 +1,29 @@
+"""Options and data that the whole suite shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="slow: run with --slow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder with the real pictures, or skip."""
+    root = os.environ.get("CELLCLF_DATA")
+    if not root or not (Path(root) / "data").is_dir():
+        pytest.skip("real pictures: set CELLCLF_DATA to the folder that holds data/ and weights/")
+    return Path(root)
