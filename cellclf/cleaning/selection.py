@@ -1,0 +1,236 @@
+"""What every selector gives back, and how selectors fit into scikit-learn and imbalanced-learn."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from cellclf.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike, NDArray
+
+    from cellclf.data.image_set import ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which pictures stay, which go, and why; nothing is deleted until ``apply`` makes a smaller set.
+
+    A reason reads ``"kind: detail"``; the summary counts the kinds. The pictures themselves are only
+    remembered for ``plot``: they take no part in ``repr``, ``==`` and ``to_dict``.
+
+    Args:
+        ids: (N,) str, the pictures in the order of the set that was searched.
+        keep: (N,) bool, False for what goes.
+        reasons: (N,) str, "" for what stays.
+        cells: The set that was searched, or None.
+
+    Raises:
+        DataError: The three arrays do not have one length.
+
+    Example:
+        >>> found = Selection(
+        ...     ids=np.array(["a", "b"]), keep=np.array([True, False]), reasons=np.array(["", "copy: of a"])
+        ... )
+        >>> print(found.summary())
+        2 pictures -> 1: 1 goes
+          1  copy
+    """
+
+    ids: NDArray[np.str_]
+    keep: NDArray[np.bool_]
+    reasons: NDArray[np.str_]
+    cells: ImageSet | None = field(default=None, repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.keep) == len(self.reasons):
+            raise DataError(
+                f"a selection of {len(self.ids)} ids has {len(self.keep)} flags and {len(self.reasons)} "
+                "reasons; give one of each for every picture"
+            )
+        for name in ("ids", "keep", "reasons"):
+            frozen = np.array(getattr(self, name), dtype=bool if name == "keep" else np.str_)
+            frozen.setflags(write=False)
+            object.__setattr__(self, name, frozen)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment] # it compares by content
+
+    @property
+    def dropped(self) -> int:
+        """How many pictures go."""
+        return int(np.count_nonzero(~self.keep))
+
+    def summary(self) -> str:
+        """Say in some lines how many pictures go, and for which kinds of reason."""
+        gone = self.dropped
+        head = f"{len(self)} pictures -> {len(self) - gone}: {gone} {'goes' if gone == 1 else 'go'}"
+        kinds = Counter(reason.partition(":")[0] for reason in self.reasons[~self.keep].tolist())
+        width = len(str(max(kinds.values(), default=0)))
+        return "\n".join([head, *(f"  {n:>{width}}  {kind}" for kind, n in kinds.most_common())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the selection as plain data that JSON can hold."""
+        return {
+            "pictures": len(self),
+            "kept": len(self) - self.dropped,
+            "dropped": [
+                {"id": id_, "reason": reason}
+                for id_, reason in zip(self.ids[~self.keep].tolist(), self.reasons[~self.keep].tolist(), strict=True)
+            ],
+        }
+
+    def check(self, cells: ImageSet) -> None:
+        """Refuse a set other than the one that was searched.
+
+        Raises:
+            DataError: The ids of ``cells`` are not those of this selection, in the same order.
+        """
+        if len(cells) != len(self) or not np.array_equal(cells.ids, self.ids):
+            raise DataError(
+                f"this selection was found on {len(self)} pictures, the set given has {len(cells)} and other "
+                "ids; call find on the set that you want to change"
+            )
+
+    def apply(self, cells: ImageSet) -> ImageSet:
+        """Return the set without what goes.
+
+        Args:
+            cells: The set that was searched, or one with the same ids in the same order.
+
+        Raises:
+            DataError: ``cells`` has other ids.
+        """
+        self.check(cells)
+        return cells.subset(self.keep)
+
+    def plot(self, limit: int = 48) -> Figure:
+        """Show the pictures that go, each with its reason.
+
+        Args:
+            limit: At most so many pictures, spread evenly over those that go.
+
+        Raises:
+            DataError: The selection does not know its pictures (it was read from a file).
+        """
+        from cellclf.sheet import sheet
+
+        gone = np.flatnonzero(~self.keep)
+        shown = gone[np.unique(np.linspace(0, len(gone) - 1, limit).astype(int))] if len(gone) > limit else gone
+        return sheet(
+            self.pictures(shown),
+            captions=[self.reasons[k].partition(":")[0] for k in shown],
+            title=f"{len(gone)} of {len(self)} pictures go"
+            + (f"; {len(shown)} of them" if len(shown) < len(gone) else ""),
+        )
+
+    def pictures(self, indices: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Read some of the pictures that were searched.
+
+        Raises:
+            DataError: The selection does not know its pictures.
+        """
+        if self.cells is None:
+            raise DataError("this selection does not know its pictures; call find again to look at them")
+        if not len(indices):
+            return np.empty((0, *self.cells.image_shape), np.uint8)
+        return self.cells.read(indices)
+
+
+def spread(count: int, limit: int) -> NDArray[np.intp]:
+    """Choose at most ``limit`` places spread evenly over ``count``.
+
+    Example:
+        >>> spread(10, 4)
+        array([0, 3, 6, 9])
+    """
+    return np.unique(np.linspace(0, max(count - 1, 0), min(count, limit)).astype(np.intp))
+
+
+class Selector:
+    """What ``Dedup``, ``OutlierFilter`` and ``Downsample`` share: parameters by name, and ``fit_resample``.
+
+    A child stores its constructor's arguments under their own names and has ``find(cells) -> Selection``.
+
+    Example:
+        >>> class Odd(Selector):
+        ...     def __init__(self, *, step: int = 2) -> None:
+        ...         self.step = step
+        ...
+        ...     def find(self, cells):
+        ...         keep = np.arange(len(cells)) % self.step == 0
+        ...         return Selection(cells.ids, keep, np.where(keep, "", "odd: by place"), cells=cells)
+        >>> Odd(step=3)
+        Odd(step=3)
+        >>> images, labels = Odd().fit_resample(np.zeros((5, 4, 4, 3), np.uint8), [0, 1, 2, 3, 4])
+        >>> labels
+        array([0, 2, 4])
+    """
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        said = ((name, getattr(self, name)) for name in defaults)
+        given = (f"{name}={value!r}" for name, value in said if value is not defaults[name].default)
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    def find(self, cells: ImageSet) -> Selection:
+        """Say which pictures stay; the children do it."""
+        raise NotImplementedError
+
+    def apply(self, cells: ImageSet) -> ImageSet:
+        """Return the set without what ``find`` would remove."""
+        return self.find(cells).apply(cells)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Give the constructor's arguments by name, as scikit-learn asks for them.
+
+        Args:
+            deep: There for scikit-learn; selectors hold no other estimators.
+        """
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change arguments by name, as scikit-learn's searches do.
+
+        Raises:
+            UnknownNameError: The constructor has no argument of that name.
+        """
+        names = list(inspect.signature(type(self)).parameters)
+        for name, value in params.items():
+            if name not in names:
+                raise unknown(f"parameter of {type(self).__name__}", name, names)
+            setattr(self, name, value)
+        return self
+
+    def fit_resample(self, X: NDArray[np.uint8], y: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Select from arrays, as imbalanced-learn's pipelines ask for it.
+
+        Args:
+            X: (N, H, W, 3) uint8, 0-255.
+            y: (N,) labels of any kind.
+
+        Returns:
+            The pictures that stay and their labels.
+
+        Raises:
+            DataError: There are not as many labels as pictures.
+        """
+        from cellclf.data.image_set import ImageSet
+
+        names = np.asarray(y)
+        if names.ndim != 1 or len(names) != len(X):
+            raise DataError(f"{len(X)} pictures need as many labels, got an array of shape {names.shape}")
+        classes, labels = np.unique(names, return_inverse=True)
+        found = self.find(ImageSet(X, labels, class_names=tuple(map(str, classes.tolist()))))
+        return X[found.keep], names[found.keep]
