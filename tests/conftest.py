@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("cellclf", deadline=None, max_examples=40, print_blob=True)
+settings.load_profile("cellclf")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -53,7 +53,7 @@ class _ArraySource:
     def __init__(self, images: Images) -> None:
         self.images = images.view()
         self.images.flags.writeable = False
-        self.shape: tuple[int, int, int] = images.shape[1:]  # type: ignore[assignment]  # checked to be 3 long
+        self.shape: tuple[int, int, int] = images.shape[1:]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -223,7 +223,8 @@ class ImageSet:
         place = operator.index(key)
         if not -len(self) <= place < len(self):
             raise IndexError(f"picture {place} of a set of {len(self)}")
-        return self._source.read(self._rows[[place]])[0]
+        picture: Images = self._source.read(self._rows[[place]])[0]
+        return picture
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -344,7 +345,7 @@ class ImageSet:
         digest.update("\n".join(self.ids.tolist()).encode())
         digest.update(b"" if self.labels is None else self.labels.astype("<i8").tobytes())
         for batch in self.batches(label="hashing the pictures", show=None):
-            digest.update(np.ascontiguousarray(batch))
+            digest.update(np.ascontiguousarray(batch).data)
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> Path:

@@ -1,0 +1,198 @@
+"""Cutting a set into train, val and test so that nothing that belongs together is torn apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a set, each an ImageSet in the order of the original.
+
+    Args:
+        train: What is trained on.
+        val: What choices are made on.
+        test: What is only reported; empty unless asked for.
+    """
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+
+    def summary(self) -> str:
+        """Tell how many pictures of each class each part holds."""
+        names = self.train.class_names or ("pictures",)
+        width = max(len(name) for name in names)
+        lines = [f"{'':<{width}}  {'train':>8} {'val':>8} {'test':>8}"]
+        for name in names:
+            found = (part.counts().get(name, 0) for part in (self.train, self.val, self.test))
+            if self.train.class_names:
+                lines.append(f"{name:<{width}}  " + " ".join(f"{n:>8,}" for n in found))
+        totals = " ".join(f"{len(part):>8,}" for part in (self.train, self.val, self.test))
+        return "\n".join([*lines, f"{'all':<{width}}  {totals}"])
+
+
+class Split:
+    """Cut a set into train, val and test: stratified by class, whole by patient, slide and duplicate.
+
+    Pictures that share a group (patient, slide) or a cluster (duplicates) are joined into connected components, and
+    no component crosses a cut. Components are dealt largest first to the part that lacks most of their classes, so
+    that each part comes as near as it can to its share of every class; without groups and clusters the shares are
+    exact to one picture a class.
+
+    Args:
+        val: Share of the pictures for choices, 0 to below 1.
+        test: Share of the pictures that is only reported, 0 to below 1.
+        seed: Chooses who goes where; the same seed and set give the same cut.
+
+    Raises:
+        OptionError: Shares that leave nothing to train on (when the set is cut).
+
+    Example:
+        >>> cells = ImageSet(np.zeros((10, 8, 8, 3), np.uint8), [0] * 5 + [1] * 5)
+        >>> parts = Split(val=0.2, seed=7).apply(cells)
+        >>> len(parts.train), parts.val.counts()
+        (8, {'0': 1, '1': 1})
+    """
+
+    def __init__(self, *, val: float = 0.2, test: float = 0.0, seed: int = 0) -> None:
+        self.val = val
+        self.test = test
+        self.seed = seed
+
+    def __repr__(self) -> str:
+        return f"Split(val={self.val}, test={self.test}, seed={self.seed})"
+
+    def check(self) -> None:
+        """Raise OptionError if the shares are unusable."""
+        for name, share in (("val", self.val), ("test", self.test)):
+            if not 0 <= share < 1:
+                raise OptionError(f"{name}={share}; wanted a share from 0 to below 1, such as 0.2")
+        if self.val + self.test >= 1:
+            raise OptionError(f"val={self.val} and test={self.test} leave nothing to train on; wanted a sum below 1")
+
+    def apply(self, cells: ImageSet) -> Parts:
+        """Cut the set.
+
+        Args:
+            cells: The set; without labels it is cut at random.
+
+        Returns:
+            Train, val and test; together they are the set, and they share no picture, group or cluster.
+        """
+        self.check()
+        part = _deal(cells, [1 - self.val - self.test, self.val, self.test], self.seed)
+        return Parts(*(cells.subset(part == k) for k in range(3)))
+
+    def folds(self, cells: ImageSet, count: int = 5) -> list[Parts]:
+        """Cut the set ``count`` times so that each picture is in exactly one ``val`` (k-fold cross-validation).
+
+        Args:
+            cells: The set.
+            count: Folds, at least 2; ``val`` and ``test`` of this Split are not used.
+
+        Returns:
+            One Parts a fold; ``test`` is empty.
+        """
+        if not 2 <= count <= max(2, len(cells)):
+            raise OptionError(f"count={count} folds of {len(cells)} pictures; wanted from 2 to {len(cells)}")
+        part = _deal(cells, [1 / count] * count, self.seed)
+        none = cells.subset([])
+        return [Parts(cells.subset(part != k), cells.subset(part == k), none) for k in range(count)]
+
+
+def components(cells: ImageSet) -> NDArray[np.int64]:
+    """Number the connected components of groups and clusters.
+
+    Args:
+        cells: N pictures, with or without groups and clusters.
+
+    Returns:
+        (N,) int64: pictures of one number must stay together; numbers count from 0 in order of first appearance.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(cells)
+    edges: list[NDArray[np.int64]] = []
+    for column in (cells.groups, cells.clusters):
+        if column is not None and count:
+            _, first, which = np.unique(column, return_index=True, return_inverse=True)
+            edges.append(np.stack([np.arange(count), first[which]]))
+    if not edges:
+        return np.arange(count)
+    rows, columns = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count))
+    numbers: Any = connected_components(graph, directed=False)[1]
+    return _by_appearance(numbers)
+
+
+def _by_appearance(numbers: NDArray[Any]) -> NDArray[np.int64]:
+    _, first, which = np.unique(numbers, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[which]
+
+
+def _deal(cells: ImageSet, shares: Sequence[float], seed: int) -> NDArray[np.int64]:
+    """Give each picture a part; the first part takes what rounding leaves."""
+    labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels
+    classes = max(1, cells.num_classes)
+    component = components(cells)
+    sizes = np.bincount(component) if len(cells) else np.empty(0, np.int64)
+    content = np.zeros((len(sizes), classes))
+    np.add.at(content, (component, labels), 1)
+    wanted = _targets(np.bincount(labels, minlength=classes), shares)
+
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(sizes))
+    given = np.zeros(len(sizes), np.int64)
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    large = order[sizes[order] > 1]
+    for number in large:
+        part = int(np.argmax(_relief(wanted, content[number], shares)))
+        given[number] = part
+        wanted[part] -= content[number]
+    single = order[sizes[order] == 1]
+    kind = content[single].argmax(1) if len(single) else np.empty(0, np.int64)
+    for label in range(classes):
+        free = single[kind == label]
+        room = np.maximum(wanted[:, label], 0)
+        counts = (
+            _round_to(room / room.sum() * len(free), len(free))
+            if room.sum()
+            else _round_to(np.asarray(shares) * len(free), len(free))
+        )
+        given[free] = np.repeat(np.arange(len(shares)), counts)
+    return given[component] if len(cells) else np.empty(0, np.int64)
+
+
+def _targets(counts: NDArray[np.int64], shares: Sequence[float]) -> NDArray[np.float64]:
+    """How many pictures of each class each part should hold: (parts, classes), whole, summing to the counts."""
+    return np.stack([_round_to(np.asarray(shares) * count, int(count)) for count in counts], axis=1).astype(float)
+
+
+def _round_to(wanted: NDArray[np.float64], total: int) -> NDArray[np.int64]:
+    """Round down and give what is left to the largest remainders (Hamilton's method)."""
+    whole = np.floor(wanted + 1e-9).astype(np.int64)
+    order = np.argsort(-(wanted - whole), kind="stable")
+    whole[order[: total - whole.sum()]] += 1
+    return whole
+
+
+def _relief(wanted: NDArray[np.float64], content: NDArray[np.float64], shares: Sequence[float]) -> NDArray[np.float64]:
+    """How well a component fits each part: less squared lack, in units of the part's share, is better."""
+    share = np.maximum(np.asarray(shares), 1e-12)[:, None]
+    before = (wanted**2 / share).sum(1)
+    after = ((wanted - content) ** 2 / share).sum(1)
+    return np.where(np.asarray(shares) > 0, before - after, -np.inf)
