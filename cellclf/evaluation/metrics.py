@@ -1,0 +1,399 @@
+"""What a classifier gets right: labels and probabilities in, a report with intervals out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.errors import DataError, OptionError
+from cellclf.evaluation.scores import Estimate, estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+    from cellclf.data.image_set import ImageSet
+
+__all__ = ["ClassScores", "ConfusedPair", "Estimate", "Report", "evaluate"]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """How one class fares.
+
+    Args:
+        name: The class.
+        support: Pictures of it.
+        predicted: Pictures that were called it.
+        precision: Share of what was called it that is it; NaN without pictures.
+        recall: Share of it that was called it; NaN without pictures.
+        f1: Harmonic mean of the two; NaN without pictures.
+    """
+
+    name: str
+    support: int
+    predicted: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusedPair:
+    """Pictures of one class that were called another.
+
+    Args:
+        truth: The class they are.
+        predicted: The class they were called.
+        rate: Their share of all pictures of ``truth``.
+        indices: Their places in the evaluated set, the most confident mistake first.
+    """
+
+    truth: str
+    predicted: str
+    rate: float
+    indices: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """How many pictures."""
+        return len(self.indices)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """How good a classifier is on one set; made by ``evaluate``.
+
+    Every score is an ``Estimate``: a float with ``.low`` and ``.high``. The macro averages, ``balanced_accuracy``
+    among them (it is the macro recall), give every class the same weight and run over the classes with at least
+    ``min_count`` pictures; ``left_out`` names the others. Accuracy and the weighted averages let the big classes
+    speak for the small ones: read them last. (Weighted recall is accuracy under another name.)
+
+    Args:
+        class_names: (C,) names, in label order.
+        macro_f1: Mean F1 over classes: the first number to look at.
+        balanced_accuracy: Mean recall over classes.
+        macro_precision: Mean precision over classes.
+        weighted_f1: Mean F1, weighted by pictures.
+        weighted_precision: Mean precision, weighted by pictures.
+        accuracy: Share of pictures that were called right.
+        log_loss: Mean of -ln(probability given to the truth), unweighted, in nats.
+        classes: Scores of each class.
+        confusion: (C, C) counts; rows the truth, columns the prediction.
+        left_out: Classes outside the macro averages, with their number of pictures.
+        truth: (N,) labels.
+        probabilities: (N, C) as given.
+        confidence_level: Of the intervals, 0-1.
+        resamples: Bootstrap resamples behind the intervals.
+    """
+
+    class_names: tuple[str, ...]
+    macro_f1: Estimate
+    balanced_accuracy: Estimate
+    macro_precision: Estimate
+    weighted_f1: Estimate
+    weighted_precision: Estimate
+    accuracy: Estimate
+    log_loss: float
+    classes: tuple[ClassScores, ...]
+    confusion: NDArray[np.int64]
+    left_out: dict[str, int]
+    truth: NDArray[np.int64]
+    probabilities: NDArray[np.floating[Any]]
+    confidence_level: float
+    resamples: int
+
+    @property
+    def n(self) -> int:
+        """How many pictures were evaluated."""
+        return len(self.truth)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) the most probable class of each picture."""
+        return np.asarray(self.probabilities.argmax(1), np.int64)
+
+    @property
+    def confidence(self) -> NDArray[np.floating[Any]]:
+        """(N,) the probability given to the predicted class."""
+        return np.asarray(self.probabilities.max(1))
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """(C, C) the confusion matrix as shares of each true class; a row without pictures is NaN."""
+        support = self.confusion.sum(1, keepdims=True).astype(float)
+        rates = np.full(self.confusion.shape, np.nan)
+        np.divide(self.confusion, support, out=rates, where=support > 0)
+        return rates
+
+    @property
+    def macro_recall(self) -> Estimate:
+        """The balanced accuracy under its other name."""
+        return self.balanced_accuracy
+
+    @property
+    def weighted_recall(self) -> Estimate:
+        """The accuracy under its other name."""
+        return self.accuracy
+
+    @property
+    def weakest(self) -> ClassScores:
+        """The class with the lowest F1 among those in the macro averages."""
+        return min((c for c in self.classes if c.name not in self.left_out), key=lambda c: c.f1)
+
+    def mistakes(self) -> NDArray[np.int64]:
+        """Give the places of all wrongly called pictures, the most confident mistake first."""
+        wrong = np.flatnonzero(self.predicted != self.truth)
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
+
+    def confused(self) -> tuple[ConfusedPair, ...]:
+        """Give every (truth, predicted) pair of classes that was confused, the most frequent first."""
+        wrong, rates = self.mistakes(), self.rates
+        rows, columns = self.truth[wrong], self.predicted[wrong]
+        pairs = [
+            ConfusedPair(
+                self.class_names[r],
+                self.class_names[c],
+                float(rates[r, c]),
+                wrong[(rows == r) & (columns == c)],
+            )
+            for r, c in sorted(set(zip(rows.tolist(), columns.tolist(), strict=True)))
+        ]
+        return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.rate)))
+
+    def headline(self) -> dict[str, Estimate]:
+        """Give the averages under their names, those that count every class alike first."""
+        return {
+            "macro F1": self.macro_f1,
+            "balanced accuracy": self.balanced_accuracy,
+            "macro precision": self.macro_precision,
+            "weighted F1": self.weighted_f1,
+            "weighted precision": self.weighted_precision,
+            "accuracy": self.accuracy,
+        }
+
+    def __str__(self) -> str:
+        level = f"{100 * self.confidence_level:g} %"
+        lines = [f"{self.n:,} pictures; in brackets: {level} intervals from {self.resamples:,} bootstrap resamples", ""]
+        averages = [(name, str(value)) for name, value in self.headline().items()]
+        lines += _columns([*averages, ("log loss", f"{self.log_loss:.3f}")])
+        if self.left_out:
+            named = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
+            lines += textwrap.wrap(
+                f"macro averages and balanced accuracy leave out, for want of pictures: {named}", 100
+            )
+        head = ("class", "pictures", "precision", "recall", "F1")
+        rows = [
+            (
+                c.name,
+                f"{c.support:,}",
+                *(("no pictures", "", "") if not c.support else map(str, (c.precision, c.recall, c.f1))),
+            )
+            for c in self.classes
+        ]
+        lines += ["", *_columns([head, *rows], right=(1,))]
+        if pairs := self.confused()[:5]:
+            shown = [
+                (f"{p.truth} called {p.predicted}", f"{p.count:,}", f"{100 * p.rate:.1f} % of the class") for p in pairs
+            ]
+            lines += ["", "most confused", *_columns(shown, right=(1,))]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as plain data that JSON can hold: fractions, None where there is no number.
+
+        The pictures themselves (truth, probabilities) stay out; ``most_confused`` names places of the first
+        ten pictures of the first ten pairs.
+        """
+        return {
+            "n": self.n,
+            "class_names": list(self.class_names),
+            "confidence_level": self.confidence_level,
+            "resamples": self.resamples,
+            **{name.replace(" ", "_").lower(): value.to_dict() for name, value in self.headline().items()},
+            "log_loss": self.log_loss,
+            "left_out_of_macro_averages": dict(self.left_out),
+            "classes": [
+                {
+                    "name": c.name,
+                    "support": c.support,
+                    "predicted": c.predicted,
+                    "precision": c.precision.to_dict(),
+                    "recall": c.recall.to_dict(),
+                    "f1": c.f1.to_dict(),
+                }
+                for c in self.classes
+            ],
+            "confusion": self.confusion.tolist(),
+            "most_confused": [
+                {
+                    "truth": p.truth,
+                    "predicted": p.predicted,
+                    "count": p.count,
+                    "rate": p.rate,
+                    "indices": p.indices[:10].tolist(),
+                }
+                for p in self.confused()[:10]
+            ],
+        }
+
+    def plot(self) -> Figure:
+        """Draw the confusion matrix: shares of each true class as colour, counts as text."""
+        from cellclf.evaluation.plots import plot_confusion
+
+        return plot_confusion(self)
+
+    def plot_confused(self, cells: ImageSet, *, pairs: int = 6, pictures: int = 8) -> Figure:
+        """Draw the most confused pairs of classes, a row of pictures each, the most confident mistakes first.
+
+        Args:
+            cells: The set that was evaluated.
+            pairs: Rows at most.
+            pictures: Pictures in a row at most.
+
+        Raises:
+            DataError: ``cells`` is another set.
+        """
+        from cellclf.evaluation.plots import plot_confused
+
+        self.check(cells)
+        return plot_confused(self, cells, pairs=pairs, pictures=pictures)
+
+    def check(self, cells: ImageSet) -> None:
+        """Refuse a set other than the evaluated one.
+
+        Raises:
+            DataError: ``cells`` has another number of pictures or other labels.
+        """
+        if len(cells) != self.n:
+            raise DataError(f"the report is of {self.n} pictures, the set has {len(cells)}; pass the evaluated set")
+        if cells.labels is not None and not np.array_equal(cells.labels, self.truth):
+            raise DataError("the set has other labels than the report was made from; pass the evaluated set")
+
+
+def evaluate(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    class_names: Sequence[str],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    min_count: int = 1,
+) -> Report:
+    """Compare predicted probabilities with the truth.
+
+    Args:
+        labels: (N,) whole numbers, index into ``class_names``.
+        probabilities: (N, C) floats 0-1, rows that sum to 1: what the softmax gives.
+        class_names: C names in label order.
+        confidence: Level of the intervals, between 0 and 1.
+        resamples: Bootstrap resamples behind the intervals, 100 or more.
+        seed: Chooses the resamples.
+        min_count: A class with fewer pictures stays out of the macro averages; it is listed all the same.
+
+    Raises:
+        DataError: Arrays that do not fit together, or something else than probabilities.
+        OptionError: A level or a count that cannot be used.
+
+    Example:
+        >>> report = evaluate([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9]], ["round", "lobed"])
+        >>> round(report.macro_f1, 3), float(report.accuracy)
+        (0.733, 0.75)
+        >>> report.confusion.tolist()
+        [[1, 1], [0, 2]]
+
+    Source:
+        Sokolova & Lapalme, Information Processing & Management 45 (2009) 427-437 (the measures); the
+        intervals: see ``cellclf.evaluation.scores``.
+    """
+    names = tuple(str(name) for name in class_names)
+    truth, shares = _checked(labels, probabilities, names)
+    if not 0 < confidence < 1:
+        raise OptionError(f"confidence is {confidence}; wanted a level between 0 and 1, such as 0.95")
+    if resamples < 100:
+        raise OptionError(f"resamples is {resamples}; wanted 100 or more, 1000 for intervals to publish")
+    if min_count < 1:
+        raise OptionError(f"min_count is {min_count}; wanted 1 or more pictures")
+
+    classes = len(names)
+    confusion = np.bincount(truth * classes + shares.argmax(1), minlength=classes * classes).reshape(classes, classes)
+    support = confusion.sum(1)
+    averaged = support >= min_count
+    if not averaged.any():
+        raise DataError(
+            f"no class has min_count = {min_count} pictures, the largest has {support.max()}; lower min_count"
+        )
+    found = estimate(confusion, averaged, confidence=confidence, resamples=resamples, seed=seed)
+    given = shares[np.arange(len(truth)), truth] / shares.sum(1, dtype=np.float64)
+    for array in (confusion, truth, shares):
+        array.flags.writeable = False
+    return Report(
+        class_names=names,
+        macro_f1=found.macro[2],
+        balanced_accuracy=found.macro[1],
+        macro_precision=found.macro[0],
+        weighted_f1=found.weighted[2],
+        weighted_precision=found.weighted[0],
+        accuracy=found.accuracy,
+        log_loss=float(-np.log(np.maximum(given, np.finfo(shares.dtype).eps)).mean()),
+        classes=tuple(
+            ClassScores(
+                name, int(support[k]), int(confusion[:, k].sum()), found.precision[k], found.recall[k], found.f1[k]
+            )
+            for k, name in enumerate(names)
+        ),
+        confusion=confusion,
+        left_out={name: int(support[k]) for k, name in enumerate(names) if not averaged[k]},
+        truth=truth,
+        probabilities=shares,
+        confidence_level=confidence,
+        resamples=resamples,
+    )
+
+
+def _checked(
+    labels: ArrayLike, probabilities: ArrayLike, names: tuple[str, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
+    truth = np.array(labels)
+    if truth.ndim != 1 or not len(truth) or truth.dtype.kind not in "iu":
+        raise DataError(f"labels are {truth.dtype} of shape {truth.shape}; wanted one whole number for each picture")
+    shares = np.array(probabilities)
+    if shares.dtype not in (np.float32, np.float64):
+        shares = shares.astype(np.float64)
+    if shares.shape != (len(truth), len(names)):
+        raise DataError(
+            f"probabilities have shape {shares.shape}; wanted ({len(truth)}, {len(names)}): pictures x classes"
+        )
+    if not 0 <= truth.min() <= truth.max() < len(names):
+        raise DataError(
+            f"labels run from {truth.min()} to {truth.max()}; with {len(names)} class names wanted 0-{len(names) - 1}"
+        )
+    if not np.isfinite(shares).all():
+        bad = int((~np.isfinite(shares)).any(1).sum())
+        raise DataError(f"{bad} of {len(shares)} rows of probabilities hold NaN or infinity; wanted numbers 0-1")
+    sums = shares.sum(1, dtype=np.float64)
+    if shares.min() < 0 or np.abs(sums - 1).max() > 0.01:
+        worst = float(sums[np.abs(sums - 1).argmax()])
+        raise DataError(
+            f"probabilities go down to {shares.min():.3g} and a row sums to {worst:.4g}; wanted rows of 0-1 that sum "
+            "to 1: apply softmax to logits"
+        )
+    return truth.astype(np.int64), shares
+
+
+def _columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:
+    """Line texts up in columns, two blanks apart."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        "  ".join(
+            text.rjust(width) if k in right else text.ljust(width)
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

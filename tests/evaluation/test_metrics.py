@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import DataError, OptionError
+from cellclf.evaluation.metrics import Report, evaluate
+
+NAMES = ("basophil", "monocyte", "neutrophil", "platelet")
+
+
+def some(n: int = 300, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of uneven classes and probabilities that mostly point at them."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, n, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
+    logits = rng.normal(size=(n, classes)) + 2.0 * np.eye(classes)[labels]
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return labels, shares
+
+
+@pytest.fixture
+def report() -> Report:
+    return evaluate(*some(), NAMES)
+
+
+def test_point_values_equal_scikit_learn(report: Report) -> None:
+    labels, shares = some()
+    called = shares.argmax(1)
+    assert report.accuracy == pytest.approx(metrics.accuracy_score(labels, called))
+    assert report.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(labels, called))
+    assert report.macro_recall == report.balanced_accuracy and report.weighted_recall == report.accuracy
+    assert report.macro_f1 == pytest.approx(metrics.f1_score(labels, called, average="macro"))
+    assert report.weighted_f1 == pytest.approx(metrics.f1_score(labels, called, average="weighted"))
+    assert report.macro_precision == pytest.approx(metrics.precision_score(labels, called, average="macro"))
+    assert report.log_loss == pytest.approx(metrics.log_loss(labels, shares))
+    np.testing.assert_array_equal(report.confusion, metrics.confusion_matrix(labels, called))
+    np.testing.assert_allclose(report.rates, metrics.confusion_matrix(labels, called, normalize="true"))
+
+
+def test_every_interval_holds_its_value(report: Report) -> None:
+    scores = [*report.headline().values(), *(s for c in report.classes for s in (c.precision, c.recall, c.f1))]
+    assert all(s.low <= s <= s.high and s.low < s.high for s in scores)
+
+
+def test_a_wider_level_and_fewer_pictures_widen_the_interval() -> None:
+    def width(n: int, confidence: float) -> float:
+        f1 = evaluate(*some(n), NAMES, confidence=confidence).macro_f1
+        return f1.high - f1.low
+
+    assert width(300, 0.8) < width(300, 0.99)
+    assert width(3000, 0.95) < width(150, 0.95)
+
+
+def test_a_class_without_pictures_is_named_and_not_averaged() -> None:
+    labels, shares = some(classes=3)
+    shares = np.hstack([shares * 0.9, np.full((len(labels), 1), 0.1)])
+    report = evaluate(labels, shares, NAMES)
+    assert report.left_out == {"platelet": 0}
+    assert np.isnan(report.classes[3].recall) and np.isnan(report.rates[3]).all()
+    assert report.macro_f1 == pytest.approx(metrics.f1_score(labels, shares.argmax(1), average="macro"))
+    text = str(report)
+    assert "no pictures" in text and "leave out" in text and "platelet (0)" in text
+    assert "NaN" not in json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_balanced_accuracy_over_the_classes_with_enough_pictures() -> None:
+    labels = np.repeat([0, 1, 2], [3, 20, 30])
+    shares = np.full((53, 4), 0.01) + 0.96 * np.eye(4)[np.where(np.arange(53) % 5 == 0, 2, labels)]
+    report = evaluate(labels, shares, NAMES, min_count=20)
+    assert report.left_out == {"basophil": 3, "platelet": 0}
+    assert report.balanced_accuracy == pytest.approx(np.mean([c.recall for c in report.classes[1:3]]))
+    assert report.classes[0].support == 3 and 0 <= report.classes[0].recall <= 1
+    assert report.weakest.name == "monocyte"
+    with pytest.raises(DataError, match="the largest has 30; lower min_count"):
+        evaluate(labels, shares, NAMES, min_count=31)
+
+
+def test_confused_pairs_and_mistakes_lead_with_the_surest(report: Report) -> None:
+    wrong = report.mistakes()
+    assert len(wrong) == (report.truth != report.predicted).sum() > 10
+    assert (np.diff(report.confidence[wrong]) <= 0).all()
+    pairs = report.confused()
+    assert [p.count for p in pairs] == sorted((p.count for p in pairs), reverse=True)
+    assert sum(p.count for p in pairs) == len(wrong)
+    for pair in pairs:
+        row, column = NAMES.index(pair.truth), NAMES.index(pair.predicted)
+        assert pair.count == report.confusion[row, column] and pair.rate == report.rates[row, column]
+        assert (report.truth[pair.indices] == row).all() and (report.predicted[pair.indices] == column).all()
+        assert (np.diff(report.confidence[pair.indices]) <= 0).all()
+
+
+def test_the_text_leads_with_macro_f1(report: Report) -> None:
+    lines = str(report).splitlines()
+    assert lines[0].startswith("300 pictures") and lines[2].startswith("macro F1")
+    assert max(map(len, lines)) <= 110
+    assert str(report).index("macro F1") < str(report).index("accuracy")
+
+
+def test_the_dict_is_json_and_tells_what_the_report_tells(report: Report) -> None:
+    told = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert told["macro_f1"] == {
+        "value": report.macro_f1,
+        "low": report.macro_f1.low,
+        "high": report.macro_f1.high,
+    }
+    assert told["confusion"] == report.confusion.tolist()
+    assert [c["support"] for c in told["classes"]] == [c.support for c in report.classes]
+    assert told["most_confused"][0]["count"] == report.confused()[0].count
+
+
+def test_one_class_and_one_picture() -> None:
+    report = evaluate([0], [[1.0]], ["cell"])
+    assert report.macro_f1 == 1 and report.macro_f1.low < 0.05
+    assert report.confused() == () and "most confused" not in str(report)
+    assert report.plot().axes
+
+
+def test_a_perfect_and_a_hopeless_log_loss_are_finite() -> None:
+    assert evaluate([0, 1], np.eye(2), ["a", "b"]).log_loss == 0
+    hopeless = evaluate([1, 0], np.eye(2), ["a", "b"]).log_loss
+    assert hopeless == pytest.approx(metrics.log_loss([1, 0], np.eye(2)))
+
+
+def test_inputs_are_neither_changed_nor_shared() -> None:
+    labels, shares = some()
+    before = shares.copy()
+    report = evaluate(labels, shares, NAMES)
+    np.testing.assert_array_equal(shares, before)
+    shares[:] = 0
+    assert report.confidence.min() > 0
+    with pytest.raises(ValueError, match="read-only"):
+        report.probabilities[0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "shares", "says"),
+    [
+        ([0, 1, 4], np.full((3, 4), 0.25), "labels run from 0 to 4; with 4 class names wanted 0-3"),
+        ([0, 1, -1], np.full((3, 4), 0.25), "labels run from -1 to 1"),
+        ([0, 1], np.full((3, 4), 0.25), r"shape \(3, 4\); wanted \(2, 4\)"),
+        ([[0], [1], [2]], np.full((3, 4), 0.25), "one whole number for each picture"),
+        ([0.0, 1.0, 2.0], np.full((3, 4), 0.25), "labels are float64"),
+        ([], np.empty((0, 4)), "one whole number for each picture"),
+        ([0, 1, 2], np.full((3, 4), np.nan), "3 of 3 rows of probabilities hold NaN"),
+        ([0, 1, 2], np.array([[3.0, -1, 2, 0]] * 3), "apply softmax to logits"),
+        ([0, 1, 2], np.full((3, 4), 0.5), "a row sums to 2"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(labels: object, shares: np.ndarray, says: str) -> None:
+    with pytest.raises(DataError, match=says) as caught:
+        evaluate(labels, shares, NAMES)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"confidence": 95}, {"resamples": 0}, {"min_count": 0}])
+def test_options_that_cannot_be_used(options: dict) -> None:
+    with pytest.raises(OptionError, match=next(iter(options))):
+        evaluate(*some(), NAMES, **options)
+
+
+def test_intervals_cost_next_to_nothing() -> None:
+    labels, shares = some(12_000)
+    start = time.process_time()
+    evaluate(labels, shares, NAMES)
+    with_intervals = time.process_time() - start
+    start = time.process_time()
+    metrics.precision_recall_fscore_support(labels, shares.argmax(1))
+    once = time.process_time() - start
+    assert with_intervals < 100 * once, "a loop over 1,000 resamples of scikit-learn's scores would be 1,000"
+
+
+def test_figures(report: Report) -> None:
+    rng = np.random.default_rng(0)
+    cells = ImageSet(rng.integers(0, 256, (300, 8, 8, 3), dtype=np.uint8), report.truth, class_names=NAMES)
+    matrix = report.plot()
+    texts = {t.get_text() for t in matrix.axes[0].texts}
+    assert {f"{n:,}" for n in report.confusion.ravel() if n} == texts
+    assert "macro F1" in matrix.axes[0].get_title() and "(%)" in matrix.axes[1].get_ylabel()
+    pictures = report.plot_confused(cells, pairs=2, pictures=3)
+    assert len(pictures.axes) == sum(min(3, p.count) for p in report.confused()[:2])
+    with pytest.raises(DataError, match="has 299"):
+        report.plot_confused(cells[1:])
+    with pytest.raises(DataError, match="other labels"):
+        report.plot_confused(cells.replace(labels=np.zeros(300, int)))
+
+
+def test_real_labels(real_data) -> None:
+    """The other laboratory's set: three basophils are listed, not averaged."""
+    root = real_data / "data" / "bccd_crops"
+    names = sorted(p.name for p in root.iterdir() if p.is_dir())
+    labels = np.repeat(np.arange(len(names)), [len(list((root / n).iterdir())) for n in names])
+    neutrophil = np.full((len(labels), len(names)), 0.0) + np.eye(len(names))[names.index("neutrophil")]
+    report = evaluate(labels, neutrophil, names, min_count=20)
+    assert report.left_out == {"basophil": 3}
+    assert report.balanced_accuracy == pytest.approx(0.25) and report.accuracy == pytest.approx(0.59, abs=0.005)
