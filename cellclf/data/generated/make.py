@@ -50,8 +50,8 @@ def make_cells(
     """Draw a data set of blood cells in eight classes, and plant trouble in it if asked.
 
     The n cells come first, then what was planted. ``cellclf.data.generated.planted`` reads the truth from the ids.
-    The same seed gives the same bytes (with the same numpy and scipy); the first cells of a longer set are those of a shorter one; and ``shift``
-    shows the same cells as another laboratory would.
+    The same seed gives the same bytes (with the same numpy and scipy); the first cells of a longer set are those of
+    a shorter one; and ``shift`` shows the same cells as another laboratory would.
 
     Args:
         n: Distinct cells, 1 or more.
