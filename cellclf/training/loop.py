@@ -1,0 +1,231 @@
+"""The epochs of a training: one stage after the other, watched, written down, taken up again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import TrainingError
+from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
+from cellclf.training.optimizers import make_optimizer
+from cellclf.training.stage import Stage
+from cellclf.training.stream import Stream, probabilities
+from cellclf.training.watch import Watch
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Loop:
+    """A model on its way through the stages.
+
+    Args:
+        model: Keras model from pictures to probabilities, flat.
+        blocks: The layers of each block of its backbone, from the input on.
+        backbone_layers: All layers of the backbone.
+        stages: What to do.
+        stream: The training pictures.
+        val: The validation pictures.
+        optimizer: Name or Keras optimizer.
+        weight_decay: Of the optimizer.
+        label_smoothing: Share of each target that is spread over all classes.
+        checkpoint: Where the state goes after each epoch.
+        show: Whether to print a line an epoch.
+    """
+
+    model: Any
+    blocks: Sequence[Sequence[Any]]
+    backbone_layers: Sequence[Any]
+    stages: Sequence[Stage]
+    stream: Stream
+    val: ImageSet
+    optimizer: Any
+    weight_decay: float
+    label_smoothing: float
+    checkpoint: Checkpoint
+    show: bool
+    history: list[Row] = field(default_factory=list)
+
+    def run(self) -> list[Row]:
+        """Train through all stages, or from where the checkpoint stands.
+
+        Returns:
+            One row an epoch; the model holds the weights of the best epoch of the last stage.
+
+        Raises:
+            TrainingError: The loss is no number any more.
+        """
+        import keras
+
+        self._judge = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
+        first, watch = 0, Watch()
+        begun = self.checkpoint.load("stage")
+        if begun is not None:
+            meta, arrays = begun
+            assign(self.model.variables, arrays["model"])
+            first, watch, self.history = meta["stage"], Watch(**meta["watch"]), meta["history"]
+        for number in range(first, len(self.stages)):
+            stage = self.stages[number]
+            if number and stage.monitor != self.stages[number - 1].monitor:
+                watch.best = None
+            watch = Watch(best=watch.best)
+            if begun is None or number > first:
+                meta = {"stage": number, "watch": watch.to_dict(), "history": self.history}
+                self.checkpoint.save("stage", meta, model=values(self.model.variables))
+            watch = self._stage(number, stage, watch)
+        return self.history
+
+    def _stage(self, number: int, stage: Stage, watch: Watch) -> Watch:
+        import keras
+
+        freeze(self.backbone_layers, self.blocks, stage)
+        optimizer = make_optimizer(self.optimizer, stage.rate(self.stream.steps), self.weight_decay)
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=self.label_smoothing)
+        self.model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        optimizer.build(self.model.trainable_variables)
+        moving = moving_variables(self.model)
+        best = values(moving)
+        epoch, stopped = 0, False
+        saved = self.checkpoint.load("epoch")
+        if saved is not None and saved[0]["stage"] == number:
+            meta, arrays = saved
+            assign(moving, arrays["moving"])
+            assign(optimizer.variables, arrays["optimizer"])
+            best, epoch, stopped = arrays["best"], meta["epoch"], meta["stopped"]
+            watch, self.history = Watch(**meta["watch"]), meta["history"]
+            self._say(f"going on after epoch {epoch} of stage {number + 1}")
+        while epoch < stage.epochs and not stopped:
+            epoch += 1
+            row = self._epoch(number, epoch)
+            better, reduce, stopped = watch.see(stage, epoch, row)
+            if better:
+                best = values(moving)
+            if reduce:
+                optimizer.learning_rate = float(optimizer.learning_rate) * stage.reduce_factor
+            self.history.append(row)
+            self._tell(row, better)
+            meta = {"stage": number, "epoch": epoch, "stopped": stopped}
+            meta |= {"watch": watch.to_dict(), "history": self.history}
+            state: dict[str, Arrays] = {
+                "moving": values(moving),
+                "optimizer": values(optimizer.variables),
+                "best": best,
+            }
+            self.checkpoint.save("epoch", meta, **state)
+        assign(moving, best)
+        for row in self.history:
+            if row["stage"] == number + 1:
+                row["best"] = row["epoch"] == watch.best_epoch
+        if watch.best_epoch == 0:
+            self._say(f"stage {number + 1} did not better {stage.monitor} {watch.best:.4f}: its start is kept")
+        return watch
+
+    def _epoch(self, number: int, epoch: int) -> Row:
+        started = time.perf_counter()
+        rate = float(np.asarray(self.model.optimizer.learning_rate))
+        dataset = self.stream.epoch(len(self.history))
+        callbacks = [_bar(self.stream.steps, f"stage {number + 1} epoch {epoch}")] if sys.stderr.isatty() else []
+        found = self.model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
+        loss = found["loss"][0]
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in epoch {epoch} of stage {number + 1} at a learning rate of {rate:g}; "
+                "lower learning_rate (a tenth is a good try) or leave out pictures that are no cells"
+            )
+        row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"][0]}
+        row |= validate(self._judge, self.val)
+        return row | {"learning_rate": rate, "seconds": time.perf_counter() - started, "best": False}
+
+    def _tell(self, row: Row, better: bool) -> None:
+        stage = self.stages[row["stage"] - 1]
+        left = (stage.epochs - row["epoch"]) * row["seconds"]
+        self._say(
+            f"stage {row['stage']}/{len(self.stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
+            f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
+            f"val_macro_f1 {row['val_macro_f1']:.4f}  rate {row['learning_rate']:.2g}  {row['seconds']:.0f} s"
+            f"{f', at most {left / 60:.1f} min left in the stage' if left > 30 else ''}{'  best' if better else ''}"
+        )
+
+    def _say(self, text: str) -> None:
+        if self.show:
+            print(text, file=sys.stderr, flush=True)
+
+
+def freeze(layers: Sequence[Any], blocks: Sequence[Sequence[Any]], stage: Stage) -> None:
+    """Set which layers of the backbone learn in a stage; the model must be compiled after it.
+
+    Args:
+        layers: All layers of the backbone.
+        blocks: The layers of each block, from the input on.
+        stage: Whose ``unfreeze`` and ``train_batch_norm`` count.
+    """
+    import keras
+
+    if stage.unfreeze == "all":
+        learning = {id(layer) for layer in layers}
+    else:
+        learning = {id(layer) for block in blocks[len(blocks) - stage.unfreeze :] for layer in block}
+    for layer in layers:
+        still = isinstance(layer, keras.layers.BatchNormalization) and not stage.train_batch_norm
+        layer.trainable = id(layer) in learning and not still
+
+
+def moving_variables(model: Any) -> list[Any]:
+    """List the variables that training can change: those of layers that learn, and every random state."""
+    still = {id(v) for layer in model.layers if not layer.trainable for v in layer.variables}
+    return [v for v in model.variables if id(v) not in still or "seed" in v.path]
+
+
+def validate(model: Any, val: ImageSet) -> dict[str, float]:
+    """Score a model on the validation set: unweighted loss without penalties, accuracy, macro and weighted scores.
+
+    Args:
+        model: From pictures to probabilities.
+        val: With labels.
+
+    Returns:
+        ``val_loss``, ``val_accuracy``, ``val_macro_precision``, ``val_macro_recall``, ``val_macro_f1``,
+        ``val_weighted_precision``, ``val_weighted_f1``; macro scores run over the classes that have pictures.
+        (Weighted recall is accuracy.)
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    assert val.labels is not None
+    found = probabilities(model, val)
+    truth: NDArray[np.int64] = val.labels
+    chosen = found.argmax(1)
+    likely = np.clip(found[np.arange(len(truth)), truth].astype(np.float64), 1e-7, 1)
+    scores = {"val_loss": float(-np.log(likely).mean()), "val_accuracy": float((chosen == truth).mean())}
+    for average in ("macro", "weighted"):
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            truth, chosen, labels=np.unique(truth), average=average, zero_division=0.0
+        )
+        scores |= {f"val_{average}_precision": float(precision), f"val_{average}_f1": float(f1)}
+        if average == "macro":
+            scores["val_macro_recall"] = float(recall)
+    return scores
+
+
+def _bar(steps: int, label: str) -> Any:
+    import keras
+    import tqdm
+
+    class Bar(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.bar = tqdm.tqdm(total=steps, desc=label, unit="batch", leave=False)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
+            self.bar.update()
+
+        def on_train_end(self, logs: Any = None) -> None:
+            self.bar.close()
+
+    return Bar()

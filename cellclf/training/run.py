@@ -1,0 +1,218 @@
+"""A run: a trained classifier with all that made it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import Images, ImageSet
+from cellclf.errors import DataError, RunFolderError
+from cellclf.evaluation.metrics import Report, evaluate
+from cellclf.files import replacing
+from cellclf.training.stream import probabilities
+
+MODEL, MANIFEST, HISTORY = "model.keras", "manifest.json", "history.csv"
+
+
+@dataclass(eq=False)
+class Run:
+    """A trained classifier; made by ``Trainer.fit`` or read by ``load_run``.
+
+    Args:
+        model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities; augmentation is not in it.
+        class_names: K names in label order.
+        history: One row an epoch: stage, epoch, loss, accuracy, val_loss, val_macro_f1, ..., best.
+        manifest: Everything that made the run.
+        folder: Where it is stored; None if in memory only.
+    """
+
+    model: Any
+    class_names: tuple[str, ...]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        where = f" in {self.folder}" if self.folder else ""
+        return f"Run: {len(self.class_names)} classes, {len(self.history)} epochs{where}"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the pictures that it takes."""
+        return tuple(self.model.input_shape[1:])
+
+    def predict_proba(self, images: ImageSet | Images, *, batch_size: int = 256, show: bool = False) -> NDArray[Any]:
+        """Give the probability of each class.
+
+        Args:
+            images: (N, H, W, 3) uint8, 0-255, or a set, which is read batch by batch.
+            batch_size: Pictures at a time.
+            show: True draws a progress bar.
+
+        Returns:
+            (N, K) float32; rows sum to 1.
+
+        Raises:
+            DataError: Pictures of another size than the run was trained on.
+        """
+        cells = images if isinstance(images, ImageSet) else ImageSet(images)
+        if cells.image_shape != self.input_shape:
+            found, wanted = cells.image_shape, self.input_shape
+            raise DataError(
+                f"pictures are {found[0]}x{found[1]} and this run takes {wanted[0]}x{wanted[1]}: "
+                f"load files with size=({wanted[0]}, {wanted[1]}), or resize the array"
+            )
+        return probabilities(self.model, cells, batch_size=batch_size, show=show)
+
+    def predict(self, images: ImageSet | Images, *, batch_size: int = 256) -> NDArray[np.int64]:
+        """Give the most probable class of each picture: (N,) int64, an index into ``class_names``."""
+        found: NDArray[np.int64] = self.predict_proba(images, batch_size=batch_size).argmax(1)
+        return found
+
+    def evaluate(self, cells: ImageSet, *, min_count: int = 1, seed: int = 0, show: bool = False) -> Report:
+        """Score the run on a set with labels.
+
+        Classes are matched by name, so that a set may lack some of them or hold them in another order.
+
+        Args:
+            cells: What to score on.
+            min_count: Classes with fewer pictures are listed but left out of the macro averages.
+            seed: Of the bootstrap intervals.
+            show: True draws a progress bar.
+
+        Raises:
+            DataError: No labels, or a class that the run does not know.
+        """
+        labels = match_labels(cells, self.class_names)
+        found = self.predict_proba(cells, show=show)
+        return evaluate(labels, found, self.class_names, min_count=min_count, seed=seed)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write model, manifest and history into a folder; each file is whole or not there.
+
+        Args:
+            folder: Where to; made if missing.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise RunFolderError(f"{folder} is a file; wanted a folder for the run: choose another name")
+        with replacing(folder / MODEL) as new:
+            self.model.save(new)
+        write_history(folder, self.history)
+        write_manifest(folder, self.manifest)
+        self.folder = folder
+        return folder
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a finished run.
+
+    Args:
+        folder: What ``Trainer.fit(out=...)`` or ``Run.save`` wrote.
+
+    Raises:
+        RunFolderError: No run there, or one that is not finished.
+    """
+    import keras
+
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); wanted the --out folder of a training")
+    if not (folder / MODEL).exists():
+        raise RunFolderError(f"the run in {folder} is not finished; start the same training again and it goes on")
+    try:
+        model = keras.models.load_model(folder / MODEL, compile=False)
+    except (ValueError, OSError, TypeError) as error:
+        plugins = ", ".join(manifest.get("plugins", {})) or "none"
+        raise RunFolderError(
+            f"{folder / MODEL} cannot be read ({str(error).splitlines()[0]}); "
+            f"it was written with keras {manifest.get('versions', {}).get('keras', '?')} and the plugins: {plugins}"
+        ) from None
+    return Run(model, tuple(manifest["class_names"]), read_history(folder), manifest, folder)
+
+
+def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Number the labels of a set by the classes of a run.
+
+    Names that are bare numbers (from arrays without names) stand for places in ``class_names``.
+
+    Args:
+        cells: With labels.
+        class_names: The classes of the run.
+
+    Returns:
+        (N,) int64 places in ``class_names``.
+
+    Raises:
+        DataError: No labels, or a class that the run does not know.
+    """
+    if cells.labels is None:
+        raise DataError("these pictures have no labels, so there is nothing to compare with; use predict")
+    numbered = all(name.isdecimal() for name in cells.class_names)
+    run_numbered = all(name.isdecimal() for name in class_names)
+    if numbered != run_numbered and (numbered or cells.num_classes == len(class_names)):
+        places = [int(name) for name in cells.class_names] if numbered else list(range(cells.num_classes))
+        if max(places, default=-1) < len(class_names):
+            return np.asarray(places, np.int64)[cells.labels]
+    strangers = [name for name in cells.class_names if name not in class_names]
+    if strangers:
+        raise DataError(
+            f"the run knows no class {', '.join(map(repr, strangers))}; it knows {', '.join(class_names)}: "
+            "name the classes alike when loading (class_names=..., on the command line --class-names)"
+        )
+    return np.asarray([list(class_names).index(name) for name in cells.class_names], np.int64)[cells.labels]
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write ``manifest.json``."""
+    with replacing(folder / MANIFEST) as new:
+        new.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Read ``manifest.json``; None if there is none."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged ({error}); the run cannot be used") from None
+    return manifest
+
+
+def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``history.csv``, one row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]) if history else ["stage", "epoch"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    with replacing(folder / HISTORY) as new:
+        new.write_text(text.getvalue(), encoding="utf-8")
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Read ``history.csv``; numbers and truth values come back as such."""
+    path = folder / HISTORY
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(text: str) -> Any:
+    if text in ("True", "False"):
+        return text == "True"
+    return int(text) if text.isdecimal() else float(text)

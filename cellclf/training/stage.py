@@ -1,0 +1,91 @@
+"""A stage: some epochs with one set of trainable layers and one learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cellclf.errors import OptionError, unknown
+
+MONITORS = {"val_loss": "min", "val_accuracy": "max", "val_macro_f1": "max"}
+"""What can be watched, and whether less or more is better."""
+
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Some epochs with one set of trainable layers and one learning rate.
+
+    Args:
+        epochs: At most this many; early stopping can end the stage before.
+        learning_rate: Of the optimizer, at its highest.
+        unfreeze: How much of the backbone learns beside the head: 0 nothing, n its last n blocks, ``"all"``.
+        train_batch_norm: False (the default) holds every BatchNorm of the backbone still, weights and statistics, which
+            small or shifted sets need; True lets those of the unfrozen blocks learn.
+        schedule: ``"constant"``, or ``"cosine"`` down to a hundredth of ``learning_rate`` over the stage
+            (Loshchilov and Hutter 2017, arXiv 1608.03983).
+        warmup: Epochs over which the rate rises from a twentieth; only with ``"cosine"``.
+        monitor: What decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``. The stage
+            ends with the weights of its best epoch (or those that it began with, if none was better).
+        patience: Epochs without a better ``monitor`` after which the stage ends; None never ends it early.
+        reduce_patience: Epochs without a better ``val_accuracy`` after which the rate is multiplied by
+            ``reduce_factor``; None never does. Not with a schedule.
+        reduce_factor: See there.
+
+    Example:
+        >>> Stage(epochs=70, learning_rate=1e-5, unfreeze=1).check()
+    """
+
+    epochs: int
+    learning_rate: float
+    unfreeze: int | Literal["all"] = 0
+    train_batch_norm: bool = False
+    schedule: str = "constant"
+    warmup: float = 0.0
+    monitor: str = "val_loss"
+    patience: int | None = 15
+    reduce_patience: int | None = None
+    reduce_factor: float = 0.1
+
+    def check(self) -> None:
+        """Raise OptionError for values that cannot be used, alone or together."""
+        if self.epochs < 1:
+            raise OptionError(f"epochs={self.epochs}; wanted 1 or more")
+        if not self.learning_rate > 0:
+            raise OptionError(f"learning_rate={self.learning_rate}; wanted more than 0, such as 1e-4")
+        if self.unfreeze != "all" and (not isinstance(self.unfreeze, int) or self.unfreeze < 0):
+            raise OptionError(f"unfreeze={self.unfreeze!r}; wanted 0, a number of blocks, or 'all'")
+        if self.monitor not in MONITORS:
+            raise unknown("monitor", self.monitor, MONITORS)
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.schedule != "constant" and self.reduce_patience is not None:
+            raise OptionError(
+                f"schedule={self.schedule!r} and reduce_patience={self.reduce_patience} both set the learning rate; "
+                "choose one of them"
+            )
+        if self.warmup and (self.schedule == "constant" or not 0 < self.warmup < self.epochs):
+            raise OptionError(
+                f"warmup={self.warmup} of {self.epochs} epochs with schedule={self.schedule!r}; "
+                "wanted less than all epochs, with 'cosine'"
+            )
+        for name in ("patience", "reduce_patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name}={value}; wanted 1 or more epochs, or None")
+        if not 0 < self.reduce_factor < 1:
+            raise OptionError(f"reduce_factor={self.reduce_factor}; wanted between 0 and 1, such as 0.1")
+
+    def rate(self, steps_per_epoch: int) -> Any:
+        """Give what a Keras optimizer takes as learning rate: a number, or a schedule over the stage's steps."""
+        import keras
+
+        if self.schedule == "constant":
+            return self.learning_rate
+        steps, warm = self.epochs * steps_per_epoch, round(self.warmup * steps_per_epoch)
+        if not warm:
+            return keras.optimizers.schedules.CosineDecay(self.learning_rate, steps, alpha=0.01)
+        return keras.optimizers.schedules.CosineDecay(
+            self.learning_rate / 20, steps - warm, alpha=0.01, warmup_target=self.learning_rate, warmup_steps=warm
+        )

@@ -1,0 +1,119 @@
+"""The way of pictures into a training step: shuffled, augmented and batched by keys, never by chance of timing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import Images, ImageSet
+
+if TYPE_CHECKING:
+    from cellclf.augmentation.augmenter import Augmenter
+
+_KEEP_DECODED = 1 << 30
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Batches of one epoch after the other.
+
+    The order follows from ``seed`` and the epoch, the augmentation of a picture from its id and the epoch, so an
+    epoch is the same whether or not the training was interrupted before it.
+
+    Args:
+        cells: What is trained on, with labels.
+        augmenter: Changes the pictures; None leaves them.
+        batch_size: Pictures in a batch; what does not fill a batch waits for another epoch's shuffle.
+        weights: (N,) float32 weight of each picture in the loss.
+        seed: Of the order.
+    """
+
+    cells: ImageSet
+    augmenter: Augmenter | None
+    batch_size: int
+    weights: NDArray[np.float32]
+    seed: int
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return max(1, len(self.cells) // self.batch_size)
+
+    def epoch(self, number: int) -> Any:
+        """Give the batches of one epoch as a ``tf.data.Dataset`` of (pictures, one-hot labels, weights).
+
+        Args:
+            number: Counts over all stages, so that no two epochs are alike.
+        """
+        import tensorflow as tf
+
+        size = min(self.batch_size, len(self.cells))
+        classes = np.eye(self.cells.num_classes, dtype=np.float32)
+        order = np.random.default_rng([self.seed, number]).permutation(len(self.cells))
+        labels, ids, augmenter = self.cells.labels, self.cells.ids, self.augmenter
+        assert labels is not None
+
+        def batches() -> Iterator[tuple[Any, ...]]:
+            for step in range(self.steps):
+                rows = order[step * size : (step + 1) * size]
+                draw = {} if augmenter is None else augmenter.draw(ids[rows], number)
+                yield self.cells.read(rows), draw, classes[labels[rows]], self.weights[rows]
+
+        sample = {} if augmenter is None else augmenter.draw(ids[order[:size]], number)
+        signature = (
+            tf.TensorSpec((size, *self.cells.image_shape), tf.uint8),
+            {name: tf.TensorSpec(value.shape, value.dtype) for name, value in sample.items()},
+            tf.TensorSpec((size, len(classes)), tf.float32),
+            tf.TensorSpec((size,), tf.float32),
+        )
+
+        def finish(images: Any, draw: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
+            pictures = tf.cast(images, tf.float32)
+            return (pictures if augmenter is None else augmenter.apply(pictures, draw)), targets, weights
+
+        dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        dataset = dataset.map(finish, num_parallel_calls=2, deterministic=True)
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
+
+
+def in_memory(cells: ImageSet) -> ImageSet:
+    """Decode a set once if its pixels fit in a gigabyte, so that no epoch decodes it again."""
+    if len(cells) * int(np.prod(cells.image_shape)) > _KEEP_DECODED:
+        return cells
+    return ImageSet(
+        cells.images,
+        cells.labels,
+        class_names=cells.class_names,
+        ids=cells.ids,
+        groups=cells.groups,
+        clusters=cells.clusters,
+        sizes=cells.sizes,
+    )
+
+
+def probabilities(model: Any, images: ImageSet | Images, *, batch_size: int = 256, show: bool = False) -> NDArray[Any]:
+    """Run a model over pictures.
+
+    Args:
+        model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities.
+        images: The pictures; a set is read batch by batch.
+        batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
+        show: True draws a progress bar.
+
+    Returns:
+        (N, K) float32.
+    """
+    cells = images if isinstance(images, ImageSet) else ImageSet(images)
+    if not len(cells):
+        return np.empty((0, int(model.output_shape[-1])), np.float32)
+    size = min(batch_size, len(cells))
+    found = []
+    for batch in cells.batches(size, label="predicting", show=show):
+        missing = size - len(batch)
+        full = np.concatenate([batch, np.repeat(batch[-1:], missing, 0)]) if missing else batch
+        found.append(np.asarray(model.predict_on_batch(full), np.float32)[: len(batch)])
+    return np.concatenate(found)

@@ -1,0 +1,329 @@
+"""Trainer: a backbone, a head, an augmenter and stages in; a run out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellclf.backbones.backbone import Backbone
+from cellclf.backbones.registry import list_plugins
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError, unknown
+from cellclf.training.checkpoint import Checkpoint
+from cellclf.training.head import Head
+from cellclf.training.loop import Loop
+from cellclf.training.optimizers import OPTIMIZERS, picture_weights
+from cellclf.training.run import MODEL, Run, load_run, read_manifest, write_manifest
+from cellclf.training.stage import Stage
+from cellclf.training.stream import Stream, in_memory
+
+if TYPE_CHECKING:
+    from cellclf.augmentation.augmenter import Augmenter
+
+
+class Trainer:
+    """Train a classifier in stages: first the head, then as much of the backbone as wanted.
+
+    Args:
+        backbone: A name, or a ``Backbone``.
+        head: The layers on top; None takes the head that the backbone was described with, or ``Head()``.
+        augmenter: Changes the training pictures; never the validation pictures, never inside the saved model.
+        stages: What to do, one after the other.
+        optimizer: ``"lion"`` (Chen et al. 2023, arXiv 2302.06675), ``"adam"``, ``"adamw"``, ``"sgd"``, ``"rmsprop"``,
+            or a Keras optimizer whose settings serve as a pattern.
+        weight_decay: Decoupled weight decay of a named optimizer.
+        batch_size: Pictures in a step.
+        class_weight: None, ``"balanced"`` (inverse to the class's frequency), or a weight for each class name.
+        label_smoothing: Share of each target that is spread over all classes, 0 to below 1.
+        image_size: Side in pixels to which pictures are enlarged inside the model; None keeps their size.
+        seed: Of first weights, order, dropout and augmentation.
+        deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole
+            process, which nothing else here does.
+
+    Example:
+        >>> trainer = Trainer(backbone="sequential", stages=[Stage(epochs=3, learning_rate=1e-3, unfreeze="all")])
+        >>> trainer.batch_size
+        64
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str | Backbone,
+        head: Head | None = None,
+        augmenter: Augmenter | None = None,
+        stages: Sequence[Stage] = (Stage(epochs=30, learning_rate=1e-4),),
+        optimizer: Any = "lion",
+        weight_decay: float = 0.0,
+        batch_size: int = 64,
+        class_weight: str | Mapping[str, float] | None = None,
+        label_smoothing: float = 0.0,
+        image_size: int | None = None,
+        seed: int = 0,
+        deterministic: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.head = head
+        self.augmenter = augmenter
+        self.stages = stages
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.image_size = image_size
+        self.seed = seed
+        self.deterministic = deterministic
+
+    def check(self, train: ImageSet, val: ImageSet) -> None:
+        """Raise for every mistake that can be known before the first slow step.
+
+        Raises:
+            OptionError: Arguments that cannot be used, alone or together.
+            UnknownNameError: A name that does not exist.
+            DataError: Sets without labels, of one class, of different classes or sizes.
+        """
+        self.check_options()
+        for name, cells in (("training", train), ("validation", val)):
+            if cells.labels is None:
+                raise DataError(f"the {name} set has no labels; wanted a class for each picture")
+            if not len(cells):
+                raise DataError(f"the {name} set is empty; wanted pictures: Split(val=0.2) cuts some off")
+        if train.class_names != val.class_names:
+            raise DataError(
+                f"the training set has the classes {', '.join(train.class_names)} and the validation set "
+                f"{', '.join(val.class_names)}; wanted the same in the same order: cut both from one set with Split"
+            )
+        if train.image_shape != val.image_shape:
+            raise DataError(f"training pictures are {train.image_shape} and validation pictures {val.image_shape}")
+        present = [name for name, count in train.counts().items() if count]
+        if len(present) < 2:
+            raise DataError(f"all training pictures are of the class {present[0]!r}; wanted at least two classes")
+        absent = [name for name in train.class_names if name not in present]
+        if absent:
+            warnings.warn(
+                f"no training picture of {', '.join(absent)}: the classifier will not find this class",
+                CellclfWarning,
+                stacklevel=3,
+            )
+        for notice in self._backbone().check(self._shape(train)):
+            warnings.warn(notice, CellclfWarning, stacklevel=3)
+        picture_weights(train, self.class_weight)
+
+    def check_options(self) -> None:
+        """Raise for mistakes in the arguments alone, before there is any data."""
+        if not self.stages:
+            raise OptionError("stages is empty; wanted at least one, such as [Stage(epochs=30, learning_rate=1e-4)]")
+        if self.batch_size < 1:
+            raise OptionError(f"batch_size={self.batch_size}; wanted 1 or more")
+        if not 0 <= self.label_smoothing < 1:
+            raise OptionError(f"label_smoothing={self.label_smoothing}; wanted from 0 to below 1")
+        if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        backbone = self._backbone()
+        blocks = backbone.spec.blocks
+        self._head().check()
+        for stage in self.stages:
+            stage.check()
+            if stage.unfreeze != "all" and stage.unfreeze > len(blocks):
+                raise OptionError(
+                    f"unfreeze={stage.unfreeze} but {backbone.name} has {len(blocks)} blocks "
+                    f"({', '.join(blocks)}); wanted at most that many, or 'all'"
+                )
+        if self.augmenter is not None:
+            self.augmenter.check()
+
+    def build(self, image_shape: tuple[int, int, int], classes: int) -> Any:
+        """Build the untrained classifier, a flat Keras model.
+
+        Args:
+            image_shape: Height, width, 3 of the pictures.
+            classes: How many classes.
+
+        Returns:
+            Keras model from (n, H, W, 3) 0-255 pictures to (n, classes) probabilities.
+        """
+        return self._build(image_shape, classes)[0]
+
+    def fit(self, train: ImageSet, val: ImageSet, *, out: str | Path | None = None, show: bool | None = None) -> Run:
+        """Train, and choose the best epoch of each stage on the validation set.
+
+        Args:
+            train: With labels.
+            val: With the same classes; must share no cell with ``train``, which ``Split`` sees to.
+            out: Folder for the run. State is written there after each epoch; after a kill the same call goes on
+                with the next one, and a finished run is just read.
+            show: True prints a line an epoch, None only on a terminal.
+
+        Returns:
+            The run, with the weights of the best epoch of the last stage.
+
+        Raises:
+            RunFolderError: ``out`` holds something else, or the run of other settings or data.
+            TrainingError: The loss is no number any more.
+        """
+        import sys
+
+        self.check(train, val)
+        shown = sys.stderr.isatty() if show is None else show
+        manifest = self.manifest(train, val)
+        folder = None if out is None else Path(out)
+        if folder is not None:
+            if claim(folder, manifest):
+                return load_run(folder)
+            write_manifest(folder, manifest)
+        if self.deterministic:
+            import tensorflow as tf
+
+            tf.config.experimental.enable_op_determinism()
+        model, blocks, layers = self._build(train.image_shape, train.num_classes)
+        train, val = in_memory(train), in_memory(val)
+        stream = Stream(train, self.augmenter, self.batch_size, picture_weights(train, self.class_weight), self.seed)
+        checkpoint = Checkpoint(folder)
+        loop = Loop(
+            model=model,
+            blocks=blocks,
+            backbone_layers=layers,
+            stages=self.stages,
+            stream=stream,
+            val=val,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            checkpoint=checkpoint,
+            show=shown,
+        )
+        history = loop.run()
+        manifest |= {"status": "finished", "seconds": round(sum(row["seconds"] for row in history), 1)}
+        manifest["parameters"] = int(model.count_params())
+        run = Run(model, train.class_names, history, manifest)
+        if folder is not None:
+            run.save(folder)
+            checkpoint.remove()
+        return run
+
+    def manifest(self, train: ImageSet, val: ImageSet) -> dict[str, Any]:
+        """Tell everything that makes a run of this trainer on these sets, as plain data."""
+        backbone = self._backbone()
+        weights = None if backbone.weights is None else Path(backbone.weights).expanduser()
+        hashed = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
+        names = ("cellclf", "keras", "tensorflow", "tensorflow-cpu", "numpy", "scikit-learn")
+        return {
+            "status": "training",
+            "class_names": list(train.class_names),
+            "image_shape": list(train.image_shape),
+            "data": {
+                "train": {"pictures": len(train), "sha256": train.fingerprint()},
+                "val": {"pictures": len(val), "sha256": val.fingerprint()},
+            },
+            "trainer": self.to_dict(),
+            "weights_sha256": hashed,
+            "plugins": {p.name: f"{p.package} {p.version}" for p in list_plugins() if p.name == backbone.plugin},
+            "versions": {"python": platform.python_version()} | {n: v for n in names if (v := _version(n))},
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all settings as plain data that ``from_dict`` takes and a TOML file can hold."""
+        optimizer = self.optimizer
+        if not isinstance(optimizer, str):
+            optimizer = f"{type(optimizer).__name__} {optimizer.get_config()}"
+        weights = {} if self.class_weight is None else {"class_weight": self.class_weight}
+        if isinstance(self.class_weight, Mapping):
+            weights = {"class_weight": dict(self.class_weight)}
+        return {
+            "optimizer": optimizer,
+            "weight_decay": self.weight_decay,
+            "batch_size": self.batch_size,
+            "label_smoothing": self.label_smoothing,
+            **({} if self.image_size is None else {"image_size": self.image_size}),
+            **weights,
+            "seed": self.seed,
+            "deterministic": self.deterministic,
+            "backbone": _described(self._backbone()),
+            "head": asdict(self._head()) | {"units": list(self._head().units)},
+            **({} if self.augmenter is None else {"augmenter": self.augmenter.to_dict()}),
+            "stages": [{k: v for k, v in asdict(stage).items() if v is not None} for stage in self.stages],
+        }
+
+    def _backbone(self) -> Backbone:
+        return self.backbone if isinstance(self.backbone, Backbone) else Backbone(self.backbone)
+
+    def _head(self) -> Head:
+        if self.head is not None:
+            return self.head
+        described = self._backbone().spec.head
+        return Head() if described is None else Head(**{**described, "units": tuple(described["units"])})
+
+    def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
+        return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
+
+    def _build(self, image_shape: tuple[int, int, int], classes: int) -> tuple[Any, list[list[Any]], list[Any]]:
+        import keras
+
+        from cellclf.backbones.blocks import block_layers
+        from cellclf.backbones.graph import resized
+
+        backbone = self._backbone()
+        side = self.image_size
+        base = backbone.build(image_shape if side is None else (side, side, 3), seed=self.seed)
+        if side is not None and (side, side) != image_shape[:2]:
+            base = resized(base, image_shape)
+        model = keras.Model(base.input, self._head().build(base.output, classes, seed=self.seed), name="classifier")
+        return model, block_layers(model, backbone.spec.blocks), list(base.layers)
+
+
+def claim(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Look whether a folder can take a run.
+
+    Args:
+        folder: Missing, empty, or with the same run in it.
+        manifest: Of the run that shall go there.
+
+    Returns:
+        True if that very run stands there finished, False if it shall be begun or continued.
+
+    Raises:
+        RunFolderError: Anything else is in the folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder} is a file; wanted a folder for the run: choose another name")
+    found = read_manifest(folder) if folder.exists() else None
+    if found is None:
+        if folder.exists() and any(folder.iterdir()):
+            raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
+        return False
+    for name in ("class_names", "image_shape", "data", "trainer", "weights_sha256"):
+        if found.get(name) != manifest[name]:
+            raise RunFolderError(
+                f"{folder} holds a run of other {_difference(name, found.get(name), manifest[name])}; "
+                "choose a new folder, or repeat that run's settings to go on with it"
+            )
+    return found.get("status") == "finished" and (folder / MODEL).exists()
+
+
+def _described(backbone: Backbone) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": backbone.name}
+    found["weights"] = "none" if backbone.weights is None else str(backbone.weights)
+    return found | ({"params": dict(backbone.params)} if backbone.params else {})
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                return _difference(f"{name}.{key}", old.get(key), new.get(key))
+    text = f"{old!r}, now {new!r}"
+    return f"{name} (there {text})" if len(text) < 160 else name
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,64 @@
+"""Early stopping and reduction of the learning rate, with a state that can be written down and taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from cellclf.training.stage import MONITORS, Stage
+
+
+@dataclass
+class Watch:
+    """What one stage remembers of its scores between epochs.
+
+    Counts as Keras's ``EarlyStopping`` and ``ReduceLROnPlateau`` do, whose own state cannot be saved.
+
+    Args:
+        best: Best value of the monitor so far; None before the first.
+        best_epoch: Epoch of the stage that reached it, from 1; 0 is the state in which the stage began.
+        waited: Epochs since then.
+        plateau_best: Best validation accuracy so far.
+        plateau_waited: Epochs since then, or since the last reduction.
+    """
+
+    best: float | None = None
+    best_epoch: int = 0
+    waited: int = 0
+    plateau_best: float | None = None
+    plateau_waited: int = 0
+
+    def see(self, stage: Stage, epoch: int, scores: Mapping[str, float]) -> tuple[bool, bool, bool]:
+        """Take in the scores of one epoch.
+
+        Args:
+            stage: Whose rules count.
+            epoch: Number of the epoch in the stage, from 1.
+            scores: With ``stage.monitor`` and ``val_accuracy``.
+
+        Returns:
+            Whether this is the best epoch so far, whether the learning rate shall be reduced, whether to stop.
+        """
+        value = scores[stage.monitor]
+        lower = MONITORS[stage.monitor] == "min"
+        better = self.best is None or (value < self.best if lower else value > self.best)
+        if better:
+            self.best, self.best_epoch, self.waited = value, epoch, 0
+        else:
+            self.waited += 1
+        reduce = stage.reduce_patience is not None and self._plateau(stage.reduce_patience, scores["val_accuracy"])
+        return better, reduce, stage.patience is not None and self.waited >= stage.patience
+
+    def _plateau(self, patience: int, accuracy: float) -> bool:
+        if self.plateau_best is None or accuracy > self.plateau_best + 1e-4:
+            self.plateau_best, self.plateau_waited = accuracy, 0
+            return False
+        self.plateau_waited += 1
+        if self.plateau_waited < patience:
+            return False
+        self.plateau_waited = 0
+        return True
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """Give the state as plain data."""
+        return asdict(self)
