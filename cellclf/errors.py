@@ -12,6 +12,8 @@ Each class is also a built-in kind, so that code which knows nothing of cellclf 
     ├── RunFolderError       (OSError)       a run folder cannot be used as asked
     └── TrainingError        (RuntimeError)  a training cannot go on
 
+What does not stop the work is a CellclfWarning (UserWarning).
+
 Every message is one line: what is wrong, the value, what was wanted, how to mend it.
 """
 
@@ -73,7 +75,8 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> UnknownNameError
         >>> print(unknown("recipe", "fsat", ["fast", "report"]))
         there is no recipe 'fsat'; did you mean 'fast'? There are: fast, report
     """
-    names = sorted(choices)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    names = sorted(set(choices))
+    spelled = {text.lower(): text for text in names}
+    near = difflib.get_close_matches(str(name).lower(), spelled, n=1, cutoff=0.5)
+    hint = f"; did you mean {spelled[near[0]]!r}?" if near else "."
     return UnknownNameError(f"there is no {kind} {name!r}{hint} There are: {', '.join(names) or 'none'}")

@@ -13,7 +13,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; when the block ends well, it becomes ``path`` in one step.
 
     Args:
-        path: The file that shall appear, with the suffix that the writer needs.
+        path: The file that shall appear, with the suffix that the writer needs; its folder is made.
 
     Example:
         >>> import tempfile
@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> target.read_text()
         'whole'
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # through a link, so that the link stays
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:

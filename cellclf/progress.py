@@ -32,5 +32,6 @@ def track(
     """
     import tqdm
 
-    hidden = not (sys.stderr.isatty() if show is None else show)
+    terminal = sys.stderr is not None and sys.stderr.isatty()  # a program without a console has no stderr
+    hidden = not (terminal if show is None else show)
     yield from tqdm.tqdm(iterable, total=total, desc=label, unit=unit, disable=hidden, leave=False)

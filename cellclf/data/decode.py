@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from cellclf.data.image_set import Images, Rows
+from cellclf.data.sources import Images, Rows, dim, to_8_bits
 from cellclf.errors import DataError
 from cellclf.progress import track
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 MOST_PIXELS = 50_000_000
 """A crop of a cell has some thousands of pixels; a file that claims more than this is not decoded."""
+
+_ORIENTATION = 0x0112
+_BLOCK = 512
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Unreadable(Exception):
     """A file that cannot become a picture; the text says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scan:
     """What one file was found to be: size before any resizing, a conversion, or why it cannot be read."""
 
@@ -36,14 +44,14 @@ class Scan:
     problem: str = ""
 
 
-def decode(path: Path, size: tuple[int, int] | None = None) -> tuple[Images, tuple[int, int], str]:
+def decode(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Images, tuple[int, int], str]:
     """Read one file as 8-bit RGB.
 
     Grey is repeated over the channels, transparency is laid on white, 16 bits are divided by 257 (so that the
     full range stays the full range), a camera's rotation tag is obeyed, and of several frames the first is taken.
 
     Args:
-        path: jpg, png, tif or bmp.
+        path: jpg, png, tif or bmp, told by the content and not by the name.
         size: Height and width to resize to (Lanczos); None keeps the file's own.
 
     Returns:
@@ -52,56 +60,116 @@ def decode(path: Path, size: tuple[int, int] | None = None) -> tuple[Images, tup
     Raises:
         Unreadable: No picture, truncated, too large, or pixels that have no 0-255 meaning.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
+
+    with _quiet:
+        try:
+            with _open(path) as opened:
+                frames = getattr(opened, "n_frames", 1)
+                deep = ";16" in str(opened.tile[:1])
+                opened.load()
+                upright, turned = _turn(opened)
+                picture, note = _to_rgb(upright, deep)
+        except Exception as error:  # damaged files raise whatever their decoder stumbles over
+            raise _why(error) from None
+        notes = ["first of several frames"] * (frames > 1) + ["turned as its EXIF tag says"] * turned
+        original = (picture.height, picture.width)
+        if size is not None and original != tuple(size):
+            picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        return np.asarray(picture), original, "; ".join([*notes, note] if note else notes)
+
+
+def _open(path: str | Path) -> ImageFile:
+    """Read the header, by one of four decoders: the many others of Pillow have no business with cells."""
+    from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401  # register
+
+    opened = Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP"))
+    width, height = opened.size
+    if width * height > MOST_PIXELS:
+        opened.close()
+        raise Unreadable(f"{width}x{height} pixels are too many for a picture of a cell")
+    return opened
+
+
+def _why(error: Exception) -> Unreadable:
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, Unreadable):
+        return error
+    if isinstance(error, UnidentifiedImageError):
+        return Unreadable("no jpg, png, tif or bmp picture, or damaged in its first bytes")
+    if isinstance(error, FileNotFoundError):
+        return Unreadable("no such file")
+    if isinstance(error, Image.DecompressionBombError):
+        return Unreadable("claims far too many pixels for a picture of a cell")
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return Unreadable(f"cannot be decoded: {getattr(error, 'strerror', None) or text}")
+
+
+def _turn(picture: Image) -> tuple[Image, bool]:
+    """Turn a picture as its EXIF tag says; a damaged tag is no reason to lose the picture."""
+    from PIL import ImageOps
 
     try:
-        with Image.open(path) as opened:
-            width, height = opened.size
-            if width * height > MOST_PIXELS:
-                raise Unreadable(f"{width}x{height} pixels are too many for a picture of a cell")
-            frames = getattr(opened, "n_frames", 1)
-            opened.load()
-            upright = ImageOps.exif_transpose(opened) if opened.getexif().get(0x0112, 1) != 1 else opened
-            picture, note = _to_rgb(upright)
-    except UnidentifiedImageError:
-        raise Unreadable("not a picture, or damaged in its first bytes") from None
-    except FileNotFoundError:
-        raise Unreadable("no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Unreadable(f"cannot be decoded: {text}") from None
-    if frames > 1:
-        note = f"first of several frames{', ' + note if note else ''}"
-    original = (picture.height, picture.width)
-    if size is not None and original != tuple(size):
-        picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    return np.asarray(picture), original, note
+        if picture.getexif().get(_ORIENTATION, 1) in range(2, 9):
+            return ImageOps.exif_transpose(picture), True
+    except Exception:  # as above: damaged metadata raises anything
+        pass
+    return picture, False
 
 
-def _to_rgb(picture: Image) -> tuple[Image, str]:
+def _to_rgb(picture: Image, deep: bool) -> tuple[Image, str]:
     from PIL import Image
 
     if picture.mode == "RGB":
-        return picture, ""
+        return picture, "16-bit colours cut to 8 bits" if deep else ""
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture).astype(np.int64)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > 65535:
+            raise Unreadable(f"whole-number pixels within {low}-{high}, wanted 0-65535")
+        return Image.fromarray(to_8_bits(values)).convert("RGB"), f"16-bit grey divided by 257{dim(high)}"
+    if picture.mode == "F":
+        raise Unreadable("floating-point pixels have no 0-255 meaning: convert the file first")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         clear = picture.convert("RGBA")
         white = Image.new("RGBA", clear.size, "white")
         return Image.alpha_composite(white, clear).convert("RGB"), "transparency laid on white"
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise Unreadable(f"whole-number pixels within {values.min()}-{values.max()}, wanted 0-65535")
-        grey = Image.fromarray(np.round(values / 257).astype(np.uint8))
-        return grey.convert("RGB"), "16-bit grey scaled to 8 bits"
-    if picture.mode == "F":
-        raise Unreadable("floating-point pixels have no 0-255 meaning: convert the file first")
-    return picture.convert("RGB"), "grey repeated over the channels" if picture.mode in (
-        "L",
-        "1",
-    ) else "palette or other colours"
+    kinds = {"L": "grey repeated over the channels", "1": "black and white made RGB", "P": "palette colours made RGB"}
+    return picture.convert("RGB"), kinds.get(picture.mode, f"{picture.mode} colours made RGB")
 
 
-def scan(paths: Sequence[Path], *, verify: bool = True, show: bool | None = None) -> list[Scan]:
+class _Quiet:
+    """Ignore Pillow's warnings while pictures are decoded: what matters in them becomes a note or a reason to skip.
+
+    The list of filters belongs to the whole process, and ``catch_warnings`` in several threads at once can leave it
+    changed for good; so the first one in saves it and the last one out restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._saved.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
+def scan(paths: Sequence[str], *, verify: bool = True, show: bool | None = None) -> list[Scan]:
     """Look at files in threads: size, conversions, problems.
 
     Args:
@@ -110,11 +178,12 @@ def scan(paths: Sequence[Path], *, verify: bool = True, show: bool | None = None
         show: True draws a progress bar, None only on a terminal.
     """
     look = _look_whole if verify else _look_header
-    with ThreadPoolExecutor(_threads()) as pool:
-        return list(track(pool.map(look, paths), total=len(paths), label="reading pictures", unit="file", show=show))
+    with _quiet:
+        found = _in_threads(look, paths)
+        return list(track(found, total=len(paths), label="reading pictures", unit="file", show=show))
 
 
-def _look_whole(path: Path) -> Scan:
+def _look_whole(path: str) -> Scan:
     try:
         _, size, note = decode(path)
     except Unreadable as problem:
@@ -122,18 +191,21 @@ def _look_whole(path: Path) -> Scan:
     return Scan(size, note)
 
 
-def _look_header(path: Path) -> Scan:
-    from PIL import Image
-
+def _look_header(path: str) -> Scan:
     try:
-        with Image.open(path) as opened:
-            return Scan((opened.height, opened.width))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return Scan(problem=f"cannot be opened: {type(error).__name__}")
+        with _open(path) as opened:
+            height, width = opened.height, opened.width
+            turned = opened.format == "JPEG" and opened.getexif().get(_ORIENTATION, 1) in range(5, 9)
+    except Exception as error:  # damaged files raise whatever their decoder stumbles over
+        return Scan(problem=str(_why(error)))
+    return Scan((width, height) if turned else (height, width))
 
 
-def _threads() -> int:
-    return min(8, os.cpu_count() or 1)
+def _in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Map in threads, a block at a time, so that Ctrl-C has little to wait for and half a million files no queue."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(items), _BLOCK):
+            yield from pool.map(work, items[start : start + _BLOCK])
 
 
 class FileSource:
@@ -144,9 +216,9 @@ class FileSource:
         size: Height and width that every picture is given.
     """
 
-    def __init__(self, paths: Sequence[Path], size: tuple[int, int]) -> None:
+    def __init__(self, paths: Sequence[str], size: tuple[int, int]) -> None:
         self.paths = list(paths)
-        self.shape = (size[0], size[1], 3)
+        self.shape = (int(size[0]), int(size[1]), 3)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -158,13 +230,10 @@ class FileSource:
             DataError: A file that was readable when the set was loaded, and is no more.
         """
         images = np.empty((len(rows), *self.shape), np.uint8)
-        if len(rows) < 8:
-            pictures: Iterator[Images] = map(self._one, rows)
+        with _quiet:
+            few = len(rows) < 8
+            pictures = map(self._one, rows) if few else _in_threads(self._one, rows)  # type: ignore[arg-type]  # an array is a sequence enough
             for place, picture in enumerate(pictures):
-                images[place] = picture
-            return images
-        with ThreadPoolExecutor(_threads()) as pool:
-            for place, picture in enumerate(pool.map(self._one, rows)):
                 images[place] = picture
         return images
 

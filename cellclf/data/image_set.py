@@ -7,34 +7,21 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError
+from cellclf.data import columns
+from cellclf.data.sources import ArraySource, Images, PictureSource, Rows, check_images
+from cellclf.errors import DataError, OptionError, unknown
 from cellclf.progress import track
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Images: TypeAlias = NDArray[np.uint8]
-Rows: TypeAlias = NDArray[np.int64]
 
-
-class PictureSource(Protocol):
-    """Where lazily decoded pictures come from."""
-
-    shape: tuple[int, int, int]
-
-    def __len__(self) -> int: ...
-
-    def read(self, rows: Rows) -> Images:
-        """Decode the pictures at these places: (n, H, W, 3) uint8."""
-        ...
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """One input that did not become a picture of the set.
 
@@ -47,87 +34,17 @@ class Skipped:
     reason: str
 
 
-class _ArraySource:
-    """Pictures that are in memory or memory-mapped."""
-
-    def __init__(self, images: Images) -> None:
-        self.images = images.view()
-        self.images.flags.writeable = False
-        self.shape: tuple[int, int, int] = images.shape[1:]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def read(self, rows: Rows) -> Images:
-        first, count = int(rows[0]) if len(rows) else 0, len(rows)
-        if count and int(rows[-1]) - first == count - 1 and np.array_equal(rows, np.arange(first, first + count)):
-            return np.asarray(self.images[first : first + count])
-        return np.asarray(self.images[rows])
-
-
-def check_images(images: object) -> Images:
-    """Return the array if it holds (N, H, W, 3) pictures of 0-255 uint8.
-
-    Raises:
-        DataError: Another shape, another type, floats in 0-1, or NaN; the message says how to convert.
-
-    Example:
-        >>> check_images(np.zeros((1, 8, 8, 3), np.uint8)).shape
-        (1, 8, 8, 3)
-        >>> check_images(np.zeros((1, 8, 8, 3), np.float32) + 0.5)
-        Traceback (most recent call last):
-            ...
-        cellclf.errors.DataError: pictures are float32 within 0.5-0.5; pictures are uint8 with values 0-255: \
-multiply by 255 and pass (images * 255).round().astype("uint8")
-    """
-    array = images if isinstance(images, np.ndarray) else np.asarray(images)
-    if array.ndim != 4 or array.shape[3] != 3:
-        fix = ""
-        if array.ndim == 3:
-            fix = ": pass images[..., None].repeat(3, -1)"
-        elif array.ndim == 4 and array.shape[3] == 1:
-            fix = ": pass images.repeat(3, axis=-1)"
-        elif array.ndim == 4 and array.shape[3] == 4:
-            fix = ": drop the alpha channel with images[..., :3]"
-        elif array.ndim == 4 and array.shape[1] == 3:
-            fix = ": pass images.transpose(0, 2, 3, 1)"
-        raise DataError(f"pictures have shape {array.shape}; wanted (N, height, width, 3){fix}")
-    if array.dtype != np.uint8:
-        raise DataError(_wrong_type(array))
-    return array
-
-
-def _wrong_type(array: NDArray[Any]) -> str:
-    wanted = "pictures are uint8 with values 0-255"
-    if array.dtype == object:
-        return f"pictures are Python objects (arrays of different sizes?); {wanted} in one array: load them as files"
-    if not array.size or array.dtype.kind not in "fiub":
-        return f"pictures have dtype {array.dtype}; {wanted}: convert them first"
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).reshape(len(array), -1).any(1).sum())
-        return f"{count} of {len(array)} pictures hold NaN or infinity; {wanted}: repair or leave these out"
-    low, high = float(array.min()), float(array.max())
-    found = f"pictures are {array.dtype} within {low:g}-{high:g}"
-    if array.dtype.kind == "f" and low >= 0 and high <= 1:
-        return f'{found}; {wanted}: multiply by 255 and pass (images * 255).round().astype("uint8")'
-    if low >= 0 and high <= 255:
-        return f'{found}; {wanted}: pass images.round().astype("uint8")'
-    if array.dtype == np.uint16:
-        return f'{found}; {wanted}: scale 16-bit pictures with (images / 257).round().astype("uint8")'
-    return f"{found}; {wanted}: rescale them first"
-
-
 class ImageSet:
     """Pictures of single cells and what is known of each one.
 
     Immutable: every change gives a new set, which shares the pixels with the old one. Files stay on disk until
-    they are read, batch by batch.
+    they are read, batch by batch. An array that is passed in is neither copied nor changed, so leave it alone, too.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255: an array, a memory map, or a lazy source (``shape``, ``len``,
             ``read(rows)``).
-        labels: (N,) or (N, 1) whole numbers, index into ``class_names``; None if unknown.
-        class_names: One name for each class; None names them "0", "1", ...
+        labels: (N,) or (N, 1) whole numbers, index into ``class_names``, or (N,) class names; None if unknown.
+        class_names: One name for each class; None takes the labels' own, or names them "0", "1", ...
         ids: (N,) unique texts; None counts them "0", "1", ...
         groups: (N,) texts: the patient or slide a picture comes from, given by the user.
         clusters: (N,) whole numbers: pictures of one number are duplicates of each other, found by ``Dedup``.
@@ -146,10 +63,21 @@ class ImageSet:
         {'round': 1, 'lobed': 2}
     """
 
+    labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+    ids: NDArray[np.str_]
+    groups: NDArray[np.str_] | None
+    clusters: NDArray[np.int64] | None
+    sizes: NDArray[np.int64]
+    notices: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    _source: PictureSource
+    _rows: Rows
+
     def __init__(
         self,
         images: Images | PictureSource,
-        labels: Sequence[int] | NDArray[Any] | None = None,
+        labels: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
         *,
         class_names: Sequence[str] | None = None,
         ids: Sequence[str] | NDArray[Any] | None = None,
@@ -160,58 +88,54 @@ class ImageSet:
         skipped: Sequence[Skipped] = (),
     ) -> None:
         lazy = hasattr(images, "read") and hasattr(images, "shape")
-        source: PictureSource = images if lazy else _ArraySource(check_images(images))  # type: ignore[assignment]  # hasattr is the test
+        source = cast(PictureSource, images) if lazy else ArraySource(check_images(images))
+        count = len(source)
+        numbers, names = columns.labels_and_names(labels, class_names, count)
         self._fill(
-            source,
-            np.arange(len(source)),
-            labels,
-            class_names,
-            ids,
-            groups,
-            clusters,
-            sizes,
-            notices,
-            skipped,
+            _source=source,
+            _rows=np.arange(count),
+            labels=numbers,
+            class_names=names,
+            ids=columns.ids(ids, count),
+            groups=columns.groups(groups, count),
+            clusters=columns.clusters(clusters, count),
+            sizes=columns.sizes(sizes, count, source.shape),
+            notices=tuple(notices),
+            skipped=tuple(skipped),
         )
 
-    def _fill(
-        self,
-        source: PictureSource,
-        rows: Rows,
-        labels: Any,
-        class_names: Sequence[str] | None,
-        ids: Any,
-        groups: Any,
-        clusters: Any,
-        sizes: Any,
-        notices: Sequence[str],
-        skipped: Sequence[Skipped],
-    ) -> None:
-        count = len(rows)
-        self._source = source
-        self._rows = _frozen(rows)
-        self.labels: NDArray[np.int64] | None = None if labels is None else _frozen(_labels(labels, count))
-        self.class_names: tuple[str, ...] = _class_names(class_names, self.labels)
-        self.ids: NDArray[np.str_] = _frozen(_ids(ids, count))
-        self.groups: NDArray[np.str_] | None = (
-            None if groups is None else _frozen(_column("groups", groups, count).astype(str))
-        )
-        self.clusters: NDArray[np.int64] | None = (
-            None if clusters is None else _frozen(_column("clusters", clusters, count).astype(np.int64))
-        )
-        if sizes is None:
-            sizes = np.broadcast_to(np.asarray(source.shape[:2], np.int64), (count, 2))
-        self.sizes: NDArray[np.int64] = _frozen(_column("sizes", sizes, count).astype(np.int64))
-        self.notices: tuple[str, ...] = tuple(notices)
-        self.skipped: tuple[Skipped, ...] = tuple(skipped)
+    def _fill(self, **fields: Any) -> Self:
+        """Set checked fields, arrays read-only; the only place where a set is written to."""
+        for name, value in fields.items():
+            self.__dict__[name] = _frozen(value) if isinstance(value, np.ndarray) else value
+        return self
+
+    def _changed(self, **fields: Any) -> ImageSet:
+        return object.__new__(ImageSet)._fill(**{**self.__dict__, **fields})
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"an ImageSet never changes, so {name!r} cannot be set; .replace(...) gives a new set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an ImageSet never changes, so {name!r} cannot be deleted")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a pickle holds: of pictures in memory, only those of this set."""
+        state = dict(self.__dict__)
+        if isinstance(self._source, ArraySource) and len(self) < len(self._source):
+            state |= {"_source": ArraySource(self._source.read(self._rows)), "_rows": np.arange(len(self))}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._fill(**state)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __repr__(self) -> str:
         height, width, _ = self.image_shape
-        classes = f"{self.num_classes} classes" if self.labels is not None else "no labels"
-        return f"ImageSet: {len(self):,} pictures {height}x{width}, {classes}"
+        classes = "no labels" if self.labels is None else _many(self.num_classes, "class", "classes")
+        return f"ImageSet: {_many(len(self), 'picture', 'pictures')} {height}x{width}, {classes}"
 
     @overload
     def __getitem__(self, key: int) -> Images: ...
@@ -219,8 +143,11 @@ class ImageSet:
     def __getitem__(self, key: slice) -> ImageSet: ...
     def __getitem__(self, key: int | slice) -> Images | ImageSet:
         if isinstance(key, slice):
-            return self.subset(np.arange(len(self))[key])
-        place = operator.index(key)
+            return self._take(key)
+        try:
+            place = operator.index(key)
+        except TypeError:
+            raise TypeError("an ImageSet is indexed by a number or a slice; wanted .subset(mask or places)") from None
         if not -len(self) <= place < len(self):
             raise IndexError(f"picture {place} of a set of {len(self)}")
         picture: Images = self._source.read(self._rows[[place]])[0]
@@ -247,12 +174,15 @@ class ImageSet:
         """Read the pictures at these places.
 
         Args:
-            rows: (n,) whole numbers, 0 to N - 1, in any order.
+            rows: (n,) whole numbers in any order, also repeated; or a mask (N,) of bool.
 
         Returns:
-            (n, H, W, 3) uint8.
+            (n, H, W, 3) uint8; a read-only view where that is possible.
+
+        Raises:
+            DataError: A mask of another length, or places outside the set.
         """
-        return self._source.read(self._rows[np.asarray(rows, np.int64)])
+        return self._source.read(self._rows[self._places(rows)])
 
     def batches(self, size: int = 256, *, label: str = "", show: bool | None = False) -> Iterator[Images]:
         """Read all pictures in order, some at a time.
@@ -265,6 +195,8 @@ class ImageSet:
         Yields:
             (n, H, W, 3) uint8.
         """
+        if size < 1:
+            raise OptionError(f"size={size} pictures in a batch; wanted 1 or more")
         starts = range(0, len(self), size)
         for start in track(starts, total=len(starts), label=label, unit="batch", show=show):
             yield self._source.read(self._rows[start : start + size])
@@ -273,35 +205,39 @@ class ImageSet:
         """Take some pictures: by a mask (N,) of bool, or by their places (n,).
 
         Raises:
-            DataError: A mask of another length, or places outside the set.
+            DataError: A mask of another length, places outside the set, or a picture taken twice.
 
         Example:
             >>> cells = ImageSet(np.zeros((3, 8, 8, 3), np.uint8))
-            >>> list(cells.subset([2, 0]).ids)
-            [np.str_('2'), np.str_('0')]
+            >>> cells.subset([2, 0]).ids.tolist()
+            ['2', '0']
         """
-        chosen = np.asarray(which)
-        if chosen.dtype == bool:
-            if chosen.shape != (len(self),):
-                raise DataError(f"the mask has shape {chosen.shape}; wanted ({len(self)},), one for each picture")
-            chosen = np.flatnonzero(chosen)
-        chosen = chosen.astype(np.int64)
-        if len(chosen) and (chosen.min() < -len(self) or chosen.max() >= len(self)):
-            raise DataError(f"place {chosen.max()} is outside this set of {len(self)} pictures")
-        made = object.__new__(ImageSet)
-        made._fill(
-            self._source,
-            self._rows[chosen],
-            None if self.labels is None else self.labels[chosen],
-            self.class_names,
-            self.ids[chosen],
-            None if self.groups is None else self.groups[chosen],
-            None if self.clusters is None else self.clusters[chosen],
-            self.sizes[chosen],
-            self.notices,
-            self.skipped,
-        )
-        return made
+        places = self._places(which)
+        if len(np.unique(places)) < len(places):
+            raise DataError("a picture is taken twice; a set holds each once: .read(places) gives copies")
+        return self._take(places)
+
+    def _places(self, which: Sequence[int] | NDArray[Any]) -> Rows:
+        places = np.asarray(which)
+        if places.dtype == bool:
+            if places.shape != (len(self),):
+                raise DataError(f"the mask has shape {places.shape}; wanted ({len(self)},), one for each picture")
+            return np.flatnonzero(places)
+        if not places.size:
+            return np.empty(0, np.int64)
+        if places.dtype.kind not in "iu" or places.ndim != 1:
+            raise DataError(
+                f"places have dtype {places.dtype} and shape {places.shape}; wanted whole numbers (n,) or a mask"
+            )
+        low, high = int(places.min()), int(places.max())
+        if low < -len(self) or high >= len(self):
+            raise DataError(f"place {low if low < 0 else high} is outside this set of {len(self)} pictures")
+        places = places.astype(np.int64)
+        return np.where(places < 0, places + len(self), places)
+
+    def _take(self, which: slice | Rows) -> ImageSet:
+        taken = {name: self.__dict__[name] for name in ("_rows", "labels", "ids", "groups", "clusters", "sizes")}
+        return self._changed(**{name: None if column is None else column[which] for name, column in taken.items()})
 
     def replace(
         self,
@@ -314,23 +250,52 @@ class ImageSet:
     ) -> ImageSet:
         """Give the same pictures with other labels, names, ids, groups or clusters; what is not named stays.
 
+        Other ``class_names`` rename the classes in place; to bring the labels into another list's order, ``align``.
+
         Raises:
             DataError: A column that does not fit.
+
+        Example:
+            >>> cells = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), [0, 1])
+            >>> cells.replace(class_names=["round", "lobed"]).counts()
+            {'round': 1, 'lobed': 1}
         """
-        made = object.__new__(ImageSet)
-        made._fill(
-            self._source,
-            self._rows,
+        count = len(self)
+        numbers, names = columns.labels_and_names(
             self.labels if labels is ... else labels,
-            self.class_names if class_names is None else class_names,
-            self.ids if ids is None else ids,
-            self.groups if groups is ... else groups,
-            self.clusters if clusters is ... else clusters,
-            self.sizes,
-            self.notices,
-            self.skipped,
+            (self.class_names or None) if class_names is None else class_names,
+            count,
         )
-        return made
+        return self._changed(
+            labels=numbers,
+            class_names=names,
+            ids=self.ids if ids is None else columns.ids(ids, count),
+            groups=self.groups if groups is ... else columns.groups(groups, count),
+            clusters=self.clusters if clusters is ... else columns.clusters(clusters, count),
+        )
+
+    def align(self, class_names: Sequence[str]) -> ImageSet:
+        """Number the labels after another list of classes, matched by name: another set's, or a model's.
+
+        Args:
+            class_names: The classes in the wanted order; it may hold classes that this set lacks.
+
+        Raises:
+            UnknownNameError: This set has pictures of a class that is not in the list.
+
+        Example:
+            >>> cells = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), ["lobed", "round"])
+            >>> cells.align(["round", "kidney", "lobed"]).labels.tolist()
+            [2, 0]
+        """
+        names = tuple(class_names)
+        if self.labels is None or names == self.class_names:
+            return self.replace(class_names=names)
+        for name, count in self.counts().items():
+            if count and name not in names:
+                raise unknown("class", name, names)
+        number = np.asarray([names.index(name) if name in names else -1 for name in self.class_names], np.int64)
+        return self.replace(labels=number[self.labels], class_names=names)
 
     def counts(self) -> dict[str, int]:
         """Count the pictures of each class; empty without labels."""
@@ -340,33 +305,37 @@ class ImageSet:
         return {name: int(n) for name, n in zip(self.class_names, found, strict=True)}
 
     def fingerprint(self) -> str:
-        """Hash ids, labels, class names and pixels: 64 hexadecimal digits, the same wherever the set comes from."""
+        """Hash ids, labels, class names and pixels: 64 hexadecimal digits, the same wherever the set comes from.
+
+        A folder and the npz that ``save`` makes of it are equal; arrays of the same pixels without the ids are not.
+        """
         digest = hashlib.sha256(repr((self.image_shape, self.class_names)).encode())
-        digest.update("\n".join(self.ids.tolist()).encode())
+        digest.update("\n".join(self.ids.tolist()).encode("utf-8", "surrogatepass"))
         digest.update(b"" if self.labels is None else self.labels.astype("<i8").tobytes())
         for batch in self.batches(label="hashing the pictures", show=None):
             digest.update(np.ascontiguousarray(batch).data)
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> Path:
-        """Write the set as an npz file that ``cellclf.load`` reads; whole or not at all.
+        """Write the set with its notices as an npz file that ``cellclf.load`` maps; whole or not at all.
 
         Args:
-            path: Where to; an existing file is replaced only when the new one is complete.
-        """
-        from cellclf.files import replacing
+            path: Where to, ending in ``.npz``; an existing file is replaced only when the new one is complete.
 
-        columns: dict[str, Any] = {
-            "ids": self.ids,
-            "sizes": self.sizes,
-            "class_names": np.asarray(self.class_names, str),
-        }
-        for name in ("labels", "groups", "clusters"):
-            if getattr(self, name) is not None:
-                columns[name] = getattr(self, name)
+        Raises:
+            OptionError: Another suffix.
+        """
+        from cellclf.data.npz import write_npz
+
         path = Path(path)
-        with replacing(path) as new, new.open("wb") as file:
-            np.savez(file, images=self.images, **columns)
+        if path.suffix.lower() != ".npz":
+            raise OptionError(f"cannot save to {str(path)!r}; wanted a name that ends in .npz")
+        kept = {name: getattr(self, name) for name in ("labels", "ids", "groups", "clusters", "sizes")}
+        kept |= {name: np.asarray(getattr(self, name), np.str_) for name in ("class_names", "notices")}
+        kept["skipped"] = np.asarray([(s.id, s.reason) for s in self.skipped], np.str_).reshape(-1, 2)
+        batches = self.batches(label=f"writing {path.name}", show=None)
+        shape = (len(self), *self.image_shape)
+        write_npz(path, {k: v for k, v in kept.items() if v is not None}, batches, shape)
         return path
 
     def summary(self) -> str:
@@ -376,7 +345,7 @@ class ImageSet:
         return summary(self)
 
     def plot(self, *, per_class: int = 6, seed: int = 0) -> Figure:
-        """Draw the class balance and a sheet of pictures of each class.
+        """Draw the class balance beside a sheet of pictures of each class.
 
         Args:
             per_class: Pictures drawn for each class.
@@ -387,55 +356,11 @@ class ImageSet:
         return plot(self, per_class=per_class, seed=seed)
 
 
-def _frozen(column: NDArray[Any]) -> Any:
+def _frozen(column: NDArray[Any]) -> NDArray[Any]:
     view = column.view()
     view.flags.writeable = False
     return view
 
 
-def _column(name: str, values: Any, count: int) -> NDArray[Any]:
-    column = np.asarray(values)
-    if len(column) != count:
-        raise DataError(f"{len(column)} {name} for {count} pictures; wanted one for each picture")
-    return column
-
-
-def _labels(values: Any, count: int) -> NDArray[np.int64]:
-    labels = _column("labels", values, count)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError(f"labels have shape {labels.shape}; wanted (N,) or (N, 1): from one-hot, pass labels.argmax(1)")
-    if labels.dtype.kind not in "iub":
-        whole = labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == labels.round()).all()
-        if not whole:
-            raise DataError(
-                f"labels have dtype {labels.dtype}; wanted whole numbers 0, 1, ...: load a CSV or folder for names"
-            )
-    labels = labels.astype(np.int64)
-    if len(labels) and labels.min() < 0:
-        raise DataError(f"there is a label {labels.min()}; labels count from 0: leave pictures without a label out")
-    return labels
-
-
-def _class_names(names: Sequence[str] | None, labels: NDArray[np.int64] | None) -> tuple[str, ...]:
-    highest = -1 if labels is None or not len(labels) else int(labels.max())
-    if names is None:
-        return tuple(str(k) for k in range(highest + 1))
-    names = tuple(str(name) for name in names)
-    if highest >= len(names):
-        raise DataError(f"there is a label {highest} but only {len(names)} class names; wanted a name for each class")
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"the class name {twice[0]!r} stands twice; wanted each name once")
-    return names
-
-
-def _ids(values: Any, count: int) -> NDArray[np.str_]:
-    if values is None:
-        return np.arange(count).astype(str)
-    ids = _column("ids", values, count).astype(str)
-    if len(np.unique(ids)) < count:
-        seen, times = np.unique(ids, return_counts=True)
-        raise DataError(f"the id {str(seen[times > 1][0])!r} stands {times.max()} times; wanted each id once")
-    return ids
+def _many(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.columns import natural_order
 from cellclf.data.decode import SUFFIXES, FileSource, scan
 from cellclf.data.image_set import ImageSet, Skipped
-from cellclf.errors import DataError
+from cellclf.errors import DataError, unknown
 
-_PART_FOLDERS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_PART_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 _CSV_NAMES = {
-    "path": ("path", "file", "filename", "image", "image_path"),
+    "path": ("path", "file", "filename", "file_name", "image", "image_path"),
     "label": ("label", "class", "class_name", "target"),
     "group": ("group", "patient", "slide", "patient_id", "slide_id", "subject"),
 }
@@ -38,7 +39,7 @@ class FileOptions:
 class Listing:
     """Files that were named, before any is opened; ``labels`` and ``groups`` are class and group names, or empty."""
 
-    paths: list[Path]
+    paths: list[str]
     ids: list[str]
     labels: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
@@ -46,71 +47,112 @@ class Listing:
     notices: list[str] = field(default_factory=list)
 
 
-def list_folder(root: Path) -> Listing:
-    """Find the pictures below a folder; each folder in it is a class, however deep its pictures stand."""
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    loose = sorted(p for p in root.iterdir() if p.is_file() and not p.name.startswith("."))
+def list_folder(root: Path, part: str | None = None) -> Listing:
+    """Find the pictures below a folder; each folder in it is a class, however deep its pictures stand.
+
+    Links are followed; what begins with a dot is hidden and not looked at.
+
+    Args:
+        root: The folder.
+        part: The folder in it that holds the classes, such as ``"train"``.
+    """
+    if part is not None:
+        if not (root / part).is_dir():
+            raise unknown(f"folder in {root} named", part, (p.name for p in root.iterdir() if p.is_dir()))
+        root = root / part
     listing = Listing([], [])
-    found: dict[str, list[Path]] = {}
-    for folder in folders:
-        inside = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-        found[folder.name] = [p for p in inside if p.suffix.lower() in SUFFIXES]
-        listing.skipped += [_other_kind(p, root) for p in inside if p.suffix.lower() not in SUFFIXES]
+    found: dict[str, list[str]] = {}
+    loose: list[str] = []
+    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            found[entry.name] = _pictures_below(entry.path, root, listing)
+        elif _is_picture(entry.path, root, listing):
+            loose.append(entry.path)
     named = {name: paths for name, paths in found.items() if paths}
     if named and {name.lower() for name in named} <= _PART_FOLDERS:
-        some = sorted(named)[0]
+        some = "train" if "train" in named else sorted(named)[0]
         raise DataError(
             f"{root} holds the folders {', '.join(sorted(named))}, which are parts and no classes; "
-            f"load one of them: {root / some}"
+            f"load one of them with part={some!r} or as {str(root / some)!r}"
         )
-    pictures = [p for p in loose if p.suffix.lower() in SUFFIXES]
-    listing.skipped += [_other_kind(p, root) for p in loose if p.suffix.lower() not in SUFFIXES]
-    for name in sorted(set(found) - set(named)):
-        listing.notices.append(f"the folder {name!r} holds no picture and is no class")
+    if not named and not loose:
+        raise DataError(
+            f"{root} holds no picture ({', '.join(sorted(SUFFIXES))}); wanted one folder for each class"
+            + (f"; {len(listing.skipped)} other files stand there" if listing.skipped else "")
+        )
+    listing.notices += [f"the folder {name!r} holds no picture and is no class" for name in found if name not in named]
     if not named:
-        if not pictures:
-            raise DataError(
-                f"{root} holds no picture ({', '.join(sorted(SUFFIXES))}); wanted one folder for each class"
-            )
-        listing.paths, listing.ids = pictures, [p.name for p in pictures]
+        listing.paths, listing.ids = loose, [_id(path, root) for path in loose]
         return listing
-    for picture in pictures:
-        listing.skipped.append(Skipped(picture.name, "no label: it stands outside the class folders"))
-    for name in sorted(named, key=_natural(named)):
+    listing.skipped += [Skipped(_id(path, root), "no label: it stands outside the class folders") for path in loose]
+    for name in natural_order(named):
         listing.paths += named[name]
-        listing.ids += [p.relative_to(root).as_posix() for p in named[name]]
-        listing.labels += [name] * len(named[name])
+        listing.ids += [_id(path, root) for path in named[name]]
+        listing.labels += [_printable(name)] * len(named[name])
     return listing
 
 
-def _other_kind(path: Path, root: Path) -> Skipped:
-    return Skipped(path.relative_to(root).as_posix(), f"no picture: the suffix is {path.suffix or 'missing'}")
+def _pictures_below(folder: str, root: Path, listing: Listing) -> list[str]:
+    def closed(error: OSError) -> None:
+        listing.skipped.append(Skipped(_id(error.filename, root), f"the folder cannot be listed: {error.strerror}"))
+
+    pictures: list[str] = []
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
+        real = os.path.realpath(here)  # a link to a folder above would never end
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            paths = (os.path.join(here, name) for name in sorted(files) if not name.startswith("."))
+            pictures += [path for path in paths if _is_picture(path, root, listing)]
+        seen.add(real)
+    return pictures
 
 
-def _natural(names: Iterable[str]) -> Any:
-    """Order names that are all whole numbers by their value, others as text."""
-    return int if all(name.isdecimal() for name in names) else str
+def _is_picture(path: str, root: Path, listing: Listing) -> bool:
+    suffix = os.path.splitext(path)[1]
+    good = suffix.lower() in SUFFIXES
+    if not good:
+        listing.skipped.append(Skipped(_id(path, root), f"no picture: the suffix is {suffix or 'missing'}"))
+    return good
+
+
+def _id(path: str, root: Path) -> str:
+    return _printable(os.path.relpath(path, root) if root != Path() else path).replace(os.sep, "/")
+
+
+def _printable(name: str) -> str:
+    """Spell a file name that is no valid text so that it can be printed and written to a CSV."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def list_files(paths: Sequence[str | Path]) -> Listing:
+    """List files that were named one by one."""
+    texts = [os.fspath(path) for path in paths]
+    return Listing(texts, [_printable(text) for text in texts])
 
 
 def list_csv(path: Path) -> Listing:
-    """Read the rows of a CSV of path, label and group; the first line may name the columns."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8 CSV") from None
-    if not rows:
-        raise DataError(f"{path} is empty; wanted the columns path, label and, if known, group")
+    """Read the rows of a CSV of path, label and group; the first line may name the columns.
+
+    Commas, semicolons and tabs separate; which one is told by the first line. Paths count from the CSV's folder.
+    """
+    rows = _read_rows(path)
     head = [cell.strip().lower() for cell in rows[0]]
     columns = {
         kind: next((head.index(name) for name in names if name in head), None) for kind, names in _CSV_NAMES.items()
     }
+    listing = Listing([], [])
     if columns["path"] is None:
-        if Path(rows[0][0].strip()).suffix.lower() not in SUFFIXES:
+        if os.path.splitext(head[0])[1] not in SUFFIXES:
             raise DataError(f"{path} has the columns {', '.join(rows[0])}; wanted path, label and, if known, group")
         columns = {"path": 0, "label": 1 if len(head) > 1 else None, "group": 2 if len(head) > 2 else None}
     else:
         rows = rows[1:]
+        unused = [name for k, name in enumerate(head) if name and k not in columns.values()]
+        if unused:
+            listing.notices.append(f"columns of {path.name} that were not used: {', '.join(unused)}")
 
     def cell(row: list[str], kind: str) -> str:
         column = columns[kind]
@@ -118,52 +160,71 @@ def list_csv(path: Path) -> Listing:
 
     labelled = any(cell(row, "label") for row in rows)
     grouped = any(cell(row, "group") for row in rows)
-    listing = Listing([], [])
     seen: dict[str, str] = {}
     for row in rows:
         name, label = cell(row, "path"), cell(row, "label")
+        place = os.path.normpath(path.parent / (name if os.sep == "\\" else name.replace("\\", "/")))
         if not name:
             listing.skipped.append(Skipped(",".join(row), "the row names no file"))
-        elif name in seen:
-            listing.skipped.append(Skipped(name, f"named before{_as_label(seen[name], label)}"))
+        elif place in seen:
+            listing.skipped.append(Skipped(name, f"named before{_as_label(seen[place], label)}"))
         elif labelled and not label:
             listing.skipped.append(Skipped(name, "no label"))
         else:
-            seen[name] = label
-            listing.paths.append(path.parent / name)
+            seen[place] = label
+            listing.paths.append(place)
             listing.ids.append(name)
             listing.labels += [label] if labelled else []
             listing.groups += [cell(row, "group") or f"only {name}"] if grouped else []
     return listing
 
 
+def _read_rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = max(",;\t", key=first.count)
+            rows = [row for row in csv.reader(file, delimiter=separator) if any(cell.strip() for cell in row)]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8 CSV") from None
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV ({error}); wanted the columns path, label and, if known, group") from None
+    if not rows:
+        raise DataError(f"{path} is empty; wanted the columns path, label and, if known, group")
+    return rows
+
+
 def _as_label(first: str, second: str) -> str:
     return "" if first == second else f" with the label {first!r}, now {second!r}: the first one counts"
 
 
-def read_listing(listing: Listing, options: FileOptions) -> ImageSet:
-    """Open the files of a listing and make a set of those that are pictures."""
+def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet:
+    """Open the files of a listing and make a set of those that are pictures.
+
+    Args:
+        listing: The files.
+        options: How to read them.
+        where: What the listing was made of, for messages.
+    """
     scans = scan(listing.paths, verify=options.verify, show=options.show)
     good = [k for k, found in enumerate(scans) if found.size is not None]
-    skipped = listing.skipped + [
-        Skipped(listing.ids[k], found.problem) for k, found in enumerate(scans) if found.size is None
-    ]
+    bad = [Skipped(listing.ids[k], found.problem) for k, found in enumerate(scans) if found.size is None]
+    skipped = listing.skipped + bad
     if not good:
-        why = f"; the first: {skipped[0].id} ({skipped[0].reason})" if skipped else ""
-        raise DataError(f"none of {len(skipped)} files is a readable picture{why}")
+        some = (bad or skipped)[:1]
+        why = f"; the first: {some[0].id} ({some[0].reason})" if some else ""
+        raise DataError(f"{where} names no readable picture, of {len(skipped)} files{why}")
     sizes = np.asarray([scans[k].size for k in good], np.int64)
     notices = listing.notices + _conversions([(listing.ids[k], scans[k].note) for k in good])
-    shape = options.size or _common_size(sizes, options.mixed, notices)
-    kept_labels = [listing.labels[k] for k in good] if listing.labels else []
-    names = sorted(set(listing.labels), key=_natural(set(listing.labels)))
-    lost = set(names) - set(kept_labels)
-    if lost and kept_labels:
-        notices.append(f"no picture of the class {', '.join(sorted(lost))} can be read")
-        names = [name for name in names if name not in lost]
+    shape = _common_size(sizes, options, notices)
+    labels = [listing.labels[k] for k in good] if listing.labels else None
+    if labels is not None:
+        lost = natural_order(set(listing.labels) - set(labels))
+        notices += [f"the class {name!r} is lost: none of its files can be read" for name in lost]
     return ImageSet(
         FileSource([listing.paths[k] for k in good], shape),
-        [names.index(label) for label in kept_labels] if kept_labels else None,
-        class_names=names or None,
+        labels,
         ids=[listing.ids[k] for k in good],
         groups=[listing.groups[k] for k in good] if listing.groups else None,
         sizes=sizes,
@@ -175,23 +236,28 @@ def read_listing(listing: Listing, options: FileOptions) -> ImageSet:
 def _conversions(notes: list[tuple[str, str]]) -> list[str]:
     counts = Counter(note for _, note in notes if note)
     first = {note: name for name, note in reversed(notes)}
-    return [f"{count} converted: {note} (the first: {first[note]})" for note, count in sorted(counts.items())]
+    return [f"{_pictures(count)}: {note} (the first: {first[note]})" for note, count in sorted(counts.items())]
 
 
-def _common_size(sizes: NDArray[np.int64], mixed: str, notices: list[str]) -> tuple[int, int]:
-    counts = Counter(map(tuple, sizes.tolist()))
-    if len(counts) > 1:
-        ranked = sorted(counts, key=lambda s: (counts[s], s[0] * s[1], s), reverse=True)
-        text = ", ".join(f"{h}x{w}: {counts[h, w]}" for h, w in ranked[:3]) + (", ..." if len(ranked) > 3 else "")
+def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[str]) -> tuple[int, int]:
+    counts = Counter((int(height), int(width)) for height, width in sizes)
+    ranked = sorted(counts, key=lambda s: (counts[s], s[0] * s[1], s), reverse=True)
+    text = ", ".join(f"{h}x{w}: {counts[h, w]:,}" for h, w in ranked[:3]) + (", ..." if len(ranked) > 3 else "")
+    if len(ranked) > 1 and options.size is None and options.mixed == "refuse":
         height, width = ranked[0]
-        if mixed == "refuse":
-            raise DataError(
-                f"pictures have {len(ranked)} sizes ({text}); "
-                f"pass size=({height}, {width}) or mixed='resize' to resize them"
-            )
-        count = len(sizes) - counts[height, width]
-        notices.append(
-            f"{count} pictures were resized to {height}x{width}, the most frequent of {len(ranked)} sizes ({text})"
+        raise DataError(
+            f"pictures have {len(ranked)} sizes ({text}); "
+            f"pass size=({height}, {width}) or mixed='resize' to resize them"
         )
-        return height, width
-    return next(iter(counts))
+    height, width = options.size or ranked[0]
+    count = len(sizes) - counts[height, width]
+    if count:
+        why = "" if options.size else ", the most frequent size"
+        squeezed = any(h * width != w * height for h, w in counts)
+        how = "; their proportions changed" if squeezed else ""
+        notices.append(f"{_pictures(count)}: resized to {height}x{width}{why} (there are {text}){how}")
+    return int(height), int(width)
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' * (count != 1)}"

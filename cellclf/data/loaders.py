@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.arrays import from_arrays
+from cellclf.data.batches import from_batches
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import ImageSet
-from cellclf.data.listing import FileOptions, Listing, list_csv, list_folder, read_listing
-from cellclf.errors import DataError, OptionError, unknown
-
-_IMAGE_KEYS = ("images", "x", "X", "image")
-_LABEL_KEYS = ("labels", "y", "Y", "label")
+from cellclf.data.listing import FileOptions, Listing, list_csv, list_files, list_folder, read_listing
+from cellclf.data.npz import NpzArrays
+from cellclf.data.sources import as_source
+from cellclf.errors import CellclfError, DataError, OptionError
 
 
 def load(
     src: Any,
-    labels: Sequence[int] | NDArray[Any] | None = None,
+    labels: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
     *,
     part: str | None = None,
     class_names: Sequence[str] | None = None,
@@ -43,13 +43,17 @@ def load(
             - a ``.csv`` whose columns are path, label and group (only the first is needed; paths count from the
               CSV's folder);
             - a list of picture files, or a pattern such as ``"slides/*.png"``;
-            - an array (N, H, W, 3) uint8, a pair (images, labels), or a dict of arrays;
-            - a ``tf.data.Dataset`` or any iterable of batches (images, labels);
-            - an ``ImageSet``, which is returned.
-        labels: (N,) whole numbers, beside an array.
-        part: Which part of a file that holds several: ``"train"`` reads ``train_images`` and ``train_labels``.
-        class_names: Names of the classes in label order, where the source has none.
-        groups: (N,) patient or slide of each picture, beside arrays.
+            - an array (N, H, W, 3) uint8, a pair (images, labels), or a dict of arrays; grey, RGBA and 16-bit
+              pictures are converted, with a notice;
+            - a ``tf.data.Dataset`` or any iterable of batches (images, labels), read once into memory; floats
+              within 0-255 are rounded, with a notice;
+            - an ``ImageSet``.
+        labels: (N,) whole numbers or class names, beside an array, an npz or a list of files.
+        part: Which part of a source that holds several: ``"train"`` reads the arrays ``train_images`` and
+            ``train_labels`` (or ``x_train`` and ``y_train``) of an npz, or the folder ``train``.
+        class_names: The classes in label order. A source that names its classes is matched by name, so that the
+            labels of two sets mean the same; one that only numbers them takes the names in this order.
+        groups: (N,) patient or slide of each picture, beside an array, an npz or a list of files.
         size: Height and width that files are resized to; None keeps their own.
         mixed: What to do with files of several sizes when ``size`` is None: ``"resize"`` to the most frequent size
             (with a notice), or ``"refuse"``.
@@ -62,7 +66,8 @@ def load(
 
     Raises:
         DataError: Nothing readable, or pictures that are not 0-255 pixels; the message says how to convert.
-        OptionError: A wrong ``mixed``, ``size`` or ``part``.
+        OptionError: A wrong ``mixed`` or ``size``, or an argument that does not go with the source.
+        UnknownNameError: No such ``part``, or a class that ``class_names`` lacks.
 
     Example:
         >>> cells = load((np.zeros((3, 8, 8, 3), np.uint8), [0, 1, 1]), class_names=["round", "lobed"])
@@ -71,145 +76,106 @@ def load(
     """
     if mixed not in ("resize", "refuse"):
         raise OptionError(f"mixed={mixed!r}; wanted 'resize' or 'refuse'")
-    if size is not None and (len(size) != 2 or min(size) < 1):
+    if size is not None and (len(size) != 2 or min(size) < 1 or any(side != int(side) for side in size)):
         raise OptionError(f"size={size!r}; wanted (height, width) in pixels")
-    files = FileOptions(size, mixed, verify, show)
-    if isinstance(src, ImageSet):
-        cells = src
-    elif isinstance(src, str | Path):
-        cells = _from_path(src, part, files)
-    elif isinstance(src, Mapping):
-        cells = _from_arrays(dict(src), part, "this dict")
-    elif isinstance(src, np.ndarray):
-        cells = ImageSet(src, labels, class_names=class_names, groups=groups)
-    elif isinstance(src, tuple) and len(src) == 2 and not isinstance(src[0], str | Path):
-        cells = ImageSet(np.asarray(src[0]), src[1], class_names=class_names, groups=groups)
+    files = FileOptions(None if size is None else (int(size[0]), int(size[1])), mixed, verify, show)
+    beside: dict[str, Any] = {
+        name: value for name, value in (("labels", labels), ("groups", groups)) if value is not None
+    }
+    if isinstance(src, tuple) and len(src) == 2 and not isinstance(src[0], str | Path):
+        if labels is not None:
+            raise OptionError("labels are given twice, in the pair (images, labels) and as labels=; wanted one of them")
+        src, beside["labels"] = src
+    if isinstance(src, str | Path):
+        if beside and Path(src).suffix.lower() not in (".npz", ".npy"):
+            raise OptionError(f"{' and '.join(beside)} stand in {str(src)!r} itself; pass arrays or a list of files")
+        cells = _from_path(Path(src).expanduser(), part, files)
     elif isinstance(src, Sequence) and src and all(isinstance(item, str | Path) for item in src):
-        cells = read_listing(Listing([Path(item) for item in src], [str(item) for item in src]), files)
-    elif isinstance(src, Iterable):
-        cells = _from_batches(src)
+        cells, beside = _from_files(src, beside, files)
+    elif isinstance(src, ImageSet):
+        cells = src
+    elif isinstance(src, Mapping):
+        cells = from_arrays(src, part, "this dict")
+    elif isinstance(src, np.ndarray) or hasattr(src, "__array__"):
+        source, notices = as_source(src)
+        cells = ImageSet(source, notices=notices)
+    elif isinstance(src, Iterable) or (hasattr(src, "__getitem__") and hasattr(src, "__len__")):
+        cells = from_batches(src)
     else:
         raise DataError(f"cannot load from {type(src).__name__}; wanted a path, arrays, or an iterable of batches")
-    return cells if class_names is None else cells.replace(class_names=class_names)
+    if part is not None and not isinstance(src, str | Path | Mapping):
+        raise OptionError(f"part={part!r} goes with an npz or a folder that holds several parts; leave it out")
+    if size is not None and cells.image_shape[:2] != files.size:
+        raise OptionError(f"size={size} is for files; these pictures are in an array: resize that, or leave it out")
+    if beside:
+        cells = cells.replace(**beside)
+    return cells if class_names is None else _named(cells, list(class_names))
 
 
-def _from_path(src: str | Path, part: str | None, files: FileOptions) -> ImageSet:
-    path = Path(src)
-    if not path.exists():
-        if any(sign in str(src) for sign in "*?["):
-            found = sorted(glob.glob(str(src), recursive=True))
-            paths = [Path(name) for name in found if Path(name).suffix.lower() in SUFFIXES]
-            if not paths:
-                raise DataError(f"no picture matches {str(src)!r} ({len(found)} other files do)")
-            return read_listing(Listing(paths, [str(p) for p in paths]), files)
-        raise DataError(
-            f"there is no {str(src)!r}; wanted a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
-        )
-    if path.is_dir():
-        return read_listing(list_folder(path), files)
+def _named(cells: ImageSet, names: list[str]) -> ImageSet:
+    """Give the classes these names: by name if the set has names of its own, by number if it only counts."""
+    own = cells.class_names
+    if cells.labels is None or set(own) & set(names) or not all(name.isdecimal() for name in own):
+        return cells.align(names)
+    number = np.asarray([int(name) for name in own], np.int64)
+    return cells.replace(labels=number[cells.labels], class_names=names)
+
+
+def _from_path(path: Path, part: str | None, files: FileOptions) -> ImageSet:
+    try:
+        return _open(path, part, files)
+    except CellclfError:
+        raise
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+
+
+def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
     suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return _from_arrays(_open_npz(path), part, str(path))
+    if path.is_dir():
+        return read_listing(list_folder(path, part), files, str(path))
+    if suffix == ".npz" and path.exists():
+        return from_arrays(NpzArrays(path), part, str(path))
+    if part is not None:
+        raise OptionError(f"part={part!r} goes with an npz or a folder that holds several parts; leave it out")
+    if not path.exists():
+        if any(sign in str(path) for sign in "*?["):
+            return read_listing(_matching(str(path)), files, repr(str(path)))
+        raise DataError(
+            f"there is no {str(path)!r}; wanted a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
+        )
     if suffix == ".npy":
-        return ImageSet(np.load(path, mmap_mode="r", allow_pickle=False))
+        try:
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise DataError(f"{path}: not a readable npy file ({error})") from None
+        source, notices = as_source(images)
+        return ImageSet(source, notices=notices)
     if suffix == ".csv":
-        return read_listing(list_csv(path), files)
+        return read_listing(list_csv(path), files, str(path))
     if suffix in SUFFIXES:
-        return read_listing(Listing([path], [path.name]), files)
+        return read_listing(list_files([path]), files, str(path))
     raise DataError(
-        f"cannot load {str(src)!r}: {suffix or 'no suffix'} is none of .npz, .npy, .csv, a folder or a picture"
+        f"cannot load {str(path)!r}: {suffix or 'no suffix'} is none of .npz, .npy, .csv, a folder or a picture"
     )
 
 
-def _open_npz(path: Path) -> dict[str, Any]:
-    """Read the arrays; large ones that are stored without compression are mapped, none is unpickled."""
-    arrays: dict[str, Any] = {}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for name in archive.files:
-                mapped = _map_member(path, name)
-                arrays[name] = archive[name] if mapped is None else mapped
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path}: {name!r} holds Python objects, which could run code when read, and is never unpickled; "
-                "save plain arrays instead (all pictures of one size, dtype uint8)"
-            ) from None
-        raise DataError(f"{path}: {error}") from None
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DataError(f"{path}: not a readable npz file ({error}); it may be truncated: copy it again") from None
-    return arrays
+def _matching(pattern: str) -> Listing:
+    found = sorted(glob.glob(pattern, recursive=True))
+    paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
+    if not paths:
+        raise DataError(f"no picture matches {pattern!r} ({len(found)} other files do)")
+    return list_files(paths)
 
 
-def _map_member(path: Path, name: str) -> NDArray[Any] | None:
-    with zipfile.ZipFile(path) as archive:
-        member = next((m for m in archive.infolist() if m.filename in (name, f"{name}.npy")), None)
-        if member is None or member.compress_type != zipfile.ZIP_STORED or member.file_size < 1 << 20:
-            return None
-        with archive.open(member) as file:
-            version = np.lib.format.read_magic(file)
-            if version not in ((1, 0), (2, 0)):
-                return None
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(file)
-            header = file.tell()
-        if dtype.hasobject:
-            return None
-        with path.open("rb") as raw:  # the name and extra fields of a member can differ from the directory's
-            raw.seek(member.header_offset + 26)
-            name_length, extra_length = np.frombuffer(raw.read(4), "<u2").tolist()
-        start = member.header_offset + 30 + name_length + extra_length + header
-    return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
-
-
-def _from_arrays(arrays: dict[str, Any], part: str | None, where: str) -> ImageSet:
-    if part is not None:
-        chosen = {key.removeprefix(f"{part}_"): value for key, value in arrays.items() if key.startswith(f"{part}_")}
-        if not chosen:
-            parts = {key.rsplit("_", 1)[0] for key in arrays if key.endswith("_images")}
-            raise unknown(f"part of {where}", part, parts)
-        arrays = chosen
-    image_key = next((key for key in _IMAGE_KEYS if key in arrays), None)
-    if image_key is None:
-        held = sorted(key.removesuffix("_images") for key in arrays if key.endswith("_images"))
-        fix = (
-            f"choose one with part={held[0]!r} (there are: {', '.join(held)})"
-            if held
-            else "name them 'images' and 'labels'"
-        )
-        raise DataError(f"{where} has no 'images' or 'x' but {', '.join(sorted(arrays)) or 'nothing'}; {fix}")
-    label_key = next((key for key in _LABEL_KEYS if key in arrays), None)
-    try:
-        return ImageSet(
-            np.asanyarray(arrays[image_key]),
-            None if label_key is None else arrays[label_key],
-            class_names=None if "class_names" not in arrays else [str(name) for name in arrays["class_names"]],
-            ids=arrays.get("ids"),
-            groups=arrays.get("groups"),
-            clusters=arrays.get("clusters"),
-            sizes=arrays.get("sizes"),
-        )
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from None
-
-
-def _from_batches(batches: Iterable[Any]) -> ImageSet:
-    images: list[NDArray[Any]] = []
-    labels: list[NDArray[Any]] = []
-    for batch in batches:
-        pair = batch if isinstance(batch, tuple | list) else (batch,)
-        pictures = np.asarray(pair[0])
-        single = pictures.ndim == 3
-        images.append(pictures[None] if single else pictures)
-        if len(pair) > 1:
-            found = np.asarray(pair[1])
-            labels.append(found.reshape(1) if single and found.size == 1 else found)
-    if not images:
-        raise DataError(
-            "the iterable gave no batch; wanted batches of (images, labels): an iterator can be read only once"
-        )
-    if len({batch.shape[1:] for batch in images}) > 1:
-        raise DataError(
-            f"batches hold pictures of several shapes ({images[0].shape[1:]}, ...); resize them to one first"
-        )
-    return ImageSet(np.concatenate(images), np.concatenate(labels) if labels else None)
+def _from_files(
+    paths: Sequence[str | Path], beside: dict[str, Any], files: FileOptions
+) -> tuple[ImageSet, dict[str, Any]]:
+    """Read files; of the columns beside them, keep the rows of the files that are pictures."""
+    listing = list_files(paths)
+    for name, values in beside.items():
+        if len(values) != len(listing.paths):
+            raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; wanted one for each file")
+    cells = read_listing(listing, files, "the list")
+    kept = np.isin(listing.ids, cells.ids)
+    return cells, {name: np.asarray(values)[kept] for name, values in beside.items()}

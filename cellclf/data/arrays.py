@@ -1,0 +1,76 @@
+"""Named arrays, in a dict or an npz: which ones are pictures, labels, ids and so on, and of which part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cellclf.data.image_set import ImageSet, Skipped
+from cellclf.data.sources import as_source
+from cellclf.errors import DataError, unknown
+
+IMAGE_KEYS = ("images", "x", "X", "image")
+LABEL_KEYS = ("labels", "y", "Y", "label")
+_OTHER_KEYS = ("class_names", "ids", "groups", "clusters", "sizes", "notices", "skipped")
+
+
+def from_arrays(arrays: Mapping[str, Any], part: str | None, where: str) -> ImageSet:
+    """Make a set of the arrays whose names are known; others are named in a notice.
+
+    Args:
+        arrays: By name; only what is used is looked up.
+        part: ``"train"`` takes ``train_images`` or ``x_train``; None takes the names as they are.
+        where: What holds the arrays, for messages.
+    """
+    keys = {key: key for key in arrays} if part is None else _keys_of_part(arrays, part, where)
+    image_key = next((key for key in IMAGE_KEYS if key in keys), None)
+    if image_key is None:
+        held = sorted(_parts(arrays))
+        raise DataError(
+            f"{where} has no 'images' or 'x' but {', '.join(sorted(arrays)) or 'nothing'}; "
+            + (f"choose part={held[0]!r} (there are: {', '.join(held)})" if held else "name them 'images' and 'labels'")
+        )
+    label_key = next((key for key in LABEL_KEYS if key in keys), None)
+    known = {image_key, label_key, *_OTHER_KEYS}
+    unused = sorted(keys[key] for key in keys if key not in known)
+    found = {key: arrays[keys[key]] for key in _OTHER_KEYS if key in keys}
+    try:
+        source, notices = as_source(arrays[keys[image_key]])
+        if unused:
+            notices.append(f"arrays of {where} that were not used: {', '.join(unused)}")
+        return ImageSet(
+            source,
+            None if label_key is None else arrays[keys[label_key]],
+            class_names=[str(name) for name in found["class_names"]] if "class_names" in found else None,
+            ids=found.get("ids"),
+            groups=found.get("groups"),
+            clusters=found.get("clusters"),
+            sizes=found.get("sizes"),
+            notices=[*(str(notice) for notice in found.get("notices", ())), *notices],
+            skipped=[Skipped(str(name), str(reason)) for name, reason in found.get("skipped", ())],
+        )
+    except DataError as error:
+        text = str(error)
+        raise DataError(text if text.startswith(where) else f"{where}: {text}") from None
+
+
+def _parts(arrays: Iterable[str]) -> dict[str, str]:
+    """Find the parts of a file: ``{"train": "train_images"}``, or from ``x_train``."""
+    found: dict[str, str] = {}
+    for key in arrays:
+        before, _, after = key.rpartition("_")
+        if after in IMAGE_KEYS and before:
+            found.setdefault(before, key)
+        first, _, rest = key.partition("_")
+        if first in IMAGE_KEYS and rest:
+            found.setdefault(rest, key)
+    return found
+
+
+def _keys_of_part(arrays: Iterable[str], part: str, where: str) -> dict[str, str]:
+    if part not in _parts(arrays):
+        raise unknown(f"part of {where} named", part, _parts(arrays))
+    keys = {"class_names": "class_names"} if "class_names" in arrays else {}
+    keys |= {key.removeprefix(f"{part}_"): key for key in arrays if key.startswith(f"{part}_")}
+    keys |= {key.removesuffix(f"_{part}"): key for key in arrays if key.endswith(f"_{part}")}
+    return keys

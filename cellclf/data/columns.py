@@ -1,0 +1,154 @@
+"""What is known of each picture, made into checked columns: labels, class names, ids, groups, clusters, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.errors import DataError
+
+_MOST_CLASSES = 100_000
+
+
+def natural_order(names: Collection[str]) -> list[str]:
+    """Sort names: by value if all are whole numbers, else as text.
+
+    Example:
+        >>> natural_order(["10", "9"]), natural_order(["b10", "b9"])
+        (['9', '10'], ['b10', 'b9'])
+    """
+    if all(name.isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def labels_and_names(
+    values: Any, names: Sequence[str] | None, count: int
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Check labels against class names.
+
+    Args:
+        values: (N,) or (N, 1) whole numbers, or (N,) class names, or None.
+        names: The class names in label order; None takes them from the labels.
+        count: How many pictures there are.
+
+    Returns:
+        Labels (N,) int64 or None, and the class names.
+    """
+    names = None if names is None else _names(names)
+    if values is None:
+        return None, names or ()
+    column = _flat("labels", values, count, ": from one-hot, pass labels.argmax(1)")
+    if column.dtype == object and all(isinstance(value, str) for value in column.tolist()):
+        column = column.astype(str)
+    if column.dtype.kind == "U":
+        names = tuple(natural_order(set(column.tolist()))) if names is None else names
+        number = {name: k for k, name in enumerate(names)}
+        strange = sorted(set(column.tolist()) - set(number))
+        if strange:
+            raise DataError(f"there is a label {strange[0]!r}; wanted one of the classes {', '.join(names)}")
+        return np.fromiter((number[name] for name in column.tolist()), np.int64, count), names
+    labels = _whole("labels", column, "0, 1, ..., or class names")
+    if count and labels.min() < 0:
+        raise DataError(f"there is a label {labels.min()}; labels count from 0: leave pictures without a label out")
+    highest = int(labels.max()) if count else -1
+    if names is None:
+        if highest >= _MOST_CLASSES:
+            raise DataError(f"there is a label {highest}; labels number the classes 0, 1, ...: are these the labels?")
+        return labels, tuple(str(k) for k in range(highest + 1))
+    if highest >= len(names):
+        raise DataError(f"there is a label {highest} but only {len(names)} class names; wanted a name for each class")
+    return labels, names
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise DataError(f"class_names={names!r} is one text; wanted a list with a name for each class")
+    texts = tuple(str(name) for name in names)
+    if len(set(texts)) < len(texts):
+        twice = sorted({name for name in texts if texts.count(name) > 1})
+        raise DataError(f"the class name {twice[0]!r} stands twice; wanted each name once")
+    return texts
+
+
+def ids(values: Any, count: int) -> NDArray[np.str_]:
+    """Check that each picture has its own id; None counts them "0", "1", ..."""
+    if values is None:
+        return np.arange(count).astype(str)
+    column = _texts("ids", values, count)
+    known: set[str] = set()
+    for text in column.tolist():
+        if text in known:
+            times = int((column == text).sum())
+            raise DataError(f"the id {text!r} stands {times} times; wanted each id once")
+        known.add(text)
+    return column
+
+
+def groups(values: Any, count: int) -> NDArray[np.str_] | None:
+    """Check the patient or slide of each picture."""
+    return None if values is None else _texts("groups", values, count)
+
+
+def clusters(values: Any, count: int) -> NDArray[np.int64] | None:
+    """Check the cluster numbers of the pictures."""
+    return None if values is None else _whole("clusters", _flat("clusters", values, count), "")
+
+
+def sizes(values: Any, count: int, shape: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Check the original heights and widths; None takes those of the pictures."""
+    if values is None:
+        return np.broadcast_to(np.asarray(shape[:2], np.int64), (count, 2))
+    column = np.asarray(values)
+    if column.shape != (count, 2):
+        raise DataError(f"sizes have shape {column.shape}; wanted ({count}, 2), height and width of each picture")
+    return _whole("sizes", column, "of pixels")
+
+
+def _flat(name: str, values: Any, count: int, fix: str = "") -> NDArray[Any]:
+    try:
+        column = np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"{name} are no column ({error}); wanted one for each picture") from None
+    if column.ndim == 2 and column.shape[1] == 1:
+        column = column[:, 0]
+    if column.ndim != 1:
+        raise DataError(f"{name} have shape {column.shape}; wanted (N,) or (N, 1){fix}")
+    if len(column) != count:
+        raise DataError(f"{len(column)} {name} for {count} pictures; wanted one for each picture")
+    return column
+
+
+def _whole(name: str, column: NDArray[Any], wanted: str) -> NDArray[np.int64]:
+    missing = 0
+    if column.dtype.kind == "f":
+        missing = int(np.isnan(column).sum())
+    elif column.dtype == object:
+        missing = sum(value is None or value != value for value in column.ravel().tolist())
+    if missing:
+        raise DataError(f"{missing} of {len(column)} {name} are missing; leave these pictures out, or complete them")
+    if not column.size:
+        return column.astype(np.int64)
+    whole = column.dtype.kind == "f" and np.isfinite(column).all() and (column == column.round()).all()
+    if column.dtype.kind not in "iub" and not whole:
+        raise DataError(f"{name} have dtype {column.dtype}; wanted whole numbers {wanted}".rstrip())
+    if float(np.abs(column, dtype=float).max()) >= 2**63:
+        raise DataError(f"{name} go up to {column.max()}; wanted whole numbers below 2**63")
+    return column.astype(np.int64)
+
+
+def _texts(name: str, values: Any, count: int) -> NDArray[np.str_]:
+    column = _flat(name, values, count)
+    if column.dtype.kind == "f" or column.dtype == object:
+        missing = sum(value is None or value != value for value in column.tolist())
+        if missing:
+            raise DataError(
+                f"{missing} of {count} {name} are missing; give these pictures {name} of their own, such as their ids"
+            )
+    try:
+        return np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{name} are no text ({error}); wanted texts or whole numbers") from None
