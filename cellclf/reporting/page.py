@@ -1,0 +1,84 @@
+"""report.html: a finished job as one page that explains itself, with nothing to load from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cellclf.reporting.figures import History
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cellclf.cleaning.selection import Selection
+    from cellclf.data.image_set import ImageSet
+    from cellclf.data.split import Parts
+    from cellclf.evaluation.metrics import Report
+
+
+class Augments(Protocol):
+    """What a page asks of an ``Augmenter``."""
+
+    def __call__(self, images: NDArray[Any], ids: Sequence[str], epoch: int = 0) -> Any:
+        """Give one augmented version of each picture."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PageContent:
+    """All that a report page can show; what is left out of it is left out of the page.
+
+    Args:
+        title: What the page is of: the name of the run.
+        cells_before: The set as it came in.
+        cells_after: The set after cleaning.
+        removals: What was removed, in order: name of the step -> its selection (with its ``cells``).
+        parts: The split, before anything was removed from or added to its training part.
+        augmenter: What changed the training pictures.
+        history: Rows of the training, one an epoch (see ``cellclf.reporting.figures.History``).
+        evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the pictures or None.
+        headline: The evaluation that the page leads with; None takes "test", else the first that is neither
+            "train" nor "val", else "val".
+        seconds: Name of a step -> how long it took.
+        manifest: What is needed to make the same again: data hash, versions, seed, ... nested plain data.
+        recipe_toml: The recipe.
+        command: The command line that made the run.
+    """
+
+    title: str
+    cells_before: ImageSet | None = None
+    cells_after: ImageSet | None = None
+    removals: Mapping[str, Selection] = field(default_factory=dict)
+    parts: Parts | None = None
+    augmenter: Augments | None = None
+    history: History = ()
+    evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)
+    headline: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    recipe_toml: str = ""
+    command: str = ""
+
+
+def write_page(content: PageContent, path: str | Path) -> Path:
+    """Write a report page: self-contained, light and dark, readable on a telephone and on paper.
+
+    Args:
+        content: What the page shows.
+        path: Where to; an existing file is replaced only when the new one is complete.
+
+    Example:
+        >>> import tempfile
+        >>> from cellclf.evaluation.metrics import evaluate
+        >>> report = evaluate([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["round", "lobed"])
+        >>> content = PageContent(title="two cells", evaluations={"test": (report, None)})
+        >>> page = write_page(content, tempfile.mkdtemp() + "/report.html")
+        >>> "macro F1" in page.read_text(encoding="utf-8")
+        True
+    """
+    from cellclf.reporting.sections import sections
+    from cellclf.reporting.template import render, write
+
+    return write(path, render("report.html.j2", title=content.title, sided=True, **sections(content)))

@@ -1,0 +1,361 @@
+"""What each section of a report shows, as plain data for the template; None leaves a section out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellclf.evaluation.metrics import Estimate, Report
+from cellclf.reporting.figures import CURVES, curves_in, inline_svg, plot_curve, restored
+from cellclf.reporting.groups import removal_view
+from cellclf.reporting.template import count, duration, percent, pictures, plain
+from cellclf.reporting.verdict import OWN, headline_name, verdict
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+    from cellclf.data.split import Parts
+    from cellclf.reporting.figures import History
+    from cellclf.reporting.page import Augments, PageContent
+
+View = dict[str, Any]
+
+
+def sections(content: PageContent) -> dict[str, Any]:
+    """Turn the content of a page into what its template asks for.
+
+    Args:
+        content: What the page shows.
+
+    Returns:
+        Name of a section -> its data, None for what there is nothing of.
+    """
+    lead = headline_name(content.evaluations, content.headline)
+    ordered = sorted(content.evaluations, key=lambda name: (name in OWN, name != lead))
+    return {
+        "overview": _overview(content, lead),
+        "incoming": _incoming(content.cells_before, content.cells_after),
+        "removals": [
+            removal_view(name, selection, content.cells_before) for name, selection in content.removals.items()
+        ],
+        "split": _split(content.parts),
+        "augmented": _augmented(content.augmenter, content.parts.train if content.parts else content.cells_after),
+        "training": _training(content.history),
+        "results": _results(content, lead),
+        "evaluated": [
+            _evaluated(k, name, *content.evaluations[name], full=name == lead)
+            for k, name in enumerate(ordered)
+            if name != "train" or name == lead
+        ],
+        "cost": _cost(content),
+        "rerun": _rerun(content),
+    }
+
+
+def _overview(content: PageContent, lead: str | None) -> View:
+    reports = {name: report for name, (report, _) in content.evaluations.items()}
+    tiles: list[tuple[str, str]] = []
+    sentence = ""
+    lines: list[str] = []
+    if lead is not None:
+        report = reports[lead]
+        tiles = [
+            (percent(report.macro_f1), f"macro F1 on {lead}, {_range(report.macro_f1)}"),
+            (percent(report.balanced_accuracy), f"balanced accuracy, {_range(report.balanced_accuracy)}"),
+            (percent(report.weakest.f1), f"F1 of the weakest class, {plain(report.weakest.name)}"),
+        ]
+        sentence, lines = verdict(reports, lead)
+    if content.cells_before is not None:
+        text, words = count(len(content.cells_before)), "pictures came in"
+        if content.cells_after is not None:
+            words += f", {count(len(content.cells_after))} were used"
+        tiles.append((text, words))
+    if spent := _total(content):
+        tiles.append((duration(spent), "in all"))
+    return {"tiles": tiles, "sentence": sentence, "lines": lines}
+
+
+def _range(estimate: Estimate) -> str:
+    return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
+
+
+def _incoming(before: ImageSet | None, after: ImageSet | None) -> View | None:
+    if before is None:
+        return None
+    heights, widths = before.sizes.min(0).tolist(), before.sizes.max(0).tolist()
+    one = heights == widths
+    counts, left = before.counts(), after.counts() if after is not None else {}
+    most = max([*counts.values(), *left.values()], default=1) or 1
+    shown = after if after is not None else before
+    return {
+        "n": len(before),
+        "shape": f"{before.image_shape[0]} \u00d7 {before.image_shape[1]} pixels",
+        "sizes": (
+            f"all {heights[0]} \u00d7 {heights[1]}"
+            if one
+            else f"{heights[0]} \u00d7 {heights[1]} to {widths[0]} \u00d7 {widths[1]}"
+        ),
+        "resized": not one or heights != list(before.image_shape[:2]),
+        "notices": before.notices,
+        "skipped": before.skipped,
+        "groups": None if before.groups is None else len(np.unique(before.groups)),
+        "bars": [
+            {
+                "name": name,
+                "before": n,
+                "after": left.get(name) if left else None,
+                "before_share": n / most,
+                "after_share": left.get(name, 0) / most,
+            }
+            for name, n in counts.items()
+        ],
+        "imbalance": _imbalance(left or counts),
+        "classes": _examples(shown),
+    }
+
+
+def _imbalance(counts: Mapping[str, int]) -> str:
+    if len(counts) < 2 or not min(counts.values()):
+        empty = [plain(name) for name, n in counts.items() if not n]
+        return f"Without any picture: {', '.join(empty)}." if empty else ""
+    small, large = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
+    ratio = counts[large] / counts[small]
+    text = f"There are {ratio:.1f} times as many pictures of {plain(large)} as of {plain(small)}"
+    if ratio < 1.5:
+        return f"{text}: well balanced."
+    return f"{text}: accuracy would mostly speak for the large classes, which is why macro F1 leads here."
+
+
+def _examples(cells: ImageSet) -> list[View]:
+    """Some pictures of each class, the same at every writing."""
+    if cells.labels is None:
+        spread = np.unique(np.linspace(0, len(cells) - 1, min(24, len(cells))).astype(int))
+        return [{"name": "pictures", "pictures": pictures(cells, spread.tolist())}]
+    each = max(2, min(8, 64 // max(1, cells.num_classes)))
+    rng = np.random.default_rng(0)
+    found = []
+    for k, name in enumerate(cells.class_names[:24]):
+        rows = np.flatnonzero(cells.labels == k)
+        chosen = np.sort(rng.permutation(rows)[:each]).tolist()
+        if chosen:
+            found.append({"name": name, "pictures": pictures(cells, chosen)})
+    return found
+
+
+def _split(parts: Parts | None) -> View | None:
+    if parts is None:
+        return None
+    named = {"train": parts.train, "val": parts.val, "test": parts.test}
+    named = {name: part for name, part in named.items() if len(part)}
+    classes = next(iter(named.values())).class_names
+    torn = {
+        "id": _torn([part.ids for part in named.values()]),
+        "duplicate group": _torn([part.clusters for part in named.values()]),
+        "patient or slide": _torn([part.groups for part in named.values()]),
+    }
+    return {
+        "names": list(named),
+        "rows": [(name, [part.counts().get(name, 0) for part in named.values()]) for name in classes],
+        "totals": [len(part) for part in named.values()],
+        "shares": [len(part) / max(1, sum(map(len, named.values()))) for part in named.values()],
+        "torn": {kind: n for kind, n in torn.items() if n},
+        "checked": [kind for kind, n in torn.items() if n == 0],
+        "has_groups": parts.train.groups is not None,
+        "has_clusters": parts.train.clusters is not None,
+    }
+
+
+def _torn(columns: list[Any]) -> int | None:
+    """Count the values that stand in more than one part; None if the parts have no such column."""
+    if any(column is None for column in columns):
+        return None
+    values = np.concatenate([np.unique(column) for column in columns])
+    return int(len(values) - len(np.unique(values)))
+
+
+def _augmented(augmenter: Augments | None, cells: ImageSet | None) -> View | None:
+    if augmenter is None or cells is None or not len(cells):
+        return None
+    labels = np.zeros(len(cells), int) if cells.labels is None else cells.labels
+    rows = np.unique(labels, return_index=True)[1][:8]
+    if len(rows) == 1:
+        rows = np.arange(min(4, len(cells)))
+    chosen, versions = cells.subset(rows), 6
+    lines = [[picture] for picture in pictures(chosen, range(len(chosen)))]
+    from cellclf.data.image_set import ImageSet
+
+    for epoch in range(versions):
+        made = np.asarray(augmenter(chosen.images, [str(i) for i in chosen.ids], epoch=epoch))
+        changed = ImageSet(np.clip(made, 0, 255).astype(np.uint8), ids=chosen.ids)
+        for line, picture in zip(lines, pictures(changed, range(len(changed))), strict=True):
+            line.append(picture)
+    return {"lines": lines, "versions": versions}
+
+
+def _training(history: History) -> View | None:
+    if not history:
+        return None
+    kept = restored(history)
+    named = curves_in(history)
+    stages: dict[Any, int] = {}
+    for row in history:
+        stages[row.get("stage", 1)] = stages.get(row.get("stage", 1), 0) + 1
+    return {
+        "curves": [
+            {"name": name, "svg": inline_svg(plot_curve(history, name), f"{CURVES[name][2]} by epoch", f"curve{k}n")}
+            for k, name in enumerate(named)
+        ],
+        "stages": stages,
+        "epochs": len(history),
+        "kept": None if kept is None else kept + 1,
+        "kept_row": {} if kept is None else _kept(history[kept]),
+    }
+
+
+def _kept(row: Mapping[str, Any]) -> dict[str, str]:
+    columns = {"val_macro_f1": "macro F1", "val_accuracy": "accuracy", "val_loss": "loss"}
+    return {
+        words: f"{float(row[name]):.3f}" if name == "val_loss" else percent(float(row[name]))
+        for name, words in columns.items()
+        if row.get(name) not in (None, "")
+    }
+
+
+def _results(content: PageContent, lead: str | None) -> View | None:
+    if not content.evaluations:
+        return None
+    order = {"train": 0, "val": 1, "test": 2}
+    names = sorted(content.evaluations, key=lambda name: order.get(name, 3))
+    rows = []
+    for name in names:
+        report = content.evaluations[name][0]
+        rows.append({"name": name, "report": report, "lead": name == lead, "classes": _averaged(report)})
+    first = content.evaluations[names[0]][0]
+    return {"rows": rows, "level": first.confidence_level, "guess": float(np.log(len(first.class_names)))}
+
+
+def _averaged(report: Report) -> str:
+    used = len(report.class_names) - len(report.left_out)
+    return f"{used}" if not report.left_out else f"{used} of {len(report.class_names)}"
+
+
+def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *, full: bool) -> View:
+    if cells is not None:
+        report.check(cells)
+    key = f"set{place}"
+    most, each = (8, 8) if full else (4, 6)
+    confused = report.confused()[:most]
+    keys = {(pair.truth, pair.predicted): f"{key}-pair{k}" for k, pair in enumerate(confused)}
+    pairs = [
+        {
+            "pair": pair,
+            "key": keys[pair.truth, pair.predicted],
+            "pictures": [] if cells is None else _surest(cells, report, pair.indices[:each]),
+        }
+        for pair in confused
+    ]
+    wrong = report.mistakes()
+    surest = wrong[: 12 if full else 6]
+    names = report.class_names
+    return {
+        "key": key,
+        "name": name,
+        "report": report,
+        "full": full,
+        "matrix": _matrix(report, keys if cells is not None else {}),
+        "pairs": pairs,
+        "wrong": len(wrong),
+        "weak": report.weakest.name if report.confused() else None,
+        "mistakes": []
+        if cells is None
+        else pictures(
+            cells,
+            surest.tolist(),
+            [
+                f"{plain(names[report.truth[k]])}, called {plain(names[report.predicted[k]])} "
+                f"({percent(report.confidence[k], 0)})"
+                for k in surest
+            ],
+        ),
+    }
+
+
+def _surest(cells: ImageSet, report: Report, rows: Any) -> list[dict[str, str]]:
+    return pictures(cells, rows.tolist(), [percent(share, 0) for share in report.confidence[rows]])
+
+
+def _matrix(report: Report, keys: Mapping[tuple[str, str], str]) -> list[View]:
+    rows = []
+    for r, (name, rates) in enumerate(zip(report.class_names, report.rates, strict=True)):
+        cells = []
+        for c, rate in enumerate(rates):
+            number = int(report.confusion[r, c])
+            strength = 0.0 if not number else 0.12 + 0.58 * float(rate) if r == c else 0.1 + 0.75 * float(rate) ** 0.6
+            cells.append(
+                {
+                    "count": number,
+                    "rate": None if not number else float(rate),
+                    "kind": "" if not number else "hit" if r == c else "miss",
+                    "strength": f"{strength:.3f}",
+                    "key": keys.get((name, report.class_names[c])),
+                    "words": f"{number:,} {plain(name)} called {plain(report.class_names[c])}",
+                }
+            )
+        rows.append({"name": name, "support": report.classes[r].support, "cells": cells})
+    return rows
+
+
+def _total(content: PageContent) -> float:
+    if content.seconds:
+        return float(sum(content.seconds.values()))
+    return float(sum(float(row.get("seconds") or 0) for row in content.history))
+
+
+def _cost(content: PageContent) -> View | None:
+    stages: dict[Any, list[float]] = {}
+    for row in content.history:
+        if row.get("seconds") not in (None, ""):
+            stages.setdefault(row.get("stage", 1), []).append(float(row["seconds"]))
+    if not stages and not content.seconds:
+        return None
+    trained = len(content.parts.train) if content.parts else 0
+    return {
+        "stages": [
+            {
+                "name": f"stage {stage}" if str(stage).isdigit() else str(stage),
+                "epochs": len(spent),
+                "seconds": sum(spent),
+                "epoch": sum(spent) / len(spent),
+                "rate": trained * len(spent) / sum(spent) if trained and any(spent) else None,
+            }
+            for stage, spent in stages.items()
+        ],
+        "steps": dict(content.seconds),
+        "total": _total(content),
+    }
+
+
+def _rerun(content: PageContent) -> View | None:
+    if not (content.manifest or content.recipe_toml or content.command):
+        return None
+    return {"facts": _flat(content.manifest), "recipe": content.recipe_toml, "command": content.command}
+
+
+def _flat(data: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Flatten nested data into lines of name and text.
+
+    Example:
+        >>> _flat({"seed": 7, "versions": {"keras": "3.15"}, "plugins": []})
+        [('seed', '7'), ('versions: keras', '3.15'), ('plugins', 'none')]
+    """
+    lines = []
+    for name, value in data.items():
+        words = f"{above}: {plain(str(name))}" if above else plain(str(name))
+        if isinstance(value, Mapping) and value:
+            lines += _flat(value, words)
+        elif isinstance(value, (list, tuple, set, Mapping)) or value is None:
+            lines.append((words, ", ".join(map(str, value or ())) or "none"))
+        else:
+            lines.append((words, str(value)))
+    return lines

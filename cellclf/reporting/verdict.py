@@ -1,0 +1,118 @@
+"""What the figures say, in sentences: the lines at the head of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cellclf.errors import unknown
+from cellclf.reporting.template import percent, plain
+
+if TYPE_CHECKING:
+    from cellclf.evaluation.metrics import Report
+
+OWN = ("train", "val")
+"""Names of the sets that a training has seen: by them nothing is proven."""
+
+
+def headline_name(names: Mapping[str, object], wanted: str | None) -> str | None:
+    """Choose the evaluation that a page leads with.
+
+    Raises:
+        UnknownNameError: ``wanted`` is not among them.
+
+    Example:
+        >>> headline_name({"train": 1, "val": 1, "bccd": 1}, None)
+        'bccd'
+    """
+    if wanted is not None and wanted not in names:
+        raise unknown("evaluation", wanted, names)
+    others = [name for name in names if name not in OWN]
+    order = [wanted, "test" if "test" in names else None, *others[:1], *(n for n in ("val", "train") if n in names)]
+    return next((name for name in order if name is not None), None)
+
+
+def verdict(reports: Mapping[str, Report], headline: str) -> tuple[str, list[str]]:
+    r"""Say what the reports mean.
+
+    Args:
+        reports: Name of the set -> its report.
+        headline: The one to lead with.
+
+    Returns:
+        One sentence, and what to know beside it.
+
+    Example:
+        >>> from cellclf.evaluation.metrics import evaluate
+        >>> report = evaluate([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9]], ["round", "lobed"])
+        >>> verdict({"test": report}, "test")[1][0]
+        'The weakest class is round: F1 66.7\u202f%. 1 of its 2 pictures is called lobed.'
+    """
+    report = reports[headline]
+    f1 = report.macro_f1
+    seen = {
+        "train": "which it was trained on",
+        "val": "which were not trained on, but on which the best epoch was chosen",
+    }.get(headline, "which it had never seen")
+    lead = (
+        f"On {report.n:,} pictures of \u201c{headline}\u201d, {seen}, the classifier reaches a macro F1 of "
+        f"{percent(f1)} ({percent(f1.low)} to {percent(f1.high)}): the mean over "
+        f"{len(report.class_names) - len(report.left_out)} classes, each counted alike."
+    )
+    return lead, [*_weakest(report), *_memory(reports), *_elsewhere(reports, headline)]
+
+
+def _weakest(report: Report) -> list[str]:
+    weakest = report.weakest
+    if not report.confused():
+        return [f"There is no mistake among these {report.n:,} pictures; more pictures would show some."]
+    text = f"The weakest class is {plain(weakest.name)}: F1 {percent(weakest.f1)}."
+    taken = [pair for pair in report.confused() if pair.truth == weakest.name]
+    if taken:
+        verb = "is" if taken[0].count == 1 else "are"
+        text += f" {taken[0].count:,} of its {weakest.support:,} pictures {verb} called {plain(taken[0].predicted)}."
+    few = [plain(c.name) for c in report.classes if 0 < c.support < 20]
+    lines = [text]
+    if few:
+        lines.append(f"Fewer than 20 pictures to judge by: {', '.join(few)}. Their figures can be off by far.")
+    absent = [plain(c.name) for c in report.classes if not c.support]
+    if absent:
+        lines.append(f"Nothing can be said about {', '.join(absent)}: no pictures.")
+    return lines
+
+
+def _memory(reports: Mapping[str, Report]) -> list[str]:
+    if not set(OWN) <= set(reports):
+        return []
+    gap = reports["train"].macro_f1 - reports["val"].macro_f1
+    if gap > 0.05:
+        return [
+            f"It knows its training pictures {100 * gap:.0f} points of macro F1 better than the validation pictures: "
+            "part of what it learnt, it learnt by heart. More augmentation or fewer epochs would help."
+        ]
+    return []
+
+
+def _elsewhere(reports: Mapping[str, Report], headline: str) -> list[str]:
+    others = [name for name in reports if name not in (*OWN, headline)]
+    own = max((reports[name].balanced_accuracy for name in (*OWN[1:], headline) if name in reports), default=0.0)
+    lines = []
+    for name in others:
+        there = reports[name].balanced_accuracy
+        used = len(reports[name].class_names) - len(reports[name].left_out)
+        over = f" (over {used} of {len(reports[name].class_names)} classes)" if reports[name].left_out else ""
+        said = f"On \u201c{name}\u201d the balanced accuracy is {percent(there)}{over}"
+        if own - there > 0.1:
+            lines.append(
+                f"{said}, {100 * (own - there):.0f} points lower: do not rely on it for pictures of that kind."
+            )
+        elif own - there > 0.02:
+            lines.append(f"{said}, {100 * (own - there):.0f} points lower.")
+        else:
+            lines.append(f"{said}: it holds there, too.")
+    if not others:
+        lines.append(
+            "Nothing here shows how it fares on another laboratory\u2019s or next month\u2019s slides: evaluate it on "
+            "labelled pictures from there before you rely on it."
+        )
+    return lines
