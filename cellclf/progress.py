@@ -32,6 +32,5 @@ def track(
     """
     import tqdm
 
-    terminal = sys.stderr is not None and sys.stderr.isatty()  # a program without a console has no stderr
-    hidden = not (terminal if show is None else show)
+    hidden = sys.stderr is None or not (sys.stderr.isatty() if show is None else show)  # without a console: None
     yield from tqdm.tqdm(iterable, total=total, desc=label, unit=unit, disable=hidden, leave=False)
