@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import unknown
-
-if TYPE_CHECKING:
-    from cellclf.data.image_set import Images
 
 Blocks: TypeAlias = NDArray[np.float16]
 Hashes: TypeAlias = NDArray[np.uint64]
@@ -24,6 +21,8 @@ CENTRE_SIDE = 12
 """Rows and columns of the DCT block of a picture's centre."""
 CENTRE_RADIUS = 0.23
 """Half the side of the centre window, as a share of the picture's side: inside almost every white cell."""
+FLAT = (32 * 0.5) ** 2
+"""Energy of a block below which its picture shows nothing: grey levels deviate by less than a half."""
 LUMA = np.array([0.299, 0.587, 0.114])
 TURNS = (
     "",
@@ -119,7 +118,7 @@ def _with_luma(columns: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.ascontiguousarray(joined.reshape(3 * width, kept), dtype=np.float32)
 
 
-def dct_blocks(images: Images, *bases: Basis) -> list[Blocks]:
+def dct_blocks(images: NDArray[np.uint8], *bases: Basis) -> list[Blocks]:
     """Transform pictures into DCT blocks, one set for each basis, in one pass over the pixels.
 
     Every picture goes through its own pair of products of a fixed shape, so that its block does not depend on
@@ -246,7 +245,7 @@ def _imagehash(method: str) -> Callable[[Any], Any]:
     return known[method]  # type: ignore[no-any-return]  # imagehash has no types
 
 
-def imagehash_hashes(images: Images, method: str = "phash") -> Hashes:
+def imagehash_hashes(images: NDArray[np.uint8], method: str = "phash") -> Hashes:
     """Hash pictures as the imagehash package does, bit for bit, for exchange with hashes that others stored.
 
     Args:

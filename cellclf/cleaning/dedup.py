@@ -1,0 +1,378 @@
+"""Dedup: find the pictures that are in a set twice, or in two sets, however they were changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.cleaning.duplicates import DedupResult, Group, LeakResult
+from cellclf.cleaning.fingerprints import Fingerprints, energies, fingerprint, hash_pictures, identical, threads
+from cellclf.cleaning.links import Links
+from cellclf.cleaning.matching import (
+    Copies,
+    Rules,
+    calibrated,
+    copies_by_blocks,
+    copies_by_hash,
+    leaks_by_blocks,
+)
+from cellclf.cleaning.selection import Selector
+from cellclf.cleaning.stars import stars
+from cellclf.errors import OptionError, unknown
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+
+HASHES = ("phash", "dhash", "ahash", "whash")
+METHODS = ("dct", "content", *HASHES)
+KEEP = ("first", "sharpest", "largest")
+Method = Literal["dct", "content", "phash", "dhash", "ahash", "whash"]
+
+
+class Dedup(Selector):
+    """Find pictures that are in a set more than once.
+
+    By default three kinds of copies: identical ones, re-encoded or brightened ones, flipped or turned ones.
+    Of each group one picture stays, the keeper; every other member looks like the keeper itself, never only like
+    another member. A group whose members carry different labels, or that has more than ``max_copies`` members, goes
+    whole: nobody can say which label is right, and no cell is photographed that often, but a foreign picture is.
+
+    Args:
+        method: "dct" (all kinds), "content" (identical ones only), or a hash of the imagehash package: "phash",
+            "dhash", "ahash", "whash" (whatever lies within the distance, unverified).
+        distance: Most bits in which the hashes of two copies differ; None takes 8 for "dct", whose candidates are
+            verified, and 4 for the others.
+        similarity: Cosine of two pictures' gradients from which on they are copies ("dct" only). On real cells copies
+            lie above .99 after JPEG 60 and 10 % of brightness, other cells below .94, and the same cell photographed
+            twice near .97: such pairs are reported as ``near`` and stay.
+        turns: Look for the 8 flips and turns, too ("dct" only).
+        foreground: Find the same cell on another background, too: compares the centres of the pictures, so the cells
+            must be centred ("dct" only).
+        offset: Pixels by which a cell may be off the centre, 0-3, for ``foreground``; the search takes
+            (2 offset + 1)² times as long.
+        background: Find one foreign background behind, or blended with a weight of a half or more into, 30 or more
+            different cells, too; such a group goes whole ("dct" only).
+        max_copies: Largest group of which one picture stays. Twice or three times is an oversight, ten times may be
+            hand-made over-sampling; beyond that it is a placeholder, a calibration shot or a prank.
+        keep: Which one stays: the "first", the "sharpest", or the "largest" by the original size in pixels.
+        jobs: Tasks at once; None takes joblib's setting, or else every core.
+
+    Example:
+        >>> from cellclf import ImageSet
+        >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+        >>> images[1], images[3] = images[0], images[2, ::-1]
+        >>> cells = ImageSet(images, [0, 1, 1, 1])
+        >>> found = Dedup().find(cells)
+        >>> print(found.summary())
+        4 pictures -> 1: 3 go
+          2  conflict
+          1  turned
+        2 groups: 1 conflict, 1 one stays
+        >>> len(found.apply(cells))
+        1
+    """
+
+    def __init__(
+        self,
+        *,
+        method: Method = "dct",
+        distance: int | None = None,
+        similarity: float = 0.98,
+        turns: bool = True,
+        foreground: bool = False,
+        offset: int = 0,
+        background: bool = False,
+        max_copies: int = 10,
+        keep: Literal["first", "sharpest", "largest"] = "first",
+        jobs: int | None = None,
+    ) -> None:
+        self.method = method
+        self.distance = distance
+        self.similarity = similarity
+        self.turns = turns
+        self.foreground = foreground
+        self.offset = offset
+        self.background = background
+        self.max_copies = max_copies
+        self.keep = keep
+        self.jobs = jobs
+
+    def check(self) -> None:
+        """Raise for every option that cannot be used.
+
+        Raises:
+            UnknownNameError: No such method or keep policy.
+            OptionError: A number out of its range, or options that exclude each other.
+        """
+        if self.method not in METHODS:
+            raise unknown("method of Dedup", self.method, METHODS)
+        if self.keep not in KEEP:
+            raise unknown("keep policy", self.keep, KEEP)
+        if self.distance is not None and not 0 <= self.distance <= 64:
+            raise OptionError(f"distance is {self.distance}; wanted bits from 0 to 64, or None")
+        if not 0.5 <= self.similarity <= 1:
+            raise OptionError(f"similarity is {self.similarity}; wanted a cosine from 0.5 to 1")
+        if not 0 <= self.offset <= 3:
+            raise OptionError(f"offset is {self.offset}; wanted 0 to 3 pixels")
+        if self.max_copies < 1:
+            raise OptionError(f"max_copies is {self.max_copies}; wanted 1 or more")
+        if self.method != "dct" and (self.foreground or self.background):
+            raise OptionError(
+                f"foreground and background are found by the method 'dct' only, and the method is {self.method!r}"
+            )
+        if self.offset and not self.foreground:
+            raise OptionError(f"offset is {self.offset} without foreground=True, which alone uses it")
+
+    @overload
+    def find(self, cells: ImageSet) -> DedupResult: ...
+    @overload
+    def find(self, cells: ImageSet, against: ImageSet) -> LeakResult: ...
+    def find(self, cells: ImageSet, against: ImageSet | None = None) -> DedupResult | LeakResult:
+        """Find copies within a set, or the pictures of a set that are in another one, too.
+
+        Args:
+            cells: The set to search.
+            against: Another set, mostly the test set; None searches ``cells`` itself.
+
+        Returns:
+            What was found and what stays; nothing is changed until ``apply``.
+        """
+        self.check()
+        if against is not None:
+            return self._leaks(cells, against)
+        rank = self._rank(cells, None)
+        groups: list[NDArray[np.int64]] = []
+        if self.method in HASHES:
+            hashes = hash_pictures(cells, self.method, jobs=self.jobs)
+            if self.keep == "sharpest":
+                rank = self._rank(cells, fingerprint(cells, jobs=self.jobs))
+            copies = copies_by_hash(hashes, rank, self._bits(), self.method, threads(self.jobs))
+        else:
+            prints = fingerprint(cells, centres=self.foreground, jobs=self.jobs)
+            if self.keep == "sharpest":
+                rank = self._rank(cells, prints)
+            content = identical(prints, [cells])
+            copies = self.copies(prints, content, rank, [cells])
+            if self.background:
+                from cellclf.cleaning.background import shared_backgrounds
+
+                groups = shared_backgrounds(prints.blocks, copies.keeper, cells)
+        return self.judge(copies, cells.ids, _names(cells), groups, cells)
+
+    def copies(
+        self,
+        prints: Fingerprints,
+        content: NDArray[np.int64],
+        rank: NDArray[np.int64],
+        sources: list[ImageSet],
+        cut: NDArray[np.float32] | None = None,
+    ) -> Copies:
+        """Find each picture's keeper from fingerprints; ``find`` and ``Index`` share it.
+
+        Args:
+            prints: Of all pictures.
+            content: (N,) equal numbers for equal pictures.
+            rank: (N,) the lower, the better as a keeper.
+            sources: Where pictures can be read again; needed for an ``offset`` only.
+            cut: Frozen thresholds of the bits; None calibrates.
+        """
+        from cellclf.cleaning.matching import bits_of
+
+        _, flat = energies(prints.blocks)
+        if cut is None:
+            cut, hashes = calibrated(prints.blocks, flat)
+        else:
+            hashes = bits_of(prints.blocks, cut, flat)
+        more = None
+        if self.foreground:
+            from cellclf.cleaning.foreground import link_centres
+
+            more = link_centres(prints, best=content, rules=self._rules(), offset=self.offset, sources=sources)
+        rules = None if self.method == "content" else self._rules()
+        return copies_by_blocks(prints, content, rank, rules, hashes=hashes, cut=cut, more=more)
+
+    def judge(
+        self,
+        copies: Copies,
+        ids: NDArray[np.str_],
+        names: NDArray[np.str_],
+        contaminated: list[NDArray[np.int64]],
+        cells: ImageSet | None,
+    ) -> DedupResult:
+        """Decide which pictures of each group stay.
+
+        Args:
+            copies: Each picture's keeper.
+            ids: (N,) str.
+            names: (N,) class names, "" without labels.
+            contaminated: Groups of different cells on one foreign background.
+            cells: The set that was searched, if at hand.
+        """
+        count = len(ids)
+        kinds = np.full(count, "keeper", "<U10")
+        kinds[copies.how.second] = copies.how.kind
+        reasons = np.full(count, "", object)
+        for link in range(len(copies.how)):
+            reasons[copies.how.second[link]] = _why(copies.how, link, ids)
+        keep = copies.keeper == np.arange(count)
+        order = np.argsort(copies.keeper, kind="stable")
+        cuts = np.flatnonzero(np.diff(copies.keeper[order])) + 1
+        groups = []
+        for members in np.split(order, cuts):
+            if len(members) < 2:
+                continue
+            members = np.sort(members)
+            keeper = int(copies.keeper[members[0]])
+            members = np.concatenate([[keeper], members[members != keeper]])
+            found = tuple(sorted(set(names[members].tolist()) - {""}))
+            verdict = "conflict" if len(found) > 1 else "crowd" if len(members) > self.max_copies else "one stays"
+            if verdict == "conflict":
+                reasons[members] = f"conflict: one of {len(members)} copies with labels {', '.join(found)}"
+            elif verdict == "crowd":
+                reasons[members] = f"crowd: one of {len(members)} copies, more than max_copies={self.max_copies}"
+            keep[members] &= verdict == "one stays"
+            groups.append(Group(tuple(members.tolist()), tuple(kinds[members].tolist()), verdict, found))
+        for members in contaminated:
+            found = tuple(sorted(set(names[members].tolist()) - {""}))
+            reasons[members] = f"contamination: one of {len(members)} pictures with one foreign background"
+            keep[members] = False
+            how = ("background",) * len(members)
+            groups.append(Group(tuple(members.tolist()), how, "contamination", found))
+        groups.sort(key=lambda group: (-len(group), group.members[0]))
+        near = copies.near[keep[copies.near.first] & keep[copies.near.second]]
+        return DedupResult(
+            ids,
+            keep,
+            np.array(reasons.tolist(), np.str_) if count else np.empty(0, np.str_),
+            cells=cells,
+            groups=tuple(groups),
+            pairs=copies.how,
+            near=near,
+            clusters=_clusters(copies),
+            names=names,
+        )
+
+    def _leaks(self, cells: ImageSet, against: ImageSet) -> LeakResult:
+        count, total = len(cells), len(cells) + len(against)
+        side = np.arange(total) >= count
+        if self.method in HASHES:
+            links = self._hash_leaks(cells, against, side)
+        else:
+            parts = [fingerprint(one, centres=self.foreground, jobs=self.jobs) for one in (cells, against)]
+            prints = _joined(parts)
+            content = identical(prints, [cells, against])
+            cut, hashes = calibrated(prints.blocks, energies(prints.blocks)[1])
+            more = None
+            if self.foreground:
+                from cellclf.cleaning.foreground import link_centres
+
+                more = link_centres(
+                    prints,
+                    best=content,
+                    rules=self._rules(),
+                    offset=self.offset,
+                    sources=[cells, against],
+                    side=side,
+                )
+            rules = None if self.method == "content" else self._rules()
+            links = leaks_by_blocks(prints, content, side, rules, hashes=hashes, cut=cut, more=more)
+        links = Links(
+            links.first,
+            links.second - count,
+            links.turn,
+            links.similarity,
+            links.distance,
+            links.kind,
+        )
+        alike = links.kind == "alike"
+        pairs, near = links[~alike], links[alike]
+        names, other_names = _names(cells), _names(against)
+        reasons = np.full(count, "", object)
+        for link in range(len(pairs))[::-1]:
+            one, two = pairs.first[link], pairs.second[link]
+            label = f", there labelled {other_names[two]}" if names[one] != other_names[two] else ""
+            reasons[one] = _why(pairs, link, against.ids, against=True) + label
+        keep = np.array([not reason for reason in reasons], bool)
+        return LeakResult(
+            cells.ids,
+            keep,
+            np.array(reasons.tolist(), np.str_) if count else np.empty(0, np.str_),
+            cells=cells,
+            pairs=pairs,
+            near=near,
+            names=names,
+            other_ids=against.ids,
+            other_names=other_names,
+        )
+
+    def _hash_leaks(self, cells: ImageSet, against: ImageSet, side: NDArray[np.bool_]) -> Links:
+        from cellclf.cleaning.pairs import near_pairs
+
+        one, two = (hash_pictures(part, self.method, jobs=self.jobs) for part in (cells, against))
+        found = near_pairs(one, two, distance=self._bits(), jobs=threads(self.jobs))
+        return Links(
+            found.first,
+            found.second + len(cells),
+            np.zeros(len(found), np.uint8),
+            (1 - found.distance / 64).astype(np.float32),
+            found.distance,
+            np.full(len(found), self.method, "<U10"),
+        )
+
+    def _bits(self) -> int:
+        if self.distance is not None:
+            return int(self.distance)
+        return 8 if self.method == "dct" else 4
+
+    def _rules(self) -> Rules:
+        return Rules(self._bits(), self.similarity, self.turns, threads(self.jobs))
+
+    def _rank(self, cells: ImageSet, prints: Fingerprints | None) -> NDArray[np.int64]:
+        """Order the pictures by the keep policy: (N,) 0 is the best."""
+        place = np.arange(len(cells))
+        if self.keep == "largest":
+            order = np.lexsort((place, -cells.sizes.prod(1)))
+        elif self.keep == "sharpest" and prints is not None:
+            order = np.lexsort((place, -energies(prints.blocks)[0].round(3)))
+        else:
+            return place
+        rank = np.empty(len(cells), np.int64)
+        rank[order] = place
+        return rank
+
+
+def _names(cells: ImageSet) -> NDArray[np.str_]:
+    if cells.labels is None:
+        return np.full(len(cells), "", "<U1")
+    return np.array(cells.class_names, np.str_)[cells.labels] if len(cells) else np.empty(0, "<U1")
+
+
+def _joined(parts: list[Fingerprints]) -> Fingerprints:
+    centres = [part.centres for part in parts if part.centres is not None]
+    return Fingerprints(np.concatenate([part.blocks for part in parts]), np.concatenate(centres) if centres else None)
+
+
+def _why(links: Links, link: int, ids: NDArray[np.str_], against: bool = False) -> str:
+    from cellclf.cleaning.hashing import TURNS
+
+    kind, like = str(links.kind[link]), float(links.similarity[link])
+    other = str(ids[links.second[link] if against else links.first[link]])
+    if kind == "identical":
+        return f"identical: {other}"
+    if kind == "turned":
+        return f"turned: {other}, {TURNS[links.turn[link]]}"
+    if kind == "foreground":
+        return f"foreground: the cell of {other} on another background"
+    return f"{kind}: {other}, similarity {like:.3f}"
+
+
+def _clusters(copies: Copies) -> NDArray[np.int64]:
+    """Number the groups by their keeper; keepers that look alike share a number, around the first of them."""
+    count = len(copies.keeper)
+    tied = stars(count, copies.near, np.arange(count))
+    cluster = np.arange(count)
+    member = np.flatnonzero(tied >= 0)
+    cluster[member] = copies.near.first[tied[member]]
+    return cluster[copies.keeper]
