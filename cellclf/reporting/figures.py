@@ -135,14 +135,15 @@ def _draw_curve(axes: Axes, history: History, name: str) -> None:
             continue
         heights = [float("nan") if value is None else scale * value for value in values]
         dot = "o" if len(heights) < 15 else ""
-        axes.plot(epochs, heights, style, color=colour, label=label, marker=dot, markersize=3, linewidth=1.6)
+        named = label if val else None
+        axes.plot(epochs, heights, style, color=colour, label=named, marker=dot, markersize=3, linewidth=1.6)
     if name == "learning rate":
         axes.set_yscale("log")
     for k in range(1, len(history)):
         if history[k].get("stage") != history[k - 1].get("stage"):
-            axes.axvline(k + 0.5, color=INK, linewidth=0.7, alpha=0.5)
+            axes.axvline(k + 0.5, color=INK, linewidth=0.7, alpha=0.35)
     if (best := restored(history)) is not None:
-        axes.axvline(best + 1, color=INK, linewidth=1, linestyle=":", label="weights kept")
+        axes.axvline(best + 1, color=INK, linewidth=1.4, linestyle=(0, (1, 1.6)), label="weights kept")
     axes.set_title(title, fontsize=10, color=INK)
     axes.set_xlabel("epoch", fontsize=9, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
@@ -150,7 +151,7 @@ def _draw_curve(axes: Axes, history: History, name: str) -> None:
     axes.grid(color=INK, alpha=0.12, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
-    if name != "learning rate" or best is not None:
+    if val or best is not None:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cellclf.evaluation.metrics import Estimate, Report
 from cellclf.reporting.figures import CURVES, curves_in, inline_svg, plot_curve, restored
-from cellclf.reporting.groups import removal_view
+from cellclf.reporting.removals import removal_view
 from cellclf.reporting.template import count, duration, percent, pictures, plain
 from cellclf.reporting.verdict import OWN, headline_name, verdict
 
@@ -244,7 +244,7 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
     if cells is not None:
         report.check(cells)
     key = f"set{place}"
-    most, each = (8, 8) if full else (4, 6)
+    most, each = (8, 10) if full else (4, 8)
     confused = report.confused()[:most]
     keys = {(pair.truth, pair.predicted): f"{key}-pair{k}" for k, pair in enumerate(confused)}
     pairs = [
@@ -256,7 +256,7 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         for pair in confused
     ]
     wrong = report.mistakes()
-    surest = wrong[: 12 if full else 6]
+    surest = wrong[: 14 if full else 7]
     names = report.class_names
     return {
         "key": key,

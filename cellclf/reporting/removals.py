@@ -1,0 +1,177 @@
+"""What a selector removed, in lines that belong together: the copies of one picture, or one kind of reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.reporting.template import count, pictures, plain
+
+if TYPE_CHECKING:
+    from cellclf.cleaning.selection import Selection
+    from cellclf.data.image_set import ImageSet
+
+Rows = NDArray[np.intp]
+
+MEANINGS = {
+    "conflict": "Copies of one picture with different labels. Nobody can say which label is right, so all of them go.",
+    "crowd": "More copies of one picture than anybody takes of a cell: a placeholder or a foreign picture. All go.",
+    "contamination": "Different cells on one and the same foreign background. All go.",
+    "identical": "The same picture, pixel by pixel. One stays.",
+    "re-encoded": "The same picture, saved again or made brighter or darker. One stays.",
+    "turned": "The same picture, flipped or turned. One stays.",
+    "foreground": "The same cell on another background. One stays.",
+}
+"""Kinds of reasons in plain words; a kind that is not here speaks for itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Pictures that stand side by side.
+
+    Args:
+        kind: Why they go: the part of a reason before the colon.
+        rows: Their places in the searched set; what stays comes first.
+        words: What the line says; "" if the kind says it all.
+    """
+
+    kind: str
+    rows: Rows
+    words: str
+
+
+def kinds(selection: Selection) -> dict[str, Rows]:
+    """Sort what goes by the kind of its reason, the most frequent kind first; within a kind, the oddest first.
+
+    Example:
+        >>> from cellclf.cleaning.selection import Selection
+        >>> found = Selection(np.array(["a", "b", "c"]), np.array([True, False, False]), np.array(["", "x: 1", "x: 2"]))
+        >>> {kind: rows.tolist() for kind, rows in kinds(found).items()}
+        {'x': [1, 2]}
+    """
+    gone = np.flatnonzero(~selection.keep)
+    if (scores := scores_of(selection)) is not None:
+        gone = gone[np.argsort(-scores[gone], kind="stable")]
+    named = np.array([str(selection.reasons[row]).partition(":")[0] for row in gone])
+    order = [kind for kind, _ in Counter(named.tolist()).most_common()]
+    return {kind: gone[named == kind] for kind in order}
+
+
+def scores_of(selection: Selection) -> NDArray[np.float64] | None:
+    """Give how odd each picture is, (N,), if the selection says so."""
+    scores = getattr(selection, "scores", None)
+    return None if scores is None else np.asarray(scores, np.float64)
+
+
+def lines(selection: Selection) -> dict[str, list[Line]]:
+    """Give every line of each kind: a group of copies each, the largest first; or all of one kind on one line."""
+    found: dict[str, list[Line]] = {kind: [] for kind in kinds(selection)}
+    for group in getattr(selection, "groups", ()):
+        rows = np.asarray(group.members, np.intp)
+        gone = rows[~selection.keep[rows]]
+        if len(gone):
+            reasons = (str(reason).partition(":")[0] for reason in selection.reasons[gone])
+            kind = Counter(reasons).most_common(1)[0][0]
+            stays = rows[selection.keep[rows]]
+            found.setdefault(kind, []).append(Line(kind, np.concatenate([stays, gone]), _words(selection, rows)))
+    for kind, rows in kinds(selection).items():
+        grouped = [row for every in found.values() for line in every for row in line.rows.tolist()]
+        alone = rows[~np.isin(rows, grouped)]
+        if len(alone):
+            found[kind].append(Line(kind, alone, ""))
+    return {kind: every for kind, every in found.items() if every}
+
+
+def _words(selection: Selection, rows: Rows) -> str:
+    keep = selection.keep[rows]
+    text = f"{count(len(rows), 'picture')}: "
+    text += "all go" if not keep.any() else "one stays" if keep.sum() == 1 else f"{keep.sum():,} stay"
+    cells = selection.cells
+    if cells is None or cells.labels is None:
+        return text
+    named = Counter(plain(cells.class_names[label]) for label in cells.labels[rows])
+    if len(named) == 1:
+        return f"{text}; labelled {next(iter(named))}"
+    return f"{text}; labelled " + ", ".join(f"{name} ({n:,})" for name, n in named.most_common(10))
+
+
+def searched(selection: Selection, fallback: ImageSet | None = None) -> ImageSet | None:
+    """Give the set that the selection was found on, if it or the fallback is it."""
+    for cells in (selection.cells, fallback):
+        if cells is not None and np.array_equal(cells.ids, selection.ids):
+            return cells
+    return None
+
+
+def strip(selection: Selection, cells: ImageSet, rows: Rows) -> list[dict[str, str]]:
+    """Make the thumbnails of one line: class and oddness as caption, a frame for what goes and what stays."""
+    scores, captions = scores_of(selection), []
+    for row in rows.tolist():
+        name = "" if cells.labels is None else plain(cells.class_names[cells.labels[row]])
+        captions.append(name if scores is None else f"{name} ({scores[row]:.2f})".strip())
+    return pictures(cells, rows.tolist(), captions, ["stays" if selection.keep[row] else "gone" for row in rows])
+
+
+def removal_view(name: str, selection: Selection, fallback: ImageSet | None = None) -> dict[str, Any]:
+    """Say what a step removed, for the report: some lines of each kind, some pictures of each line.
+
+    Args:
+        name: What the step is called.
+        selection: What it gave.
+        fallback: Where the pictures are if the selection does not know them.
+    """
+    cells = searched(selection, fallback)
+    shown: list[dict[str, Any]] = []
+    found = lines(selection)
+    for kind, rows in kinds(selection).items():
+        every = found.get(kind, [])
+        groups = sum(bool(line.words) for line in every)
+        each = 7 if groups else 24
+        shown.append(
+            {
+                "kind": kind,
+                "meaning": MEANINGS.get(kind, ""),
+                "count": len(rows),
+                "groups": groups,
+                "lines": []
+                if cells is None
+                else [
+                    {
+                        "words": line.words,
+                        "pictures": strip(selection, cells, _spread(selection, line.rows, each)),
+                        "more": max(0, len(line.rows) - each),
+                    }
+                    for line in every[:4]
+                ],
+            }
+        )
+    return {
+        "name": name,
+        "before": len(selection),
+        "gone": selection.dropped,
+        "kinds": shown,
+        "by_class": [] if cells is None or cells.labels is None else _by_class(selection, cells),
+        "grouped": any(kind["groups"] for kind in shown),
+        "scored": scores_of(selection) is not None,
+    }
+
+
+def _spread(selection: Selection, rows: Rows, most: int) -> Rows:
+    """Take some: the oddest where there are scores, else evenly, so that every class has its chance."""
+    if scores_of(selection) is not None or len(rows) <= most:
+        return rows[:most]
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)]
+
+
+def _by_class(selection: Selection, cells: ImageSet) -> list[dict[str, Any]]:
+    assert cells.labels is not None
+    before = np.bincount(cells.labels, minlength=cells.num_classes)
+    gone = np.bincount(cells.labels[~selection.keep], minlength=cells.num_classes)
+    return [
+        {"name": name, "before": int(before[k]), "gone": int(gone[k]), "share": float(gone[k] / max(1, before[k]))}
+        for k, name in enumerate(cells.class_names)
+    ]
