@@ -6,7 +6,38 @@ Everything public is reachable from here and loaded at first use, so that ``impo
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cellclf.augmentation.augmenter import Augmenter as Augmenter
+    from cellclf.backbones.backbone import Backbone as Backbone
+    from cellclf.backbones.hookspecs import hookimpl as hookimpl
+    from cellclf.backbones.spec import BackboneSpec as BackboneSpec
+    from cellclf.cleaning.balance import Downsample as Downsample
+    from cellclf.cleaning.dedup import Dedup as Dedup
+    from cellclf.cleaning.outliers import OutlierFilter as OutlierFilter
+    from cellclf.data.generated import make_cells as make_cells
+    from cellclf.data.image_set import ImageSet as ImageSet
+    from cellclf.data.loaders import load as load
+    from cellclf.data.split import Split as Split
+    from cellclf.errors import CellclfError as CellclfError
+    from cellclf.errors import CellclfWarning as CellclfWarning
+    from cellclf.errors import DataError as DataError
+    from cellclf.errors import MissingPackageError as MissingPackageError
+    from cellclf.errors import OptionError as OptionError
+    from cellclf.errors import PluginError as PluginError
+    from cellclf.errors import RunFolderError as RunFolderError
+    from cellclf.errors import TrainingError as TrainingError
+    from cellclf.errors import UnknownNameError as UnknownNameError
+    from cellclf.errors import WeightsError as WeightsError
+    from cellclf.evaluation.metrics import Report as Report
+    from cellclf.evaluation.metrics import evaluate as evaluate
+    from cellclf.pipeline import Pipeline as Pipeline
+    from cellclf.training.head import Head as Head
+    from cellclf.training.run import Run as Run
+    from cellclf.training.run import load_run as load_run
+    from cellclf.training.stage import Stage as Stage
+    from cellclf.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
 

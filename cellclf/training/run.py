@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.data.image_set import Images, ImageSet
+from cellclf.data.image_set import ImageSet
+from cellclf.data.sources import Images
 from cellclf.errors import DataError, RunFolderError
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.files import replacing
@@ -76,6 +77,16 @@ class Run:
         """Give the most probable class of each picture: (N,) int64, an index into ``class_names``."""
         found: NDArray[np.int64] = self.predict_proba(images, batch_size=batch_size).argmax(1)
         return found
+
+    def predict_table(self, cells: ImageSet, *, show: bool = False) -> str:
+        """Give CSV text: id, class, and the probability of each class, one row a picture."""
+        found = self.predict_proba(cells, show=show)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["id", "class", *self.class_names])
+        for id_, row in zip(cells.ids.tolist(), found.tolist(), strict=True):
+            writer.writerow([id_, self.class_names[row.index(max(row))], *(f"{p:.5f}" for p in row)])
+        return text.getvalue()
 
     def evaluate(self, cells: ImageSet, *, min_count: int = 1, seed: int = 0, show: bool = False) -> Report:
         """Score the run on a set with labels.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.data.image_set import Images, ImageSet
+from cellclf.data.image_set import ImageSet
+from cellclf.data.sources import Images
 
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter

@@ -1,0 +1,353 @@
+"""Pipeline: the whole job as one object; clean, split, balance, train, evaluate, report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cellclf.augmentation.augmenter import Augmenter
+from cellclf.cleaning.balance import Downsample
+from cellclf.cleaning.dedup import Dedup
+from cellclf.cleaning.outliers import OutlierFilter
+from cellclf.cleaning.selection import Selection
+from cellclf.data.image_set import ImageSet
+from cellclf.data.split import Parts, Split
+from cellclf.errors import CellclfError, DataError, OptionError, RunFolderError, unknown
+from cellclf.evaluation.metrics import Report
+from cellclf.files import replacing
+from cellclf.recipe import Table, construct, make_trainer, read_recipe
+from cellclf.training.run import Run, match_labels, read_manifest, write_manifest
+from cellclf.training.trainer import Trainer
+
+_SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expand:
+    """Write an augmented training set; the arguments of ``Augmenter.expand``.
+
+    Args:
+        preset: Name of the augmenter.
+        copies: Copies of each picture; None makes one for each strength.
+        strengths: The first copy has the first strength, and so on.
+        per_class: Instead of copies: fill every class up to this many pictures, or ``"max"``.
+        seed: Of the augmentation.
+    """
+
+    preset: str = "report"
+    copies: int | None = None
+    strengths: tuple[float, ...] = (1.0,)
+    per_class: int | str | None = None
+    seed: int = 0
+
+    def apply(self, cells: ImageSet) -> ImageSet:
+        """Give the pictures and their augmented copies."""
+        augmenter = Augmenter.preset(self.preset, seed=self.seed)
+        return augmenter.expand(cells, copies=self.copies, strengths=self.strengths, per_class=self.per_class)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A set that is ready to be trained on, and how it came to be.
+
+    Args:
+        before: What came in.
+        after: What stayed of it.
+        parts: The split of what was no duplicate.
+        train: What is trained on: without outliers, balanced, expanded.
+        val: What choices are made on: without outliers.
+        removals: Step -> what it took away and why.
+        seconds: Step -> how long it took.
+    """
+
+    before: ImageSet
+    after: ImageSet
+    parts: Parts
+    train: ImageSet
+    val: ImageSet
+    removals: Mapping[str, Selection]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a pipeline made of a set.
+
+    Args:
+        run: The trained classifier.
+        prepared: What it was trained on, and what was removed.
+        reports: "train", "val", "test" and the names of further sets -> scores.
+        page: Path of ``report.html``; None without a folder.
+    """
+
+    run: Run
+    prepared: Prepared
+    reports: Mapping[str, Report]
+    page: Path | None = None
+
+
+@dataclass(kw_only=True)
+class Pipeline:
+    """The whole job: each step a slot that can be left out, replaced or used alone.
+
+    Duplicates go first, since copies look like inliers to an outlier filter and tear a split. The outlier filter
+    is fitted on the training part alone. The test part and further sets are never cleaned: they only report.
+
+    Args:
+        trainer: What is trained, and how.
+        dedup: Removes duplicates and contamination; None leaves them.
+        split: Cuts train, val and perhaps test.
+        outliers: Removes what is no cell from train and val; None leaves it.
+        downsample: Balances the training part by leaving pictures out; None leaves it.
+        expand: Writes augmented copies into the training part; None leaves it.
+        recipe: The recipe that it was made from, as plain data.
+
+    Example:
+        >>> pipe = Pipeline.from_recipe("demo", ["trainer.stages.0.epochs=1"])
+        >>> pipe.trainer.stages[0].epochs
+        1
+    """
+
+    trainer: Trainer
+    dedup: Dedup | None = None
+    split: Split = field(default_factory=Split)
+    outliers: OutlierFilter | None = None
+    downsample: Downsample | None = None
+    expand: Expand | None = None
+    recipe: Table = field(default_factory=dict)
+
+    @classmethod
+    def from_recipe(cls, recipe: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Pipeline:
+        """Make a pipeline from a recipe.
+
+        Args:
+            recipe: A name (``cellclf run --help`` lists them), the path of a TOML file, or its data.
+            settings: Changes, each as ``"trainer.batch_size=32"``.
+
+        Raises:
+            UnknownNameError: A recipe, slot or option that does not exist; the nearest is named.
+            OptionError: A value that cannot be used.
+        """
+        table = read_recipe(recipe, settings)
+        for key in table:
+            if key not in _SLOTS:
+                raise unknown("slot of a recipe", key, _SLOTS)
+        if "trainer" not in table:
+            raise OptionError("the recipe lacks [trainer]; `cellclf run --help` names recipes to start from")
+        seed = table.get("seed", 0)
+
+        def slot(kind: Any, name: str) -> Any:
+            if name not in table:
+                return None
+            seeded = {"seed": seed} if name != "dedup" else {}
+            return construct(kind, seeded | table[name], f"[{name}]")
+
+        return cls(
+            trainer=make_trainer(table["trainer"], seed),
+            dedup=slot(Dedup, "dedup"),
+            split=slot(Split, "split") or Split(seed=seed),
+            outliers=slot(OutlierFilter, "outliers"),
+            downsample=slot(Downsample, "downsample"),
+            expand=slot(Expand, "expand"),
+            recipe=table,
+        )
+
+    def check(self, cells: ImageSet) -> None:
+        """Find every mistake that can be known before the first slow step.
+
+        Raises:
+            OptionError: One or more mistakes, all named.
+        """
+        found: list[str] = []
+        for check in (self.split.check, self.trainer.check_options, lambda: self._check_parts(cells)):
+            try:
+                check()
+            except CellclfError as error:
+                found.append(str(error))
+        if found:
+            raise OptionError("; ".join(dict.fromkeys(found)))
+
+    def _check_parts(self, cells: ImageSet) -> None:
+        if cells.labels is None:
+            raise DataError("the pictures have no labels; wanted one folder for each class, or labels in the file")
+        parts = self.split.apply(cells)
+        self.trainer.check(parts.train, parts.val)
+
+    def prepare(self, cells: ImageSet, *, show: bool = False) -> Prepared:
+        """Clean, split and balance, without training.
+
+        Args:
+            cells: With labels.
+            show: True tells on stderr what each step did.
+        """
+        seconds: dict[str, float] = {}
+        removals: dict[str, Selection] = {}
+        before = cells
+
+        @contextmanager
+        def step(name: str) -> Iterator[None]:
+            started = time.perf_counter()
+            yield
+            seconds[name] = time.perf_counter() - started
+            if show and name in removals:
+                print(f"{name}: {removals[name].summary()}", file=sys.stderr, flush=True)
+
+        if self.dedup is not None:
+            with step("duplicates"):
+                removals["duplicates"] = self.dedup.find(cells)
+                cells = removals["duplicates"].apply(cells)
+        parts = self.split.apply(cells)
+        train, val = parts.train, parts.val
+        if self.outliers is not None:
+            with step("outliers"):
+                fitted = self.outliers.fit(train)
+                both = cells.subset(_places(cells, train, val))
+                removals["outliers"] = fitted.find(both)
+                stays = set(removals["outliers"].apply(both).ids.tolist())
+                train, val = (part.subset([id_ in stays for id_ in part.ids.tolist()]) for part in (train, val))
+        kept = {*train.ids.tolist(), *val.ids.tolist(), *parts.test.ids.tolist()}
+        after = cells.subset([id_ in kept for id_ in cells.ids.tolist()])
+        if self.downsample is not None:
+            with step("balance"):
+                removals["balance"] = self.downsample.find(train)
+                train = removals["balance"].apply(train)
+        if self.expand is not None:
+            with step("expansion"):
+                train = self.expand.apply(train)
+        return Prepared(
+            before=before, after=after, parts=parts, train=train, val=val, removals=removals, seconds=seconds
+        )
+
+    def run(
+        self,
+        cells: ImageSet,
+        *,
+        out: str | Path | None = None,
+        tests: Mapping[str, ImageSet] | None = None,
+        show: bool | None = None,
+        command: str = "",
+    ) -> Outcome:
+        """Do the whole job.
+
+        Args:
+            cells: With labels.
+            out: Folder for the run, its tables and ``report.html``. After a kill the same call goes on with the
+                epoch that was interrupted.
+            tests: Further sets to report on, by name; nothing is chosen or cleaned on them.
+            show: True tells on stderr what happens, None only on a terminal.
+            command: What the report names as the way to make it again.
+
+        Raises:
+            CellclfError: See ``check``, ``Trainer.fit``.
+        """
+        shown = sys.stderr.isatty() if show is None else show
+        self.check(cells)
+        for name, test in (tests or {}).items():
+            try:
+                match_labels(test, cells.class_names)
+            except DataError as error:
+                raise DataError(f"the set {name!r}: {error}") from None
+        folder = None if out is None else Path(out)
+        if folder is not None and folder.is_dir() and any(folder.iterdir()) and read_manifest(folder) is None:
+            raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
+        prepared = self.prepare(cells, show=shown)
+        run = self.trainer.fit(prepared.train, prepared.val, out=folder, show=shown)
+        started = time.perf_counter()
+        sets = {"train": prepared.train, "val": prepared.val}
+        if self.expand is not None:
+            sets["train"] = prepared.train.subset(_places(prepared.train, prepared.parts.train))
+        if len(prepared.parts.test):
+            sets["test"] = prepared.parts.test
+        sets |= tests or {}
+        reports = {name: run.evaluate(part, show=shown and sys.stderr.isatty()) for name, part in sets.items()}
+        seconds = prepared.seconds | {"training": run.manifest["seconds"]}
+        seconds |= {"evaluation": time.perf_counter() - started}
+        page = None
+        if folder is not None:
+            page = self._write(folder, prepared, run, reports, sets, seconds, command)
+        return Outcome(run=run, prepared=prepared, reports=reports, page=page)
+
+    def _write(
+        self,
+        folder: Path,
+        prepared: Prepared,
+        run: Run,
+        reports: Mapping[str, Report],
+        sets: Mapping[str, ImageSet],
+        seconds: Mapping[str, float],
+        command: str,
+    ) -> Path:
+        import tomli_w
+
+        from cellclf.reporting.page import PageContent, write_page
+
+        recipe = tomli_w.dumps(self.recipe) if self.recipe else ""
+        _write_text(folder / "recipe.toml", recipe)
+        _write_text(folder / "split.csv", split_table(prepared))
+        write_manifest(folder, run.manifest | {"command": command})
+        data = {
+            "scores": {name: report.to_dict() for name, report in reports.items()},
+            "removed": {name: selection.to_dict() for name, selection in prepared.removals.items()},
+            "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in prepared.before.skipped],
+            "notices": list(prepared.before.notices),
+            "seconds": dict(seconds),
+        }
+        _write_text(folder / "report.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
+        return write_page(
+            PageContent(
+                title=folder.resolve().name,
+                cells_before=prepared.before,
+                cells_after=prepared.after,
+                removals=prepared.removals,
+                parts=prepared.parts,
+                augmenter=self.trainer.augmenter or self._expander(),
+                history=run.history,
+                evaluations={name: (report, sets[name]) for name, report in reports.items()},
+                seconds=seconds,
+                manifest=run.manifest,
+                recipe_toml=recipe,
+                command=command,
+            ),
+            folder / "report.html",
+        )
+
+    def _expander(self) -> Augmenter | None:
+        return None if self.expand is None else Augmenter.preset(self.expand.preset, seed=self.expand.seed)
+
+
+def split_table(prepared: Prepared) -> str:
+    """Tell for every picture that came in where it went: CSV of id, part and reason."""
+    part = {id_: "train" for id_ in prepared.train.ids.tolist()}
+    part |= {id_: "val" for id_ in prepared.val.ids.tolist()}
+    part |= {id_: "test" for id_ in prepared.parts.test.ids.tolist()}
+    reasons: dict[str, str] = {}
+    for name, selection in prepared.removals.items():
+        gone = ~selection.keep
+        why = zip(selection.ids[gone].tolist(), selection.reasons[gone].tolist(), strict=True)
+        reasons |= {id_: f"{name}: {reason}" for id_, reason in why}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "part", "reason"])
+    for id_ in prepared.before.ids.tolist():
+        writer.writerow([id_, part.get(id_, "dropped"), reasons.get(id_, "")])
+    for skipped in prepared.before.skipped:
+        writer.writerow([skipped.id, "skipped", skipped.reason])
+    return text.getvalue()
+
+
+def _places(cells: ImageSet, *parts: ImageSet) -> list[int]:
+    wanted = {id_ for part in parts for id_ in part.ids.tolist()}
+    return [place for place, id_ in enumerate(cells.ids.tolist()) if id_ in wanted]
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8")
