@@ -1,0 +1,245 @@
+"""Backbone: a network that turns pictures into a feature map, by name, by description or as a Keras model."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from cellclf.backbones.blocks import output_layer
+from cellclf.backbones.graph import copied, seeded, stable_names
+from cellclf.backbones.registry import registry
+from cellclf.backbones.spec import BackboneSpec
+from cellclf.backbones.weights import check_path, load_weights
+from cellclf.errors import MissingPackageError, OptionError, PluginError, WeightsError
+
+DEFAULT = "default"
+
+
+class Backbone:
+    """A network from pixels 0-255 to a feature map, its weights and its parameters.
+
+    Args:
+        network: A name (``"resnet50"``, ``"plugin:name"``), a ``BackboneSpec``, or a functional Keras model that takes
+            pixels 0-255.
+        weights: ``"default"`` is the first that the network publishes (``"imagenet"``), or random ones where it
+            publishes none; a published name; the path of a Keras file (``.weights.h5``, ``.h5``, ``.keras``); None for
+            random ones. A Keras model keeps the weights that it has, unless a file is named.
+        params: Parameters of the network that are not its defaults.
+        blocks: For a Keras model: names of the layers in which its blocks end, from the input on; the last is its
+            output. None is one block for all.
+
+    Example:
+        >>> net = Backbone("mobilenet", weights=None, params={"alpha": 0.25})
+        >>> net.check((96, 96, 3))
+        ()
+        >>> net.build((96, 96, 3)).output_shape
+        (None, 3, 3, 256)
+    """
+
+    def __init__(
+        self,
+        network: str | BackboneSpec | Any,
+        *,
+        weights: str | PathLike[str] | None = DEFAULT,
+        params: Mapping[str, Any] | None = None,
+        blocks: Sequence[str] | None = None,
+    ) -> None:
+        self.network = network
+        self.weights = weights
+        self.params = params
+        self.blocks = blocks
+
+    def __repr__(self) -> str:
+        parts = [repr(self.name), f"weights={self.weights!r}"]
+        parts += [f"params={dict(self.params)!r}"] if self.params else []
+        return f"Backbone({', '.join(parts)})"
+
+    @property
+    def name(self) -> str:
+        """The full name: what a recipe stores."""
+        return registry().find(self.network).name if isinstance(self.network, str) else str(self.spec.name)
+
+    @property
+    def plugin(self) -> str | None:
+        """Name of the plugin that brings it, or None."""
+        return registry().find(self.network).plugin if isinstance(self.network, str) else None
+
+    @functools.cached_property
+    def spec(self) -> BackboneSpec:
+        """The description of the network.
+
+        Raises:
+            UnknownNameError: There is no backbone of that name.
+        """
+        network = self.network
+        if isinstance(network, BackboneSpec):
+            return network
+        if isinstance(network, str):
+            return registry().find(network).spec
+        keras = sys.modules.get("keras")
+        if keras is None or not isinstance(network, keras.Model):
+            raise OptionError(
+                f"a backbone is a name, a BackboneSpec or a Keras model, not {type(network).__name__}: {network!r}"
+            )
+        if not getattr(network, "inputs", None):
+            raise OptionError(
+                f"the model {network.name!r} has no graph: wanted one made by the functional or the sequential API "
+                "of Keras"
+            )
+        return BackboneSpec(
+            name=network.name,
+            build=functools.partial(_copy, network),
+            summary="a Keras model",
+            source="given as an object",
+            min_size=1,
+            blocks=tuple(self.blocks or (output_layer(network),)),
+        )
+
+    def check(self, input_shape: Sequence[int]) -> tuple[str, ...]:
+        """Find every mistake that can be known without building the network; needs no Keras.
+
+        Args:
+            input_shape: (height, width, 3) of the pictures, pixels.
+
+        Returns:
+            Notices: what will work, but may not be wanted.
+
+        Raises:
+            UnknownNameError: The backbone or a parameter does not exist.
+            OptionError: The pictures are too small or not RGB, or a parameter is of the wrong kind.
+            WeightsError: The weights are not published or the file does not exist.
+        """
+        spec = self.spec
+        if isinstance(self.network, BackboneSpec):
+            spec.check()
+        spec.settings(self.params)
+        if self.blocks is not None and isinstance(self.network, str | BackboneSpec):
+            raise OptionError(
+                f"blocks= is for a Keras model; backbone {spec.name!r} has its own: {', '.join(spec.blocks)}"
+            )
+        shape = tuple(input_shape)
+        if len(shape) != 3 or not all(isinstance(side, int) for side in shape) or shape[2] != 3:
+            raise OptionError(f"input shape {shape!r} for backbone {spec.name!r}: wanted (height, width, 3) in pixels")
+        side = min(shape[:2])
+        if side < spec.min_size:
+            better = max(spec.min_size, spec.grid_from or 0)
+            raise OptionError(
+                f"pictures of {shape[0]}x{shape[1]} are too small for backbone {spec.name!r}: wanted at least "
+                f"{spec.min_size}x{spec.min_size}; up-size them with Trainer(image_size={better})"
+            )
+        self._chosen()
+        if spec.grid_from is not None and side < spec.grid_from:
+            return (
+                f"backbone {spec.name!r} ends in a feature map of 1x1 for pictures of {shape[0]}x{shape[1]}: positions "
+                f"are lost; Trainer(image_size={spec.grid_from}) or more gives it a larger one",
+            )
+        return ()
+
+    def build(self, input_shape: Sequence[int], *, seed: int = 0) -> Any:
+        """Build the network.
+
+        Args:
+            input_shape: (height, width, 3) of the pictures, pixels.
+            seed: For weights that are not loaded; the same seed gives the same weights.
+
+        Returns:
+            A functional keras.Model, pixels 0-255 (N, height, width, 3), uint8 or float -> feature map (N, h, w,
+            channels). Its layer names do not depend on what was built before.
+
+        Raises:
+            CellclfError: All of ``check()``; WeightsError if the weights can't be had or do not fit; PluginError if the
+            network
+                is not what its description says.
+        """
+        self.check(input_shape)
+        require_keras()
+        spec = self.spec
+        chosen, file = self._chosen()
+        settings = spec.settings(self.params)
+        shape = tuple(int(side) for side in input_shape)
+        given = not isinstance(self.network, str | BackboneSpec)
+        with seeded(seed):
+            model = spec.build(shape, weights=chosen, **settings)
+            problem = _model_problem(model, shape)
+            if problem is None:
+                # a Keras model that was given keeps its names: its blocks are named by them
+                model = model if given else stable_names(model)
+                problem = _block_problem(model, spec.blocks)
+        if problem is not None:
+            raise (OptionError if given else PluginError)(f"backbone {spec.name!r} {problem}")
+        if file is not None:
+            load_weights(model, file, network=f"backbone {spec.name!r}", alpha=settings.get("alpha"))
+        return model
+
+    def _chosen(self) -> tuple[str | None, Path | None]:
+        """Return what ``build`` gets as weights, and the file that is loaded after it."""
+        spec, weights = self.spec, self.weights
+        if weights is None:
+            return None, None
+        if isinstance(weights, str) and weights == DEFAULT:
+            return (spec.published[0] if spec.published else None), None
+        if isinstance(weights, str) and weights in spec.published:
+            return weights, None
+        file = Path(weights).expanduser()
+        if spec.reads(file.name):
+            if not file.is_file():
+                raise WeightsError(f"the weights file {str(file)!r} for backbone {spec.name!r} does not exist")
+            return str(file), None
+        if isinstance(weights, str) and not file.suffix and not file.exists():
+            names = ", ".join(map(repr, spec.published)) or "none"
+            raise WeightsError(
+                f"backbone {spec.name!r} has no weights {weights!r}: published are {names}; wanted one of "
+                "these, a file (.weights.h5, .h5, .keras) or None"
+            )
+        check_path(file, network=f"backbone {spec.name!r}")
+        return None, file
+
+
+def require_keras() -> Any:
+    """Return the keras module, or say in one line how to get a backend for it."""
+    try:
+        import keras
+    except ImportError as error:
+        raise MissingPackageError(
+            f"Keras has no backend to run on ({' '.join(str(error).split())}): "
+            "pip install 'cellclf[cpu]' brings TensorFlow"
+        ) from error
+    if keras.config.image_data_format() != "channels_last":
+        raise OptionError(
+            "keras.config.image_data_format() is 'channels_first', cellclf needs 'channels_last': "
+            "set it before a network is built"
+        )
+    return keras
+
+
+def _copy(model: Any, input_shape: tuple[int, ...], *, weights: None) -> Any:
+    """Build a backbone from a Keras model: a copy, so that training leaves the user's own alone."""
+    return copied(model, input_shape=input_shape)
+
+
+def _model_problem(model: Any, shape: tuple[int, ...]) -> str | None:
+    import keras
+
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        return f"built {model!r}, wanted a functional keras.Model"
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        return f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs, wanted one of each"
+    taken, given = tuple(model.inputs[0].shape[1:]), tuple(model.outputs[0].shape)
+    if taken != shape:
+        return f"takes {taken}, wanted the input shape that was asked for, {shape}"
+    if len(given) != 4:
+        return f"gives {given}, wanted a feature map (N, height, width, channels), without pooling or head"
+    return None
+
+
+def _block_problem(model: Any, blocks: tuple[str, ...]) -> str | None:
+    names = {layer.name for layer in model.layers}
+    for block in blocks:
+        if block not in names:
+            return f"names the block {block!r}, but has no layer of that name"
+    end = output_layer(model)
+    return None if blocks[-1] == end else f"has {blocks[-1]!r} as its last block, wanted the output layer {end!r}"

@@ -1,0 +1,188 @@
+"""Rebuild a functional Keras model from its own description: renamed, up-sized, or as a copy that shares nothing."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cellclf.errors import OptionError
+
+_SEEDING = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Make the weights of layers that are built inside depend on nothing but ``seed``.
+
+    Keras draws the seed of every initializer and Dropout that was given none from Python's ``random``. Here that
+    generator is set for the time of the build and put back as it was: in contrast to ``keras.utils.set_random_seed``
+    (and to a build without this), nothing global has changed afterwards.
+    """
+    with _SEEDING:
+        state = random.getstate()
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(state)
+
+
+def copied(model: Any, *, input_shape: tuple[int, ...] | None = None) -> Any:
+    """Return a model of the same layers, names and weights that shares nothing with the given one.
+
+    Args:
+        model: A keras.Model made by the functional or the sequential API.
+        input_shape: Another (height, width, channels) for the input, or None for the same.
+
+    Raises:
+        OptionError: The model has no graph, or its layers can't be rebuilt for that input.
+    """
+
+    def edit(config: dict[str, Any]) -> None:
+        if input_shape is not None:
+            _input_layer(config)["config"]["batch_shape"] = (None, *input_shape)
+
+    return _rebuilt(model, edit)
+
+
+def stable_names(model: Any) -> Any:
+    """Return the model with numbered layer names (``conv2d_97``) counted from its own first layer on.
+
+    Keras numbers layers without a name through the whole process, so that the same network gets other names the second
+    time. The model itself comes back where nothing is to rename.
+    """
+    config = _config(model)
+    explicit = {layer["name"] for layer in config["layers"] if not _is_numbered(layer)}
+    counts: dict[str, int] = {}
+    names: dict[str, str] = {}
+    for layer in config["layers"]:
+        if not _is_numbered(layer):
+            continue
+        stem = _snake(layer["class_name"])
+        while True:
+            count = counts.get(stem, 0)
+            counts[stem] = count + 1
+            name = f"{stem}_{count}" if count else stem
+            if name not in explicit:
+                break
+        names[layer["name"]] = name
+    if all(old == new for old, new in names.items()):
+        return model
+
+    def edit(config: dict[str, Any]) -> None:
+        for layer in config["layers"]:
+            name = names.get(layer["name"], layer["name"])
+            layer["name"] = name
+            layer["config"]["name"] = name
+            layer["inbound_nodes"] = _renamed(layer["inbound_nodes"], names)
+        config["input_layers"] = _renamed(config["input_layers"], names)
+        config["output_layers"] = _renamed(config["output_layers"], names)
+
+    return _rebuilt(model, edit)
+
+
+def resized(model: Any, input_shape: tuple[int, int, int]) -> Any:
+    """Return the model behind a bilinear up-sizing: it takes pictures of another size. The graph stays flat.
+
+    Args:
+        model: A functional keras.Model for pictures of a fixed (height, width, channels).
+        input_shape: (height, width, channels) of the pictures that come in.
+
+    Returns:
+        A copy of the model, with a ``keras.layers.Resizing`` named ``"resize"`` behind its input; the model itself if
+        that is its size already.
+
+    Example:
+        >>> from cellclf.backbones.backbone import Backbone
+        >>> net = Backbone("mobilenet", weights=None, params={"alpha": 0.25}).build((64, 64, 3))
+        >>> small = resized(net, (40, 40, 3))
+        >>> small.input_shape, small.output_shape
+        ((None, 40, 40, 3), (None, 2, 2, 256))
+    """
+    import keras
+
+    height, width = model.input_shape[1:3]
+    if tuple(input_shape) == tuple(model.input_shape[1:]):
+        return model
+
+    def edit(config: dict[str, Any]) -> None:
+        entry = _input_layer(config)
+        entry["config"]["batch_shape"] = (None, *input_shape)
+        for layer in config["layers"]:
+            layer["inbound_nodes"] = _renamed(layer["inbound_nodes"], {entry["name"]: "resize"})
+        resize = keras.layers.Resizing(
+            height, width, interpolation="bilinear", data_format="channels_last", name="resize"
+        )
+        tensor = {"shape": (None, *input_shape), "dtype": "float32", "keras_history": [entry["name"], 0, 0]}
+        node = {"args": [{"class_name": "__keras_tensor__", "config": tensor}], "kwargs": {}}
+        described = keras.saving.serialize_keras_object(resize)
+        config["layers"].insert(
+            config["layers"].index(entry) + 1, described | {"name": "resize", "inbound_nodes": [node]}
+        )
+
+    return _rebuilt(model, edit)
+
+
+def _config(model: Any) -> dict[str, Any]:
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
+    config = model.get_config() if getattr(model, "inputs", None) else {}
+    if "input_layers" not in config:
+        raise OptionError(
+            f"the model {model.name!r} has no graph: wanted one made by the functional or the sequential API of Keras"
+        )
+    return dict(config)
+
+
+def _rebuilt(model: Any, edit: Callable[[dict[str, Any]], None]) -> Any:
+    import keras
+
+    config = _config(model)
+    edit(config)
+    try:
+        new = keras.Model.from_config(config)
+    # layers of strangers raise what they like while they are built
+    except Exception as error:
+        raise OptionError(
+            f"the model {model.name!r} cannot be rebuilt from its description ({' '.join(str(error).split())}); "
+            "layers of your own need keras.saving.register_keras_serializable"
+        ) from error
+    # variables, not weights: the states of Dropout's generators too
+    for variable, source in zip(new.variables, model.variables, strict=True):
+        variable.assign(source)
+    return new
+
+
+def _input_layer(config: dict[str, Any]) -> dict[str, Any]:
+    found = [layer for layer in config["layers"] if layer["class_name"] == "InputLayer"]
+    if len(found) != 1:
+        raise OptionError(f"the model {config['name']!r} has {len(found)} inputs, wanted one: the pictures")
+    first: dict[str, Any] = found[0]
+    return first
+
+
+def _renamed(node: Any, names: dict[str, str]) -> Any:
+    """Rename the layers that a part of a model's description refers to, each as [name, node, tensor]."""
+    if isinstance(node, dict):
+        return {key: _renamed(value, names) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        if len(node) == 3 and isinstance(node[0], str) and all(type(number) is int for number in node[1:]):
+            return [names.get(node[0], node[0]), *node[1:]]
+        return [_renamed(value, names) for value in node]
+    return node
+
+
+def _is_numbered(layer: dict[str, Any]) -> bool:
+    return re.sub(r"_\d+$", "", layer["name"]) == _snake(layer["class_name"])
+
+
+def _snake(name: str) -> str:
+    """Write a class name as Keras does when it names a layer: ReLU -> re_lu, Conv2D -> conv2d."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -1,0 +1,102 @@
+"""All backbones by name: the built-in ones and those of plugins. Nothing here imports Keras."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cellclf.backbones import applications, custom
+from cellclf.backbones.plugins import Plugin, discover
+from cellclf.backbones.spec import BackboneSpec
+from cellclf.errors import UnknownNameError, unknown
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One backbone that can be asked for.
+
+    Args:
+        name: Its full name, always right: ``"resnet50"``, or ``"plugin:name"`` for a plugin's.
+        short: The short name that means this backbone, or None where another has it.
+        plugin: Name of the plugin that brings it, or None for a built-in one.
+        spec: Its description.
+    """
+
+    name: str
+    short: str | None
+    plugin: str | None
+    spec: BackboneSpec
+
+
+class Registry:
+    """A fixed set of backbones, found by full or short name.
+
+    Args:
+        plugins: What ``discover()`` found.
+        builtin: The built-in backbones, whose names nobody can take.
+
+    Example:
+        >>> Registry(plugins=()).find("mobilenet").spec.params
+        {'alpha': 1.0}
+    """
+
+    def __init__(self, *, plugins: Iterable[Plugin], builtin: Iterable[BackboneSpec] | None = None) -> None:
+        self.plugins = tuple(plugins)
+        own = tuple((*applications.SPECS, *custom.SPECS) if builtin is None else builtin)
+        added = [(plugin.name, spec) for plugin in self.plugins for spec in plugin.backbones]
+        taken = {spec.name for spec in own}
+        names = [spec.name for _, spec in added]
+        self._short: dict[str, list[str]] = {}
+        listed = [Listed(spec.name, spec.name, None, spec) for spec in own]
+        for plugin, spec in added:
+            full = f"{plugin}:{spec.name}"
+            clash = spec.name in taken or names.count(spec.name) > 1
+            listed.append(Listed(full, None if clash else spec.name, plugin, spec))
+            if spec.name not in taken:
+                self._short.setdefault(spec.name, []).append(full)
+        self.backbones = tuple(listed)
+
+    def find(self, name: str) -> Listed:
+        """Return the backbone of that full or short name.
+
+        Raises:
+            UnknownNameError: There is none; or the short name means several, which the message lists.
+        """
+        for entry in self.backbones:
+            if name in (entry.name, entry.short):
+                return entry
+        several = self._short.get(name, [])
+        if several:
+            raise UnknownNameError(f"the backbone name {name!r} is ambiguous: use {' or '.join(map(repr, several))}")
+        broken = next((plugin for plugin in self.plugins if plugin.error and plugin.name == name.split(":")[0]), None)
+        if broken is not None:
+            raise UnknownNameError(
+                f"there is no backbone {name!r}: the plugin {broken.name!r} is broken: {broken.error}"
+            )
+        raise unknown("backbone", name, [entry.short or entry.name for entry in self.backbones])
+
+
+@functools.cache
+def registry() -> Registry:
+    """Return the registry of this process, made at the first call.
+
+    It is a cache, not a store: ``registry.cache_clear()`` makes the next call look for plugins afresh, and a registry
+    of one's own is ``Registry(plugins=discover())``.
+    """
+    return Registry(plugins=discover())
+
+
+def list_backbones() -> tuple[Listed, ...]:
+    """Return every backbone that can be asked for, the built-in ones first.
+
+    Example:
+        >>> [entry.name for entry in list_backbones()][:3]
+        ['resnet50', 'inceptionv3', 'xception']
+    """
+    return registry().backbones
+
+
+def list_plugins() -> tuple[Plugin, ...]:
+    """Return every plugin that was looked for, the broken ones with their error."""
+    return registry().plugins

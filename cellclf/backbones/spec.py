@@ -1,0 +1,163 @@
+"""What a backbone is: one frozen description, from which a network can be built and listed without Keras."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import Any
+
+from cellclf.errors import OptionError, unknown
+
+API = 1
+"""The version of the contract between cellclf and a backbone's package."""
+
+HEAD_KEYS = ("activation", "dropout", "l2", "pooling", "units")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec:
+    """A backbone: how to build it and what to know about it before it is built.
+
+    Args:
+        name: Short name; lower-case letters, digits, ``_``, ``.`` and ``-``.
+        build: ``build(input_shape, *, weights, **params) -> keras.Model``. ``input_shape`` is ``(height, width, 3)``;
+            the model maps pixels 0-255 (its own preprocessing is in its graph) to one rank-4 feature map.
+            ``weights`` is one of the names in ``weights``, the path of a file that matches one of the patterns there,
+            or None for random ones. It must be a module-level function (or a ``functools.partial`` of one), so that it
+            pickles.
+        summary: One line for the list of backbones.
+        source: The paper or the place that the network is from.
+        min_size: Smallest side of a picture, in pixels, that it can be built for.
+        blocks: Names of the layers in which the parts that can be unfrozen end, from the input on. Each must be a
+            single-tensor cut of the graph; the last is the output. A block owns what lies between the end of the one
+            before and its own.
+        weights: Names of the published weights that ``build`` knows; the first is the default. A pattern such as
+            ``"*.pth"`` names files in a format of its own that ``build`` reads. Keras files (``.weights.h5``, ``.h5``,
+            ``.keras``) need no mention: cellclf loads them into any backbone.
+        params: Further keyword arguments of ``build`` with their defaults, plain JSON data.
+        head: The dense head that the network was described with, with keys of ``cellclf.Head``, or None for the usual
+            one.
+        grid_from: Smallest side whose feature map is larger than 1x1, or None where it always is. Below it
+            a notice offers to up-size.
+        api: The version of this contract that the package was made for.
+
+    Example:
+        >>> def build(input_shape, *, weights, width):
+        ...     import keras
+        ...     pixels = keras.Input(input_shape, name="pixels")
+        ...     x = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)
+        ...     return keras.Model(pixels, keras.layers.Conv2D(width, 3, name="conv")(x))
+        >>> spec = BackboneSpec(name="tiny", build=build, summary="one convolution", source="this example",
+        ...                     min_size=3, blocks=("conv",), params={"width": 8})
+        >>> spec.check()
+        >>> spec.settings({"width": 4})
+        {'width': 4}
+    """
+
+    name: str
+    build: Callable[..., Any]
+    summary: str
+    source: str
+    min_size: int
+    blocks: tuple[str, ...]
+    weights: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    head: Mapping[str, Any] | None = field(default=None, hash=False)
+    grid_from: int | None = None
+    api: int = API
+
+    def check(self) -> None:
+        """Raise OptionError at the first field that breaks the contract; needs no Keras."""
+        who = f"backbone {self.name!r}"
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise OptionError(f"{who}: the name must be lower-case letters, digits, '_', '.' or '-'")
+        if self.api != API:
+            what = "cellclf" if isinstance(self.api, int) and self.api > API else "the plugin"
+            raise OptionError(f"{who} is made for plugin API {self.api!r}, this cellclf has {API}: upgrade {what}")
+        if not callable(self.build):
+            raise OptionError(f"{who}: build is {self.build!r}, wanted a function")
+        for key in ("summary", "source"):
+            text = getattr(self, key)
+            if not isinstance(text, str) or not text.strip() or "\n" in text:
+                raise OptionError(f"{who}: {key} is {text!r}, wanted one line of text")
+        if not isinstance(self.min_size, int) or isinstance(self.min_size, bool) or self.min_size < 1:
+            raise OptionError(f"{who}: min_size is {self.min_size!r}, wanted a number of pixels >= 1")
+        if self.grid_from is not None and (not isinstance(self.grid_from, int) or self.grid_from < self.min_size):
+            raise OptionError(
+                f"{who}: grid_from is {self.grid_from!r}, wanted a number of pixels >= min_size {self.min_size}"
+            )
+        for key, least in (("blocks", 1), ("weights", 0)):
+            names = getattr(self, key)
+            good = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
+            if not good or len(names) < least or len(set(names)) < len(names):
+                raise OptionError(
+                    f"{who}: {key} is {names!r}, wanted a tuple of different names{' (at least one)' * least}"
+                )
+        self._check_params(who)
+        self._check_head(who)
+
+    def _check_params(self, who: str) -> None:
+        if not _is_json(self.params):
+            raise OptionError(
+                f"{who}: params is {self.params!r}, wanted a dict of names and JSON data (lists, not tuples)"
+            )
+        for key in self.params:
+            if not key.isidentifier() or key in ("input_shape", "weights"):
+                raise OptionError(f"{who}: {key!r} cannot be a parameter; wanted another name of a keyword argument")
+
+    def _check_head(self, who: str) -> None:
+        if self.head is None:
+            return
+        if not _is_json(self.head):
+            raise OptionError(f"{who}: head is {self.head!r}, wanted a dict of names and JSON data (lists, not tuples)")
+        for key in self.head:
+            if key not in HEAD_KEYS:
+                raise OptionError(str(unknown("head option", key, HEAD_KEYS)))
+
+    def settings(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the parameters with which ``build`` is called: the defaults, changed by ``params``.
+
+        Args:
+            params: Some of the parameters, or None for none.
+
+        Raises:
+            UnknownNameError: One of them does not exist.
+            OptionError: One of them is of another kind than its default.
+        """
+        settings: dict[str, Any] = json.loads(json.dumps(dict(self.params)))
+        for key, value in dict(params or {}).items():
+            if key not in settings:
+                raise unknown(f"parameter of backbone {self.name!r}:", key, settings)
+            default = settings[key]
+            if isinstance(value, tuple):
+                value = list(value)
+            number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
+            if default is not None and type(value) is not type(default) and not number:
+                raise OptionError(
+                    f"{key}={value!r} does not fit backbone {self.name!r}: wanted the kind of its default {default!r}"
+                )
+            settings[key] = value
+        return settings
+
+    def reads(self, filename: str) -> bool:
+        """Tell whether ``build`` reads such a file itself, by the patterns in ``weights``."""
+        return any("*" in pattern and fnmatch(filename, pattern) for pattern in self.weights)
+
+    @property
+    def published(self) -> tuple[str, ...]:
+        """Names of the published weights: ``weights`` without its file patterns."""
+        return tuple(name for name in self.weights if "*" not in name)
+
+
+def _is_json(data: object) -> bool:
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+        return False
+    try:
+        return bool(json.loads(json.dumps(dict(data), allow_nan=False)) == dict(data))
+    except (TypeError, ValueError):
+        return False
