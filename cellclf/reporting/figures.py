@@ -108,7 +108,7 @@ def curves_in(history: History) -> list[str]:
     return [
         name
         for name, (train, val, _) in CURVES.items()
-        if any(_number(row.get(column)) is not None for row in history for column in (train, val))
+        if any(number(row.get(column)) is not None for row in history for column in (train, val))
     ]
 
 
@@ -130,7 +130,7 @@ def _draw_curve(axes: Axes, history: History, name: str) -> None:
     scale = 100 if title.endswith("(%)") else 1
     epochs = range(1, len(history) + 1)
     for column, label, colour, style in ((train, "training", BLUE, "-"), (val, "validation", VERMILION, "--")):
-        values = [_number(row.get(column)) for row in history]
+        values = [number(row.get(column)) for row in history]
         if all(value is None for value in values):
             continue
         heights = [float("nan") if value is None else scale * value for value in values]
@@ -155,7 +155,7 @@ def _draw_curve(axes: Axes, history: History, name: str) -> None:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
     """Read a cell of a history, which may come from a CSV: None for what is empty or no number."""
     try:
         number = float(value)  # type: ignore[arg-type]  # the except clause is the test
