@@ -1,0 +1,366 @@
+"""The Augmenter: draws on the host what happens to each picture, applies it on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.augmentation import colour, geometry, masks, optics
+from cellclf.augmentation.draws import Draws
+from cellclf.augmentation.policies import AugMix, check_steps
+from cellclf.augmentation.presets import PRESETS
+from cellclf.augmentation.program import Arrays, Program
+from cellclf.augmentation.step import Step, run_steps, step_from_dict
+from cellclf.errors import DataError, OptionError, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cellclf.data.image_set import ImageSet
+
+Tensor = Any
+
+STEP_MODULES = (geometry, colour, optics, masks)
+"""Where the steps are; importing them fills `step.STEPS`."""
+
+BLOCK = 64
+"""Pictures in one compiled call: batches of any size run as blocks of this many, so there is one compilation."""
+
+CHUNK = 8
+"""Pictures worked on together on a CPU: few enough for its cache."""
+
+
+class Augmenter:
+    """Changes pictures as other slides, stains and microscopes might have.
+
+    Every picture draws for itself, by seed, epoch and id: batch size, order and workers change nothing. A
+    picture passes through geometry (one resampling, however many steps), colour in the order of the steps,
+    optics, noise, JPEG, masks; steps of one kind keep their order. ``AugMix`` starts anew: what stands before
+    it is done first.
+
+    Pictures are uint8 0-255, or float32 0-255, which are rounded to whole levels.
+
+    Args:
+        steps: What may happen, in order: `Rotate`, `Brightness`, `RandAugment` ...
+        strength: Scales how far every step goes; 0 does nothing, 1 is as given.
+        seed: Any whole number.
+
+    Example:
+        >>> from cellclf.augmentation.geometry import Rotate
+        >>> augmenter = Augmenter([Rotate(degrees=20)], seed=7)
+        >>> pictures = np.zeros((2, 16, 16, 3), np.uint8)
+        >>> augmenter(pictures, ids=["a", "b"], epoch=3).shape
+        (2, 16, 16, 3)
+    """
+
+    def __init__(self, steps: Sequence[Step] = (), *, strength: float = 1.0, seed: int = 0) -> None:
+        self.steps = steps
+        self.strength = strength
+        self.seed = seed
+
+    def __repr__(self) -> str:
+        names = ", ".join(step.name for step in self.steps) or "nothing"
+        return f"Augmenter({names}; strength={self.strength:g}, seed={self.seed})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Augmenter) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash(repr(self.to_dict()))
+
+    @classmethod
+    def preset(cls, name: str, *, seed: int = 0, strength: float = 1.0) -> Augmenter:
+        """Make a ready-made augmenter.
+
+        Args:
+            name: "none", "report", "light", "challenge" or "stain".
+            seed: Any whole number.
+            strength: Scales how far every step goes.
+
+        Raises:
+            UnknownNameError: There is no preset of that name.
+
+        Example:
+            >>> Augmenter.preset("report")
+            Augmenter(rotate, flip, zoom, brightness, noise; strength=1, seed=0)
+        """
+        if name not in PRESETS:
+            raise unknown("augmentation preset", name, PRESETS)
+        return cls([step_from_dict(step) for step in PRESETS[name]["steps"]], strength=strength, seed=seed)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Augmenter:
+        """Make an augmenter from plain data, such as a table of a recipe.
+
+        Args:
+            data: ``strength``, ``seed``, and ``preset`` (a name), ``steps`` (a list of tables) or both: the
+                steps then follow the preset's.
+
+        Raises:
+            UnknownNameError: A field, preset or step that does not exist.
+
+        Example:
+            >>> Augmenter.from_dict({"preset": "report", "seed": 7, "steps": [{"step": "jpeg"}]})
+            Augmenter(rotate, flip, zoom, brightness, noise, jpeg; strength=1, seed=7)
+        """
+        for key in data:
+            if key not in ("preset", "steps", "strength", "seed"):
+                raise unknown("field of an augmenter", key, ("preset", "steps", "strength", "seed"))
+        steps = list(cls.preset(data["preset"]).steps) if data.get("preset") is not None else []
+        steps += [step_from_dict(step) for step in data.get("steps", ())]
+        return cls(steps, strength=data.get("strength", 1.0), seed=data.get("seed", 0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the augmenter as plain data, which `from_dict` reads again and TOML and JSON can hold."""
+        return {"strength": self.strength, "seed": self.seed, "steps": [step.to_dict() for step in self.steps]}
+
+    def replace(self, *, strength: float | None = None, seed: int | None = None) -> Augmenter:
+        """Give the same steps with another strength or seed."""
+        return Augmenter(
+            self.steps,
+            strength=self.strength if strength is None else strength,
+            seed=self.seed if seed is None else seed,
+        )
+
+    def check(self, image_shape: Sequence[int] | None = None) -> None:
+        """Refuse what cannot work, before any work is done.
+
+        Args:
+            image_shape: (height, width, 3) of the pictures, if known.
+
+        Raises:
+            OptionError: A step's value cannot be used, or a picture is too small for a blur.
+        """
+        check_steps(self.steps, "augmenter")
+        if (
+            isinstance(self.strength, bool)
+            or not isinstance(self.strength, int | float)
+            or not 0 <= self.strength <= 10
+        ):
+            raise OptionError(f"strength is {self.strength!r}; wanted a number from 0 to 10")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer):
+            raise OptionError(f"seed is {self.seed!r}; wanted a whole number")
+        if image_shape is not None:
+            height, width = image_shape[:2]
+            for name, values in self.draw(["0"]).items():
+                if name.endswith("kernel_weights") and values.shape[-1] > 2 * min(height, width):
+                    side = values.shape[-1]
+                    raise OptionError(
+                        f"a blur of {side}x{side} pixels does not fit {height}x{width} pictures; lower it"
+                    )
+            if min(height, width) < 4:
+                raise OptionError(f"pictures are {height}x{width}; augmentation wants at least 4x4")
+
+    @cached_property
+    def _stages(self) -> list[tuple[int, list[Step] | AugMix]]:
+        """Group the steps: those that are fused with each other, and every AugMix on its own."""
+        stages: list[tuple[int, list[Step] | AugMix]] = []
+        for place, step in enumerate(self.steps):
+            if isinstance(step, AugMix):
+                stages.append((place, step))
+            elif stages and isinstance(stages[-1][1], list):
+                stages[-1][1].append(step)
+            else:
+                stages.append((place, [step]))
+        return stages
+
+    def draw(self, ids: Sequence[object] | NDArray[Any], epoch: int = 0) -> Arrays:
+        """Draw what happens to each picture.
+
+        Args:
+            ids: N texts (or numbers, which count as their text).
+            epoch: Each epoch draws anew.
+
+        Returns:
+            Arrays whose first axis is the picture. Their types and other axes depend on the steps only, so
+            that they can be stacked, cut and compiled against.
+        """
+        draws = Draws.of(ids, seed=self.seed, epoch=epoch)
+        everyone = np.ones(len(draws), bool)
+        out: Arrays = {}
+
+        def keep(prefix: str, program: Program) -> None:
+            out.update({f"{prefix}/{key}": value for key, value in program.arrays().items()})
+
+        for place, stage in self._stages:
+            own = draws.child(f"stage {place}")
+            if isinstance(stage, AugMix):
+                active = everyone & own.chance(stage.rate) & (self.strength > 0)
+                out[f"{place}/blend"] = stage.blend(own, active).astype(np.float32)
+                for chain in range(stage.width):
+                    program = Program(len(draws))
+                    stage.chain(own.child(f"chain {chain}"), program, active, self.strength)
+                    keep(f"{place}/{chain}", program)
+            else:
+                program = Program(len(draws))
+                run_steps(stage, own, program, everyone, self.strength)
+                keep(f"{place}", program)
+        return out
+
+    def apply(self, images: Tensor, params: Mapping[str, Tensor], *, chunk: int | None = None) -> Tensor:
+        """Do what was drawn: pure `keras.ops`, traceable and jit-safe, shapes static.
+
+        Args:
+            images: (N, H, W, 3) uint8 or float32, 0-255; N, H and W known.
+            params: What `draw` gave for these pictures.
+            chunk: Pictures worked on together; None is all of them, as a GPU likes it. Changes the speed only.
+
+        Returns:
+            (N, H, W, 3) of the type that came in; float pictures come back in whole levels.
+        """
+        from cellclf.augmentation import engine
+
+        layout = [(place, stage.width if isinstance(stage, AugMix) else 0) for place, stage in self._stages]
+        return engine.apply(images, params, layout, chunk=chunk)
+
+    def __call__(
+        self, images: NDArray[Any], ids: Sequence[object] | NDArray[Any] | None = None, epoch: int = 0
+    ) -> NDArray[Any]:
+        """Draw and apply, compiled where the backend can.
+
+        Args:
+            images: (N, H, W, 3) uint8 or float32, 0-255.
+            ids: N texts; None counts the pictures from 0.
+            epoch: Each epoch draws anew.
+
+        Returns:
+            A new array like ``images``.
+
+        Raises:
+            DataError: Pictures of another shape or type, or another number of ids.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, np.float32):
+            raise DataError(
+                f"pictures are {images.dtype} of shape {images.shape}; "
+                "wanted uint8 or float32 0-255 of shape (N, H, W, 3)"
+            )
+        ids = np.arange(len(images)) if ids is None else ids
+        if len(ids) != len(images):
+            raise DataError(f"{len(images)} pictures came with {len(ids)} ids; wanted one id for each picture")
+        out = np.empty_like(images)
+        for start in range(0, len(images), BLOCK):
+            part = images[start : start + BLOCK]
+            block = np.zeros((BLOCK, *images.shape[1:]), images.dtype)
+            block[: len(part)] = part
+            params = self._padded(ids[start : start + BLOCK], epoch)
+            out[start : start + BLOCK] = np.asarray(self._run(block, params))[: len(part)]
+        return out
+
+    def _padded(self, ids: Sequence[object] | NDArray[Any], epoch: int) -> Arrays:
+        """Draw for up to `BLOCK` pictures; the rest of the block has nothing to do."""
+        drawn = self.draw(ids, epoch)
+        missing = BLOCK - len(ids)
+        if not missing:
+            return drawn
+        return {k: np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)]) for k, v in drawn.items()}
+
+    def _run(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+        """Apply, compiled once for every layout of stages and shapes, whoever asks."""
+        layout = tuple((place, stage.width if isinstance(stage, AugMix) else 0) for place, stage in self._stages)
+        shapes = tuple((name, str(value.dtype), tuple(value.shape)) for name, value in params.items())
+        return _compiled(layout, (str(images.dtype), tuple(images.shape), shapes))(images, params)
+
+    def map(self, dataset: Any, *, has_ids: bool = False, epoch: int | None = None) -> Any:
+        """Augment a `tf.data.Dataset`, in parallel with whatever takes its pictures.
+
+        A picture's id is the last member of its element with ``has_ids=True`` (texts or whole numbers; it is
+        dropped from the result), else its place in the data set: 0, 1, ...  Give ids when a data set is
+        shuffled before this, else a picture draws by where it comes and not by what it is.
+
+        Args:
+            dataset: Elements are images, (images, labels) or (images, labels, weights), batched or not; images
+                (..., H, W, 3) uint8 or float32 0-255, H and W known.
+            has_ids: Whether one more member, the last, holds the ids.
+            epoch: Draw for this epoch each time; None counts how often the data set has been walked through.
+
+        Returns:
+            A dataset of the same elements (without ids), types and static shapes.
+
+        Raises:
+            DataError: Elements of another form.
+        """
+        from cellclf.augmentation.pipeline import map_dataset
+
+        return map_dataset(self, dataset, has_ids=has_ids, epoch=epoch)
+
+    def expand(
+        self,
+        cells: ImageSet,
+        *,
+        copies: int | None = None,
+        strengths: Sequence[float] = (1.0,),
+        per_class: int | str | None = None,
+    ) -> ImageSet:
+        """Write an augmented data set: the originals, then augmented copies of them.
+
+        A copy's id is its original's with ``@aug1``, ``@aug2`` ...; it has its label, group, size and cluster
+        (a cluster of its own where there was none), so that no split tears an original from its copies.
+
+        Args:
+            cells: The pictures.
+            copies: Copies of each picture; None makes one for each strength.
+            strengths: The first copy has the first strength, and so on, over and over.
+            per_class: Instead of ``copies``: fill every class up to this many pictures, or with "max" to the
+                largest class. Classes that are larger stay as they are.
+
+        Returns:
+            A new set, in memory.
+
+        Raises:
+            OptionError: Both ``copies`` and ``per_class``, or values that cannot be used.
+            DataError: ``per_class`` for a set without labels.
+        """
+        from cellclf.augmentation.expansion import expand
+
+        return expand(self, cells, copies=copies, strengths=strengths, per_class=per_class)
+
+    def plot(self, cells: ImageSet, *, pictures: int = 6, views: int = 9) -> Figure:
+        """Draw a sheet: in each row an original and what may become of it.
+
+        Args:
+            cells: Where the pictures come from; they are taken evenly from the set.
+            pictures: Rows.
+            views: Augmented pictures a row.
+        """
+        from cellclf.sheet import sheet
+
+        rows = np.unique(np.linspace(0, len(cells) - 1, pictures).round().astype(int))
+        originals = cells.read(rows)
+        columns = [originals] + [self(originals, cells.ids[rows], epoch=view) for view in range(views)]
+        shown = np.stack(columns, axis=1).reshape(-1, *cells.image_shape)
+        captions = [f"view {k}" if k else str(cells.ids[row])[-14:] for row in rows for k in range(views + 1)]
+        return sheet(shown, captions=captions, columns=views + 1, title=f"Augmented cells: {self!r}"[:150])
+
+    def names(self) -> tuple[str, ...]:
+        """Name every step that may happen, those inside other steps included."""
+
+        def walk(steps: Sequence[Step]) -> Iterator[str]:
+            for step in steps:
+                yield step.name
+                yield from walk(getattr(step, "steps", ()))
+                yield from getattr(step, "ops", ())
+
+        return tuple(dict.fromkeys(walk(self.steps)))
+
+
+@lru_cache(maxsize=32)
+def _compiled(layout: tuple[tuple[int, int], ...], shapes: object) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
+    """Compile (on TensorFlow; elsewhere it runs as it is) for one layout; ``shapes`` keeps one trace a function."""
+    import keras
+
+    from cellclf.augmentation import engine
+
+    if keras.backend.backend() != "tensorflow":
+        return partial(engine.apply, layout=layout, chunk=None)
+    import tensorflow as tf
+
+    chunk = None if tf.config.list_physical_devices("GPU") else CHUNK
+    compiled: Callable[[Tensor, Mapping[str, Tensor]], Tensor] = tf.function(
+        lambda images, params: engine.apply(images, params, layout, chunk=chunk), jit_compile=True
+    )
+    return compiled

@@ -1,0 +1,187 @@
+"""Draw, apply, call, data as plain tables: what every augmenter promises."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.text import Text
+
+from cellclf.augmentation.augmenter import Augmenter
+from cellclf.augmentation.colour import Brightness
+from cellclf.augmentation.geometry import Flip, Rotate, Zoom
+from cellclf.augmentation.optics import Blur, Noise
+from cellclf.augmentation.policies import AllOf, AugMix, RandAugment, SomeOf
+from cellclf.augmentation.presets import PRESETS
+from cellclf.augmentation.step import STEPS, step_from_dict
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import DataError, OptionError, UnknownNameError
+
+REPORT = Augmenter.preset("report", seed=7)
+"""One for the whole file, so that it is compiled once."""
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (90, 12, 16, 3), dtype=np.uint8)
+IDS = [f"cell {i}" for i in range(90)]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_draws_do_not_depend_on_the_batch(name, data):
+    augmenter = Augmenter.preset(name, seed=data.draw(st.integers(-5, 5)))
+    epoch = data.draw(st.integers(0, 1000))
+    ids = data.draw(st.lists(st.text(max_size=8), min_size=1, max_size=6, unique=True))
+    whole = augmenter.draw(ids, epoch)
+    for place, one in enumerate(ids):
+        alone = augmenter.draw([one], epoch)
+        assert alone.keys() == whole.keys()
+        for key in whole:
+            np.testing.assert_array_equal(alone[key][0], whole[key][place])
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 90])
+def test_pictures_do_not_depend_on_batch_size_or_order(size):
+    whole = REPORT(PICTURES, IDS, epoch=2)
+    order = np.random.default_rng(1).permutation(90)
+    for start in range(0, 90, size)[:4]:
+        rows = order[start : start + size]
+        np.testing.assert_array_equal(REPORT(PICTURES[rows], [IDS[r] for r in rows], epoch=2), whole[rows])
+
+
+def test_epochs_seeds_and_ids_draw_anew():
+    first = REPORT(PICTURES[:4], IDS[:4], epoch=0)
+    assert (REPORT(PICTURES[:4], IDS[:4], epoch=1) != first).any(axis=(1, 2, 3)).all()
+    assert (REPORT(PICTURES[:4], IDS[4:8], epoch=0) != first).any(axis=(1, 2, 3)).all()
+    other = REPORT.replace(seed=8).draw(IDS[:4])
+    assert any((other[key] != value).any() for key, value in REPORT.draw(IDS[:4]).items())
+
+
+def test_input_is_left_alone_and_types_stay():
+    before = PICTURES.copy()
+    as_bytes = REPORT(PICTURES[:5], IDS[:5])
+    as_floats = REPORT(PICTURES[:5].astype(np.float32), IDS[:5])
+    assert as_bytes.dtype == np.uint8 and as_floats.dtype == np.float32
+    np.testing.assert_array_equal(as_bytes, as_floats)
+    np.testing.assert_array_equal(PICTURES, before)
+
+
+def test_apply_eager_equals_compiled_and_any_chunk():
+    augmenter = Augmenter.preset("challenge", seed=1)
+    params = augmenter.draw(IDS[:20])
+    whole = np.asarray(augmenter.apply(PICTURES[:20], params))
+    np.testing.assert_array_equal(np.asarray(augmenter.apply(PICTURES[:20], params, chunk=3)), whole)
+    compiled = augmenter(PICTURES[:20], IDS[:20])
+    # the compiler may order float sums in another way: a level here and there, three after JPEG rounds a tie
+    assert (np.abs(compiled.astype(int) - whole) > 3).mean() < 1e-3
+
+
+@pytest.mark.parametrize("name", sorted(set(STEPS)))
+def test_strength_zero_is_the_identity(name):
+    inner = (Rotate(), Brightness())
+    step = STEPS[name](steps=inner) if name in ("all_of", "some_of", "aug_mix") else STEPS[name]()
+    augmenter = Augmenter([step], strength=0.0)
+    augmenter.check(PICTURES.shape[1:])
+    np.testing.assert_array_equal(np.asarray(augmenter.apply(PICTURES[:6], augmenter.draw(IDS[:6]))), PICTURES[:6])
+
+
+@pytest.mark.parametrize("name", sorted(set(STEPS)))
+def test_every_step_does_something_and_keeps_shape_and_type(name):
+    inner = (Rotate(), Brightness())
+    step = STEPS[name](steps=inner) if name in ("all_of", "some_of", "aug_mix") else STEPS[name]()
+    augmenter = Augmenter([step], seed=3)
+    pictures = PICTURES[:72].reshape(6, 48, 48, 3) // 2
+    out = np.asarray(augmenter.apply(pictures, augmenter.draw(IDS[:6])))
+    assert out.shape == pictures.shape and out.dtype == np.uint8
+    assert (out != pictures).any()
+
+
+def test_rate_is_the_share_of_pictures():
+    drawn = Augmenter([Rotate(rate=0.3)], seed=1).draw(range(4000))
+    assert abs(drawn["0/warp_count"].mean() - 0.3) < 0.03
+
+
+def test_a_step_does_not_move_the_draws_of_others():
+    short = Augmenter([Rotate(), Brightness()], seed=1).draw(IDS)
+    longer = Augmenter([Rotate(), Brightness(), Noise()], seed=1).draw(IDS)
+    for key, value in short.items():
+        np.testing.assert_array_equal(longer[key], value)
+
+
+def test_ids_are_their_text():
+    for key, value in REPORT.draw(["0", "1"]).items():
+        np.testing.assert_array_equal(REPORT.draw(np.arange(2))[key], value)
+        np.testing.assert_array_equal(REPORT.draw(np.asarray(["0", "1"]))[key], value)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_plain_data(name):
+    augmenter = Augmenter.preset(name, seed=3, strength=0.5)
+    augmenter.check((96, 96, 3))
+    data = augmenter.to_dict()
+    assert Augmenter.from_dict(json.loads(json.dumps(data))) == augmenter
+    assert Augmenter.from_dict(tomllib.loads(tomli_w.dumps(data))) == augmenter
+
+
+def test_report_never_translates():
+    drawn = REPORT.draw(range(500))
+    assert not drawn["0/warp_shift"].any()
+
+
+def test_nested_steps_come_back_from_data():
+    augmenter = Augmenter(
+        [
+            AllOf(rate=0.5, steps=(Flip(), SomeOf(steps=(Zoom(), Brightness()), count=2))),
+            AugMix(steps=(Rotate(degrees=30),), width=2),
+            RandAugment(count=3),
+        ]
+    )
+    augmenter.check()
+    again = Augmenter.from_dict(augmenter.to_dict())
+    assert again == augmenter
+    assert again.names()[:5] == ("all_of", "flip", "some_of", "zoom", "brightness")
+    for key, value in augmenter.draw(IDS[:3]).items():
+        np.testing.assert_array_equal(again.draw(IDS[:3])[key], value)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: Augmenter.preset("chalenge"), UnknownNameError, "did you mean 'challenge'"),
+        (lambda: step_from_dict({"step": "rotat"}), UnknownNameError, "did you mean 'rotate'"),
+        (lambda: step_from_dict({"step": "rotate", "degree": 3}), UnknownNameError, "did you mean 'degrees'"),
+        (lambda: step_from_dict({"degrees": 3}), OptionError, "step's name"),
+        (lambda: Augmenter.from_dict({"stepps": []}), UnknownNameError, "did you mean 'steps'"),
+        (lambda: Augmenter([Rotate(degrees=270)]).check(), OptionError, "degrees is 270"),
+        (lambda: Augmenter([Rotate(rate=1.5)]).check(), OptionError, "rate is 1.5"),
+        (lambda: Augmenter([Zoom(low=2, high=1)]).check(), OptionError, "low <= high"),
+        (lambda: Augmenter([Zoom(border="mirror")]).check(), UnknownNameError, "reflect"),
+        (lambda: Augmenter([Rotate(fill=(300,))]).check(), OptionError, "grey levels"),
+        (lambda: Augmenter(["rotate"]).check(), OptionError, "wanted a step"),
+        (lambda: Augmenter([Rotate()], strength=-1).check(), OptionError, "strength"),
+        (lambda: Augmenter([Rotate()], seed=0.5).check(), OptionError, "seed"),
+        (lambda: Augmenter([Blur(high=8)]).check((12, 12, 3)), OptionError, "does not fit"),
+        (lambda: Augmenter([AllOf(steps=(AugMix(steps=(Rotate(),)),))]).check(), OptionError, "own list"),
+        (lambda: Augmenter([SomeOf(steps=(Rotate(),), count=2)]).check(), OptionError, "from 1 to 1"),
+        (lambda: Augmenter([RandAugment(ops=("sheer_x",))]).check(), UnknownNameError, "shear_x"),
+        (lambda: REPORT(PICTURES[0]), DataError, "wanted uint8"),
+        (lambda: REPORT(PICTURES.astype(int)), DataError, "wanted uint8"),
+        (lambda: REPORT(PICTURES, IDS[:3]), DataError, "one id"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(make, error, words):
+    with pytest.raises(error, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_plot_draws_each_original_with_its_views():
+    cells = ImageSet(PICTURES[:8])
+    figure = REPORT.plot(cells, pictures=2, views=3)
+    assert len(figure.axes) == 8
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert "0" in texts and texts.count("view 3") == 2
