@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from report_helpers import history
+
+from cellclf.cleaning.dedup import Dedup
+from cellclf.data.image_set import ImageSet, Skipped
+from cellclf.data.split import Split
+from cellclf.evaluation.metrics import Report, evaluate
+from cellclf.reporting.page import PageContent
+
+NAMES = ("basophil", "immature_granulocyte", "<b>odd & name</b>")
+
+
+@pytest.fixture(scope="session")
+def cells() -> ImageSet:
+    """60 pictures; 3 is a copy of 0, and 12 copies of one picture stand in every class."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 24, 24, 3), dtype=np.uint8)
+    images[3] = images[0]
+    images[48:] = images[47]
+    labels = np.arange(60) % 3
+    return ImageSet(
+        images,
+        labels,
+        class_names=NAMES,
+        ids=[f'<i>{k}</i>"' for k in range(60)],
+        notices=["2 grey pictures were made RGB"],
+        skipped=[Skipped("bad.png", "truncated <file>")],
+    )
+
+
+def report_of(cells: ImageSet, seed: int = 0, skill: float = 2.0) -> Report:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(len(cells), len(NAMES))) + skill * np.eye(len(NAMES))[cells.labels]
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return evaluate(cells.labels, shares, cells.class_names)
+
+
+class Flip:
+    """An augmenter as small as they come."""
+
+    def __call__(self, images: np.ndarray, ids: list[str], epoch: int = 0) -> np.ndarray:
+        return images[:, :, ::-1] if epoch % 2 else images
+
+
+@pytest.fixture(scope="session")
+def content(cells: ImageSet) -> PageContent:
+    found = Dedup(jobs=1).find(cells)
+    after = found.apply(cells)
+    parts = Split(val=0.25, test=0.25, seed=1).apply(after)
+    elsewhere = cells[:40]
+    return PageContent(
+        title="runs/a <script>alert(1)</script>",
+        cells_before=cells,
+        cells_after=after,
+        removals={"duplicates": found},
+        parts=parts,
+        augmenter=Flip(),
+        history=history(),
+        evaluations={
+            "train": (report_of(parts.train, 1, 9.0), parts.train),
+            "val": (report_of(parts.val, 2, 0.8), parts.val),
+            "test": (report_of(parts.test, 3), parts.test),
+            "the other lab": (report_of(elsewhere, 4, 0.0), elsewhere),
+        },
+        seconds={"load": 0.5, "training": 754.0},
+        manifest={"seed": 7, "versions": {"keras": "3.15"}, "plugins": []},
+        recipe_toml='name = "<fast>"',
+        command="cellclf run a.npz --out runs/a",
+    )
