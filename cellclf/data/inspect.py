@@ -30,7 +30,10 @@ def summary(cells: ImageSet) -> str:
     if cells.groups is not None:
         lines.append(f"groups: {len(np.unique(cells.groups)):,} patients or slides")
     if cells.clusters is not None:
-        lines.append(f"clusters: {len(cells) - len(np.unique(cells.clusters)):,} pictures duplicate another one")
+        copies = len(cells) - len(np.unique(cells.clusters))
+        lines.append(
+            f"clusters: {copies:,} {'picture duplicates' if copies == 1 else 'pictures duplicate'} another one"
+        )
     lines += _sizes(cells)
     counts = cells.counts()
     if counts:

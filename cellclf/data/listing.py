@@ -119,7 +119,7 @@ def _is_picture(path: str, root: Path, listing: Listing) -> bool:
 
 
 def _id(path: str, root: Path) -> str:
-    return _printable(os.path.relpath(path, root) if root != Path() else path).replace(os.sep, "/")
+    return _printable(path.removeprefix(os.path.join(root, ""))).replace(os.sep, "/")
 
 
 def _printable(name: str) -> str:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cellclf.data.image_set import ImageSet, Skipped
+from cellclf.data.inspect import plot, plot_counts, summary
+from cellclf.sheet import png
+
+
+def cells_of(labels, **columns):
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 6, 8, 3), np.uint8)
+    return ImageSet(images, labels, **columns)
+
+
+def drawn(figure):
+    return np.asarray(Image.open(io.BytesIO(png(figure))).convert("RGB"))
+
+
+def test_a_summary_tells_all_that_is_known():
+    cells = cells_of(
+        [0] * 6 + [1] * 3 + [2],
+        class_names=["round", "lobed", "giant", "kidney"],
+        groups=list("aabbccddee"),
+        clusters=[0, 0, *range(1, 9)],
+        sizes=[[6, 8]] * 9 + [[60, 80]],
+        notices=["1 picture: resized"],
+        skipped=[Skipped(f"{k}.txt", "no picture") for k in range(12)],
+    )
+    assert summary(cells).splitlines() == [
+        "ImageSet: 10 pictures 6x8, 4 classes",
+        "groups: 5 patients or slides",
+        "clusters: 1 picture duplicates another one",
+        "original sizes: heights 6 to 60, widths 8 to 80 pixels",
+        "  round         6   60.0%  ████████████████████████",
+        "  lobed         3   30.0%  ████████████",
+        "  giant         1   10.0%  ████",
+        "  kidney        0    0.0%",
+        "no picture: kidney",
+        "a single picture, which cannot be in train and val both: giant",
+        "imbalance: the largest class has 6.0 times the pictures of the smallest",
+        "note: 1 picture: resized",
+        "skipped: 12",
+        *[f"  {k}.txt: no picture" for k in range(10)],
+        "  ... and 2 more, all in .skipped",
+    ]
+
+
+def test_a_balanced_set_has_a_short_summary():
+    assert summary(cells_of([0, 1] * 3)).splitlines()[0] == "ImageSet: 6 pictures 6x8, 2 classes"
+    assert len(summary(cells_of([0, 1] * 3)).splitlines()) == 3
+    assert summary(cells_of([0, 1] * 3).replace(labels=None)) == "ImageSet: 6 pictures 6x8, no labels"
+    assert "one class only" in summary(cells_of([0, 0]))
+    assert "1 picture 6x8, 1 class\n" in summary(cells_of([0]))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        cells_of([0, 1, 1, 3], class_names=["round", "lobed", "none", "a_very_long_class_name_with_$_and_細胞" * 2]),
+        cells_of([0, 1, 1]).replace(labels=None),
+        cells_of([]),
+        cells_of([], class_names=["round"]),
+        cells_of(list(range(60))),
+        cells_of([0, 1], sizes=[[9, 9], [70, 80]]),
+    ],
+    ids=["odd classes", "no labels", "empty", "empty class", "many classes", "mixed sizes"],
+)
+def test_every_set_can_be_plotted(cells):
+    figure = plot(cells, per_class=3)
+    assert drawn(figure).shape[2] == 3
+    for axes in figure.axes:
+        box = axes.get_position()
+        assert -0.001 <= box.x0 < box.x1 <= 1.001 and -0.001 <= box.y0 < box.y1 <= 1.001
+
+
+def test_the_plot_shows_pictures_of_the_right_class_and_the_same_ones_again():
+    cells = cells_of([0, 1] * 20, class_names=["round", "lobed"])
+    figure = plot(cells, per_class=4, seed=3)
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(shown) == 8
+    places = [int(np.flatnonzero((cells.images == image).all((1, 2, 3)))[0]) for image in shown]
+    assert cells.labels[places].tolist() == [0] * 4 + [1] * 4
+    assert np.array_equal(drawn(figure), drawn(plot(cells, per_class=4, seed=3)))
+    assert not np.array_equal(drawn(figure), drawn(plot(cells, per_class=4, seed=4)))
+
+
+def test_texts_in_the_plot_stay_inside_their_column():
+    cells = cells_of([0] * 9 + [1] * 9, class_names=["immature_granulocyte_and_more", "b"])
+    figure = plot(cells)
+    figure.draw_without_rendering()
+    bars, first = figure.axes[0], figure.axes[1]
+    for text in bars.texts:
+        assert text.get_window_extent().x1 <= first.get_window_extent().x0
+
+
+@pytest.mark.parametrize("sets", [1, 2, 10])
+def test_counts_of_several_sets_stand_side_by_side(sets):
+    counts = {f"set {k}": {"round": 3 + k, "lobed": 1000} for k in range(sets)}
+    counts["set 0"].pop("round")
+    figure = plot_counts(counts, title="Class balance")
+    assert drawn(figure).std() > 0
+    axes = figure.axes[0]
+    assert len(axes.containers) == sets
+    assert axes.get_xlabel() == "pictures"
+    assert (axes.get_legend() is not None) == (sets > 1)
+    assert [text.get_text() for text in axes.get_yticklabels()] == (["lobed"] if sets == 1 else ["lobed", "round"])
+
+
+def test_real_cells_can_be_looked_at(real_data):
+    import cellclf as cc
+
+    cells = cc.load(real_data / "data" / "bccd_crops")
+    assert "  neutrophil      207   59.0%" in cells.summary()
+    assert len(cells.plot().axes) == 1 + 3 + 4 * 6
