@@ -158,7 +158,7 @@ class Dedup(Selector):
             if self.background:
                 from cellclf.cleaning.background import shared_backgrounds
 
-                groups = shared_backgrounds(prints.blocks, copies.keeper, cells)
+                groups = shared_backgrounds(cells, copies.keeper, jobs=self.jobs)
         return self.judge(copies, cells.ids, _names(cells), groups, cells)
 
     def copies(

@@ -75,13 +75,19 @@ def _resize(size: int, at: NDArray[np.float64], step: float) -> NDArray[np.float
 
 
 @cache
-def whole(height: int, width: int) -> Basis:
+def whole(height: int, width: int, side: int = SIDE, points: int = _POINTS) -> Basis:
     """Make the basis for whole pictures: 16 x 16 of the DCT of the luma at 32 x 32.
+
+    Args:
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+        side: Rows and columns of the block.
+        points: The picture is resized to so many rows and columns first.
 
     Source: Zauner 2010, "Implementation and benchmarking of perceptual image hash functions" (DCT hash).
     """
     one = [
-        _dct(_POINTS, SIDE) @ _resize(size, (np.arange(_POINTS) + 0.5) * size / _POINTS, size / _POINTS)
+        _dct(points, side) @ _resize(size, (np.arange(points) + 0.5) * size / points, size / points)
         for size in (height, width)
     ]
     return Basis(one[0].astype(np.float32), _with_luma(one[1]))
