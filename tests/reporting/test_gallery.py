@@ -54,7 +54,7 @@ def test_a_long_gallery_goes_on_in_more_files_oddest_first(tmp_path: Path) -> No
     assert sum(r.tags.count("img") for r in readers) == (~keep).sum() + 48  # and the oddest that stay
     assert "odd%20ones-2.html" in readers[0].addresses and "odd%20ones.html" in readers[1].addresses
     first, last = read(pages[0])[2], read(pages[-1])[2]
-    assert f"({scores.max():.2f})" in first and "The oddest that stay" in last
+    assert f"({scores.max():.2f})" in first and "the oddest that stay" in last
 
 
 def test_nothing_found_and_nothing_known(cells: ImageSet, tmp_path: Path) -> None:
