@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -339,7 +340,14 @@ def _cost(content: PageContent) -> View | None:
 def _rerun(content: PageContent) -> View | None:
     if not (content.manifest or content.recipe_toml or content.command):
         return None
-    return {"facts": _flat(content.manifest), "recipe": content.recipe_toml, "command": content.command}
+    facts = {name: _flat({name: value}) for name, value in content.manifest.items()}
+    long = {name: content.manifest[name] for name, lines in facts.items() if len(lines) > 8}
+    return {
+        "facts": [line for name, lines in facts.items() if name not in long for line in lines],
+        "settings": json.dumps(long, indent=2, default=str) if long else "",
+        "recipe": content.recipe_toml,
+        "command": content.command,
+    }
 
 
 def _flat(data: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:

@@ -66,7 +66,12 @@ def content(cells: ImageSet) -> PageContent:
             "the other lab": (report_of(elsewhere, 4, 0.0), elsewhere),
         },
         seconds={"load": 0.5, "training": 754.0},
-        manifest={"seed": 7, "versions": {"keras": "3.15"}, "plugins": []},
+        manifest={
+            "seed": 7,
+            "versions": {"keras": "3.15"},
+            "plugins": [],
+            "trainer": {f"option{k}": k for k in range(9)},
+        },
         recipe_toml='name = "<fast>"',
         command="cellclf run a.npz --out runs/a",
     )
