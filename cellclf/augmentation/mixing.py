@@ -1,0 +1,196 @@
+"""MixUp, CutMix and label smoothing: what changes labels, and so belongs to the training step.
+
+Pure functions on a batch. What is random is drawn first (`Mix.draw`, on the host) and handed in, so that a
+batch comes out the same on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from cellclf.augmentation.draws import Draws
+from cellclf.augmentation.program import Arrays
+from cellclf.errors import OptionError, unknown
+
+Tensor = Any
+
+
+def smooth_labels(targets: Tensor, amount: float) -> Tensor:
+    """Move a share of the certainty evenly to all classes.
+
+    Args:
+        targets: (N, classes) float32, rows that sum to 1.
+        amount: 0 leaves them, 0.1 is usual, 1 makes all classes equal.
+
+    Returns:
+        (N, classes) float32, rows that sum to 1.
+
+    Example:
+        >>> np.asarray(smooth_labels(np.eye(2, dtype="float32"), 0.2)).tolist()
+        [[0.8999999761581421, 0.10000000149011612], [0.10000000149011612, 0.8999999761581421]]
+
+    Source: Szegedy et al. 2016, arXiv 1512.00567.
+    """
+    from keras import ops
+
+    targets = ops.convert_to_tensor(targets)
+    return targets * (1 - amount) + amount / targets.shape[-1]
+
+
+def mix_up(images: Tensor, targets: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Average each picture and its labels with another picture of the batch.
+
+    Args:
+        images: (N, H, W, C), any number type; the result is float32.
+        targets: (N, classes) float32.
+        partner: (N,) int32, the place of the other picture.
+        share: (N,) float32, how much of the picture itself stays, 0-1.
+
+    Returns:
+        Pictures (N, H, W, C) and targets (N, classes), float32.
+
+    Source: Zhang et al. 2018, arXiv 1710.09412.
+    """
+    from keras import ops
+
+    images, targets = ops.cast(images, "float32"), ops.cast(targets, "float32")
+    wide, flat = ops.reshape(share, (-1, 1, 1, 1)), ops.reshape(share, (-1, 1))
+    mixed = wide * images + (1 - wide) * ops.take(images, partner, axis=0)
+    return mixed, flat * targets + (1 - flat) * ops.take(targets, partner, axis=0)
+
+
+def cut_mix(images: Tensor, targets: Tensor, partner: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
+    """Paste a box out of another picture of the batch; labels mix by the pixels that were really pasted.
+
+    Args:
+        images: (N, H, W, C), any number type; the result is float32.
+        targets: (N, classes) float32.
+        partner: (N,) int32, the place of the other picture.
+        box: (N, 4) float32: top, left, bottom, right as fractions of the sides; may reach outside.
+
+    Returns:
+        Pictures (N, H, W, C) and targets (N, classes), float32.
+
+    Source: Yun et al. 2019, arXiv 1905.04899.
+    """
+    from keras import ops
+
+    images, targets = ops.cast(images, "float32"), ops.cast(targets, "float32")
+    _, height, width, _ = images.shape
+    row = (ops.arange(height, dtype="float32") + 0.5) / height
+    column = (ops.arange(width, dtype="float32") + 0.5) / width
+    rows = ops.cast((row >= box[:, :1]) & (row < box[:, 2:3]), "float32")
+    columns = ops.cast((column >= box[:, 1:2]) & (column < box[:, 3:]), "float32")
+    inside = rows[:, :, None, None] * columns[:, None, :, None]
+    stays = 1 - ops.mean(rows, axis=1, keepdims=True) * ops.mean(columns, axis=1, keepdims=True)
+    pasted = inside * ops.take(images, partner, axis=0) + (1 - inside) * images
+    return pasted, stays * targets + (1 - stays) * ops.take(targets, partner, axis=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How a training mixes the pictures and labels of a batch.
+
+    Args:
+        kind: "mixup", "cutmix", "both" (half of the pictures each) or "none" (label smoothing only).
+        alpha: Concentration of the Beta distribution that the share is drawn from; small is milder.
+        rate: Share of the pictures that are mixed, 0-1.
+        smoothing: Label smoothing, 0-1.
+        seed: Any whole number.
+
+    Example:
+        >>> mix = Mix(kind="mixup", seed=7)
+        >>> pictures, labels = np.zeros((4, 8, 8, 3), "uint8"), np.eye(4, dtype="float32")
+        >>> mixed, targets = mix.apply(pictures, labels, mix.draw(["a", "b", "c", "d"], epoch=0))
+        >>> targets.shape[1], bool(np.allclose(np.sum(targets, axis=1), 1))
+        (4, True)
+    """
+
+    kind: str = "mixup"
+    alpha: float = 0.2
+    rate: float = 1.0
+    smoothing: float = 0.0
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse values that cannot be used.
+
+        Raises:
+            UnknownNameError: There is no such kind.
+            OptionError: A number outside its range.
+        """
+        if self.kind not in ("mixup", "cutmix", "both", "none"):
+            raise unknown("kind of mixing", self.kind, ("mixup", "cutmix", "both", "none"))
+        for field, low, high in (("alpha", 0.01, 100), ("rate", 0, 1), ("smoothing", 0, 1)):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise OptionError(f"mix: {field} is {value!r}; wanted a number from {low} to {high}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Mix:
+        """Read what `to_dict` gave.
+
+        Raises:
+            UnknownNameError: A field that does not exist.
+        """
+        for key in data:
+            if key not in cls.__dataclass_fields__:
+                raise unknown("field of mix", key, cls.__dataclass_fields__)
+        return cls(**data)
+
+    def draw(self, ids: Sequence[object], epoch: int = 0) -> Arrays:
+        """Draw for a batch. Partners are pictures of this batch, so here the batch does matter.
+
+        Args:
+            ids: N texts.
+            epoch: Each epoch draws anew.
+
+        Returns:
+            ``partner`` (N,) int32, ``share`` (N,) float32 (1 where not mixed up), ``box`` (N, 4) float32 (empty
+            where nothing is pasted).
+        """
+        draws = Draws.of(ids, seed=self.seed, epoch=epoch).child("mix")
+        n = len(draws)
+        # a rotation of a shuffled order: every picture is a partner once, and of another one
+        order = np.argsort(draws.uniform(0, 1), kind="stable")
+        partner = np.empty(n, np.int32)
+        partner[order] = np.roll(order, 1)
+        active = draws.chance(self.rate) & (self.kind != "none")
+        cut = draws.chance(0.5) if self.kind == "both" else np.full(n, self.kind == "cutmix")
+        share = draws.beta(self.alpha, self.alpha)
+        half = 0.5 * np.sqrt(1 - share)[:, None]
+        middle = draws.uniform(0, 1, (2,))
+        box = np.concatenate([middle - half, middle + half], axis=1)
+        return {
+            "partner": partner,
+            "share": np.where(active & ~cut, share, 1.0).astype(np.float32),
+            "box": np.where((active & cut)[:, None], box, 0.0).astype(np.float32),
+        }
+
+    def apply(self, images: Tensor, targets: Tensor, params: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Mix a batch as drawn: pure `keras.ops`, jit-safe.
+
+        Args:
+            images: (N, H, W, C) uint8 or float32, 0-255.
+            targets: (N, classes) float32, rows that sum to 1 (one-hot).
+            params: What `draw` gave.
+
+        Returns:
+            Pictures (N, H, W, C) and targets (N, classes), float32.
+        """
+        from keras import ops
+
+        images = ops.cast(images, "float32")
+        if self.kind in ("mixup", "both"):
+            images, targets = mix_up(images, targets, params["partner"], params["share"])
+        if self.kind in ("cutmix", "both"):
+            images, targets = cut_mix(images, targets, params["partner"], params["box"])
+        return images, smooth_labels(targets, self.smoothing)
