@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cellclf.sheet import drawable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -27,7 +29,7 @@ def plot_confusion(report: Report) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    names = [name.replace("_", " ") for name in report.class_names]
+    names = [drawable(name.replace("_", " ")) for name in report.class_names]
     rates, classes = 100 * report.rates, len(names)
     side = 2.2 + 0.55 * classes
     figure = Figure(figsize=(side + 0.8, side), dpi=110, layout="constrained")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cellclf.sheet import PALETTE
+from cellclf.sheet import PALETTE, drawable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def plot_balance(before: ImageSet, after: ImageSet | None = None) -> Figure:
         places = [row + 0.4 - thick * (k + 0.5) for row in range(len(names))]
         bars = axes.barh(places, counts, thick, color=colour, label=label)
         axes.bar_label(bars, [f"{n:,}" for n in counts], padding=3, fontsize=7)
-    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_yticks(range(len(names)), [drawable(name.replace("_", " ")) for name in names])
     axes.set_xlabel("pictures")
     axes.set_title("Pictures of each class", fontsize=10)
     axes.margins(x=0.12)

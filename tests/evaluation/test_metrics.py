@@ -10,6 +10,7 @@ from sklearn import metrics
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import Report, evaluate
+from cellclf.sheet import png
 
 NAMES = ("basophil", "monocyte", "neutrophil", "platelet")
 
@@ -187,6 +188,13 @@ def test_figures(report: Report) -> None:
         report.plot_confused(cells[1:])
     with pytest.raises(DataError, match="other labels"):
         report.plot_confused(cells.replace(labels=np.zeros(300, int)))
+
+
+def test_class_names_of_any_script_can_be_drawn() -> None:
+    report = evaluate([0, 1], [[0.4, 0.6], [0.2, 0.8]], ["白血球 🩸", "costs $5 or $6"])
+    cells = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), [0, 1], class_names=report.class_names)
+    for figure in (report.plot(), report.plot_confused(cells)):
+        assert png(figure)  # a missing glyph would warn, and warnings are errors
 
 
 def test_real_labels(real_data) -> None:
