@@ -18,7 +18,7 @@ FEWEST = 30
 _SIDE = 24  # the corners are looked at on a grid of 24 x 24
 _RADIUS = 0.46  # of the side: what lies within may be cell, what lies outside is background
 _NEAR = 0.38  # of ordinary smears, the 30th most similar other one lies below it for all but some in ten thousand
-_MEMBER = 0.45  # similarity to the mean of a group; ordinary ones reach .38, blends of a half .55 and more
+_MEMBER = 0.46  # similarity to the mean of a group; ordinary ones reach .38, blends of a half .55 and more
 _TIGHT = 0.42  # mean similarity of a group's pairs; of ordinary look-alikes .3
 
 

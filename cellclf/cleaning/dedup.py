@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.duplicates import DedupResult, Group, LeakResult
+from cellclf.cleaning.duplicates import DedupResult, LeakResult
 from cellclf.cleaning.fingerprints import Fingerprints, energies, fingerprint, hash_pictures, identical, threads
 from cellclf.cleaning.links import Links
 from cellclf.cleaning.matching import (
     Copies,
     Rules,
+    bits_of,
     calibrated,
     copies_by_blocks,
     copies_by_hash,
     leaks_by_blocks,
 )
 from cellclf.cleaning.selection import Selector
-from cellclf.cleaning.stars import stars
+from cellclf.cleaning.verdicts import judge, judge_leaks, names_of
 from cellclf.errors import OptionError, unknown
 
 if TYPE_CHECKING:
@@ -142,24 +143,21 @@ class Dedup(Selector):
         self.check()
         if against is not None:
             return self._leaks(cells, against)
-        rank = self._rank(cells, None)
         groups: list[NDArray[np.int64]] = []
         if self.method in HASHES:
             hashes = hash_pictures(cells, self.method, jobs=self.jobs)
-            if self.keep == "sharpest":
-                rank = self._rank(cells, fingerprint(cells, jobs=self.jobs))
+            sharp = energies(fingerprint(cells, jobs=self.jobs).blocks)[0] if self.keep == "sharpest" else None
+            rank = rank_of(self.keep, cells.sizes, sharp)
             copies = copies_by_hash(hashes, rank, self._bits(), self.method, threads(self.jobs))
         else:
             prints = fingerprint(cells, centres=self.foreground, jobs=self.jobs)
-            if self.keep == "sharpest":
-                rank = self._rank(cells, prints)
-            content = identical(prints, [cells])
-            copies = self.copies(prints, content, rank, [cells])
+            rank = rank_of(self.keep, cells.sizes, energies(prints.blocks)[0])
+            copies = self.copies(prints, identical(prints, [cells]), rank, [cells])
             if self.background:
                 from cellclf.cleaning.background import shared_backgrounds
 
                 groups = shared_backgrounds(cells, copies.keeper, jobs=self.jobs)
-        return self.judge(copies, cells.ids, _names(cells), groups, cells)
+        return judge(copies, cells.ids, names_of(cells), self.max_copies, groups, cells)
 
     def copies(
         self,
@@ -178,8 +176,6 @@ class Dedup(Selector):
             sources: Where pictures can be read again; needed for an ``offset`` only.
             cut: Frozen thresholds of the bits; None calibrates.
         """
-        from cellclf.cleaning.matching import bits_of
-
         _, flat = energies(prints.blocks)
         if cut is None:
             cut, hashes = calibrated(prints.blocks, flat)
@@ -193,67 +189,6 @@ class Dedup(Selector):
         rules = None if self.method == "content" else self._rules()
         return copies_by_blocks(prints, content, rank, rules, hashes=hashes, cut=cut, more=more)
 
-    def judge(
-        self,
-        copies: Copies,
-        ids: NDArray[np.str_],
-        names: NDArray[np.str_],
-        contaminated: list[NDArray[np.int64]],
-        cells: ImageSet | None,
-    ) -> DedupResult:
-        """Decide which pictures of each group stay.
-
-        Args:
-            copies: Each picture's keeper.
-            ids: (N,) str.
-            names: (N,) class names, "" without labels.
-            contaminated: Groups of different cells on one foreign background.
-            cells: The set that was searched, if at hand.
-        """
-        count = len(ids)
-        kinds = np.full(count, "keeper", "<U10")
-        kinds[copies.how.second] = copies.how.kind
-        reasons = np.full(count, "", object)
-        for link in range(len(copies.how)):
-            reasons[copies.how.second[link]] = _why(copies.how, link, ids)
-        keep = copies.keeper == np.arange(count)
-        order = np.argsort(copies.keeper, kind="stable")
-        cuts = np.flatnonzero(np.diff(copies.keeper[order])) + 1
-        groups = []
-        for members in np.split(order, cuts):
-            if len(members) < 2:
-                continue
-            members = np.sort(members)
-            keeper = int(copies.keeper[members[0]])
-            members = np.concatenate([[keeper], members[members != keeper]])
-            found = tuple(sorted(set(names[members].tolist()) - {""}))
-            verdict = "conflict" if len(found) > 1 else "crowd" if len(members) > self.max_copies else "one stays"
-            if verdict == "conflict":
-                reasons[members] = f"conflict: one of {len(members)} copies with labels {', '.join(found)}"
-            elif verdict == "crowd":
-                reasons[members] = f"crowd: one of {len(members)} copies, more than max_copies={self.max_copies}"
-            keep[members] &= verdict == "one stays"
-            groups.append(Group(tuple(members.tolist()), tuple(kinds[members].tolist()), verdict, found))
-        for members in contaminated:
-            found = tuple(sorted(set(names[members].tolist()) - {""}))
-            reasons[members] = f"contamination: one of {len(members)} pictures with one foreign background"
-            keep[members] = False
-            how = ("background",) * len(members)
-            groups.append(Group(tuple(members.tolist()), how, "contamination", found))
-        groups.sort(key=lambda group: (-len(group), group.members[0]))
-        near = copies.near[keep[copies.near.first] & keep[copies.near.second]]
-        return DedupResult(
-            ids,
-            keep,
-            np.array(reasons.tolist(), np.str_) if count else np.empty(0, np.str_),
-            cells=cells,
-            groups=tuple(groups),
-            pairs=copies.how,
-            near=near,
-            clusters=_clusters(copies),
-            names=names,
-        )
-
     def _leaks(self, cells: ImageSet, against: ImageSet) -> LeakResult:
         count, total = len(cells), len(cells) + len(against)
         side = np.arange(total) >= count
@@ -261,7 +196,7 @@ class Dedup(Selector):
             links = self._hash_leaks(cells, against, side)
         else:
             parts = [fingerprint(one, centres=self.foreground, jobs=self.jobs) for one in (cells, against)]
-            prints = _joined(parts)
+            prints = Fingerprints.joined(parts, centres=self.foreground)
             content = identical(prints, [cells, against])
             cut, hashes = calibrated(prints.blocks, energies(prints.blocks)[1])
             more = None
@@ -278,34 +213,7 @@ class Dedup(Selector):
                 )
             rules = None if self.method == "content" else self._rules()
             links = leaks_by_blocks(prints, content, side, rules, hashes=hashes, cut=cut, more=more)
-        links = Links(
-            links.first,
-            links.second - count,
-            links.turn,
-            links.similarity,
-            links.distance,
-            links.kind,
-        )
-        alike = links.kind == "alike"
-        pairs, near = links[~alike], links[alike]
-        names, other_names = _names(cells), _names(against)
-        reasons = np.full(count, "", object)
-        for link in range(len(pairs))[::-1]:
-            one, two = pairs.first[link], pairs.second[link]
-            label = f", there labelled {other_names[two]}" if names[one] != other_names[two] else ""
-            reasons[one] = _why(pairs, link, against.ids, against=True) + label
-        keep = np.array([not reason for reason in reasons], bool)
-        return LeakResult(
-            cells.ids,
-            keep,
-            np.array(reasons.tolist(), np.str_) if count else np.empty(0, np.str_),
-            cells=cells,
-            pairs=pairs,
-            near=near,
-            names=names,
-            other_ids=against.ids,
-            other_names=other_names,
-        )
+        return judge_leaks(links, cells, against)
 
     def _hash_leaks(self, cells: ImageSet, against: ImageSet, side: NDArray[np.bool_]) -> Links:
         from cellclf.cleaning.pairs import near_pairs
@@ -329,50 +237,22 @@ class Dedup(Selector):
     def _rules(self) -> Rules:
         return Rules(self._bits(), self.similarity, self.turns, threads(self.jobs))
 
-    def _rank(self, cells: ImageSet, prints: Fingerprints | None) -> NDArray[np.int64]:
-        """Order the pictures by the keep policy: (N,) 0 is the best."""
-        place = np.arange(len(cells))
-        if self.keep == "largest":
-            order = np.lexsort((place, -cells.sizes.prod(1)))
-        elif self.keep == "sharpest" and prints is not None:
-            order = np.lexsort((place, -energies(prints.blocks)[0].round(3)))
-        else:
-            return place
-        rank = np.empty(len(cells), np.int64)
-        rank[order] = place
-        return rank
 
+def rank_of(keep: str, sizes: NDArray[np.int64], sharpness: NDArray[np.float32] | None) -> NDArray[np.int64]:
+    """Order pictures by a keep policy: (N,) the lower, the better; ties by their place.
 
-def _names(cells: ImageSet) -> NDArray[np.str_]:
-    if cells.labels is None:
-        return np.full(len(cells), "", "<U1")
-    return np.array(cells.class_names, np.str_)[cells.labels] if len(cells) else np.empty(0, "<U1")
-
-
-def _joined(parts: list[Fingerprints]) -> Fingerprints:
-    centres = [part.centres for part in parts if part.centres is not None]
-    return Fingerprints(np.concatenate([part.blocks for part in parts]), np.concatenate(centres) if centres else None)
-
-
-def _why(links: Links, link: int, ids: NDArray[np.str_], against: bool = False) -> str:
-    from cellclf.cleaning.hashing import TURNS
-
-    kind, like = str(links.kind[link]), float(links.similarity[link])
-    other = str(ids[links.second[link] if against else links.first[link]])
-    if kind == "identical":
-        return f"identical: {other}"
-    if kind == "turned":
-        return f"turned: {other}, {TURNS[links.turn[link]]}"
-    if kind == "foreground":
-        return f"foreground: the cell of {other} on another background"
-    return f"{kind}: {other}, similarity {like:.3f}"
-
-
-def _clusters(copies: Copies) -> NDArray[np.int64]:
-    """Number the groups by their keeper; keepers that look alike share a number, around the first of them."""
-    count = len(copies.keeper)
-    tied = stars(count, copies.near, np.arange(count))
-    cluster = np.arange(count)
-    member = np.flatnonzero(tied >= 0)
-    cluster[member] = copies.near.first[tied[member]]
-    return cluster[copies.keeper]
+    Args:
+        keep: "first", "sharpest" or "largest".
+        sizes: (N, 2) original height and width in pixels.
+        sharpness: (N,) of ``energies``; only for "sharpest".
+    """
+    place = np.arange(len(sizes))
+    if keep == "largest":
+        order = np.lexsort((place, -sizes.prod(1)))
+    elif keep == "sharpest" and sharpness is not None:
+        order = np.lexsort((place, -sharpness.round(3)))
+    else:
+        return place
+    rank = np.empty(len(sizes), np.int64)
+    rank[order] = place
+    return rank

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.hashing import FLAT, SIDE, Blocks, Hashes, centre, dct_blocks, imagehash_hashes, whole
+from cellclf.cleaning.hashing import (
+    CENTRE_SIDE,
+    FLAT,
+    SIDE,
+    Blocks,
+    Hashes,
+    centre,
+    dct_blocks,
+    imagehash_hashes,
+    whole,
+)
 from cellclf.progress import track
 
 if TYPE_CHECKING:
@@ -39,6 +49,23 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self.blocks)
 
+    @classmethod
+    def joined(cls, parts: list[Fingerprints], *, centres: bool) -> Fingerprints:
+        """Join the fingerprints of several sets, one after the other; digests stay if all have them.
+
+        Args:
+            parts: Of each set.
+            centres: They hold centres.
+        """
+        blocks = [np.empty((0, SIDE, SIDE), np.float16), *(part.blocks for part in parts)]
+        middles = [part.centres for part in parts if part.centres is not None]
+        sums = [part.digests for part in parts if part.digests is not None]
+        return cls(
+            np.concatenate(blocks),
+            np.concatenate([np.empty((0, CENTRE_SIDE, CENTRE_SIDE), np.float16), *middles]) if centres else None,
+            np.concatenate([np.empty((0, 16), np.uint8), *sums]) if len(sums) == len(parts) else None,
+        )
+
 
 def fingerprint(
     cells: ImageSet, *, centres: bool = False, digests: bool = False, jobs: int | None = None
@@ -60,7 +87,7 @@ def fingerprint(
     """
     count = len(cells)
     blocks = np.empty((count, SIDE, SIDE), np.float16)
-    middles = np.empty((count, 12, 12), np.float16) if centres else None
+    middles = np.empty((count, CENTRE_SIDE, CENTRE_SIDE), np.float16) if centres else None
     sums = np.empty((count, 16), np.uint8) if digests else None
     start = 0
     for part in spread_out(cells, _fingerprint, centres, digests, jobs=jobs, label="hashing pictures"):
@@ -169,9 +196,11 @@ def identical(prints: Fingerprints, sources: list[ImageSet]) -> NDArray[np.int64
     Returns:
         (N,) the place of the first picture with the same content.
     """
-    words = prints.blocks.reshape(len(prints), -1).view(np.uint64)
+    words = prints.blocks.reshape(len(prints), SIDE * SIDE).view(np.uint64)
     odd = np.random.default_rng(2024).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2)
-    keys = (words * (odd + np.uint64(1))).sum(1, dtype=np.uint64)
+    keys = np.empty(len(words), np.uint64)
+    for start in range(0, len(words), 1 << 14):
+        keys[start : start + (1 << 14)] = (words[start : start + (1 << 14)] * (odd + np.uint64(1))).sum(1)
     _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
     asked = np.flatnonzero(counts[which] > 1)
     content = np.arange(len(prints))

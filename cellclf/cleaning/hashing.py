@@ -216,7 +216,9 @@ def calibrate(blocks: Blocks) -> NDArray[np.float32]:
     for row in range(0, 8, 2):
         for column in range(row, 8, 2):
             both = (blocks[:, row, column], blocks[:, column, row])
-            cut[row, column] = cut[column, row] = np.median(np.concatenate(both)) if len(blocks) else 0
+            cut[row, column] = cut[column, row] = (
+                np.median(np.concatenate(both).astype(np.float32)) if len(blocks) else 0
+            )
     return cut
 
 

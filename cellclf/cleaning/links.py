@@ -73,7 +73,7 @@ def directions(blocks: NDArray[Any]) -> NDArray[np.float32]:
     """
     side = blocks.shape[-1]
     frequency = np.sqrt(np.add.outer(np.arange(side) ** 2, np.arange(side) ** 2)).astype(np.float32).ravel()
-    vectors = blocks.reshape(len(blocks), -1).astype(np.float32)
+    vectors = blocks.reshape(len(blocks), side * side).astype(np.float32)
     vectors[:, 0] = 0
     flat = np.einsum("ij,ij->i", vectors, vectors) < FLAT
     vectors *= frequency

@@ -181,7 +181,7 @@ class Selector:
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters
         said = ((name, getattr(self, name)) for name in defaults)
-        given = (f"{name}={value!r}" for name, value in said if value is not defaults[name].default)
+        given = (f"{name}={value!r}" for name, value in said if repr(value) != repr(defaults[name].default))
         return f"{type(self).__name__}({', '.join(given)})"
 
     def find(self, cells: ImageSet) -> Selection:

@@ -9,7 +9,7 @@ from cellclf.cleaning.links import Links
 
 
 def stars(count: int, links: Links, rank: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose keepers, best rank first, and give every other picture to the keeper that it looks like most.
+    """Choose keepers, best rank first, and give each other picture to the most similar keeper of better rank.
 
     A picture is a keeper unless it is linked to a keeper of better rank. So A~B~C with A unlike C makes, with B best,
     the group A, B, C, and with A best the group A, B and C alone.
