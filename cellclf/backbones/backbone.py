@@ -156,7 +156,7 @@ class Backbone:
                 is not what its description says.
         """
         self.check(input_shape)
-        require_keras()
+        keras = require_keras()
         spec = self.spec
         chosen, file = self._chosen()
         settings = spec.settings(self.params)
@@ -166,6 +166,8 @@ class Backbone:
             model = spec.build(shape, weights=chosen, **settings)
             problem = _model_problem(model, shape)
             if problem is None:
+                # one input, not a list of one (as keras.applications gives): that warns at every call
+                model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
                 # a Keras model that was given keeps its names: its blocks are named by them
                 model = model if given else stable_names(model)
                 problem = _block_problem(model, spec.blocks)

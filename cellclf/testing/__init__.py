@@ -1,1 +1,12 @@
-"""What plugin authors run to know that their backbone fits."""
+"""What plugin authors run to know that their backbone fits.
+
+from cellclf.testing import check_backbone
+
+check_backbone("tinyvgg")
+"""
+
+from __future__ import annotations
+
+from cellclf.testing.runner import Check, Outcome, backbone_checks, check_backbone, parametrize_backbone
+
+__all__ = ["Check", "Outcome", "backbone_checks", "check_backbone", "parametrize_backbone"]

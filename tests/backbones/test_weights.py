@@ -112,7 +112,6 @@ def test_a_truncated_file_is_no_file_of_weights(plain: Any, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # h5py under Keras's old format
 def test_imagenet_without_a_network_names_the_file_option_and_with_its_file_works(plain: Any, tmp_path: Path) -> None:
     """Run in processes of their own: Keras reads KERAS_HOME once. The proxy makes any fetch fail at once."""
     code = (
