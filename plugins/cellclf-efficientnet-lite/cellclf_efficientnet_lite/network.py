@@ -1,0 +1,95 @@
+"""EfficientNet-Lite0 as one flat Keras graph from pixels 0-255.
+
+Source: Tan and Le 2019, arXiv 1905.11946, table 1; the Lite variant drops squeeze-and-excitation, takes ReLU6 for
+swish, and keeps stem and head at their width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# repeats, kernel, stride of the first, expansion of the channels, channels out
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+def build(input_shape: tuple[int, int, int], *, weights: str | None) -> Any:
+    """Build the network up to its last feature map.
+
+    Args:
+        input_shape: (height, width, 3), pixels.
+        weights: ``"imagenet"`` or None for random ones.
+
+    Returns:
+        A keras.Model; pixels 0-255 -> (N, height / 32, width / 32, 1280).
+    """
+    import keras
+    from keras import layers
+
+    pixels = keras.Input(input_shape, name="pixels")
+    x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(pixels)
+    x = _conv(x, "stem", 32, 3, strides=2)
+    number = 0
+    for repeats, kernel, first_stride, expansion, channels in STAGES:
+        for repeat in range(repeats):
+            number += 1
+            name, strides, shortcut = f"block{number}", first_stride if repeat == 0 else 1, x
+            if expansion > 1:
+                x = _conv(x, f"{name}_expand", expansion * x.shape[-1], 1)
+            x = _conv(x, f"{name}_depthwise", None, kernel, strides=strides)
+            x = _conv(x, f"{name}_project", channels, 1, relu=False)
+            if repeat > 0:
+                x = layers.Add(name=f"{name}_add")([x, shortcut])
+    x = _conv(x, "head", 1280, 1)
+    model = keras.Model(pixels, x, name="efficientnetlite0")
+    if weights is not None:
+        from cellclf_efficientnet_lite.weights import imagenet
+
+        _fill(model, imagenet())
+    return model
+
+
+def build_classifier(input_shape: tuple[int, int, int] = (224, 224, 3)) -> Any:
+    """Build the network with ImageNet's weights and classifier.
+
+    Returns:
+        A keras.Model; pixels 0-255 -> (N, 1000) probabilities of ImageNet's classes in their usual order.
+    """
+    import keras
+
+    from cellclf_efficientnet_lite.weights import imagenet
+
+    base = build(input_shape, weights="imagenet")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(base.output)
+    model = keras.Model(base.input, keras.layers.Dense(1000, activation="softmax", name="fc")(x))
+    arrays = imagenet()
+    model.get_layer("fc").set_weights([arrays["fc/kernel"], arrays["fc/bias"]])
+    return model
+
+
+def _conv(x: Any, name: str, channels: int | None, kernel: int, *, strides: int = 1, relu: bool = True) -> Any:
+    """Add a convolution (depthwise if ``channels`` is None) with BatchNorm and, mostly, ReLU6."""
+    from keras import layers
+
+    options: dict[str, Any] = {"strides": strides, "padding": "same", "use_bias": False, "name": f"{name}_conv"}
+    if channels is None:
+        x = layers.DepthwiseConv2D(kernel, depthwise_initializer="he_normal", **options)(x)
+    else:
+        x = layers.Conv2D(channels, kernel, kernel_initializer="he_normal", **options)(x)
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+    return layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
+
+
+def _fill(model: Any, arrays: dict[str, Any]) -> None:
+    for layer in model.layers:
+        if layer.name.endswith("_conv"):
+            layer.set_weights([arrays[f"{layer.name}/kernel"]])
+        elif layer.name.endswith("_bn"):
+            layer.set_weights([arrays[f"{layer.name}/{part}"] for part in ("gamma", "beta", "mean", "variance")])
