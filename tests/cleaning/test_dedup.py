@@ -339,3 +339,56 @@ def test_real_cells(real_data: Path) -> None:
     again = Dedup().find(ImageSet(everything, labels + [k % 8 for k in range(40)] + labels[:80]))
     assert np.array_equal(again.keep[: len(images)], found.keep)
     assert not again.keep[len(images) :].any()
+
+
+def test_joblib_spreads_the_hashing_over_processes_unchanged() -> None:
+    import joblib
+
+    pictures = smooth(12)
+    cells = ImageSet(np.concatenate([pictures, pictures[:3]]))
+    wanted = Dedup().find(cells)
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        assert Dedup().find(cells) == wanted
+
+
+@pytest.mark.slow
+def test_two_hundred_thousand_pictures_stream_within_a_gigabyte(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    script = """
+import sys, threading, time
+import numpy as np
+from cellclf.cleaning.dedup import Dedup
+from cellclf.data.image_set import ImageSet
+
+def anonymous():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) / 2**20
+
+peak = [0.0]
+def watch():
+    while True:
+        peak[0] = max(peak[0], anonymous())
+        time.sleep(0.02)
+
+rng = np.random.default_rng(0)
+file = np.lib.format.open_memmap(sys.argv[1], "w+", np.uint8, (200_000, 48, 48, 3))
+for start in range(0, len(file), 5000):
+    coarse = rng.integers(0, 256, (5000, 8, 8, 3), dtype=np.uint8)
+    file[start : start + 5000] = coarse.repeat(6, 1).repeat(6, 2)
+file[-100:] = file[:100, ::-1]
+file.flush()
+del file
+threading.Thread(target=watch, daemon=True).start()
+found = Dedup().find(ImageSet(np.load(sys.argv[1], mmap_mode="r")))
+print(found.dropped, peak[0])
+"""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("counts anonymous memory by /proc, which is Linux only")
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "many.npy")], capture_output=True, text=True, check=True
+    )
+    dropped, peak = done.stdout.split()
+    assert int(dropped) == 100
+    assert float(peak) < 1.0
