@@ -88,7 +88,7 @@ class Loop:
         freeze(self.backbone_layers, self.blocks, stage)
         optimizer = make_optimizer(self.optimizer, stage.rate(self.stream.steps), self.weight_decay)
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=self.label_smoothing)
-        self.model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        self.model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
         optimizer.build(self.model.trainable_variables)
         moving = moving_variables(self.model)
         best = values(moving)

@@ -111,6 +111,7 @@ def probabilities(model: Any, images: ImageSet | Images, *, batch_size: int = 25
     cells = images if isinstance(images, ImageSet) else ImageSet(images)
     if not len(cells):
         return np.empty((0, int(model.output_shape[-1])), np.float32)
+    model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
     size = min(batch_size, len(cells))
     found = []
     for batch in cells.batches(size, label="predicting", show=show):
