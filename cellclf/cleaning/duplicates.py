@@ -81,7 +81,7 @@ class DedupResult(Selection):
     @property
     def conflicts(self) -> tuple[Group, ...]:
         """The groups whose members carry different labels."""
-        return tuple(group for group in self.groups if len(group.labels) > 1)
+        return tuple(group for group in self.groups if group.verdict == "conflict")
 
     def summary(self) -> str:
         """Say in some lines how many pictures go and why, and what looks alike but stays."""

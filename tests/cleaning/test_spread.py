@@ -1,0 +1,40 @@
+"""Hashing spreads over a Dask cluster by joblib's own switch, and finds the same."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cellclf
+from cellclf.cleaning.dedup import Dedup
+from cellclf.cleaning.fingerprints import fingerprint, spread_out
+
+from .smooth import smooth
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # distributed closes its sockets late
+def test_two_worker_processes_of_a_dask_cluster_find_the_same(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install 'cellclf[test]'")
+    import joblib
+
+    for number, picture in enumerate(smooth(40)):
+        Image.fromarray(picture).save(tmp_path / f"{number:02d}.png")
+    for number in range(3):
+        (tmp_path / f"copy{number}.png").write_bytes((tmp_path / f"{number:02d}.png").read_bytes())
+    cells = cellclf.load(tmp_path)
+    wanted = Dedup().find(cells)
+    assert wanted.dropped == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+        with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
+            [where] = spread_out(cells, lambda part: os.getpid(), jobs=None, label="")
+            assert where != os.getpid()
+            assert Dedup().find(cells) == wanted
+            assert np.array_equal(fingerprint(cells).blocks, fingerprint(cells, jobs=1).blocks)
