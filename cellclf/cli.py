@@ -348,6 +348,51 @@ def train(
 
 
 @main.command()
+@click.argument("src")
+@click.argument("backbones", nargs=-1, required=True)
+@click.option("--recipe", default="fast", show_default=True, help="The job that all do: a name or a .toml file.")
+@click.option("--weights", "files", multiple=True, metavar="NAME=FILE", help="Weights of one of the backbones.")
+@click.option("--epochs", type=int, help="At most this many epochs in each stage, for a first look.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: split.val=0.1.")
+@click.option("--test", "tests", multiple=True, metavar="[NAME=]SRC", help="A further set that is only reported on.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the runs and the table.")
+@_source_options
+def compare(
+    src: str,
+    backbones: tuple[str, ...],
+    source: _Source,
+    recipe: str,
+    files: tuple[str, ...],
+    epochs: int | None,
+    changes: tuple[str, ...],
+    tests: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Train several BACKBONES on one split of SRC and print them side by side.
+
+    \b
+    cellclf compare cells/ mobilenet sequential residual inception --epochs 3 --out runs/compared
+    """  # noqa: D301 - click reads the backspace as "do not wrap"
+    from cellclf.comparison import compare as train_all
+    from cellclf.recipe import read_recipe
+
+    table = read_recipe(recipe, changes)
+    for stage in table.get("trainer", {}).get("stages", []):
+        stage["epochs"] = min(epochs or stage["epochs"], stage["epochs"])
+        if stage.get("warmup", 0) >= stage["epochs"]:
+            stage["warmup"] = 0
+    weights = dict(file.split("=", 1) for file in files if "=" in file)
+    if len(weights) < len(files) or not set(weights) <= set(backbones):
+        raise click.UsageError(f"--weights {' '.join(files)}; wanted NAME=FILE for one of {', '.join(backbones)}")
+    tables = [{"name": name} | ({"weights": weights[name]} if name in weights else {}) for name in backbones]
+    cells = source.load_telling(src)
+    found = train_all(cells, tables, recipe=table, out=out, tests=_tests(tests, source), show=True)
+    click.echo(found)
+    for name in ("compare.html", "compare.md"):
+        click.echo(f"table: {found.write(out / name)}")
+
+
+@main.command()
 @click.argument("run_folder", metavar="RUN")
 @click.argument("src")
 @_source_options

@@ -309,7 +309,9 @@ def claim(folder: Path, manifest: Mapping[str, Any]) -> bool:
 
 def _described(backbone: Backbone) -> dict[str, Any]:
     found: dict[str, Any] = {"name": backbone.name}
-    found["weights"] = "none" if backbone.weights is None else str(backbone.weights)
+    published = backbone.spec.published
+    weights = (published[0] if published else None) if backbone.weights == "default" else backbone.weights
+    found["weights"] = "none" if weights is None else str(weights)
     return found | ({"params": dict(backbone.params)} if backbone.params else {})
 
 

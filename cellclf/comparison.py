@@ -1,0 +1,93 @@
+"""Several backbones on one cleaned split: the original report's table of networks, made by one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import OptionError
+from cellclf.pipeline import Pipeline
+from cellclf.recipe import Table, make_backbone, read_recipe
+from cellclf.reporting.compare import Candidate, Comparison
+
+
+def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
+    """Change a recipe to another backbone.
+
+    The backbone of the recipe keeps the recipe's head and stages. Another one takes the head that it was described
+    with, if it was; and one that starts from random weights learns all its layers and its BatchNorm statistics in
+    every stage, since holding random layers still teaches nothing.
+
+    Args:
+        recipe: As data.
+        backbone: ``name`` and, if wanted, ``weights`` and ``params``.
+
+    Returns:
+        A new recipe.
+    """
+    table = read_recipe(recipe)
+    trainer = table["trainer"]
+    used = trainer["backbone"]
+    used = {"name": used} if isinstance(used, str) else used
+    same = used["name"] == backbone["name"]
+    trainer["backbone"] = (used if same else {}) | dict(backbone)
+    made = make_backbone(trainer["backbone"])
+    if not same and made.spec.head is not None:
+        trainer.pop("head", None)
+    if made.weights is None or (made.weights == "default" and not made.spec.published):
+        for stage in trainer.get("stages", []):
+            stage |= {"unfreeze": "all", "train_batch_norm": True}
+    return table
+
+
+def compare(
+    cells: ImageSet,
+    backbones: Sequence[Mapping[str, Any]],
+    *,
+    recipe: str | Path | Mapping[str, Any] = "fast",
+    out: str | Path,
+    tests: Mapping[str, ImageSet] | None = None,
+    show: bool | None = None,
+) -> Comparison:
+    """Train several backbones on one cleaned split, one after the other.
+
+    Args:
+        cells: With labels.
+        backbones: Tables of ``name`` and, if wanted, ``weights`` and ``params``.
+        recipe: The job; its seed makes the split the same for all.
+        out: Folder; each backbone gets a run folder in it, so that a comparison that was stopped goes on.
+        tests: Further sets; the first one's scores stand in the table.
+        show: True tells on stderr what happens, None only on a terminal.
+
+    Returns:
+        A row for each backbone, with the scores of the kept epoch and the highest of any epoch.
+
+    Raises:
+        CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
+    """
+    if not backbones:
+        raise OptionError("there is no backbone to compare; `cellclf backbones` lists them")
+    pipes: dict[str, Pipeline] = {}
+    for backbone in backbones:
+        name = str(backbone["name"]).replace(":", "-")
+        while name in pipes:
+            name += "+"
+        pipes[name] = Pipeline.from_recipe(recipe_for(read_recipe(recipe), backbone))
+        pipes[name].check(cells)
+    first = next(iter(tests or {}), None)
+    candidates = []
+    for name, pipe in pipes.items():
+        outcome = pipe.run(cells, out=Path(out) / name, tests=tests, show=show)
+        run = outcome.run
+        candidates.append(
+            Candidate(
+                name=name,
+                history=run.history,
+                params=run.manifest["parameters"],
+                seconds=run.manifest["seconds"],
+                report=None if first is None else outcome.reports[first],
+            )
+        )
+    return Comparison(candidates, reported_on=first or "test")
