@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cellclf.cleaning.hashing import TURNS
 from cellclf.cleaning.links import Links
-from cellclf.cleaning.selection import Selection
+from cellclf.cleaning.selection import Selection, spread
 from cellclf.errors import DataError, MissingPackageError, OptionError
 
 if TYPE_CHECKING:
@@ -286,10 +286,11 @@ def _rows_of_pictures(found: DedupResult, limit: int) -> Figure:
     images = np.full((len(shown) * width, height, across, 3), 255, np.uint8)
     captions = [""] * len(images)
     for row, group in enumerate(shown):
-        members = group.members[:width]
+        places = spread(len(group), width)
+        members = np.array(group.members)[places]
         images[row * width : row * width + len(members)] = found.cells.read(members)
-        for column, (member, kind) in enumerate(zip(members, group.kinds, strict=False)):
-            captions[row * width + column] = f"{kind} {found.names[member]}".strip()
+        for column, (place, member) in enumerate(zip(places, members, strict=True)):
+            captions[row * width + column] = f"{group.kinds[place]} {found.names[member]}".strip()
         captions[row * width] = f"{len(group)} x {group.verdict}"
     title = f"{len(found.groups)} groups of copies" + (
         f"; the {len(shown)} largest" if len(shown) < len(found.groups) else ""
