@@ -7,7 +7,7 @@ import pytest
 
 import cellclf as cc
 
-SMALL = {"filters": [16, 16, 16], "l2": 1e-4}
+PLAIN = cc.Backbone("sequential", weights=None, params={"filters": [16, 16, 16, 16, 16]})
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +21,11 @@ def parts():
 
 @pytest.fixture(scope="session")
 def small_trainer():
-    """Give a function that makes a trainer of a tiny residual network."""
+    """Give a function that makes a trainer of a tiny network."""
 
     def make(**changes):
         settings = {
-            "backbone": cc.Backbone("residual", weights=None, params=SMALL),
+            "backbone": PLAIN,
             "head": cc.Head(units=(8,), dropout=0.2),
             "stages": (
                 cc.Stage(epochs=2, learning_rate=3e-3, unfreeze="all", train_batch_norm=True),

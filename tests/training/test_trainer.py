@@ -100,7 +100,8 @@ def test_classes_are_matched_by_name(finished, parts):
 
 
 def test_nothing_frozen_moves_in_a_stage(small_trainer, parts):
-    trainer = small_trainer()
+    backbone = cc.Backbone("residual", weights=None, params={"filters": [16, 16, 16]})
+    trainer = small_trainer(backbone=backbone)
     model, blocks, layers = trainer._build(parts.train.image_shape, 3)
     freeze(layers, blocks, cc.Stage(epochs=1, learning_rate=0.1, unfreeze=1))
     moving = {v.path for v in moving_variables(model)}
@@ -117,7 +118,7 @@ def test_nothing_frozen_moves_in_a_stage(small_trainer, parts):
 
 
 def test_enlarging_inside_the_model(small_trainer, parts):
-    trainer = small_trainer(image_size=48, stages=(cc.Stage(epochs=1, learning_rate=1e-3, unfreeze="all"),))
+    trainer = small_trainer(image_size=40, stages=(cc.Stage(epochs=1, learning_rate=1e-3, unfreeze="all"),))
     run = trainer.fit(parts.train, parts.val)
     assert run.input_shape == (32, 32, 3)
     assert not any(isinstance(layer, keras.Model) for layer in run.model.layers)
@@ -140,7 +141,7 @@ labels = np.arange(64) % 2
 images = rng.normal(80 + 60 * labels[:, None, None, None], 30, (64, 32, 32, 3)).clip(0, 255).astype(np.uint8)
 parts = cc.Split(val=0.25).apply(cc.ImageSet(images, labels))
 trainer = cc.Trainer(
-    backbone=cc.Backbone("residual", weights=None, params={"filters": [16, 16, 16]}),
+    backbone=cc.Backbone("sequential", weights=None, params={"filters": [16] * 5}),
     head=cc.Head(units=(8,)),
     augmenter=cc.Augmenter.preset("report", seed=5),
     stages=(
