@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import functools
 import io
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.cleaning.balance import Downsample
 from cellclf.cleaning.dedup import Dedup
+from cellclf.cleaning.oddness import Oddness
 from cellclf.cleaning.outliers import OutlierFilter
 from cellclf.cleaning.selection import Selection
 from cellclf.data.image_set import ImageSet
@@ -23,7 +26,7 @@ from cellclf.data.split import Parts, Split
 from cellclf.errors import CellclfError, DataError, OptionError, RunFolderError, unknown
 from cellclf.evaluation.metrics import Report
 from cellclf.files import replacing
-from cellclf.recipe import Table, construct, make_trainer, read_recipe
+from cellclf.recipe import Table, construct, make_trainer, read_recipe, table_of
 from cellclf.training.run import Run, match_labels, read_manifest, write_manifest
 from cellclf.training.trainer import Trainer
 
@@ -48,10 +51,20 @@ class Expand:
     per_class: int | str | None = None
     seed: int = 0
 
+    def augmenter(self) -> Augmenter:
+        """Make the augmenter that is used."""
+        return Augmenter.preset(self.preset, seed=self.seed)
+
+    def check(self, cells: ImageSet) -> None:
+        """Raise UnknownNameError or OptionError for values that cannot be used, without augmenting anything."""
+        self._expanded(cells.subset([]))
+
     def apply(self, cells: ImageSet) -> ImageSet:
         """Give the pictures and their augmented copies."""
-        augmenter = Augmenter.preset(self.preset, seed=self.seed)
-        return augmenter.expand(cells, copies=self.copies, strengths=self.strengths, per_class=self.per_class)
+        return self._expanded(cells)
+
+    def _expanded(self, cells: ImageSet) -> ImageSet:
+        return self.augmenter().expand(cells, copies=self.copies, strengths=self.strengths, per_class=self.per_class)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +121,7 @@ class Pipeline:
         outliers: Removes what is no cell from train and val; None leaves it.
         downsample: Balances the training part by leaving pictures out; None leaves it.
         expand: Writes augmented copies into the training part; None leaves it.
-        recipe: The recipe that it was made from, as plain data.
+        summary: What the job is for, in a line.
 
     Example:
         >>> pipe = Pipeline.from_recipe("demo", ["trainer.stages.0.epochs=1"])
@@ -122,14 +135,14 @@ class Pipeline:
     outliers: OutlierFilter | None = None
     downsample: Downsample | None = None
     expand: Expand | None = None
-    recipe: Table = field(default_factory=dict)
+    summary: str = ""
 
     @classmethod
     def from_recipe(cls, recipe: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Pipeline:
         """Make a pipeline from a recipe.
 
         Args:
-            recipe: A name (``cellclf run --help`` lists them), the path of a TOML file, or its data.
+            recipe: A name (``cellclf run --help`` lists them), the path of a TOML file or of a run folder, or its data.
             settings: Changes, each as ``"trainer.batch_size=32"``.
 
         Raises:
@@ -142,13 +155,17 @@ class Pipeline:
                 raise unknown("slot of a recipe", key, _SLOTS)
         if "trainer" not in table:
             raise OptionError("the recipe lacks [trainer]; `cellclf run --help` names recipes to start from")
-        seed = table.get("seed", 0)
+        seed, summary = table.get("seed", 0), table.get("summary", "")
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise OptionError(f"seed = {seed!r}; wanted a whole number from 0 up")
+        if not isinstance(summary, str):
+            raise OptionError(f"summary = {summary!r}; wanted a text")
 
         def slot(kind: Any, name: str) -> Any:
             if name not in table:
                 return None
-            seeded = {"seed": seed} if name != "dedup" else {}
-            return construct(kind, seeded | table[name], f"[{name}]")
+            seeded = {"seed": seed} if name != "dedup" and isinstance(table[name], dict) else {}
+            return construct(kind, {**seeded, **table[name]} if seeded else table[name], f"[{name}]")
 
         return cls(
             trainer=make_trainer(table["trainer"], seed),
@@ -157,29 +174,90 @@ class Pipeline:
             outliers=slot(OutlierFilter, "outliers"),
             downsample=slot(Downsample, "downsample"),
             expand=slot(Expand, "expand"),
-            recipe=table,
+            summary=summary,
         )
 
-    def check(self, cells: ImageSet) -> None:
+    def to_dict(self) -> Table:
+        """Give the whole job as a recipe with every option written out, which ``from_recipe`` and TOML take.
+
+        An optimizer object, a Keras model as backbone and a function as ``embed`` have no place in a recipe: they
+        stand there by their names, or not at all, and must be given again.
+
+        Example:
+            >>> pipe = Pipeline.from_recipe("fast")
+            >>> Pipeline.from_recipe(pipe.to_dict()).to_dict() == pipe.to_dict()
+            True
+        """
+        steps = ("dedup", "split", "outliers", "downsample", "expand")
+        made = {name: table_of(step) for name in steps if (step := getattr(self, name)) is not None}
+        trainer = self.trainer.to_dict() | {"stages": [table_of(stage) for stage in self.trainer.stages]}
+        return ({"summary": self.summary} if self.summary else {}) | made | {"trainer": trainer}
+
+    def check(
+        self, cells: ImageSet, *, tests: Mapping[str, ImageSet] | None = None, out: str | Path | None = None
+    ) -> None:
         """Find every mistake that can be known before the first slow step.
 
+        Args:
+            cells: With labels.
+            tests: Further sets to report on, by name.
+            out: Folder for the run.
+
         Raises:
-            OptionError: One or more mistakes, all named.
+            CellclfError: The mistake; OptionError if there are several, all named.
         """
-        found: list[str] = []
-        for check in (self.split.check, self.trainer.check_options, lambda: self._check_parts(cells)):
+        trainer = self.trainer
+        checks: list[Callable[[], Any]] = [self.split.check, trainer.check_options]
+        checks += [stage.check for stage in trainer.stages]
+        if trainer.head is not None:
+            checks.append(trainer.head.check)
+        if trainer.augmenter is not None:
+            augmenter = trainer.augmenter
+            checks.append(lambda: augmenter.check(cells.image_shape))
+        if self.dedup is not None:
+            checks.append(self.dedup.check)
+        if (outliers := self.outliers) is not None:
+            checks.append(lambda: Oddness(method=outliers.method))
+        if (expand := self.expand) is not None:
+            checks.append(lambda: expand.check(cells))
+        checks += [lambda: self._check_parts(cells), lambda: _check_folder(out)]
+        checks += [functools.partial(self._check_test, name, test, cells) for name, test in (tests or {}).items()]
+        found: dict[str, CellclfError] = {}
+        for check in checks:
             try:
                 check()
             except CellclfError as error:
-                found.append(str(error))
-        if found:
-            raise OptionError("; ".join(dict.fromkeys(found)))
+                found.setdefault(str(error), error)
+        if len(found) > 1:
+            raise OptionError(f"{len(found)} mistakes: {'; '.join(found)}")
+        for mistake in found.values():
+            raise mistake
 
     def _check_parts(self, cells: ImageSet) -> None:
         if cells.labels is None:
             raise DataError("the pictures have no labels; wanted one folder for each class, or labels in the file")
+        if self.downsample is not None:
+            self.downsample.find(cells.subset([]))
         parts = self.split.apply(cells)
-        self.trainer.check(parts.train, parts.val)
+        used = self.trainer
+        # the sets alone: a mistake in the other options, named elsewhere, must not hide theirs
+        Trainer(backbone=used.backbone, class_weight=used.class_weight, image_size=used.image_size).check(
+            parts.train, parts.val
+        )
+
+    def _check_test(self, name: str, test: ImageSet, cells: ImageSet) -> None:
+        taken = ("train", "val", *(["test"] if self.split.test else []))
+        if name in taken:
+            raise OptionError(f"a further set is called {name!r}, which is a part of the split; wanted another name")
+        if not len(test):
+            raise DataError(f"the set {name!r} is empty")
+        if test.image_shape != cells.image_shape:
+            found, wanted = ("x".join(map(str, one.image_shape[:2])) for one in (test, cells))
+            raise DataError(f"the set {name!r} has pictures of {found}, wanted {wanted} as in the training set")
+        try:
+            match_labels(test, cells.class_names)
+        except DataError as error:
+            raise DataError(f"the set {name!r}: {error}") from None
 
     def prepare(self, cells: ImageSet, *, show: bool = False) -> Prepared:
         """Clean, split and balance, without training.
@@ -192,13 +270,17 @@ class Pipeline:
         removals: dict[str, Selection] = {}
         before = cells
 
+        def say(text: str) -> None:
+            if show:
+                print(text, file=sys.stderr, flush=True)
+
         @contextmanager
         def step(name: str) -> Iterator[None]:
             started = time.perf_counter()
             yield
             seconds[name] = time.perf_counter() - started
-            if show and name in removals:
-                print(f"{name}: {removals[name].summary()}", file=sys.stderr, flush=True)
+            if name in removals:
+                say(f"{name}: {removals[name].summary()}")
 
         if self.dedup is not None:
             with step("duplicates"):
@@ -206,9 +288,10 @@ class Pipeline:
                 cells = removals["duplicates"].apply(cells)
         parts = self.split.apply(cells)
         train, val = parts.train, parts.val
+        say(f"split: train {len(train):,}, val {len(val):,}, test {len(parts.test):,}")
         if self.outliers is not None:
             with step("outliers"):
-                fitted = self.outliers.fit(train)
+                fitted = copy.copy(self.outliers).fit(train)  # the pipeline's own stays as it was given
                 both = cells.subset(_places(cells, train, val))
                 removals["outliers"] = fitted.find(both)
                 stays = set(removals["outliers"].apply(both).ids.tolist())
@@ -222,6 +305,7 @@ class Pipeline:
         if self.expand is not None:
             with step("expansion"):
                 train = self.expand.apply(train)
+            say(f"expansion: train {len(train):,}")
         return Prepared(
             before=before, after=after, parts=parts, train=train, val=val, removals=removals, seconds=seconds
         )
@@ -234,6 +318,7 @@ class Pipeline:
         tests: Mapping[str, ImageSet] | None = None,
         show: bool | None = None,
         command: str = "",
+        min_count: int = 1,
     ) -> Outcome:
         """Do the whole job.
 
@@ -244,20 +329,14 @@ class Pipeline:
             tests: Further sets to report on, by name; nothing is chosen or cleaned on them.
             show: True tells on stderr what happens, None only on a terminal.
             command: What the report names as the way to make it again.
+            min_count: In further sets, classes with fewer pictures are listed but left out of the macro averages.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
         """
         shown = sys.stderr.isatty() if show is None else show
-        self.check(cells)
-        for name, test in (tests or {}).items():
-            try:
-                match_labels(test, cells.class_names)
-            except DataError as error:
-                raise DataError(f"the set {name!r}: {error}") from None
+        self.check(cells, tests=tests, out=out)
         folder = None if out is None else Path(out)
-        if folder is not None and folder.is_dir() and any(folder.iterdir()) and read_manifest(folder) is None:
-            raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
         prepared = self.prepare(cells, show=shown)
         run = self.trainer.fit(prepared.train, prepared.val, out=folder, show=shown)
         started = time.perf_counter()
@@ -267,7 +346,9 @@ class Pipeline:
         if len(prepared.parts.test):
             sets["test"] = prepared.parts.test
         sets |= tests or {}
-        reports = {name: run.evaluate(part, show=shown and sys.stderr.isatty()) for name, part in sets.items()}
+        least = dict.fromkeys(tests or {}, min_count)
+        bar = shown and sys.stderr.isatty()
+        reports = {name: run.evaluate(part, min_count=least.get(name, 1), show=bar) for name, part in sets.items()}
         seconds = prepared.seconds | {"training": run.manifest["seconds"]}
         seconds |= {"evaluation": time.perf_counter() - started}
         page = None
@@ -289,7 +370,7 @@ class Pipeline:
 
         from cellclf.reporting.page import PageContent, write_page
 
-        recipe = tomli_w.dumps(self.recipe) if self.recipe else ""
+        recipe = tomli_w.dumps(self.to_dict())
         _write_text(folder / "recipe.toml", recipe)
         _write_text(folder / "split.csv", split_table(prepared))
         write_manifest(folder, run.manifest | {"command": command})
@@ -308,7 +389,7 @@ class Pipeline:
                 cells_after=prepared.after,
                 removals=prepared.removals,
                 parts=prepared.parts,
-                augmenter=self.trainer.augmenter or self._expander(),
+                augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
                 history=run.history,
                 evaluations={name: (report, sets[name]) for name, report in reports.items()},
                 seconds=seconds,
@@ -319,8 +400,14 @@ class Pipeline:
             folder / "report.html",
         )
 
-    def _expander(self) -> Augmenter | None:
-        return None if self.expand is None else Augmenter.preset(self.expand.preset, seed=self.expand.seed)
+
+def _check_folder(out: str | Path | None) -> None:
+    if out is None or not Path(out).exists():
+        return
+    if not Path(out).is_dir():
+        raise RunFolderError(f"{out} is a file; wanted a folder for the run: choose another name")
+    if any(Path(out).iterdir()) and read_manifest(Path(out)) is None:
+        raise RunFolderError(f"{out} is not empty and holds no run; choose a new folder, nothing was changed")
 
 
 def split_table(prepared: Prepared) -> str:

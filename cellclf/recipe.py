@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def list_recipes() -> dict[str, str]:
         True
     """
     folder = resources.files("cellclf") / "recipes"
-    texts = {file.name.removesuffix(".toml"): file.read_text("utf-8") for file in folder.iterdir()}
+    texts = {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in folder.iterdir() if f.name.endswith(".toml")}
     return {name: tomllib.loads(text).get("summary", "") for name, text in sorted(texts.items())}
 
 
@@ -35,9 +35,11 @@ def read_recipe(recipe: str | Path | Mapping[str, Any], settings: Sequence[str] 
     """Read a recipe by name or path, changed by settings.
 
     Args:
-        recipe: Name of a built-in recipe, path of a TOML file, or the data itself.
+        recipe: Name of a built-in recipe, path of a TOML file (or of a run folder, whose recipe is read), or the data
+            itself.
         settings: Texts ``"trainer.batch_size=32"``: a path of keys and a TOML value (a bare word is a text;
-            ``stages`` are counted from 0: ``"trainer.stages.0.epochs=3"``; an empty value removes the key).
+            ``stages`` are counted from 0: ``"trainer.stages.0.epochs=3"``; an empty value removes the key, so that
+            ``"dedup="`` leaves a step out).
 
     Returns:
         The recipe as plain data.
@@ -50,28 +52,29 @@ def read_recipe(recipe: str | Path | Mapping[str, Any], settings: Sequence[str] 
         >>> read_recipe("fast", ["trainer.batch_size=32"])["trainer"]["batch_size"]
         32
     """
-    if isinstance(recipe, Mapping):
-        table: Table = _copied(recipe)
-    else:
-        path = Path(recipe)
-        if path.suffix == ".toml" or path.is_file():
-            if not path.is_file():
-                raise OptionError(
-                    f"there is no recipe file {str(path)!r}; wanted a path or {', '.join(list_recipes())}"
-                )
-            text = path.read_text("utf-8")
-        else:
-            names = list_recipes()
-            if str(recipe) not in names:
-                raise unknown("recipe", str(recipe), names)
-            text = (resources.files("cellclf") / "recipes" / f"{recipe}.toml").read_text("utf-8")
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise OptionError(f"{recipe} is not TOML: {error}") from None
+    table: Table = _copied(recipe) if isinstance(recipe, Mapping) else _parsed(recipe)
     for setting in settings:
         _set(table, setting)
     return table
+
+
+def _parsed(recipe: str | Path) -> Table:
+    names = list_recipes()
+    if isinstance(recipe, str) and recipe in names:  # a file that happens to be called so does not hide it
+        return tomllib.loads((resources.files("cellclf") / "recipes" / f"{recipe}.toml").read_text("utf-8"))
+    path = Path(recipe)
+    if path.is_dir() and (path / "recipe.toml").is_file():
+        path = path / "recipe.toml"
+    if not path.is_file():
+        if path.suffix == ".toml" or len(path.parts) > 1 or isinstance(recipe, Path):
+            raise OptionError(f"there is no recipe file {str(path)!r}; wanted a path or {', '.join(names)}")
+        raise unknown("recipe", recipe, names)
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise OptionError(f"cannot read the recipe {str(path)!r}: {error.strerror or error}") from None
 
 
 def _copied(data: Any) -> Any:
@@ -96,17 +99,21 @@ def _set(table: Table, setting: str) -> None:
         if not isinstance(place, dict | list):
             raise OptionError(f"setting {setting!r}: {parent!r} is a value and holds no keys")
     if isinstance(place, list):
-        raise OptionError(f"setting {setting!r}: name a field of the entry, such as {path}.epochs=3")
-    if not text.strip():
-        place.pop(key, None)
-    else:
+        raise OptionError(f"setting {setting!r}: name a field of the entry, such as {path.strip()}.epochs=3")
+    if text.strip():
         place[key] = _value(text.strip())
+    elif place.pop(key, None) is None:
+        raise unknown(f"key to remove, as {setting!r} asks:", key, place)
 
 
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
+        pass
+    try:  # TOML wants digits on both sides of the point; .5 is a number all the same
+        return float(text) if text[0] in "+-.0123456789" else text
+    except ValueError:
         return text
 
 
@@ -115,23 +122,90 @@ def construct(kind: Any, table: Mapping[str, Any], where: str) -> Any:
 
     Args:
         kind: A class whose arguments are all keywords.
-        table: The values.
+        table: The values; TOML has no None, so the text ``"none"`` stands for it where None is allowed.
         where: What the table is called in messages, such as ``"[split]"``.
 
     Raises:
         UnknownNameError: A key that is no argument.
-        OptionError: A value that is missing or unusable.
+        OptionError: A value that is missing or of another type than the argument's.
+
+    Example:
+        >>> construct(Stage, {"epochs": 3, "learning_rate": 0.001, "patience": "none"}, "[stage]").patience is None
+        True
     """
-    if not isinstance(table, Mapping):
-        raise OptionError(f"{where} is {table!r}; wanted a table of {', '.join(inspect.signature(kind).parameters)}")
     names = inspect.signature(kind).parameters
+    _wants_table(table, where, names)
     for key in table:
         if key not in names:
             raise unknown(f"option of {where}:", key, names)
     missing = [n for n, p in names.items() if p.default is p.empty and n not in table]
     if missing:
         raise OptionError(f"{where} lacks {', '.join(missing)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    found = {}
+    for key, value in table.items():
+        wanted = str(names[key].annotation)
+        found[key] = tuple(value) if isinstance(value, list) else value
+        if value == "none" and "None" in wanted.split(" | "):
+            found[key] = None
+        elif not _fits(found[key], wanted):
+            raise OptionError(f"{where} {key} = {value!r}; wanted {_in_words(wanted)}")
+    return kind(**found)
+
+
+def table_of(thing: Any) -> Table:
+    """Write an object as the table that ``construct`` reads: all its arguments, so that no later default changes it.
+
+    Args:
+        thing: Keeps its arguments under their names. A function among them, which no file can hold, is left out.
+
+    Example:
+        >>> table_of(Stage(epochs=3, learning_rate=0.001, patience=None))["patience"]
+        'none'
+    """
+    found: Table = {}
+    for name, parameter in inspect.signature(type(thing)).parameters.items():
+        value = getattr(thing, name)
+        if callable(value) or (value is None and parameter.default is None):
+            continue
+        found[name] = "none" if value is None else list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _wants_table(table: object, where: str, names: Iterable[str]) -> None:
+    if not isinstance(table, Mapping):
+        raise OptionError(f"{where} is {table!r}; wanted a table with some of: {', '.join(names)}")
+
+
+_PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+
+_WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "None": '"none"'}
+
+
+def _in_words(wanted: str) -> str:
+    words = (_WORDS.get(kind, "a list" if kind.startswith("tuple[") else kind) for kind in wanted.split(" | "))
+    return " or ".join(words)
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    """Tell whether a value is of the type that an annotation writes; what is not plain counts as right."""
+    for kind in wanted.split(" | "):
+        if kind in _PLAIN:
+            if isinstance(value, _PLAIN[kind]) and (kind == "bool") == isinstance(value, bool):
+                return True
+        elif kind == "None":
+            if value is None:
+                return True
+        elif kind.startswith("Literal["):  # which texts there are, the object's own check says
+            if isinstance(value, str):
+                return True
+        elif kind.startswith("tuple["):
+            inner = kind.removeprefix("tuple[").removesuffix("]").removesuffix(", ...")
+            if isinstance(value, tuple) and all(_fits(item, inner) for item in value):
+                return True
+        else:
+            return True
+    return False
 
 
 def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
@@ -141,6 +215,7 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
         table: Its settings; ``backbone``, ``head`` and ``augmenter`` are tables, ``stages`` a list of tables.
         seed: For all that has no seed of its own.
     """
+    _wants_table(table, "[trainer]", inspect.signature(Trainer).parameters)
     if "backbone" not in table:
         raise OptionError('[trainer] lacks backbone; wanted a table such as { name = "mobilenet" }')
     settings = {"seed": seed} | dict(table)
@@ -149,8 +224,13 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     if "head" in settings:
         settings["head"] = construct(Head, settings["head"], "[trainer.head]")
     if "augmenter" in settings:
+        _wants_table(settings["augmenter"], "[trainer.augmenter]", ("preset", "steps", "strength", "seed"))
         settings["augmenter"] = Augmenter.from_dict({"seed": seed} | settings["augmenter"])
     if "stages" in settings:
+        if not isinstance(settings["stages"], list):
+            raise OptionError(
+                f"[trainer] stages is {settings['stages']!r}; wanted a list of tables: [[trainer.stages]]"
+            )
         settings["stages"] = tuple(
             construct(Stage, stage, f"[trainer.stages.{k}]") for k, stage in enumerate(settings["stages"])
         )
@@ -160,11 +240,16 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
 
 def make_backbone(table: Mapping[str, Any]) -> Backbone:
     """Make a Backbone from ``name``, ``weights`` (``"none"`` for random ones) and ``params``."""
+    _wants_table(table, "[trainer.backbone]", ("name", "weights", "params"))
     for key in table:
         if key not in ("name", "weights", "params"):
             raise unknown("option of [trainer.backbone]:", key, ("name", "weights", "params"))
     if "name" not in table:
         raise OptionError("[trainer.backbone] lacks name; `cellclf backbones` lists them")
+    for key, kind in (("name", str), ("weights", str), ("params", Mapping)):
+        if key in table and not isinstance(table[key], kind):
+            wanted = "a table" if kind is Mapping else "a text"
+            raise OptionError(f"[trainer.backbone] {key} = {table[key]!r}; wanted {wanted}")
     chosen: Table = {"params": table.get("params")}
     if "weights" in table:
         chosen["weights"] = None if table["weights"] == "none" else table["weights"]
