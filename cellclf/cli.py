@@ -22,6 +22,7 @@ from cellclf.options import (
     OutFile,
     RecipeChoice,
     Source,
+    import_keras,
     load_tests,
     recipe_options,
     save_figure,
@@ -88,6 +89,7 @@ def run(
     if check:
         click.echo("no mistake found")
         return
+    import_keras()
     _print_outcome(pipe.run(cells, out=out, tests=others, show=True, command=_command(), min_count=min_count))
 
 
@@ -128,6 +130,7 @@ def demo(out: Path, count: int, seed: int) -> None:
     held_out = cellclf.make_cells(max(200, count // 4), size=64, seed=seed + 1)
     elsewhere = cellclf.make_cells(max(200, count // 4), size=64, seed=seed + 1, shift=0.6)
     tests = {"test": held_out, "other laboratory": elsewhere}
+    import_keras()
     outcome = pipe.run(cells, out=out, tests=tests, show=True, command=_command())
     _print_planted(cells, set(outcome.prepared.after.ids.tolist()))
     _print_outcome(outcome)
@@ -294,6 +297,7 @@ def train(
     second = source.load_telling(val_src, size=first.image_shape[:2])
     if first.labels is not None and second.labels is not None:
         second = second.align(first.class_names)
+    import_keras()
     found = pipe.trainer.fit(first, second, out=out, show=True)
     click.echo(str(found.evaluate(second)))
     click.echo(f"run: {out}")
@@ -338,6 +342,7 @@ def compare(
         raise click.UsageError(f"--weights {' '.join(files)}; wanted NAME=FILE for one of {', '.join(backbones)}")
     tables = [{"name": name} | ({"weights": weights[name]} if name in weights else {}) for name in backbones]
     cells = source.load_telling(src)
+    import_keras()
     found = train_all(cells, tables, recipe=table, out=out, tests=load_tests(tests, source, cells), show=True)
     click.echo(found)
     for name in ("compare.html", "compare.md"):
@@ -358,6 +363,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Score the run in the folder RUN on SRC."""
+    import_keras()
     found = cellclf.load_run(run_folder)
     cells = source.load_telling(src, size=found.input_shape[:2])
     report = found.evaluate(cells, min_count=min_count, show=sys.stderr.isatty())
@@ -371,6 +377,7 @@ def evaluate(
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file; without it the rows are printed.")
 def predict(run_folder: str, src: str, source: Source, out: Path | None) -> None:
     """Name the class of each picture of SRC: CSV of id, class and the probability of each class."""
+    import_keras()
     found = cellclf.load_run(run_folder)
     cells = source.load_telling(src, size=found.input_shape[:2])
     text = found.predict_table(cells, show=sys.stderr.isatty())
@@ -413,6 +420,7 @@ def show(preset: str, strength: float, seed: int, plot: Path | None, src: str | 
     if src is not None and plot is None:
         raise click.UsageError("--on is for --plot PICTURE, which is missing")
     if plot is not None:
+        import_keras()
         cells = cellclf.make_cells(6, balance="even") if src is None else source.load_telling(src)
         save_figure(augmenter.plot(cells), plot)
 

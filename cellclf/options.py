@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib
 import os
+import re
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,6 +79,30 @@ def _teller(other: Callable[..., None]) -> Callable[..., None]:
 def say(text: str) -> None:
     """Tell something beside the result, on stderr."""
     click.echo(text, err=True)
+
+
+def import_keras() -> None:
+    """Import Keras and its backend; of what they say on the way, leave the informational lines out.
+
+    TensorFlow writes them before it looks at ``TF_CPP_MIN_LOG_LEVEL``, straight to the file descriptor.
+    """
+    if "keras" in sys.modules:
+        return
+    try:
+        stderr = os.dup(2)
+    except OSError:  # a process without stderr
+        return
+    with tempfile.TemporaryFile() as said:
+        try:
+            os.dup2(said.fileno(), 2)
+            importlib.import_module("keras")
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            said.seek(0)
+            for line in said.read().decode(errors="replace").splitlines():
+                if not re.match(r"I\d{4} |WARNING: All log messages before absl::InitializeLog", line):
+                    say(line)
 
 
 class OutFile(click.Path):
