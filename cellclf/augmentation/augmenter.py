@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,9 +30,6 @@ STEP_MODULES = (geometry, colour, optics, masks)
 
 BLOCK = 64
 """Pictures in one compiled call: batches of any size run as blocks of this many, so there is one compilation."""
-
-CHUNK = 8
-"""Pictures worked on together on a CPU: few enough for its cache."""
 
 
 class Augmenter:
@@ -201,13 +199,14 @@ class Augmenter:
                 keep(f"{place}", program)
         return out
 
-    def apply(self, images: Tensor, params: Mapping[str, Tensor], *, chunk: int | None = None) -> Tensor:
+    def apply(self, images: Tensor, params: Mapping[str, Tensor], *, together: bool = True) -> Tensor:
         """Do what was drawn: pure `keras.ops`, traceable and jit-safe, shapes static.
 
         Args:
             images: (N, H, W, 3) uint8 or float32, 0-255; N, H and W known.
             params: What `draw` gave for these pictures.
-            chunk: Pictures worked on together; None is all of them, as a GPU likes it. Changes the speed only.
+            together: All pictures at once, as a GPU likes it; False takes one after the other and skips what a
+                picture does not need, which is faster on a CPU. Changes the speed only.
 
         Returns:
             (N, H, W, 3) of the type that came in; float pictures come back in whole levels.
@@ -215,7 +214,7 @@ class Augmenter:
         from cellclf.augmentation import engine
 
         layout = [(place, stage.width if isinstance(stage, AugMix) else 0) for place, stage in self._stages]
-        return engine.apply(images, params, layout, chunk=chunk)
+        return engine.apply(images, params, layout, together=together)
 
     def __call__(
         self, images: NDArray[Any], ids: Sequence[object] | NDArray[Any] | None = None, epoch: int = 0
@@ -242,13 +241,21 @@ class Augmenter:
         ids = np.arange(len(images)) if ids is None else ids
         if len(ids) != len(images):
             raise DataError(f"{len(images)} pictures came with {len(ids)} ids; wanted one id for each picture")
+        return self._in_blocks(images, ids, epoch, on_gpu=_has_gpu())
+
+    def _in_blocks(
+        self, images: NDArray[Any], ids: Sequence[object] | NDArray[Any], epoch: int, *, on_gpu: bool
+    ) -> NDArray[Any]:
+        """Draw and apply block by block, the last one filled up: one compilation serves batches of any size."""
         out = np.empty_like(images)
         for start in range(0, len(images), BLOCK):
             part = images[start : start + BLOCK]
-            block = np.zeros((BLOCK, *images.shape[1:]), images.dtype)
-            block[: len(part)] = part
+            block = part
+            if len(part) < BLOCK:
+                block = np.zeros((BLOCK, *images.shape[1:]), images.dtype)
+                block[: len(part)] = part
             params = self._padded(ids[start : start + BLOCK], epoch)
-            out[start : start + BLOCK] = np.asarray(self._run(block, params))[: len(part)]
+            out[start : start + BLOCK] = np.asarray(self._run(block, params, on_gpu=on_gpu))[: len(part)]
         return out
 
     def _padded(self, ids: Sequence[object] | NDArray[Any], epoch: int) -> Arrays:
@@ -259,11 +266,13 @@ class Augmenter:
             return drawn
         return {k: np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)]) for k, v in drawn.items()}
 
-    def _run(self, images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+    def _run(self, images: Tensor, params: Mapping[str, Tensor], *, on_gpu: bool = False) -> Tensor:
         """Apply, compiled once for every layout of stages and shapes, whoever asks."""
         layout = tuple((place, stage.width if isinstance(stage, AugMix) else 0) for place, stage in self._stages)
         shapes = tuple((name, str(value.dtype), tuple(value.shape)) for name, value in params.items())
-        return _compiled(layout, (str(images.dtype), tuple(images.shape), shapes))(images, params)
+        with _COMPILING:  # threads of a pipeline that miss together would all compile
+            work = _compiled(layout, on_gpu, (str(images.dtype), tuple(images.shape), shapes))
+        return work(images, params)
 
     def map(self, dataset: Any, *, has_ids: bool = False, epoch: int | None = None) -> Any:
         """Augment a `tf.data.Dataset`, in parallel with whatever takes its pictures.
@@ -348,19 +357,35 @@ class Augmenter:
         return tuple(dict.fromkeys(walk(self.steps)))
 
 
+_COMPILING = Lock()
+
+
 @lru_cache(maxsize=32)
-def _compiled(layout: tuple[tuple[int, int], ...], shapes: object) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
+def _compiled(
+    layout: tuple[tuple[int, int], ...], on_gpu: bool, shapes: object
+) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
     """Compile (on TensorFlow; elsewhere it runs as it is) for one layout; ``shapes`` keeps one trace a function."""
     import keras
 
     from cellclf.augmentation import engine
 
     if keras.backend.backend() != "tensorflow":
-        return partial(engine.apply, layout=layout, chunk=None)
+        return partial(engine.apply, layout=layout)
     import tensorflow as tf
 
-    chunk = None if tf.config.list_physical_devices("GPU") else CHUNK
-    compiled: Callable[[Tensor, Mapping[str, Tensor]], Tensor] = tf.function(
-        lambda images, params: engine.apply(images, params, layout, chunk=chunk), jit_compile=True
-    )
+    def work(images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+        return engine.apply(images, params, layout, together=on_gpu)
+
+    compiled: Callable[[Tensor, Mapping[str, Tensor]], Tensor] = tf.function(work, jit_compile=True, autograph=False)
     return compiled
+
+
+def _has_gpu() -> bool:
+    """Tell whether TensorFlow would put work on a GPU."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))

@@ -1,8 +1,8 @@
 """Apply packed programs to pictures on the device: pure `keras.ops`, jit-safe, static shapes.
 
 Between stages a picture is (H * W,) int32, red << 16 | green << 8 | blue: a third of the reads when it is
-resampled. A stage sorts the batch by how much work each picture has and walks through the ones that have
-any, a few at a time; so a step that one picture in five draws costs a fifth, though all shapes are static.
+resampled. On a CPU a stage walks through the pictures that have work in it, one at a time: a step that one
+picture in five draws costs a fifth, though all shapes are static, and a picture stays in the cache.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STAGES: tuple[tuple[str, tuple[str, ...], Callable[..., Tensor], bool], ...] = (
 
 
 def apply(
-    images: Tensor, params: Mapping[str, Tensor], layout: Sequence[tuple[int, int]], *, chunk: int | None = None
+    images: Tensor, params: Mapping[str, Tensor], layout: Sequence[tuple[int, int]], *, together: bool = True
 ) -> Tensor:
     """Apply an augmenter's stages to pictures.
 
@@ -37,7 +37,7 @@ def apply(
         images: (N, H, W, 3) uint8 or float32, 0-255.
         params: What `Augmenter.draw` gave.
         layout: For each stage its name in ``params`` and its number of AugMix chains, 0 for fused steps.
-        chunk: Pictures worked on together; None is all.
+        together: All pictures at once; else one after the other.
 
     Returns:
         (N, H, W, 3) of the type that came in.
@@ -47,7 +47,7 @@ def apply(
     images = ops.convert_to_tensor(images)
     if not layout:
         return images
-    n, height, width, _ = images.shape
+    _, height, width, _ = images.shape
     levels = images if images.dtype == "uint8" else ops.clip(images + 0.5, 0, 255)
     packed = pack_pixels(levels)
 
@@ -55,7 +55,7 @@ def apply(
         return {key[len(prefix) :]: value for key, value in params.items() if key.startswith(prefix)}
 
     for place, chains in layout:
-        work = partial(run, height=height, width=width, chunk=n if chunk is None else chunk)
+        work = partial(run, height=height, width=width, together=together)
         if chains:
             made = [work(packed, under(f"{place}/{chain}/")) for chain in range(chains)]
             packed = blend(packed, params[f"{place}/blend"], made)
@@ -82,7 +82,7 @@ def unpack_pixels(packed: Tensor, height: int, width: int) -> Tensor:
     return ops.reshape(levels, (packed.shape[0], height, width, 3))
 
 
-def run(packed: Tensor, arrays: Mapping[str, Tensor], *, height: int, width: int, chunk: int) -> Tensor:
+def run(packed: Tensor, arrays: Mapping[str, Tensor], *, height: int, width: int, together: bool) -> Tensor:
     """Run a program (`Program.arrays`) on (N, H * W) packed pictures.
 
     Args:
@@ -90,40 +90,39 @@ def run(packed: Tensor, arrays: Mapping[str, Tensor], *, height: int, width: int
         arrays: What `Program.arrays` gave, as tensors or numpy arrays.
         height: Pixels.
         width: Pixels.
-        chunk: Pictures at a time in a stage; a few on a CPU (they stay in its cache), all on a GPU.
+        together: All pictures at once, as a GPU likes it; else those that have work, one after the other.
     """
+    from keras import ops
+
     for name, fields, function, needs_size in STAGES:
         if f"{name}_count" in arrays:
             work = partial(function, height=height, width=width) if needs_size else function
-            values = [arrays[f"{name}_{field}"] for field in fields]
-            packed = _busy(packed, arrays[f"{name}_count"], values, work, chunk)
+            values = [ops.convert_to_tensor(arrays[f"{name}_{field}"]) for field in fields]
+            count = ops.convert_to_tensor(arrays[f"{name}_count"])
+            packed = work(packed, count, *values) if together else _one_by_one(packed, count, values, work)
     return packed
 
 
-def _busy(packed: Tensor, count: Tensor, values: list[Tensor], work: Callable[..., Tensor], chunk: int) -> Tensor:
-    """Do the work for those pictures that have any, the ones with most first, ``chunk`` at a time."""
+def _one_by_one(packed: Tensor, count: Tensor, values: list[Tensor], work: Callable[..., Tensor]) -> Tensor:
+    """Do the work for those pictures that have any, each on its own."""
     from keras import ops
 
-    n = packed.shape[0]
-    chunk = min(chunk, n)
-    if chunk == n:
-        return work(packed, ops.convert_to_tensor(count), *(ops.convert_to_tensor(v) for v in values))
-    order = ops.argsort(-ops.convert_to_tensor(count))
-    source, count, *values = (ops.take(ops.convert_to_tensor(v), order, axis=0) for v in (packed, count, *values))
-    active = ops.sum(ops.cast(ops.greater(count, 0), "int32"))
+    busy = ops.greater(count, 0)
+    rows = ops.argsort(ops.where(busy, 0, 1))
+    last = ops.sum(ops.cast(busy, "int32"))
 
-    def body(first: Tensor, done: Tensor) -> tuple[Tensor, Tensor]:
-        # the last chunk is moved back to fit: it reads the untouched source, so twice is not too often
-        start = ops.minimum(first, n - chunk)
-        pieces = [
-            ops.slice(v, ops.stack([start] + [ops.zeros_like(start)] * (len(v.shape) - 1)), (chunk, *v.shape[1:]))
-            for v in (source, count, *values)
-        ]
-        new = work(*pieces)
-        return first + chunk, ops.slice_update(done, ops.stack([start, ops.zeros_like(start)]), new)
+    def body(k: Tensor, done: Tensor) -> tuple[Tensor, Tensor]:
+        row = ops.take(rows, k)
 
-    _, done = ops.while_loop(lambda first, done: ops.less(first, active), body, (ops.zeros((), "int32"), source))
-    return ops.take(done, ops.argsort(order), axis=0)
+        def piece(array: Tensor) -> Tensor:
+            start = ops.stack([row] + [ops.zeros_like(row)] * (len(array.shape) - 1))
+            return ops.slice(array, start, (1, *array.shape[1:]))
+
+        new = work(piece(packed), *(piece(v) for v in (count, *values)))
+        return k + 1, ops.slice_update(done, ops.stack([row, ops.zeros_like(row)]), new)
+
+    _, done = ops.while_loop(lambda k, done: ops.less(k, last), body, (ops.zeros((), "int32"), packed))
+    return done
 
 
 def blend(packed: Tensor, shares: Tensor, chains: Sequence[Tensor]) -> Tensor:

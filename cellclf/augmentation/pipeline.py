@@ -19,8 +19,6 @@ def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int
     """Do what `Augmenter.map` says."""
     import tensorflow as tf
 
-    from cellclf.augmentation.augmenter import BLOCK
-
     spec = dataset.element_spec
     members = spec if isinstance(spec, tuple) else (spec,)
     images = members[0]
@@ -35,8 +33,6 @@ def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int
     if has_ids and len(members) < 2:
         raise DataError(f"elements are {spec}; has_ids=True wants the ids as their last member")
     batched = images.shape.rank == 4
-    example = augmenter.draw(["0"])
-    names = list(example)
     counter = itertools.count()
 
     def epochs() -> Iterator[np.int64]:
@@ -45,28 +41,12 @@ def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int
         while True:
             yield np.int64(now)
 
-    def draw(ids: NDArray[Any], now: NDArray[np.int64]) -> list[NDArray[Any]]:
+    def work(pictures: NDArray[Any], ids: NDArray[Any], now: NDArray[np.int64]) -> NDArray[Any]:
+        # called from the pipeline's threads: inside its graph the compiled function would be inlined and lose
+        # its compilation, which is three times slower; on the CPU, so that a GPU is left to the network
         texts = [i.decode() if isinstance(i, bytes) else str(i) for i in ids.tolist()]
-        blocks = [augmenter._padded(texts[i : i + BLOCK], int(now)) for i in range(0, len(texts), BLOCK)]
-        return [np.stack([block[name] for block in blocks]) for name in names]
-
-    def work(pictures: Any, ids: Any, now: Any) -> Any:
-        count = tf.shape(pictures)[0]
-        drawn = tf.numpy_function(
-            draw, [ids, now], [tf.as_dtype(example[name].dtype) for name in names], stateful=False
-        )
-        params = {}
-        for name, value in zip(names, drawn, strict=True):
-            value.set_shape((None, BLOCK, *example[name].shape[1:]))
-            params[name] = value
-        padded = tf.pad(pictures, [[0, -count % BLOCK], [0, 0], [0, 0], [0, 0]])
-        blocks = tf.reshape(padded, (-1, BLOCK, *images.shape[-3:]))
-        done = tf.map_fn(
-            lambda block: augmenter._run(*block),
-            (blocks, params),
-            fn_output_signature=tf.TensorSpec((BLOCK, *images.shape[-3:]), images.dtype),
-        )
-        return tf.reshape(done, (-1, *images.shape[-3:]))[:count]
+        with tf.device("CPU:0"):
+            return augmenter._in_blocks(pictures, texts, int(now), on_gpu=False)
 
     def number(before: Any, element: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         if has_ids:
@@ -78,7 +58,7 @@ def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int
     def one(numbered: tuple[Any, Any], now: Any) -> Any:
         element, ids = numbered
         pictures = element[0] if batched else element[0][None]
-        done = work(pictures, ids, now) if names else pictures
+        done = tf.numpy_function(work, [pictures, ids, now], images.dtype, stateful=False)
         done = done if batched else done[0]
         done.set_shape(images.shape)
         rest = element[1:]

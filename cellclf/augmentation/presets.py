@@ -30,7 +30,7 @@ _LIGHT: list[dict[str, Any]] = [
 _CHALLENGE: list[dict[str, Any]] = [
     {"step": "flip"},
     {"step": "rotate", "rate": 0.5, "degrees": 180.0},
-    {"step": "seam", "rate": 0.15},
+    {"step": "seam", "rate": 0.1},
     {"step": "crop", "rate": 0.3, "area": 0.75, "aspect": 1.2},
     {
         "step": "rand_augment",
@@ -39,14 +39,14 @@ _CHALLENGE: list[dict[str, Any]] = [
         "magnitude": 0.5,
         "deviation": 0.2,
         "shear": 0.8,
-        "translate": 0.6,
+        "translate": 0.5,
     },
     {"step": "brightness", "rate": 0.2, "low": 0.6, "high": 1.4},
     {"step": "saturation", "rate": 0.2, "low": 0.3, "high": 1.9},
     {"step": "contrast", "rate": 0.2, "low": 0.5, "high": 1.6},
     {"step": "channel_shift", "rate": 0.2, "levels": 40.0},
     {"step": "shear", "rate": 0.3, "low": 0.0, "high": 0.5},
-    {"step": "seam", "rate": 0.3},
+    {"step": "seam", "rate": 0.25, "mirror": [0.1, 0.35]},
     {
         "step": "some_of",
         "rate": 0.3,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,31 +77,44 @@ def tone(
         look = ops.take(statistic, k, axis=1)
         fused = ops.take_along_axis(ops.cast(ops.take(table, k, axis=1), "int32"), pending, axis=2)
         pixels = _look_up(pixels, fused)
-        for kind, mixed in ((LINEAR, _linear), (DENSITY, _density), (LAB, _lab)):
-            chosen = ops.equal(now, kind)
-            pixels = ops.cond(
-                ops.any(chosen),
-                lambda mixed=mixed, pixels=pixels, chosen=chosen: ops.where(
-                    chosen[:, None], mixed(pixels, ops.take(matrix, k, axis=1)), pixels
-                ),
-                lambda pixels=pixels: pixels,
-            )
-        pending = identity
-        for kind, made in ((AUTOCONTRAST, _autocontrast), (EQUALISE, _equalise), (CONTRAST, _contrast)):
-            chosen = ops.equal(look, kind)
-            pending = ops.cond(
-                ops.any(chosen),
-                lambda made=made, pending=pending, chosen=chosen, pixels=pixels: ops.where(
-                    chosen[:, None, None], made(pixels, ops.take(amount, k, axis=1)), pending
-                ),
-                lambda pending=pending: pending,
-            )
+
+        def mix() -> Tensor:
+            now_matrix = ops.take(matrix, k, axis=1)
+            kinds = ((LINEAR, _linear), (DENSITY, _density), (LAB, _lab))
+            return _chosen(now, kinds, pixels, lambda mixed: mixed(pixels, now_matrix))
+
+        pixels = ops.cond(ops.any(ops.greater(now, 0)), mix, lambda: pixels)
+
+        def see() -> Tensor:
+            now_amount = ops.take(amount, k, axis=1)
+            kinds = ((AUTOCONTRAST, _autocontrast), (EQUALISE, _equalise), (CONTRAST, _contrast))
+            return _chosen(look, kinds, identity, lambda made: made(pixels, now_amount))
+
+        pending = ops.cond(ops.any(ops.greater(look, 0)), see, lambda: identity)
         return k + 1, pixels, pending
 
     _, pixels, _ = ops.while_loop(
         lambda k, pixels, pending: ops.less(k, last), body, (ops.zeros((), "int32"), packed, identity)
     )
     return pixels
+
+
+def _chosen(
+    wanted: Tensor, kinds: Sequence[tuple[int, Callable[..., Tensor]]], default: Tensor, make: Callable[..., Tensor]
+) -> Tensor:
+    """Make, of those kinds that any picture wants, what each wants; the default elsewhere."""
+    from keras import ops
+
+    out = default
+    for kind, function in kinds:
+        chosen = ops.equal(wanted, kind)
+        where = ops.reshape(chosen, (-1,) + (1,) * (len(default.shape) - 1))
+        out = ops.cond(
+            ops.any(chosen),
+            partial(lambda out, where, function: ops.where(where, make(function), out), out, where, function),
+            partial(lambda out: out, out),
+        )
+    return out
 
 
 def _look_up(pixels: Tensor, table: Tensor) -> Tensor:

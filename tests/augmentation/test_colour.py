@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,7 +44,7 @@ def off(one, two):
     return np.abs(np.asarray(one).astype(int) - np.asarray(two).astype(int)).max()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(picture=picture_of(), factor=st.floats(0, 3))
 def test_brightness_contrast_saturation_equal_pillow(picture, factor):
     image = Image.fromarray(picture)
@@ -93,7 +91,6 @@ def test_hue_equals_a_turn_in_yiq(picture, degrees):
         i, q = c * i - s * q, s * i + c * q
         wanted = [y + 0.9563 * i + 0.6210 * q, y - 0.2721 * i - 0.6474 * q, y - 1.1070 * i + 1.7046 * q]
         assert off(np.clip(np.asarray(wanted) * 255, 0, 255), new) <= 1.5
-    assert colorsys  # the peer rounds its constants to two digits: too coarse to compare with
 
 
 def test_hue_by_a_third_turns_red_towards_green():
@@ -185,7 +182,7 @@ def writer(what, value):
     return matrix(value, DENSITY if what == "stain" else 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(picture=picture_of(), steps=st.lists(POINT, min_size=1, max_size=6))
 def test_fused_equals_in_turn(picture, steps):
     steps = [
