@@ -7,7 +7,7 @@ import pytest
 
 import cellclf as cc
 
-PLAIN = cc.Backbone("sequential", weights=None, params={"filters": [16, 16, 16, 16, 16]})
+SMALL = cc.Backbone("residual", weights=None, params={"filters": [16, 16, 16]})
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +25,10 @@ def small_trainer():
 
     def make(**changes):
         settings = {
-            "backbone": PLAIN,
+            "backbone": SMALL,
             "head": cc.Head(units=(8,), dropout=0.2),
             "stages": (
-                cc.Stage(epochs=2, learning_rate=3e-3, unfreeze="all", train_batch_norm=True),
+                cc.Stage(epochs=4, learning_rate=3e-3, unfreeze="all", train_batch_norm=True),
                 cc.Stage(epochs=2, learning_rate=1e-3, unfreeze=1, reduce_patience=1),
             ),
             "optimizer": "adamw",

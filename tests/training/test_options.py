@@ -40,7 +40,7 @@ def test_wrong_names_bring_the_nearest():
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"head": cc.Head(dropout=1.0)}, "dropout=1.0"),
         ({"head": cc.Head(pooling="mean")}, "pooling='mean'"),
-        ({"stages": (cc.Stage(epochs=1, learning_rate=1.0, unfreeze=6),)}, "has 5 blocks"),
+        ({"stages": (cc.Stage(epochs=1, learning_rate=1.0, unfreeze=4),)}, "has 3 blocks"),
         ({"class_weight": {"dark": 1.0}}, "lacks grey, light"),
         ({"class_weight": "equal"}, "wanted 'balanced'"),
     ],

@@ -100,8 +100,7 @@ def test_classes_are_matched_by_name(finished, parts):
 
 
 def test_nothing_frozen_moves_in_a_stage(small_trainer, parts):
-    backbone = cc.Backbone("residual", weights=None, params={"filters": [16, 16, 16]})
-    trainer = small_trainer(backbone=backbone)
+    trainer = small_trainer()
     model, blocks, layers = trainer._build(parts.train.image_shape, 3)
     freeze(layers, blocks, cc.Stage(epochs=1, learning_rate=0.1, unfreeze=1))
     moving = {v.path for v in moving_variables(model)}
@@ -141,7 +140,7 @@ labels = np.arange(64) % 2
 images = rng.normal(80 + 60 * labels[:, None, None, None], 30, (64, 32, 32, 3)).clip(0, 255).astype(np.uint8)
 parts = cc.Split(val=0.25).apply(cc.ImageSet(images, labels))
 trainer = cc.Trainer(
-    backbone=cc.Backbone("sequential", weights=None, params={"filters": [16] * 5}),
+    backbone=cc.Backbone("residual", weights=None, params={"filters": [16, 16, 16]}),
     head=cc.Head(units=(8,)),
     augmenter=cc.Augmenter.preset("report", seed=5),
     stages=(
