@@ -141,9 +141,8 @@ def _print_planted(cells: ImageSet, stay: set[str]) -> None:
     from cellclf.data.generated import planted
 
     truth = planted(cells)
-    pairs = {kind: truth.pairs(kind) for kind in dict.fromkeys(truth.kinds.tolist()) if truth.pairs(kind)}
-    conflicts = pairs.pop("relabelled", [])
-    copies = [pair for every in pairs.values() for pair in every]
+    conflicts = truth.pairs("relabelled")
+    copies = truth.pairs(*({*truth.kinds.tolist()} - {"cell", "foreign", "relabelled"}))
     strays = [id_ for id_, kind in zip(truth.ids.tolist(), truth.kinds.tolist(), strict=True) if kind == "foreign"]
     touched = {id_ for pair in [*conflicts, *copies] for id_ in pair} | set(strays)
     alone = [id_ for id_ in truth.ids.tolist() if id_ not in touched]
