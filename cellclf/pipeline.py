@@ -345,7 +345,9 @@ class Pipeline:
             sets["train"] = prepared.train.subset(_places(prepared.train, prepared.parts.train))
         if len(prepared.parts.test):
             sets["test"] = prepared.parts.test
-        sets |= tests or {}
+        names = cells.class_names
+        for name, test in (tests or {}).items():
+            sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
         least = dict.fromkeys(tests or {}, min_count)
         bar = shown and sys.stderr.isatty()
         reports = {name: run.evaluate(part, min_count=least.get(name, 1), show=bar) for name, part in sets.items()}
