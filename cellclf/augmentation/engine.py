@@ -115,8 +115,8 @@ def _one_by_one(packed: Tensor, count: Tensor, values: list[Tensor], work: Calla
         row = ops.take(rows, k)
 
         def piece(array: Tensor) -> Tensor:
-            start = ops.stack([row] + [ops.zeros_like(row)] * (len(array.shape) - 1))
-            return ops.slice(array, start, (1, *array.shape[1:]))
+            # not ops.slice: XLA wants its start as a constant, and would compile anew for every batch
+            return ops.take(array, row, axis=0)[None]
 
         new = work(piece(packed), *(piece(v) for v in (count, *values)))
         return k + 1, ops.slice_update(done, ops.stack([row, ops.zeros_like(row)]), new)

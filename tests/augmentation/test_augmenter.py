@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 
 import numpy as np
@@ -98,6 +99,17 @@ def test_every_step_does_something_and_keeps_shape_and_type(name):
     out = np.asarray(augmenter.apply(pictures, augmenter.draw(IDS[:6])))
     assert out.shape == pictures.shape and out.dtype == np.uint8
     assert (out != pictures).any()
+
+
+def test_new_draws_do_not_compile_anew():
+    kinds = [kind for name, kind in STEPS.items() if name not in ("all_of", "some_of", "aug_mix")]
+    augmenter = Augmenter([kind(rate=0.5) for kind in kinds], seed=1)
+    spent = []
+    for epoch, count in enumerate((40, 64, 9, 33)):
+        before = time.process_time()
+        augmenter(PICTURES[:count], IDS[:count], epoch=epoch)
+        spent.append(time.process_time() - before)
+    assert max(spent[1:]) < spent[0] / 4
 
 
 def test_rate_is_the_share_of_pictures():
