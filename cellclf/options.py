@@ -47,7 +47,7 @@ class Group(click.Group):
         except CellclfError as error:
             say(f"cellclf: {error}")
         except ModuleNotFoundError as error:
-            if error.name != "tensorflow":
+            if (error.name or "").partition(".")[0] != "tensorflow":
                 raise
             say("cellclf: Keras has no backend to run on: pip install 'cellclf[cpu]' brings TensorFlow")
         except OSError as error:
