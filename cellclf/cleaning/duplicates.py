@@ -88,7 +88,7 @@ class DedupResult(Selection):
         lines = [super().summary()]
         verdicts = Counter(group.verdict for group in self.groups)
         if verdicts:
-            lines.append(f"{len(self.groups)} groups: " + ", ".join(f"{n} {v}" for v, n in verdicts.most_common()))
+            lines.append(f"{len(self.groups):,} groups: " + ", ".join(f"{n:,} {v}" for v, n in verdicts.most_common()))
         if len(self.near):
             lines.append(
                 f"{len(self.near)} {'pair looks' if len(self.near) == 1 else 'pairs look'} alike and "

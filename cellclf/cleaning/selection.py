@@ -75,10 +75,10 @@ class Selection:
     def summary(self) -> str:
         """Say in some lines how many pictures go, and for which kinds of reason."""
         gone = self.dropped
-        head = f"{len(self)} pictures -> {len(self) - gone}: {gone} {'goes' if gone == 1 else 'go'}"
+        head = f"{len(self):,} pictures -> {len(self) - gone:,}: {gone:,} {'goes' if gone == 1 else 'go'}"
         kinds = Counter(reason.partition(":")[0] for reason in self.reasons[~self.keep].tolist())
-        width = len(str(max(kinds.values(), default=0)))
-        return "\n".join([head, *(f"  {n:>{width}}  {kind}" for kind, n in kinds.most_common())])
+        width = len(f"{max(kinds.values(), default=0):,}")
+        return "\n".join([head, *(f"  {n:>{width},}  {kind}" for kind, n in kinds.most_common())])
 
     def to_dict(self) -> dict[str, Any]:
         """Give the selection as plain data that JSON can hold."""
