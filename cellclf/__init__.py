@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from cellclf.backbones.spec import BackboneSpec as BackboneSpec
     from cellclf.cleaning.balance import Downsample as Downsample
     from cellclf.cleaning.dedup import Dedup as Dedup
+    from cellclf.cleaning.index import Index as Index
     from cellclf.cleaning.outliers import OutlierFilter as OutlierFilter
+    from cellclf.comparison import compare as compare
     from cellclf.data.generated import make_cells as make_cells
+    from cellclf.data.generated import planted as planted
     from cellclf.data.image_set import ImageSet as ImageSet
     from cellclf.data.loaders import load as load
     from cellclf.data.split import Split as Split
@@ -48,8 +51,10 @@ _HOMES = {
     "cellclf.backbones.spec": ["BackboneSpec"],
     "cellclf.cleaning.balance": ["Downsample"],
     "cellclf.cleaning.dedup": ["Dedup"],
+    "cellclf.cleaning.index": ["Index"],
     "cellclf.cleaning.outliers": ["OutlierFilter"],
-    "cellclf.data.generated": ["make_cells"],
+    "cellclf.comparison": ["compare"],
+    "cellclf.data.generated": ["make_cells", "planted"],
     "cellclf.data.image_set": ["ImageSet"],
     "cellclf.data.loaders": ["load"],
     "cellclf.data.split": ["Split"],

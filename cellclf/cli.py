@@ -217,6 +217,7 @@ def _selected(found: Selection, plot: Path | None, gallery: Path | None, apply: 
     help="Which copy stays.",
 )
 @click.option("--foreground", is_flag=True, help="Find the same cell on another background, too; needs centred cells.")
+@click.option("--offset", default=0, show_default=True, help="Pixels off the centre that --foreground allows, 0-3.")
 @click.option("--background", is_flag=True, help="Find a foreign background that many cells share, too.")
 @click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet.")
 @_selection_options
@@ -228,6 +229,7 @@ def dedup(
     max_copies: int,
     keep: Any,
     foreground: bool,
+    offset: int,
     background: bool,
     pairs: Path | None,
     **wanted: Path | None,
@@ -239,6 +241,7 @@ def dedup(
         max_copies=max_copies,
         keep=keep,
         foreground=foreground,
+        offset=offset,
         background=background,
     ).find(source.load_telling(src))
     click.echo(found.summary())
@@ -251,11 +254,13 @@ def dedup(
 @click.argument("train_src", metavar="TRAIN")
 @click.argument("test_src", metavar="TEST")
 @source_options
+@click.option("--foreground", is_flag=True, help="Find the same cell on another background, too; needs centred cells.")
+@click.option("--offset", default=0, show_default=True, help="Pixels off the centre that --foreground allows, 0-3.")
 @click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet.")
-def leaks(train_src: str, test_src: str, source: Source, pairs: Path | None) -> None:
+def leaks(train_src: str, test_src: str, source: Source, foreground: bool, offset: int, pairs: Path | None) -> None:
     """Find pictures of TRAIN that are in TEST, too, however they were changed."""
     train, test = (source.load_telling(src) for src in (train_src, test_src))
-    found = cellclf.Dedup().find(train, against=test)
+    found = cellclf.Dedup(foreground=foreground, offset=offset).find(train, against=test)
     click.echo(found.summary())
     if pairs is not None:
         click.echo(f"pairs: {found.save_pairs(pairs)}")
