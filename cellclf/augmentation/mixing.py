@@ -30,8 +30,8 @@ def smooth_labels(targets: Tensor, amount: float) -> Tensor:
         (N, classes) float32, rows that sum to 1.
 
     Example:
-        >>> np.asarray(smooth_labels(np.eye(2, dtype="float32"), 0.2)).tolist()
-        [[0.8999999761581421, 0.10000000149011612], [0.10000000149011612, 0.8999999761581421]]
+        >>> np.asarray(smooth_labels(np.eye(2, dtype="float32"), 0.5)).tolist()
+        [[0.75, 0.25], [0.25, 0.75]]
 
     Source: Szegedy et al. 2016, arXiv 1512.00567.
     """

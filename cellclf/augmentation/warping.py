@@ -116,7 +116,6 @@ def sample(packed: Tensor, row: Tensor, column: Tensor, *, height: int, width: i
         mixed = ops.bitwise_and(one, lanes) * (256 - part) + ops.bitwise_and(two, lanes) * part + half
         return ops.bitwise_and(ops.right_shift(mixed, 8), lanes)
 
-    red_blue, green = 0, 0
     upper = blend(a, b, beside, 0xFF00FF, 0x800080)
     lower = blend(c, d, beside, 0xFF00FF, 0x800080)
     red_blue = blend(upper, lower, below, 0xFF00FF, 0x800080)
