@@ -21,7 +21,9 @@ Method = Literal["forest", "mahalanobis", "neighbours"]
 
 _ROWS = 50_000  # at most so many rows, drawn at random, are learnt from
 _CROWD = 20  # so many odd rows that are as alike as ordinary ones are a population of their own
-_ODD_AT_SIGHT = 10  # in upper quartiles above the median of the column-wise oddness
+_ODD_AT_SIGHT = 8  # upper quartiles above the median of the column-wise oddness: not learnt from at first
+_ODD_ALONE = 14  # the same: so odd by its columns alone that it counts like a made-up row
+_COLUMNS = 64  # wider tables, such as embeddings, are learnt from by their main axes
 
 
 class Oddness:
@@ -67,22 +69,24 @@ class Oddness:
             rows: (n, d) finite numbers, n at least 20.
         """
         rng = np.random.default_rng(self.seed)
-        chosen = np.sort(rng.permutation(len(rows))[:_ROWS])
-        table = np.asarray(rows, np.float64)[chosen]
+        table = np.asarray(rows[np.sort(rng.permutation(len(rows))[:_ROWS])], np.float64)
+        self._axes = _principal(table)
+        table = table @ self._axes
         self._middle = np.median(table, axis=0)
         smallest = 1e-3 * np.maximum(np.abs(self._middle), 1)
         self._below = np.maximum(self._middle - np.quantile(table, 0.1, axis=0), smallest)
         self._above = np.maximum(np.quantile(table, 0.9, axis=0) - self._middle, smallest)
+        # few rows do not show how their columns hang together: the fewer, the more each column counts by itself
+        self._apart = 0.5 * min(1.0, 4 * table.shape[1] / len(table))
         scaled = self._scale(table)
-        at_sight = np.log1p(np.clip(np.abs(scaled) - 1, 0, None)).sum(1)
-        middle, upper = np.quantile(at_sight, (0.5, 0.75))
-        excess = (at_sight - middle) / max(upper - middle, 1e-6)
+        self._usual = np.quantile(_far_out(scaled), (0.5, 0.75))
+        excess = self._excess(scaled)
         self.populations = 0
         self.ordinary = excess <= _ODD_AT_SIGHT
         for _ in range(3):
             self._learn(scaled, rng, _forest)
             features = self._features(scaled)
-            ordinary = self._oddness(features) <= self._cut("forest", len(table))
+            ordinary = self._oddness(scaled) <= 1
             crowd = ~ordinary & (excess <= 1.5 * _ODD_AT_SIGHT)
             crowd[crowd] = _crowd(features[crowd], features[ordinary], rng)
             self.populations += int(crowd.sum())
@@ -90,9 +94,10 @@ class Oddness:
             if np.array_equal(ordinary, self.ordinary) or ordinary.mean() < 0.5:
                 break
             self.ordinary = ordinary
+        self.cut = 1.0
         if self.method != "forest":
             self._learn(scaled, rng, _LEARN[self.method])
-        self.cut = self._cut(self.method, len(table))
+            self.cut += 0.2 * (1 - 2 * self._apart)  # distances have longer tails than the depths of a forest
         return self
 
     def score(self, rows: NDArray[Any]) -> Array:
@@ -105,13 +110,8 @@ class Oddness:
             (n,) float64.
         """
         parts = (np.asarray(rows[start : start + 8192], np.float64) for start in range(0, len(rows), 8192))
-        scores = [self._oddness(self._features(self._scale(part))) for part in parts]
+        scores = [self._oddness(self._scale(part @ self._axes)) for part in parts]
         return np.concatenate(scores) if scores else np.empty(0)
-
-    @staticmethod
-    def _cut(method: Method, count: int) -> float:
-        """Where oddness begins; few rows do not show the whole width of the ordinary, so the cut moves out."""
-        return max(1.0 if method == "forest" else 1.2, 1.0 + 10 / count)
 
     def _scale(self, table: Array) -> Array:
         """Each column in its own typical deviations, upwards and downwards apart."""
@@ -123,8 +123,19 @@ class Oddness:
         """Beside the columns, their decorrelated combinations: what is odd by itself, and what is odd together."""
         return np.concatenate([scaled, (scaled - self._mean) @ self._turn], axis=1)
 
-    def _oddness(self, features: Array) -> Array:
-        return (self._raw(features) - self._zero) / (self._one - self._zero)
+    def _excess(self, scaled: Array) -> Array:
+        """How far out the columns are by themselves, in upper quartiles above the median."""
+        middle, upper = self._usual
+        excess: Array = (_far_out(scaled) - middle) / max(upper - middle, 1e-6)
+        return excess
+
+    def _oddness(self, scaled: Array) -> Array:
+        together = (self._raw(self._features(scaled)) - self._zero) / (self._one - self._zero)
+        alone = np.clip(self._excess(scaled) / _ODD_ALONE, 0, None)
+        both: Array = np.where(
+            together > 0, np.clip(together, 0, None) ** (1 - self._apart) * alone**self._apart, together
+        )
+        return both
 
     def _learn(self, scaled: Array, rng: np.random.Generator, learn: Learn) -> None:
         from sklearn.covariance import ledoit_wolf
@@ -139,6 +150,22 @@ class Oddness:
         self._raw = learn(features, made_up, self.seed)
         self._zero = float(np.median(self._raw(features)))
         self._one = max(float(np.median(self._raw(made_up))), self._zero + 1e-6)
+
+
+def _far_out(scaled: Array) -> Array:
+    """How far out a row's columns are, each by itself; a few columns do not run away with it."""
+    far: Array = np.log1p(np.clip(np.abs(scaled) - 1, 0, None)).sum(1)
+    return far
+
+
+def _principal(table: Array) -> Array:
+    """Keep few columns as they are, (d, d); turn many into their main axes, (d, 64)."""
+    if table.shape[1] <= _COLUMNS:
+        return np.eye(table.shape[1])
+    away = table - np.median(table, axis=0)
+    limit = 5 * away.std(0)
+    _, axes = np.linalg.eigh(np.cov(np.clip(away, -limit, limit), rowvar=False))
+    return axes[:, ::-1][:, : min(_COLUMNS, len(table) - 1)]
 
 
 def _made_up(features: Array, rng: np.random.Generator) -> Array:

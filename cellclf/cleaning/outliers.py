@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -93,14 +94,14 @@ class OutlierFilter(Selector):
         method: "forest" (isolation forest), "mahalanobis" (distance to the centre) or "neighbours" (distance to the
             tenth nearest ordinary picture).
         threshold: Pictures with a higher score go; 0 is an ordinary picture, 1 one made up at random from the set's
-            own numbers. None takes 1 + 10 / N of N pictures, and at least 1.2 for methods other than "forest".
+            own numbers. None takes 1 for "forest", and up to 1.2, from some 2,000 pictures on, for the others.
         embed: A function from (n, H, W, 3) uint8 pictures to (n, d) numbers, such as a pooled backbone; None uses the
             descriptors. Reasons are always given in descriptors.
         seed: Of the made-up pictures and the forest.
 
     Example:
         >>> from cellclf import make_cells
-        >>> cells = make_cells(60, size=48, foreign=2)
+        >>> cells = make_cells(150, size=48, foreign=2)
         >>> found = OutlierFilter().find(cells)
         >>> [str(id_) for id_ in found.ids[~found.keep]]
         ['foreign-photo-000', 'foreign-text-001']
@@ -149,8 +150,8 @@ class OutlierFilter(Selector):
         Raises:
             DataError: Pictures of another size than those fitted on; or what ``fit`` raises.
         """
-        described, rows = self._measure(cells)
-        ordinary: _Ordinary = getattr(self, "_ordinary", None) or _Ordinary(self, cells, described, rows)
+        described, rows, contents = self._measure(cells)
+        ordinary: _Ordinary = getattr(self, "_ordinary", None) or _Ordinary(self, cells, described, rows, contents)
         if cells.image_shape != ordinary.shape:
             fitted, given = ("x".join(map(str, shape[:2])) for shape in (ordinary.shape, cells.image_shape))
             raise DataError(f"the filter was fitted on {fitted} pictures, these are {given}; resize them alike")
@@ -159,7 +160,7 @@ class OutlierFilter(Selector):
         reasons = np.full(len(cells), "", dtype=object)
         reasons[~keep] = [ordinary.reason(row) for row in described[~keep]]
         notices = list(ordinary.notices)
-        copies = len(described) - len(_first_of_each(described))
+        copies = len(contents) - len(np.unique(contents))
         if copies:
             notices.append(
                 f"{copies:,} of {len(cells):,} pictures are identical to another one; run Dedup first, for odd "
@@ -180,11 +181,12 @@ class OutlierFilter(Selector):
             notices=tuple(notices),
         )
 
-    def _measure(self, cells: ImageSet) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """Describe each picture in words' numbers (N, 53), and in what is judged (N, d); one pass."""
-        described, embedded = [], []
+    def _measure(self, cells: ImageSet) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.bytes_]]:
+        """Describe each picture in words' numbers (N, 53), in what is judged (N, d), and by its hash; one pass."""
+        described, embedded, contents = [], [], []
         for batch in cells.batches(256, label="describing the pictures", show=None):
             described.append(describe(batch))
+            contents += [hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() for picture in batch]
             if self.embed is not None:
                 rows = np.asarray(self.embed(batch), np.float32)
                 if rows.ndim != 2 or len(rows) != len(batch) or not np.isfinite(rows).all():
@@ -194,7 +196,7 @@ class OutlierFilter(Selector):
                     )
                 embedded.append(rows)
         table = np.concatenate(described) if described else np.empty((0, len(NAMES)), np.float32)
-        return table, np.concatenate(embedded) if embedded else table
+        return table, np.concatenate(embedded) if embedded else table, np.array(contents, "S32")
 
 
 class _Ordinary:
@@ -206,11 +208,12 @@ class _Ordinary:
         cells: ImageSet,
         described: NDArray[np.float32],
         rows: NDArray[Any],
+        contents: NDArray[np.bytes_],
     ) -> None:
         limit = options.threshold
         if limit is not None and not (isinstance(limit, int | float) and np.isfinite(limit) and limit > 0):
             raise OptionError(f"threshold is {limit!r}; wanted a number above 0, 1 being as odd as made up, or None")
-        different = _first_of_each(described)
+        different = np.sort(np.unique(contents, return_index=True)[1])
         if len(different) < _FEWEST:
             raise DataError(
                 f"{len(different)} different pictures cannot show what is ordinary; wanted {_FEWEST} or more: "
@@ -247,11 +250,3 @@ class _Ordinary:
 
 def _span(low: float, high: float) -> str:
     return f"{low:.3g}-{high:.3g}" if low >= 0 else f"{low:.3g} to {high:.3g}"
-
-
-def _first_of_each(described: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Places of the pictures that are the first of their content: identical pictures have identical descriptors."""
-    if not len(described):
-        return np.empty(0, np.intp)
-    whole = np.ascontiguousarray(described).view(np.dtype((np.void, described.shape[1] * described.itemsize)))
-    return np.sort(np.unique(whole.ravel(), return_index=True)[1])
