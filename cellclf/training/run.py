@@ -135,14 +135,14 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         RunFolderError: No run there, or one that is not finished.
     """
-    import keras
-
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); wanted the --out folder of a training")
     if not (folder / MODEL).exists():
         raise RunFolderError(f"the run in {folder} is not finished; start the same training again and it goes on")
+    import keras
+
     try:
         model = keras.models.load_model(folder / MODEL, compile=False)
     except (ValueError, OSError, TypeError) as error:

@@ -61,23 +61,17 @@ class Stream:
         def batches() -> Iterator[tuple[Any, ...]]:
             for step in range(self.steps):
                 rows = order[step * size : (step + 1) * size]
-                draw = {} if augmenter is None else augmenter.draw(ids[rows], number)
-                yield self.cells.read(rows), draw, classes[labels[rows]], self.weights[rows]
+                pictures = self.cells.read(rows)
+                if augmenter is not None:
+                    pictures = augmenter(pictures, ids[rows], number)
+                yield pictures, classes[labels[rows]], self.weights[rows]
 
-        sample = {} if augmenter is None else augmenter.draw(ids[order[:size]], number)
         signature = (
             tf.TensorSpec((size, *self.cells.image_shape), tf.uint8),
-            {name: tf.TensorSpec(value.shape, value.dtype) for name, value in sample.items()},
             tf.TensorSpec((size, len(classes)), tf.float32),
             tf.TensorSpec((size,), tf.float32),
         )
-
-        def finish(images: Any, draw: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
-            pictures = tf.cast(images, tf.float32)
-            return (pictures if augmenter is None else augmenter.apply(pictures, draw)), targets, weights
-
         dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-        dataset = dataset.map(finish, num_parallel_calls=2, deterministic=True)
         return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
 
 

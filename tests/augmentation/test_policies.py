@@ -27,7 +27,7 @@ def test_every_operation_of_rand_augment_acts(op):
     assert (out != PICTURES).any((1, 2, 3)).all()
 
 
-@pytest.mark.parametrize("op", set(RAND_AUGMENT_OPS) - {"autocontrast", "equalise"})
+@pytest.mark.parametrize("op", sorted(set(RAND_AUGMENT_OPS) - {"autocontrast", "equalise"}))
 def test_rand_augment_at_magnitude_zero_is_the_identity(op):
     out = apply(Augmenter([RandAugment(count=2, ops=(op,), magnitude=0.0, deviation=0.0)]))
     np.testing.assert_array_equal(out, PICTURES)
