@@ -33,7 +33,9 @@ class Oddness:
     are decorrelated; the rest is learnt from by the method, rows odder than 1 set aside, and once more.
     Made-up rows, each column drawn by itself and stretched 1 to 8 times about its median, stand for everything
     foreign: they set the scale, and an isolation forest grows its branches around them, so that it can tell
-    far from very far, which a forest grown on ordinary rows only cannot.
+    far from very far, which a forest grown on ordinary rows only cannot. Odd rows that lie as close together as
+    ordinary ones, 20 or more, are learnt from, too. ``cut`` is where oddness begins, ``ordinary`` marks the rows
+    learnt from, ``populations`` counts the odd ones among them.
 
     Args:
         method: ``"forest"`` (isolation forest), ``"mahalanobis"`` (distance to the centre) or ``"neighbours"``
@@ -70,8 +72,11 @@ class Oddness:
         """
         rng = np.random.default_rng(self.seed)
         table = np.asarray(rows[np.sort(rng.permutation(len(rows))[:_ROWS])], np.float64)
-        self._axes = _principal(table)
-        table = table @ self._axes
+        self._axes: Array | None = None
+        if table.shape[1] > _COLUMNS:
+            self._centre = np.median(_unit(table), axis=0)
+            self._axes = _principal(_unit(table) - self._centre)
+        table = self._project(table)
         self._middle = np.median(table, axis=0)
         smallest = 1e-3 * np.maximum(np.abs(self._middle), 1)
         self._below = np.maximum(self._middle - np.quantile(table, 0.1, axis=0), smallest)
@@ -86,7 +91,8 @@ class Oddness:
         for _ in range(3):
             self._learn(scaled, rng, _forest)
             features = self._features(scaled)
-            ordinary = self._oddness(scaled) <= 1
+            odd = self._oddness(scaled)
+            ordinary = odd <= self._tail(odd, 3)
             crowd = ~ordinary & (excess <= 1.5 * _ODD_AT_SIGHT)
             crowd[crowd] = _crowd(features[crowd], features[ordinary], rng)
             self.populations += int(crowd.sum())
@@ -94,9 +100,10 @@ class Oddness:
             if np.array_equal(ordinary, self.ordinary) or ordinary.mean() < 0.5:
                 break
             self.ordinary = ordinary
-        self.cut = 1.0
         if self.method != "forest":
             self._learn(scaled, rng, _LEARN[self.method])
+        self.cut = self._tail(self._oddness(scaled), 3 if self.method == "forest" else 2.5)
+        if self.method != "forest" and self._axes is None:
             self.cut += 0.2 * (1 - 2 * self._apart)  # distances have longer tails than the depths of a forest
         return self
 
@@ -110,8 +117,23 @@ class Oddness:
             (n,) float64.
         """
         parts = (np.asarray(rows[start : start + 8192], np.float64) for start in range(0, len(rows), 8192))
-        scores = [self._oddness(self._scale(part @ self._axes)) for part in parts]
+        scores = [self._oddness(self._scale(self._project(part))) for part in parts]
         return np.concatenate(scores) if scores else np.empty(0)
+
+    def _project(self, table: Array) -> Array:
+        """Turn a wide table into its main axes and what these leave over; directions count, lengths do not."""
+        if self._axes is None:
+            return table
+        unit = _unit(table) - self._centre
+        main = unit @ self._axes
+        rest = np.square(unit).sum(1) - np.square(main).sum(1)
+        return np.column_stack([main, np.log(np.clip(rest, 1e-9, None))])
+
+    def _tail(self, odd: Array, widths: float) -> float:
+        """Where oddness begins: at 1; for main axes, which are many and tame, where the ordinary ones end."""
+        if self._axes is None:
+            return 1.0
+        return float(min(1.0, widths * np.quantile(odd[self.ordinary], 0.95)))
 
     def _scale(self, table: Array) -> Array:
         """Each column in its own typical deviations, upwards and downwards apart."""
@@ -158,14 +180,17 @@ def _far_out(scaled: Array) -> Array:
     return far
 
 
-def _principal(table: Array) -> Array:
-    """Keep few columns as they are, (d, d); turn many into their main axes, (d, 64)."""
-    if table.shape[1] <= _COLUMNS:
-        return np.eye(table.shape[1])
-    away = table - np.median(table, axis=0)
-    limit = 5 * away.std(0)
-    _, axes = np.linalg.eigh(np.cov(np.clip(away, -limit, limit), rowvar=False))
-    return axes[:, ::-1][:, : min(_COLUMNS, len(table) - 1)]
+def _unit(table: Array) -> Array:
+    length = np.linalg.norm(table, axis=1, keepdims=True)
+    unit: Array = table / np.maximum(length, 1e-12)
+    return unit
+
+
+def _principal(unit: Array) -> Array:
+    """Main axes of rows about zero, in which single far rows weigh little: (d, 64 or less)."""
+    limit = 5 * unit.std(0)
+    _, axes = np.linalg.eigh(np.cov(np.clip(unit, -limit, limit), rowvar=False))
+    return axes[:, ::-1][:, : min(_COLUMNS, len(unit) // 4)]
 
 
 def _made_up(features: Array, rng: np.random.Generator) -> Array:

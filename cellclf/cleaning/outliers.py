@@ -94,7 +94,8 @@ class OutlierFilter(Selector):
         method: "forest" (isolation forest), "mahalanobis" (distance to the centre) or "neighbours" (distance to the
             tenth nearest ordinary picture).
         threshold: Pictures with a higher score go; 0 is an ordinary picture, 1 one made up at random from the set's
-            own numbers. None takes 1 for "forest", and up to 1.2, from some 2,000 pictures on, for the others.
+            own numbers. None takes 1 for "forest", and up to 1.2, from some 2,000 pictures on, for the others;
+            with embeddings of more than 64 numbers, it takes what lies beyond the ordinary ones' tail.
         embed: A function from (n, H, W, 3) uint8 pictures to (n, d) numbers, such as a pooled backbone; None uses the
             descriptors. Reasons are always given in descriptors.
         seed: Of the made-up pictures and the forest.

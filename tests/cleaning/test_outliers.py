@@ -110,6 +110,20 @@ def test_embeddings_take_the_place_of_descriptors(dirty: ImageSet) -> None:
         OutlierFilter(embed=lambda images: np.zeros((len(images), 2, 2))).fit(dirty)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_wide_embeddings_count_by_direction(method: str) -> None:
+    rng = np.random.default_rng(0)
+    usual, mix = rng.normal(size=300), 0.2 * rng.normal(size=(20, 300))
+    # pooled features as ReLU leaves them; six of them answer weakly, and in another direction
+    rows = np.maximum(usual + rng.normal(size=(600, 20)) @ mix + 0.3 * rng.normal(size=(600, 300)), 0)
+    rows[:6] = 0.1 * np.maximum(rng.normal(size=(6, 300)), 0)
+    model = Oddness(method=method).fit(rows)
+    scores = model.score(rows)
+    assert (scores[:6] > model.cut).all()
+    assert (scores[6:] <= model.cut).mean() >= 0.995
+    np.testing.assert_allclose(model.score(rows[:9] * 7), scores[:9], atol=1e-9)
+
+
 def test_wrong_use_is_told_in_one_line(dirty: ImageSet) -> None:
     for wrong, error, words in (
         ({"method": "forrest"}, UnknownNameError, "did you mean 'forest'"),
