@@ -1,0 +1,44 @@
+"""Commands that show the ready-made augmentations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import cellclf
+from cellclf.cli.options import PICTURE, Source, import_keras, save_figure, source_options
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def augment(ctx: click.Context) -> None:
+    """List the ready-made augmentations, or show one."""
+    if ctx.invoked_subcommand is None:
+        from cellclf.augmentation.presets import PRESETS
+
+        for name, preset in PRESETS.items():
+            click.echo(f"{name:<10} {preset['summary']}")
+
+
+@augment.command()
+@click.argument("preset")
+@click.option("--strength", type=float, default=1.0, show_default=True, help="Scales how far every step goes.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--plot", type=PICTURE, help="Write a sheet of pictures and what becomes of them, PNG, SVG or PDF.")
+@click.option("--on", "src", metavar="SRC", help="Pictures for --plot; without it, generated cells.")
+@source_options
+def show(preset: str, strength: float, seed: int, plot: Path | None, src: str | None, source: Source) -> None:
+    """Print PRESET as a recipe would hold it, and draw what it does."""
+    import tomli_w
+
+    augmenter = cellclf.Augmenter.preset(preset, seed=seed, strength=strength)
+    augmenter.check()
+    table = {key: value for key, value in augmenter.to_dict().items() if key != "seed"}
+    click.echo(tomli_w.dumps({"trainer": {"augmenter": table}}), nl=False)
+    if src is not None and plot is None:
+        raise click.UsageError("--on is for --plot PICTURE, which is missing")
+    if plot is not None:
+        import_keras()
+        cells = cellclf.make_cells(6, balance="even") if src is None else source.load_telling(src)
+        save_figure(augmenter.plot(cells), plot)
