@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cellclf.augmentation.augmenter import Augmenter
+from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
 from cellclf.errors import OptionError, unknown
 from cellclf.training.head import Head
@@ -223,9 +224,12 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     settings["backbone"] = make_backbone({"name": named} if isinstance(named, str) else named)
     if "head" in settings:
         settings["head"] = construct(Head, settings["head"], "[trainer.head]")
-    if "augmenter" in settings:
-        _wants_table(settings["augmenter"], "[trainer.augmenter]", ("preset", "steps", "strength", "seed"))
-        settings["augmenter"] = Augmenter.from_dict({"seed": seed} | settings["augmenter"])
+    for name, apart in (("augmenter", 0), ("shift", 1)):  # the copy that judges does not draw as training does
+        if name in settings:
+            _wants_table(settings[name], f"[trainer.{name}]", ("preset", "steps", "strength", "seed"))
+            settings[name] = Augmenter.from_dict({"seed": seed + apart} | settings[name])
+    if "mix" in settings:
+        settings["mix"] = construct(Mix, {"seed": seed} | settings["mix"], "[trainer.mix]")
     if "stages" in settings:
         if not isinstance(settings["stages"], list):
             raise OptionError(

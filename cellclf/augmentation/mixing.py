@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellclf.augmentation.draws import Draws
 from cellclf.augmentation.program import Arrays
@@ -96,10 +97,9 @@ class Mix:
     """How a training mixes the pictures and labels of a batch.
 
     Args:
-        kind: "mixup", "cutmix", "both" (half of the pictures each) or "none" (label smoothing only).
+        kind: "mixup", "cutmix" or "both" (half of the pictures each).
         alpha: Concentration of the Beta distribution that the share is drawn from; small is milder.
         rate: Share of the pictures that are mixed, 0-1.
-        smoothing: Label smoothing, 0-1.
         seed: Any whole number.
 
     Example:
@@ -113,7 +113,6 @@ class Mix:
     kind: str = "mixup"
     alpha: float = 0.2
     rate: float = 1.0
-    smoothing: float = 0.0
     seed: int = 0
 
     def check(self) -> None:
@@ -123,9 +122,9 @@ class Mix:
             UnknownNameError: There is no such kind.
             OptionError: A number outside its range.
         """
-        if self.kind not in ("mixup", "cutmix", "both", "none"):
-            raise unknown("kind of mixing", self.kind, ("mixup", "cutmix", "both", "none"))
-        for field, low, high in (("alpha", 0.01, 100), ("rate", 0, 1), ("smoothing", 0, 1)):
+        if self.kind not in ("mixup", "cutmix", "both"):
+            raise unknown("kind of mixing", self.kind, ("mixup", "cutmix", "both"))
+        for field, low, high in (("alpha", 0.01, 100), ("rate", 0, 1)):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise OptionError(f"mix: {field} is {value!r}; wanted a number from {low} to {high}")
@@ -146,7 +145,7 @@ class Mix:
                 raise unknown("field of mix", key, cls.__dataclass_fields__)
         return cls(**data)
 
-    def draw(self, ids: Sequence[object], epoch: int = 0) -> Arrays:
+    def draw(self, ids: Sequence[object] | NDArray[Any], epoch: int = 0) -> Arrays:
         """Draw for a batch. Partners are pictures of this batch, so here the batch does matter.
 
         Args:
@@ -163,7 +162,7 @@ class Mix:
         order = np.argsort(draws.uniform(0, 1), kind="stable")
         partner = np.empty(n, np.int32)
         partner[order] = np.roll(order, 1)
-        active = draws.chance(self.rate) & (self.kind != "none")
+        active = draws.chance(self.rate)
         cut = draws.chance(0.5) if self.kind == "both" else np.full(n, self.kind == "cutmix")
         share = draws.beta(self.alpha, self.alpha)
         half = 0.5 * np.sqrt(1 - share)[:, None]
@@ -180,11 +179,11 @@ class Mix:
 
         Args:
             images: (N, H, W, C) uint8 or float32, 0-255.
-            targets: (N, classes) float32, rows that sum to 1 (one-hot).
+            targets: (N, K) float32, one-hot labels and whatever else shall be mixed as they are.
             params: What `draw` gave.
 
         Returns:
-            Pictures (N, H, W, C) and targets (N, classes), float32.
+            Pictures (N, H, W, C) and targets (N, K), float32.
         """
         from keras import ops
 
@@ -193,4 +192,4 @@ class Mix:
             images, targets = mix_up(images, targets, params["partner"], params["share"])
         if self.kind in ("cutmix", "both"):
             images, targets = cut_mix(images, targets, params["partner"], params["box"])
-        return images, smooth_labels(targets, self.smoothing)
+        return images, targets

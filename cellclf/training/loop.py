@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
+from cellclf.training.average import Average
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.stage import Stage
@@ -35,7 +37,9 @@ class Loop:
         val: The validation pictures.
         optimizer: Name or Keras optimizer.
         weight_decay: Of the optimizer.
-        label_smoothing: Share of each target that is spread over all classes.
+        loss: Keras loss.
+        shifted: The altered copy of the validation pictures; None where there is none.
+        ema: Momentum of the moving average of weights that is judged and kept; None keeps the weights themselves.
         checkpoint: Where the state goes after each epoch.
         show: Whether to print a line an epoch.
     """
@@ -48,7 +52,9 @@ class Loop:
     val: ImageSet
     optimizer: Any
     weight_decay: float
-    label_smoothing: float
+    loss: Any
+    shifted: ImageSet | None
+    ema: float | None
     checkpoint: Checkpoint
     show: bool
     history: list[Row] = field(default_factory=list)
@@ -83,14 +89,12 @@ class Loop:
         return self.history
 
     def _stage(self, number: int, stage: Stage, watch: Watch) -> Watch:
-        import keras
-
         freeze(self.backbone_layers, self.blocks, stage)
         optimizer = make_optimizer(self.optimizer, stage.rate(self.stream.steps), self.weight_decay)
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=self.label_smoothing)
-        self.model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+        self.model.compile(optimizer=optimizer, loss=self.loss, metrics=["accuracy"], jit_compile=False)
         optimizer.build(self.model.trainable_variables)
         moving = moving_variables(self.model)
+        self._average = None if self.ema is None else Average(moving, self.ema)
         best = values(moving)
         epoch, stopped = 0, False
         saved = self.checkpoint.load("epoch")
@@ -98,6 +102,8 @@ class Loop:
             meta, arrays = saved
             assign(moving, arrays["moving"])
             assign(optimizer.variables, arrays["optimizer"])
+            if self._average is not None:
+                self._average.load(arrays["average"], meta["averaged"])
             best, epoch, stopped = arrays["best"], meta["epoch"], meta["stopped"]
             watch, self.history = Watch(**meta["watch"]), meta["history"]
             self._say(f"going on after epoch {epoch} of stage {number + 1}")
@@ -106,7 +112,7 @@ class Loop:
             row = self._epoch(number, epoch)
             better, reduce, stopped = watch.see(stage, epoch, row)
             if better:
-                best = values(moving)
+                best = values(moving) if self._average is None else self._average.whole(values(moving))
             if reduce:
                 optimizer.learning_rate = float(optimizer.learning_rate) * stage.reduce_factor
             self.history.append(row)
@@ -118,6 +124,8 @@ class Loop:
                 "optimizer": values(optimizer.variables),
                 "best": best,
             }
+            if self._average is not None:
+                meta["averaged"], state["average"] = self._average.steps, values(self._average.averages)
             self.checkpoint.save("epoch", meta, **state)
         assign(moving, best)
         for row in self.history:
@@ -132,6 +140,8 @@ class Loop:
         rate = float(np.asarray(self.model.optimizer.learning_rate))
         dataset = self.stream.epoch(len(self.history))
         callbacks = [_bar(self.stream.steps, f"stage {number + 1} epoch {epoch}")] if sys.stderr.isatty() else []
+        if self._average is not None:
+            callbacks.append(_after_step(self._average.update))
         found = self.model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
         loss = found["loss"][0]
         if not np.isfinite(loss):
@@ -140,16 +150,23 @@ class Loop:
                 "lower learning_rate (a tenth is a good try) or leave out pictures that are no cells"
             )
         row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"][0]}
-        row |= validate(self._judge, self.val)
+        with nullcontext() if self._average is None else self._average.in_place():
+            row |= validate(self._judge, self.val)
+            if self.shifted is not None:
+                row |= validate(self._judge, self.shifted, "shifted")
+                row["mean_macro_f1"] = (row["val_macro_f1"] + row["shifted_macro_f1"]) / 2
         return row | {"learning_rate": rate, "seconds": time.perf_counter() - started, "best": False}
 
     def _tell(self, row: Row, better: bool) -> None:
         stage = self.stages[row["stage"] - 1]
         left = (stage.epochs - row["epoch"]) * row["seconds"]
+        shifted = "" if self.shifted is None else f"shifted_macro_f1 {row['shifted_macro_f1']:.4f}  "
         self._say(
             f"stage {row['stage']}/{len(self.stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
             f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
-            f"val_macro_f1 {row['val_macro_f1']:.4f}  rate {row['learning_rate']:.2g}  {row['seconds']:.0f} s"
+            f"val_macro_f1 {row['val_macro_f1']:.4f}  "
+            f"{shifted}"
+            f"rate {row['learning_rate']:.2g}  {row['seconds']:.0f} s"
             f"{f', at most {left / 60:.1f} min left in the stage' if left > 30 else ''}{'  best' if better else ''}"
         )
 
@@ -183,12 +200,13 @@ def moving_variables(model: Any) -> list[Any]:
     return [v for v in model.variables if id(v) not in still or "seed" in v.path]
 
 
-def validate(model: Any, val: ImageSet) -> dict[str, float]:
+def validate(model: Any, val: ImageSet, name: str = "val") -> dict[str, float]:
     """Score a model on the validation set: unweighted loss without penalties, accuracy, macro and weighted scores.
 
     Args:
         model: From pictures to probabilities.
         val: With labels.
+        name: What the scores' names begin with.
 
     Returns:
         ``val_loss``, ``val_accuracy``, ``val_macro_precision``, ``val_macro_recall``, ``val_macro_f1``,
@@ -202,15 +220,25 @@ def validate(model: Any, val: ImageSet) -> dict[str, float]:
     truth: NDArray[np.int64] = val.labels
     chosen = found.argmax(1)
     likely = np.clip(found[np.arange(len(truth)), truth].astype(np.float64), 1e-7, 1)
-    scores = {"val_loss": float(-np.log(likely).mean()), "val_accuracy": float((chosen == truth).mean())}
+    scores = {f"{name}_loss": float(-np.log(likely).mean()), f"{name}_accuracy": float((chosen == truth).mean())}
     for average in ("macro", "weighted"):
         precision, recall, f1, _ = precision_recall_fscore_support(
             truth, chosen, labels=np.unique(truth), average=average, zero_division=0.0
         )
-        scores |= {f"val_{average}_precision": float(precision), f"val_{average}_f1": float(f1)}
+        scores |= {f"{name}_{average}_precision": float(precision), f"{name}_{average}_f1": float(f1)}
         if average == "macro":
-            scores["val_macro_recall"] = float(recall)
+            scores[f"{name}_macro_recall"] = float(recall)
     return scores
+
+
+def _after_step(work: Callable[[], None]) -> Any:
+    import keras
+
+    class AfterStep(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            work()
+
+    return AfterStep()
 
 
 def _bar(steps: int, label: str) -> Any:

@@ -7,8 +7,16 @@ from typing import Any, Literal
 
 from cellclf.errors import OptionError, unknown
 
-MONITORS = {"val_loss": "min", "val_accuracy": "max", "val_macro_f1": "max"}
-"""What can be watched, and whether less or more is better."""
+MONITORS = {
+    "val_loss": "min",
+    "val_accuracy": "max",
+    "val_macro_f1": "max",
+    "shifted_loss": "min",
+    "shifted_accuracy": "max",
+    "shifted_macro_f1": "max",
+    "mean_macro_f1": "max",
+}
+"""What can be watched, and whether less or more is better; all but the first three need ``Trainer(shift=...)``."""
 
 SCHEDULES = ("constant", "cosine")
 
@@ -26,8 +34,9 @@ class Stage:
         schedule: ``"constant"``, or ``"cosine"`` down to a hundredth of ``learning_rate`` over the stage
             (Loshchilov and Hutter 2017, arXiv 1608.03983).
         warmup: Epochs over which the rate rises from a twentieth; only with ``"cosine"``.
-        monitor: What decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``. The stage
-            ends with the weights of its best epoch (or those that it began with, if none was better).
+        monitor: What decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``; with
+            ``Trainer(shift=...)`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of
+            both. The stage ends with the weights of its best epoch (or those that it began with, if none was better).
         patience: Epochs without a better ``monitor`` after which the stage ends; None never ends it early.
         reduce_patience: Epochs without a better ``val_accuracy`` after which the rate is multiplied by
             ``reduce_factor``; None never does. Not with a schedule.

@@ -14,6 +14,7 @@ from cellclf.data.sources import Images
 
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter
+    from cellclf.augmentation.mixing import Mix
 
 _KEEP_DECODED = 1 << 30
 
@@ -31,6 +32,9 @@ class Stream:
         batch_size: Pictures in a batch; what does not fill a batch waits for another epoch's shuffle.
         weights: (N,) float32 weight of each picture in the loss.
         seed: Of the order.
+        mix: Mixes the pictures, labels and weights of a batch; None leaves them.
+        views: 3 hands each picture out as it is and in two augmented views, batch after batch of the same pictures,
+            as a consistency loss needs; 1 hands out one augmented view.
     """
 
     cells: ImageSet
@@ -38,6 +42,8 @@ class Stream:
     batch_size: int
     weights: NDArray[np.float32]
     seed: int
+    mix: Mix | None = None
+    views: int = 1
 
     @property
     def steps(self) -> int:
@@ -55,24 +61,54 @@ class Stream:
         size = min(self.batch_size, len(self.cells))
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
         order = np.random.default_rng([self.seed, number]).permutation(len(self.cells))
-        labels, ids, augmenter = self.cells.labels, self.cells.ids, self.augmenter
+        labels = self.cells.labels
         assert labels is not None
 
         def batches() -> Iterator[tuple[Any, ...]]:
             for step in range(self.steps):
                 rows = order[step * size : (step + 1) * size]
-                pictures = self.cells.read(rows)
-                if augmenter is not None:
-                    pictures = augmenter(pictures, ids[rows], number)
-                yield pictures, classes[labels[rows]], self.weights[rows]
+                pictures, targets, weights = self._pictures(rows, number), classes[labels[rows]], self.weights[rows]
+                if self.mix is not None:
+                    wide = np.concatenate([targets, weights[:, None]], axis=1)
+                    drawn = self.mix.draw(self.cells.ids[rows], number)
+                    mixed, wide = (np.asarray(found) for found in self.mix.apply(pictures, wide, drawn))
+                    pictures, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
+                yield pictures, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
 
+        together = size * self.views
         signature = (
-            tf.TensorSpec((size, *self.cells.image_shape), tf.uint8),
-            tf.TensorSpec((size, len(classes)), tf.float32),
-            tf.TensorSpec((size,), tf.float32),
+            tf.TensorSpec((together, *self.cells.image_shape), tf.uint8),
+            tf.TensorSpec((together, len(classes)), tf.float32),
+            tf.TensorSpec((together,), tf.float32),
         )
         dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
+
+    def _pictures(self, rows: NDArray[np.int64], number: int) -> NDArray[np.uint8]:
+        pictures, ids = self.cells.read(rows), self.cells.ids[rows]
+        if self.augmenter is None:
+            return pictures
+        if self.views == 1:
+            return self.augmenter(pictures, ids, number)
+        views = (self.augmenter(pictures, np.char.add(ids, f"/view{k}"), number) for k in range(1, self.views))
+        return np.concatenate([pictures, *views])
+
+
+def shifted_copy(cells: ImageSet, augmenter: Augmenter) -> ImageSet:
+    """Make an altered copy of a set, the same every time: what a choice that shall hold elsewhere is made on.
+
+    Args:
+        cells: The pictures.
+        augmenter: Alters them; its epoch 0 is used.
+
+    Returns:
+        A set in memory with the same ids and labels.
+    """
+    altered = np.empty((len(cells), *cells.image_shape), np.uint8)
+    for start in range(0, len(cells), 256):
+        part = cells[start : start + 256]
+        altered[start : start + 256] = augmenter(part.images, part.ids)
+    return ImageSet(altered, cells.labels, class_names=cells.class_names, ids=cells.ids)
 
 
 def in_memory(cells: ImageSet) -> ImageSet:

@@ -18,13 +18,15 @@ from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderErro
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
+from cellclf.training.losses import make_loss
 from cellclf.training.optimizers import OPTIMIZERS, picture_weights
 from cellclf.training.run import MODEL, Run, load_run, read_manifest, write_manifest
 from cellclf.training.stage import Stage
-from cellclf.training.stream import Stream, in_memory
+from cellclf.training.stream import Stream, in_memory, shifted_copy
 
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter
+    from cellclf.augmentation.mixing import Mix
 
 
 class Trainer:
@@ -41,6 +43,13 @@ class Trainer:
         batch_size: Pictures in a step.
         class_weight: None, ``"balanced"`` (inverse to the class's frequency), or a weight for each class name.
         label_smoothing: Share of each target that is spread over all classes, 0 to below 1.
+        mix: MixUp or CutMix of the pictures, labels and weights of a batch; None leaves them.
+        consistency: Weight of the Jensen-Shannon divergence between a picture and two augmented views of it, 12 in
+            the AugMix paper (arXiv 1912.02781); three times the work. 0 trains on one view.
+        shift: Makes an altered copy of the validation set, the same in every epoch, whose scores stand in the history
+            as ``shifted_...``; a stage can choose its best epoch by them. None makes none.
+        ema: Momentum of the moving average of weights that is judged and kept, such as 0.999; None keeps the weights
+            as they are.
         image_size: Side in pixels to which pictures are enlarged inside the model; None keeps their size.
         seed: Of first weights, order, dropout and augmentation.
         deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole
@@ -64,6 +73,10 @@ class Trainer:
         batch_size: int = 64,
         class_weight: str | Mapping[str, float] | None = None,
         label_smoothing: float = 0.0,
+        mix: Mix | None = None,
+        consistency: float = 0.0,
+        shift: Augmenter | None = None,
+        ema: float | None = None,
         image_size: int | None = None,
         seed: int = 0,
         deterministic: bool = False,
@@ -77,6 +90,10 @@ class Trainer:
         self.batch_size = batch_size
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
+        self.mix = mix
+        self.consistency = consistency
+        self.shift = shift
+        self.ema = ema
         self.image_size = image_size
         self.seed = seed
         self.deterministic = deterministic
@@ -136,8 +153,24 @@ class Trainer:
                     f"unfreeze={stage.unfreeze} but {backbone.name} has {len(blocks)} blocks "
                     f"({', '.join(blocks)}); wanted at most that many, or 'all'"
                 )
-        if self.augmenter is not None:
-            self.augmenter.check()
+            if self.shift is None and not stage.monitor.startswith("val_"):
+                raise OptionError(
+                    f"monitor={stage.monitor!r} needs a shifted copy of the validation set; "
+                    'wanted shift=Augmenter.preset("challenge"), or a monitor that begins with val_'
+                )
+        for augmenter in (self.augmenter, self.shift):
+            if augmenter is not None:
+                augmenter.check()
+        if self.mix is not None:
+            self.mix.check()
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise OptionError(f"ema={self.ema}; wanted between 0 and 1, such as 0.999, or None")
+        if self.consistency < 0:
+            raise OptionError(f"consistency={self.consistency}; wanted 0 or more, 12 is usual")
+        if self.consistency and self.mix is not None:
+            raise OptionError("consistency compares views of one picture, and mix blends two: choose one of them")
+        if self.consistency and self.augmenter is None:
+            raise OptionError("consistency compares augmented views; wanted an augmenter, such as one with AugMix")
 
     def build(self, image_shape: tuple[int, int, int], classes: int) -> Any:
         """Build the untrained classifier, a flat Keras model.
@@ -184,7 +217,9 @@ class Trainer:
             tf.config.experimental.enable_op_determinism()
         model, blocks, layers = self._build(train.image_shape, train.num_classes)
         train, val = in_memory(train), in_memory(val)
-        stream = Stream(train, self.augmenter, self.batch_size, picture_weights(train, self.class_weight), self.seed)
+        weights = picture_weights(train, self.class_weight)
+        views = 3 if self.consistency else 1
+        stream = Stream(train, self.augmenter, self.batch_size, weights, self.seed, self.mix, views)
         checkpoint = Checkpoint(folder)
         loop = Loop(
             model=model,
@@ -195,7 +230,9 @@ class Trainer:
             val=val,
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
+            loss=make_loss(self.label_smoothing, self.consistency),
+            shifted=None if self.shift is None else shifted_copy(val, self.shift),
+            ema=self.ema,
             checkpoint=checkpoint,
             show=shown,
         )
@@ -241,6 +278,10 @@ class Trainer:
             "weight_decay": self.weight_decay,
             "batch_size": self.batch_size,
             "label_smoothing": self.label_smoothing,
+            **({} if self.mix is None else {"mix": self.mix.to_dict()}),
+            **({"consistency": self.consistency} if self.consistency else {}),
+            **({} if self.shift is None else {"shift": self.shift.to_dict()}),
+            **({} if self.ema is None else {"ema": self.ema}),
             **({} if self.image_size is None else {"image_size": self.image_size}),
             **weights,
             "seed": self.seed,
