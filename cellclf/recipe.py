@@ -37,7 +37,8 @@ def read_recipe(recipe: str | Path | Mapping[str, Any], settings: Sequence[str] 
 
     Args:
         recipe: Name of a built-in recipe, path of a TOML file (or of a run folder, whose recipe is read), or the data
-            itself.
+            itself. A name or path can end in ``:variant``, such as ``"challenge:gpu"``: the keys of the recipe's
+            ``[variants.gpu.SLOT]`` then stand in place of those of ``[SLOT]``.
         settings: Texts ``"trainer.batch_size=32"``: a path of keys and a TOML value (a bare word is a text;
             ``stages`` are counted from 0: ``"trainer.stages.0.epochs=3"``; an empty value removes the key, so that
             ``"dedup="`` leaves a step out).
@@ -53,10 +54,21 @@ def read_recipe(recipe: str | Path | Mapping[str, Any], settings: Sequence[str] 
         >>> read_recipe("fast", ["trainer.batch_size=32"])["trainer"]["batch_size"]
         32
     """
-    table: Table = _copied(recipe) if isinstance(recipe, Mapping) else _parsed(recipe)
+    table: Table = _copied(recipe) if isinstance(recipe, Mapping) else _variant(recipe)
     for setting in settings:
         _set(table, setting)
     return table
+
+
+def _variant(recipe: str | Path) -> Table:
+    name, sign, variant = str(recipe).rpartition(":")
+    if not sign or Path(recipe).exists():
+        return {key: value for key, value in _parsed(recipe).items() if key != "variants"}
+    table = _parsed(name)
+    variants = table.pop("variants", {})
+    if variant not in variants:
+        raise unknown(f"variant of the recipe {name}:", variant, variants)
+    return table | {slot: {**table.get(slot, {}), **changed} for slot, changed in variants[variant].items()}
 
 
 def _parsed(recipe: str | Path) -> Table:

@@ -224,7 +224,7 @@ class RecipeChoice:
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``recipe``."""
 
-    @click.option("--recipe", "name", default="fast", show_default=True, help="report, fast, demo, or a .toml file.")
+    @click.option("--recipe", "name", default="fast", show_default=True, help="report, fast, challenge, challenge:gpu, demo, or a .toml file.")
     @click.option("--backbone", help="Network to use instead of the recipe's; `cellclf backbones` lists them.")
     @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Of the backbone: alpha=0.75.")
     @click.option("--weights", metavar="NAME|FILE", help="Of the backbone: imagenet, a file, or none.")

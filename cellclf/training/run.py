@@ -17,6 +17,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import DataError, RunFolderError
 from cellclf.evaluation.metrics import Report, evaluate
+from cellclf.evaluation.views import view_names
 from cellclf.files import replacing
 from cellclf.training.stream import probabilities
 
@@ -50,12 +51,21 @@ class Run:
         """Height, width and channels of the pictures that it takes."""
         return tuple(self.model.input_shape[1:])
 
-    def predict_proba(self, images: ImageSet | Images, *, batch_size: int = 256, show: bool = False) -> NDArray[Any]:
+    def predict_proba(
+        self,
+        images: ImageSet | Images,
+        *,
+        batch_size: int = 256,
+        views: int | Sequence[str] = 1,
+        show: bool = False,
+    ) -> NDArray[Any]:
         """Give the probability of each class.
 
         Args:
             images: (N, H, W, 3) uint8, 0-255, or a set, which is read batch by batch.
             batch_size: Pictures at a time.
+            views: Test-time augmentation: 8 averages over all flips and turns of a picture, 4 over those without
+                quarter turns, names choose some; 1 takes the picture as it is.
             show: True draws a progress bar.
 
         Returns:
@@ -71,7 +81,8 @@ class Run:
                 f"pictures are {found[0]}x{found[1]} and this run takes {wanted[0]}x{wanted[1]}: "
                 f"load files with size=({wanted[0]}, {wanted[1]}), or resize the array"
             )
-        return probabilities(self.model, cells, batch_size=batch_size, show=show)
+        names = view_names(views, cells.image_shape)
+        return probabilities(self.model, cells, batch_size=batch_size, views=names, show=show)
 
     def predict(self, images: ImageSet | Images, *, batch_size: int = 256) -> NDArray[np.int64]:
         """Give the most probable class of each picture: (N,) int64, an index into ``class_names``."""
@@ -88,7 +99,15 @@ class Run:
             writer.writerow([id_, self.class_names[row.index(max(row))], *(f"{p:.5f}" for p in row)])
         return text.getvalue()
 
-    def evaluate(self, cells: ImageSet, *, min_count: int = 1, seed: int = 0, show: bool = False) -> Report:
+    def evaluate(
+        self,
+        cells: ImageSet,
+        *,
+        min_count: int = 1,
+        views: int | Sequence[str] = 1,
+        seed: int = 0,
+        show: bool = False,
+    ) -> Report:
         """Score the run on a set with labels.
 
         Classes are matched by name, so that a set may lack some of them or hold them in another order.
@@ -96,6 +115,7 @@ class Run:
         Args:
             cells: What to score on.
             min_count: Classes with fewer pictures are listed but left out of the macro averages.
+            views: See ``predict_proba``.
             seed: Of the bootstrap intervals.
             show: True draws a progress bar.
 
@@ -103,7 +123,7 @@ class Run:
             DataError: No labels, or a class that the run does not know.
         """
         labels = match_labels(cells, self.class_names)
-        found = self.predict_proba(cells, show=show)
+        found = self.predict_proba(cells, views=views, show=show)
         return evaluate(labels, found, self.class_names, min_count=min_count, seed=seed)
 
     def save(self, folder: str | Path) -> Path:

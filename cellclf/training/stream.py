@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
+from cellclf.evaluation.views import over_views
 
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter
@@ -126,13 +127,21 @@ def in_memory(cells: ImageSet) -> ImageSet:
     )
 
 
-def probabilities(model: Any, images: ImageSet | Images, *, batch_size: int = 256, show: bool = False) -> NDArray[Any]:
+def probabilities(
+    model: Any,
+    images: ImageSet | Images,
+    *,
+    batch_size: int = 256,
+    views: Sequence[str] = ("as_is",),
+    show: bool = False,
+) -> NDArray[Any]:
     """Run a model over pictures.
 
     Args:
         model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities.
         images: The pictures; a set is read batch by batch.
         batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
+        views: Flips and turns to average over, names out of ``evaluation.views.VIEWS``.
         show: True draws a progress bar.
 
     Returns:
@@ -147,5 +156,5 @@ def probabilities(model: Any, images: ImageSet | Images, *, batch_size: int = 25
     for batch in cells.batches(size, label="predicting", show=show):
         missing = size - len(batch)
         full = np.concatenate([batch, np.repeat(batch[-1:], missing, 0)]) if missing else batch
-        found.append(np.asarray(model.predict_on_batch(full), np.float32)[: len(batch)])
+        found.append(over_views(model.predict_on_batch, full, views)[: len(batch)])
     return np.concatenate(found)
