@@ -313,7 +313,7 @@ def evaluate(
         intervals: see ``cellclf.evaluation.scores``.
     """
     names = tuple(str(name) for name in class_names)
-    truth, shares = _checked(labels, probabilities, names)
+    truth, shares = check_predictions(labels, probabilities, names)
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; wanted a level between 0 and 1, such as 0.95")
     if resamples < 100:
@@ -357,9 +357,19 @@ def evaluate(
     )
 
 
-def _checked(
-    labels: ArrayLike, probabilities: ArrayLike, names: tuple[str, ...]
+def check_predictions(
+    labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
+    """Refuse labels and probabilities that do not fit together; give copies as arrays.
+
+    Args:
+        labels: (N,) whole numbers, index into ``names``.
+        probabilities: (N, C) floats 0-1, rows that sum to 1.
+        names: C class names.
+
+    Raises:
+        DataError: Other shapes or types, numbers out of range, rows that do not sum to 1.
+    """
     truth = np.array(labels)
     if truth.ndim != 1 or not len(truth) or truth.dtype.kind not in "iu":
         raise DataError(f"labels are {truth.dtype} of shape {truth.shape}; wanted one whole number for each picture")
