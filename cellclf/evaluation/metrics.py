@@ -313,7 +313,7 @@ def evaluate(
         intervals: see ``cellclf.evaluation.scores``.
     """
     names = tuple(str(name) for name in class_names)
-    truth, shares = check_predictions(labels, probabilities, names)
+    truth, shares = check_predictions(labels, probabilities, len(names))
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; wanted a level between 0 and 1, such as 0.95")
     if resamples < 100:
@@ -358,14 +358,14 @@ def evaluate(
 
 
 def check_predictions(
-    labels: ArrayLike, probabilities: ArrayLike, names: Sequence[str]
+    labels: ArrayLike, probabilities: ArrayLike, classes: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
     """Refuse labels and probabilities that do not fit together; give copies as arrays.
 
     Args:
-        labels: (N,) whole numbers, index into ``names``.
+        labels: (N,) whole numbers from 0 to below ``classes``.
         probabilities: (N, C) floats 0-1, rows that sum to 1.
-        names: C class names.
+        classes: C; None takes what the probabilities have.
 
     Raises:
         DataError: Other shapes or types, numbers out of range, rows that do not sum to 1.
@@ -376,13 +376,15 @@ def check_predictions(
     shares = np.array(probabilities)
     if shares.dtype not in (np.float32, np.float64):
         shares = shares.astype(np.float64)
-    if shares.shape != (len(truth), len(names)):
+    if classes is None:
+        classes = shares.shape[-1] if shares.ndim else 0
+    if shares.shape != (len(truth), classes):
         raise DataError(
-            f"probabilities have shape {shares.shape}; wanted ({len(truth)}, {len(names)}): pictures x classes"
+            f"probabilities have shape {shares.shape}; wanted ({len(truth)}, {classes}): pictures x classes"
         )
-    if not 0 <= truth.min() <= truth.max() < len(names):
+    if not 0 <= truth.min() <= truth.max() < classes:
         raise DataError(
-            f"labels run from {truth.min()} to {truth.max()}; with {len(names)} class names wanted 0-{len(names) - 1}"
+            f"labels run from {truth.min()} to {truth.max()}; with {classes} class names wanted 0-{classes - 1}"
         )
     if not np.isfinite(shares).all():
         bad = int((~np.isfinite(shares)).any(1).sum())
