@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cellclf.augmentation import colour, geometry, masks, optics
 from cellclf.augmentation.draws import Draws
-from cellclf.augmentation.policies import AugMix, check_steps
+from cellclf.augmentation.policies import AllOf, AugMix, SomeOf, check_steps
 from cellclf.augmentation.presets import PRESETS
 from cellclf.augmentation.program import Arrays, Program
 from cellclf.augmentation.step import Step, run_steps, step_from_dict
@@ -95,8 +95,8 @@ class Augmenter:
         """Make an augmenter from plain data, such as a table of a recipe.
 
         Args:
-            data: ``strength``, ``seed``, and ``preset`` (a name), ``steps`` (a list of tables) or both: the
-                steps then follow the preset's.
+            data: ``strength``, ``seed``, and ``preset``, ``steps`` (a list of tables) or both: the steps then follow
+                the preset's. ``preset`` is a name, or a list of names, of which each picture draws one.
 
         Raises:
             UnknownNameError: A field, preset or step that does not exist.
@@ -104,11 +104,18 @@ class Augmenter:
         Example:
             >>> Augmenter.from_dict({"preset": "report", "seed": 7, "steps": [{"step": "jpeg"}]})
             Augmenter(rotate, flip, zoom, brightness, noise, jpeg; strength=1, seed=7)
+            >>> "stain_hed" in Augmenter.from_dict({"preset": ["challenge", "stain"]}).names()
+            True
         """
         for key in data:
             if key not in ("preset", "steps", "strength", "seed"):
                 raise unknown("field of an augmenter", key, ("preset", "steps", "strength", "seed"))
-        steps = list(cls.preset(data["preset"]).steps) if data.get("preset") is not None else []
+        named = data.get("preset")
+        if isinstance(named, list | tuple):
+            lists = [AllOf(steps=cls.preset(name).steps) for name in named]
+            steps: list[Step] = [SomeOf(steps=lists)]
+        else:
+            steps = [] if named is None else list(cls.preset(named).steps)
         steps += [step_from_dict(step) for step in data.get("steps", ())]
         return cls(steps, strength=data.get("strength", 1.0), seed=data.get("seed", 0))
 

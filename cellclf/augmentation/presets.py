@@ -80,9 +80,9 @@ _CHALLENGE: list[dict[str, Any]] = [
 _STAIN: list[dict[str, Any]] = [
     {"step": "flip"},
     {"step": "rotate", "degrees": 180.0},
-    {"step": "zoom", "low": 0.75, "high": 1.33},
+    {"step": "zoom", "low": 0.7, "high": 1.5},
     {"step": "aspect", "rate": 0.3, "low": 0.85, "high": 1.18},
-    {"step": "translate", "rate": 0.5, "low": 0.0, "high": 0.1},
+    {"step": "translate", "rate": 0.5, "low": 0.0, "high": 0.15},
     {
         "step": "some_of",
         "rate": 0.9,
@@ -102,8 +102,8 @@ _STAIN: list[dict[str, Any]] = [
         "rate": 0.5,
         "count": 1,
         "steps": [
-            {"step": "blur", "low": 0.3, "high": 1.2},
-            {"step": "defocus", "low": 0.5, "high": 1.6},
+            {"step": "blur", "low": 0.3, "high": 1.6},
+            {"step": "defocus", "low": 0.5, "high": 2.2},
             {"step": "sharpness", "low": 0.2, "high": 3.0},
             {"step": "noise", "low": 1.0, "high": 10.0},
             {"step": "jpeg", "low": 25.0, "high": 90.0},
