@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 """Colours that colour-blind readers can tell apart (Okabe and Ito 2008, Color Universal Design)."""
 
+INK = "#1d2026"
+"""Text and lines of figures; a page turns it into its own, light or dark."""
+
 _CAPTION = 6.5
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cellclf.sheet import PALETTE, drawable
+from cellclf.sheet import INK, PALETTE, drawable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from cellclf.data.image_set import ImageSet
 
-INK = "#1d2026"
 BLUE, VERMILION = PALETTE[:2]
 
 History = Sequence[Mapping[str, Any]]

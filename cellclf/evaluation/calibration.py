@@ -1,0 +1,238 @@
+"""Whether a probability means what it says: temperature scaling, calibration error, reliability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.errors import OptionError
+from cellclf.evaluation.metrics import check_predictions
+from cellclf.evaluation.scores import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+Floats = NDArray[np.float64]
+
+_SMALLEST = np.finfo(np.float32).tiny  # what a float32 softmax rounds to 0 was not impossible
+_RANGE = (0.05, 20.0)
+
+
+def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Find the temperature that makes probabilities mean what they say.
+
+    Above 1 the classifier was too sure of itself, below 1 not sure enough. The order of the classes, and so every
+    prediction, stays as it is. Fit it on pictures that were not trained on and are not reported on.
+
+    Args:
+        labels: (N,) whole numbers, index into the classes.
+        probabilities: (N, C) floats 0-1, rows that sum to 1.
+
+    Returns:
+        The temperature, 0.05 to 20, with the smallest mean -ln(probability given to the truth).
+
+    Raises:
+        DataError: Arrays that do not fit together.
+
+    Example:
+        >>> sure = [[0.99, 0.01]] * 4
+        >>> temperature = fit_temperature([0, 0, 0, 1], sure)
+        >>> scale(sure, temperature)[0].round(2).tolist()
+        [0.75, 0.25]
+
+    Source:
+        Guo, Pleiss, Sun, Weinberger 2017, On calibration of modern neural networks, arXiv 1706.04599.
+    """
+    from scipy.optimize import minimize_scalar
+
+    truth, shares = check_predictions(labels, probabilities)
+
+    def loss(log_temperature: float) -> float:
+        return _log_loss(truth, scale(shares, float(np.exp(log_temperature))))
+
+    found = minimize_scalar(loss, bounds=tuple(np.log(_RANGE)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))
+
+
+def scale(probabilities: ArrayLike, temperature: float) -> Floats:
+    """Divide the logarithms of probabilities by a temperature and make the rows sum to 1 again.
+
+    Args:
+        probabilities: (N, C) floats 0-1.
+        temperature: Above 0; 1 changes nothing.
+
+    Example:
+        >>> scale([[0.8, 0.2]], 2.0).round(3).tolist()
+        [[0.667, 0.333]]
+    """
+    if not temperature > 0:
+        raise OptionError(f"temperature={temperature}; wanted a number above 0")
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _SMALLEST)) / temperature
+    powers = np.exp(logs - logs.max(1, keepdims=True))
+    scaled: Floats = powers / powers.sum(1, keepdims=True)
+    return scaled
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Pictures that were called with about the same confidence.
+
+    Args:
+        count: How many.
+        confidence: Their mean probability of the class they were called, 0-1.
+        accuracy: The share of them that was called right, with its interval.
+    """
+
+    count: int
+    confidence: float
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far confidence and accuracy are apart; made by ``calibrate``.
+
+    Args:
+        ece: Expected calibration error: mean distance of confidence and accuracy over the bins, weighted by pictures.
+        ece_if_perfect: What it would be of a classifier that makes exactly the mistakes that its probabilities
+            announce, on as many pictures: the mean of simulations, and between which values 95 % of them lie.
+            Zero it is only with infinitely many pictures.
+        brier: Mean squared distance of the probabilities from the truth (1 for the right class, 0 for others), 0-2.
+        log_loss: Mean of -ln(probability given to the truth), in nats.
+        confidence: Mean probability of the class that pictures were called.
+        accuracy: Share of pictures that were called right.
+        bins: The reliability curve, from low to high confidence.
+        n: How many pictures.
+    """
+
+    ece: float
+    ece_if_perfect: Estimate
+    brier: float
+    log_loss: float
+    confidence: float
+    accuracy: float
+    bins: tuple[Bin, ...]
+    n: int
+
+    def __str__(self) -> str:
+        perfect = self.ece_if_perfect
+        return (
+            f"{self.n:,} pictures: confidence {100 * self.confidence:.1f} %, accuracy {100 * self.accuracy:.1f} %\n"
+            f"expected calibration error {self.ece:.4f} ({len(self.bins)} bins of equal size); a perfectly calibrated "
+            f"classifier would show {float(perfect):.4f} ({perfect.low:.4f}-{perfect.high:.4f})\n"
+            f"Brier score {self.brier:.4f}, log loss {self.log_loss:.4f}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain data that JSON can hold."""
+        return {
+            "n": self.n,
+            "ece": self.ece,
+            "ece_if_perfect": self.ece_if_perfect.to_dict(),
+            "brier": self.brier,
+            "log_loss": self.log_loss,
+            "confidence": self.confidence,
+            "accuracy": self.accuracy,
+            "bins": [
+                {"count": b.count, "confidence": b.confidence, "accuracy": b.accuracy.to_dict()} for b in self.bins
+            ],
+        }
+
+    def plot(self) -> Figure:
+        """Draw the reliability diagram: accuracy against confidence, with intervals."""
+        from cellclf.evaluation.curves import plot_reliability
+
+        return plot_reliability(self)
+
+
+def calibrate(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    bins: int = 15,
+    simulations: int = 400,
+    seed: int = 0,
+) -> Calibration:
+    """Measure whether probabilities mean what they say.
+
+    The bins hold the same number of pictures each, because bins of equal width leave most of them nearly empty.
+
+    Args:
+        labels: (N,) whole numbers, index into the classes.
+        probabilities: (N, C) floats 0-1, rows that sum to 1.
+        bins: How many, at most one for each picture.
+        simulations: Of a perfectly calibrated classifier.
+        seed: Of the simulations.
+
+    Raises:
+        DataError: Arrays that do not fit together.
+        OptionError: No bin or no simulation.
+
+    Example:
+        >>> found = calibrate([0, 0, 1, 0], [[0.75, 0.25]] * 4, bins=1)
+        >>> found.ece, found.accuracy
+        (0.0, 0.75)
+
+    Source:
+        Guo et al. 2017, arXiv 1706.04599 (ECE of the predicted class); Nixon et al. 2019, arXiv 1904.01685 (bins of
+        equal mass); Vaicenavicius et al. 2019, arXiv 1902.06977 (what a calibrated classifier shows); Clopper &
+        Pearson, Biometrika 26 (1934) 404-413 (intervals of the bins).
+    """
+    if bins < 1 or simulations < 1:
+        raise OptionError(f"bins={bins}, simulations={simulations}; wanted 1 or more of each")
+    truth, given = check_predictions(labels, probabilities)
+    shares = given.astype(np.float64)
+    shares /= shares.sum(1, keepdims=True)
+    sure, called = shares.max(1), shares.argmax(1)
+    hits = (called == truth).astype(np.float64)
+    order = np.argsort(sure, kind="stable")
+    edges = np.linspace(0, len(sure), min(bins, len(sure)) + 1).astype(int)
+    counts = np.diff(edges)
+    confidence = np.add.reduceat(sure[order], edges[:-1]) / counts
+
+    # pictures of equal confidence may be torn by the edge of a bin: each carries the mean of its equals, so that the
+    # result does not depend on the order of the pictures
+    _, equal, size = np.unique(sure[order], return_inverse=True, return_counts=True)
+
+    def accuracies(sorted_hits: Floats) -> Floats:
+        shared = (np.bincount(equal, sorted_hits) / size)[equal]
+        return np.asarray(np.add.reduceat(shared, edges[:-1]) / counts)
+
+    def error(accuracy: Floats) -> float:
+        return float(np.abs(accuracy - confidence) @ counts / len(sure))
+
+    found = accuracies(hits[order])
+    rng = np.random.default_rng(seed)
+    draws = [error(accuracies((rng.random(len(sure)) < sure[order]).astype(float))) for _ in range(simulations)]
+    one = np.eye(shares.shape[1])[truth]
+    return Calibration(
+        ece=error(found),
+        ece_if_perfect=Estimate(float(np.mean(draws)), *np.quantile(draws, [0.025, 0.975]).tolist()),
+        brier=float(np.square(shares - one).sum(1).mean()),
+        log_loss=_log_loss(truth, shares),
+        confidence=float(sure.mean()),
+        accuracy=float(hits.mean()),
+        bins=tuple(
+            Bin(int(n), float(c), Estimate(float(a), *_interval(float(a) * int(n), int(n))))
+            for n, c, a in zip(counts, confidence, found, strict=True)
+        ),
+        n=len(sure),
+    )
+
+
+def _log_loss(truth: NDArray[np.int64], shares: Floats) -> float:
+    return float(-np.log(np.maximum(shares[np.arange(len(truth)), truth], _SMALLEST)).mean())
+
+
+def _interval(hits: float, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Between which values the true share lies (Clopper and Pearson's exact bounds)."""
+    from scipy.stats import beta
+
+    tail = (1 - level) / 2
+    low = 0.0 if hits <= 0 else float(beta.ppf(tail, hits, count - hits + 1))
+    high = 1.0 if hits >= count else float(beta.ppf(1 - tail, hits + 1, count - hits))
+    return low, high

@@ -1,0 +1,177 @@
+"""Sets of classes that hold the truth as often as promised: split-conformal prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.errors import DataError, OptionError
+from cellclf.evaluation.metrics import check_predictions
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Conformal:
+    """What turns probabilities into sets of classes; made by ``fit_conformal``.
+
+    A set holds every class with at least the threshold's probability: the smallest sets on average that keep the
+    promise. Where the classifier is sure, a set is one class; where it wavers between two, it is both.
+
+    Args:
+        given: (n,) the probability that each calibration picture's own class got, 0-1.
+        classes: (n,) that class.
+        num_classes: How many classes there are.
+    """
+
+    given: Floats
+    classes: NDArray[np.int64]
+    num_classes: int
+
+    def thresholds(self, error: float = 0.01, *, per_class: bool = False) -> Floats:
+        """Give the probability that a class needs to be in a set.
+
+        Args:
+            error: The share of sets that may miss the truth, between 0 and 1.
+            per_class: Keep the promise for the pictures of every class by itself, not only for all together. A
+                class with fewer than ``1 / error - 1`` calibration pictures gets the threshold 0: it is in every set.
+
+        Returns:
+            (C,) probabilities.
+
+        Raises:
+            OptionError: An error rate that cannot be.
+        """
+        if not 0 < error < 1:
+            raise OptionError(f"error={error}; wanted a share between 0 and 1, such as 0.01")
+        if not per_class:
+            return np.full(self.num_classes, _threshold(self.given, error))
+        return np.array([_threshold(self.given[self.classes == k], error) for k in range(self.num_classes)])
+
+    def sets(
+        self, probabilities: ArrayLike, error: float = 0.01, *, per_class: bool = False, empty: bool = False
+    ) -> NDArray[np.bool_]:
+        """Give the set of each picture.
+
+        Args:
+            probabilities: (N, C), from the same classifier and temperature as the calibration's.
+            error: The share of sets that may miss the truth.
+            per_class: Keep the promise for every class by itself.
+            empty: Leave sets empty where no class reaches its threshold; otherwise they hold the most probable class.
+
+        Returns:
+            (N, C) bool.
+
+        Raises:
+            DataError: Probabilities of another number of classes.
+        """
+        shares = np.asarray(probabilities, np.float64)
+        if shares.ndim != 2 or shares.shape[1] != self.num_classes:
+            raise DataError(f"probabilities have shape {shares.shape}; wanted (pictures, {self.num_classes})")
+        found: NDArray[np.bool_] = shares >= self.thresholds(error, per_class=per_class)
+        if not empty and len(shares):
+            found[np.arange(len(shares)), shares.argmax(1)] = True
+        return found
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How prediction sets fared; made by ``coverage``.
+
+    Args:
+        covered: Share of sets that hold the truth.
+        mean_size: Classes in a set, on average.
+        sizes: Size of a set -> share of sets.
+        classes: Class -> share of its pictures whose set holds it; NaN without pictures.
+        n: How many sets.
+    """
+
+    covered: float
+    mean_size: float
+    sizes: dict[int, float]
+    classes: dict[str, float]
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain data that JSON can hold."""
+        return {
+            "n": self.n,
+            "covered": self.covered,
+            "mean_size": self.mean_size,
+            "sizes": {str(size): share for size, share in self.sizes.items()},
+            "classes": {name: None if share != share else share for name, share in self.classes.items()},
+        }
+
+
+def fit_conformal(labels: ArrayLike, probabilities: ArrayLike) -> Conformal:
+    """Learn from pictures with labels how probable the truth is to the classifier.
+
+    For new pictures from the same source (exchangeable with these), sets miss the truth at most at the chosen rate,
+    whatever the classifier. Pictures from elsewhere have no such promise.
+
+    Args:
+        labels: (n,) whole numbers, index into the classes.
+        probabilities: (n, C) floats 0-1: of pictures that were not trained on.
+
+    Raises:
+        DataError: Arrays that do not fit together.
+
+    Example:
+        >>> found = fit_conformal([0, 0, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+        >>> found.sets([[0.6, 0.4], [0.35, 0.65]], error=0.25).tolist()
+        [[True, False], [False, True]]
+        >>> found.sets([[0.6, 0.4]], error=0.01).tolist()  # three pictures promise nothing at 1 %
+        [[True, True]]
+
+    Source:
+        Vovk, Gammerman, Shafer 2005, Algorithmic learning in a random world (per class: section 4.5); Sadinle, Lei,
+        Wasserman 2019, Least ambiguous set-valued classifiers, arXiv 1609.00451; Angelopoulos & Bates 2021, arXiv
+        2107.07511.
+    """
+    truth, shares = check_predictions(labels, probabilities)
+    return Conformal(shares[np.arange(len(truth)), truth].astype(np.float64), truth, shares.shape[1])
+
+
+def coverage(labels: ArrayLike, sets: NDArray[np.bool_], class_names: tuple[str, ...] | list[str]) -> Coverage:
+    """Count how often sets hold the truth, and how large they are.
+
+    Args:
+        labels: (N,) whole numbers, index into ``class_names``.
+        sets: (N, C) bool.
+        class_names: C names.
+
+    Raises:
+        DataError: Arrays that do not fit together.
+
+    Example:
+        >>> found = coverage([0, 1], np.array([[True, True], [True, False]]), ["round", "lobed"])
+        >>> found.covered, found.mean_size, found.classes
+        (0.5, 1.5, {'round': 1.0, 'lobed': 0.0})
+    """
+    truth = np.asarray(labels, np.int64)
+    if not len(truth) or sets.shape != (len(truth), len(class_names)):
+        raise DataError(f"sets have shape {sets.shape}; wanted ({len(truth)}, {len(class_names)}), at least one")
+    held = sets[np.arange(len(truth)), truth]
+    sizes = sets.sum(1)
+    return Coverage(
+        covered=float(held.mean()),
+        mean_size=float(sizes.mean()),
+        sizes={int(size): float((sizes == size).mean()) for size in np.unique(sizes)},
+        classes={
+            name: float(held[truth == k].mean()) if (truth == k).any() else float("nan")
+            for k, name in enumerate(class_names)
+        },
+        n=len(truth),
+    )
+
+
+def _threshold(given: Floats, error: float) -> float:
+    """The largest threshold that misses new pictures at most at the rate: a low order statistic; 0 if too few."""
+    place = int(np.floor((len(given) + 1) * error + 1e-9))
+    return float(np.partition(given, place - 1)[place - 1]) if place else 0.0
