@@ -181,7 +181,7 @@ class Report:
         level = f"{100 * self.confidence_level:g} %"
         lines = [f"{self.n:,} pictures; in brackets: {level} intervals from {self.resamples:,} bootstrap resamples", ""]
         averages = [(name, str(value)) for name, value in self.headline().items()]
-        lines += _columns([*averages, ("log loss", f"{self.log_loss:.3f}")])
+        lines += columns([*averages, ("log loss", f"{self.log_loss:.3f}")])
         if self.left_out:
             named = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
             lines += textwrap.wrap(
@@ -196,12 +196,12 @@ class Report:
             )
             for c in self.classes
         ]
-        lines += ["", *_columns([head, *rows], right=(1,))]
+        lines += ["", *columns([head, *rows], right=(1,))]
         if pairs := self.confused()[:5]:
             shown = [
                 (f"{p.truth} called {p.predicted}", f"{p.count:,}", f"{100 * p.rate:.1f} % of the class") for p in pairs
             ]
-            lines += ["", "most confused", *_columns(shown, right=(1,))]
+            lines += ["", "most confused", *columns(shown, right=(1,))]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -399,7 +399,7 @@ def check_predictions(
     return truth.astype(np.int64), shares
 
 
-def _columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:
+def columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:
     """Line texts up in columns, two blanks apart."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return [

@@ -1,4 +1,4 @@
-"""Figures of a report: the confusion matrix, and the pictures behind it."""
+"""Figures of a report: the confusion matrix, the pictures behind it, robustness."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellclf.sheet import drawable
+from cellclf.sheet import PALETTE, drawable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cellclf.data.image_set import ImageSet
     from cellclf.evaluation.metrics import Report
+    from cellclf.evaluation.resilience import Robustness
 
 
 def plot_confusion(report: Report) -> Figure:
@@ -90,4 +91,58 @@ def plot_confused(report: Report, cells: ImageSet, *, pairs: int, pictures: int)
             axes.imshow(image, interpolation="nearest")
             axes.set_axis_off()
             axes.set_title(f"{100 * sure:.0f} %", fontsize=6.5, pad=2)
+    return figure
+
+
+def plot_robustness(found: Robustness) -> Figure:
+    """Draw balanced accuracy against severity, a small panel for each corruption; of a set, its bar beside clean.
+
+    Args:
+        found: Made by ``robustness``.
+    """
+    from matplotlib.figure import Figure
+
+    blue, vermilion = PALETTE[0], PALETTE[1]
+    title = f"Balanced accuracy on {found.n:,} pictures, {100 * found.confidence_level:g} % intervals: {found.suite}"
+    if len(found.corruptions) == 1:
+        figure = Figure(figsize=(4.2, 3.4), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        names = ["clean", drawable(found.corruptions[0].name)]
+        for place, (value, colour) in enumerate(((found.clean, blue), (found.mean, vermilion))):
+            reach = [[100 * (value - value.low)], [100 * (value.high - value)]]
+            axes.bar(place, 100 * value, color=colour, width=0.6, yerr=reach, capsize=4)
+        axes.set_xticks((0, 1), names)
+        axes.set_ylim(0, 100)
+        axes.set_ylabel("balanced accuracy (%)")
+        figure.suptitle(drawable(title), fontsize=9)
+        return figure
+    wide = 4
+    rows = -(-len(found.corruptions) // wide)
+    figure = Figure(figsize=(9, 0.8 + 1.9 * rows), dpi=110, layout="constrained")
+    panels = figure.subplots(rows, wide, sharex=True, sharey=True, squeeze=False).ravel()
+    lowest = min(float(value.low) for scores in found.corruptions for value in scores.balanced_accuracy)
+    for axes, scores in zip(panels, found.corruptions, strict=False):
+        values = scores.balanced_accuracy
+        severity = np.arange(1, len(values) + 1)
+        colour = vermilion if scores.seen else blue
+        axes.axhline(100 * found.clean, color="black", linewidth=0.8, linestyle=":")
+        axes.fill_between(
+            severity,
+            [100 * v.low for v in values],
+            [100 * v.high for v in values],
+            color=colour,
+            alpha=0.2,
+            linewidth=0,
+        )
+        marker = "s" if scores.seen else "o"
+        axes.plot(severity, [100 * v for v in values], color=colour, marker=marker, markersize=3)
+        name = scores.name.replace("_", " ") + (" (seen)" if scores.seen else "")
+        axes.set_title(f"{name}\nmean {100 * scores.mean:.1f} %", fontsize=8)
+        axes.set_xticks(severity)
+        axes.set_ylim(max(0, 100 * lowest - 5), 101)
+    for axes in panels[len(found.corruptions) :]:
+        axes.set_visible(False)
+    figure.supylabel("balanced accuracy (%)", fontsize=8)
+    figure.supxlabel("severity; dotted: clean pictures; seen: the training used such pictures", fontsize=8)
+    figure.suptitle(drawable(title), fontsize=9)
     return figure

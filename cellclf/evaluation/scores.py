@@ -216,6 +216,58 @@ def estimate(
     )
 
 
+def estimate_shares(
+    shares: Floats,
+    labels: NDArray[np.int64],
+    averaged: NDArray[np.bool_],
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> tuple[Estimate, Estimate]:
+    """Average how often each picture was called right under several conditions, with bootstrap intervals.
+
+    The same pictures stand in every condition, so whole pictures are drawn again, each class for itself as in
+    ``resample``; pictures of a class that were right equally often are alike, so that a multinomial draw does.
+
+    Args:
+        shares: (N,) share of the conditions in which a picture was called right, 0-1.
+        labels: (N,) classes.
+        averaged: (C,) bool, classes that the balanced accuracy runs over.
+        confidence: 0-1, the share of such intervals that hold the true value.
+        resamples: How many bootstrap resamples.
+        seed: Chooses them.
+
+    Returns:
+        Balanced accuracy and accuracy, each the mean over the conditions.
+
+    Example:
+        >>> labels, both = np.array([0, 0, 0, 1]), np.array([True, True])
+        >>> balanced, plain = estimate_shares(
+        ...     np.array([1, 1, 1, 0.5]), labels, both, confidence=0.95, resamples=100, seed=0
+        ... )
+        >>> float(balanced), float(plain)
+        (0.75, 0.875)
+    """
+    rng = np.random.default_rng(seed)
+    tail = (1 - confidence) / 2
+    support = np.bincount(labels, minlength=len(averaged))
+    point, again = np.zeros(len(averaged)), np.zeros((resamples, len(averaged)))
+    for k in np.flatnonzero(support):
+        values, counts = np.unique(shares[labels == k], return_counts=True)
+        point[k] = values @ counts / support[k]
+        again[:, k] = rng.multinomial(support[k], counts / support[k], size=resamples) @ values / support[k]
+
+    def around(value: float, draws: Floats, bound: float) -> Estimate:
+        low, high = np.quantile(draws, [tail, 1 - tail])
+        return Estimate(value, bound if low == high == 1.0 else low, high)
+
+    rarest, classes, total = int(support[averaged].min()), int(averaged.sum()), int(support.sum())
+    balanced = around(point[averaged].mean(), again[:, averaged].mean(1), 1 - (1 - tail ** (1 / rarest)) / classes)
+    plain = around(float(point @ support) / total, again @ support / total, tail ** (1 / total))
+    return balanced, plain
+
+
 def _with_support(
     drawn: tuple[NDArray[np.int64], NDArray[np.int64]], support: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
