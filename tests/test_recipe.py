@@ -61,7 +61,7 @@ def test_a_wrong_name_gives_the_nearest(setting, message):
 
 
 def test_a_wrong_recipe_gives_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"no recipe 'fsat'; did you mean 'fast'\? There are: demo, fast"):
+    with pytest.raises(UnknownNameError, match=r"no recipe 'fsat'; did you mean 'fast'\? There are: challenge, demo, fast"):
         read_recipe("fsat")
 
 
@@ -202,3 +202,11 @@ def test_backbones_of_a_table():
     with pytest.raises(OptionError, match="lacks name"):
         make_backbone({})
     assert make_trainer({"backbone": "sequential"}, 4).backbone.name == "sequential"
+
+
+def test_a_variant_changes_slots_and_nothing_else():
+    plain, gpu = read_recipe("challenge"), read_recipe("challenge:gpu")
+    assert gpu["trainer"]["image_size"] == 224 and gpu["trainer"]["backbone"]["name"] == "convnexttiny"
+    assert gpu["trainer"]["stages"] == plain["trainer"]["stages"] and "variants" not in {*plain, *gpu}
+    with pytest.raises(UnknownNameError, match="variant of the recipe challenge: 'gpv'; did you mean 'gpu'"):
+        read_recipe("challenge:gpv")
