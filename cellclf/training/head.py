@@ -9,6 +9,9 @@ from cellclf.errors import OptionError
 
 POOLINGS = ("avg", "max", "flatten")
 
+POOL = "head_pool"
+"""Name of the pooling layer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
@@ -62,7 +65,7 @@ class Head:
         self.check()
         layers = keras.layers
         pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D, "flatten": layers.Flatten}
-        x = pool[self.pooling](name="head_pool")(features)
+        x = pool[self.pooling](name=POOL)(features)
         if self.dropout and not self.units:
             x = layers.Dropout(self.dropout, seed=seed, name="head_dropout")(x)
         penalty = keras.regularizers.L2(self.l2) if self.l2 else None
