@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from cellclf.evaluation.views import over_views
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter
     from cellclf.augmentation.mixing import Mix
+    from cellclf.training.cache import Features
 
 _KEEP_DECODED = 1 << 30
 
@@ -36,6 +37,7 @@ class Stream:
         mix: Mixes the pictures, labels and weights of a batch; None leaves them.
         views: 3 hands each picture out as it is and in two augmented views, batch after batch of the same pictures,
             as a consistency loss needs; 1 hands out one augmented view.
+        features: Cached features that are handed out in place of the pictures; they are augmented already.
     """
 
     cells: ImageSet
@@ -45,6 +47,7 @@ class Stream:
     seed: int
     mix: Mix | None = None
     views: int = 1
+    features: Features | None = None
 
     @property
     def steps(self) -> int:
@@ -52,7 +55,7 @@ class Stream:
         return max(1, len(self.cells) // self.batch_size)
 
     def epoch(self, number: int) -> Any:
-        """Give the batches of one epoch as a ``tf.data.Dataset`` of (pictures, one-hot labels, weights).
+        """Give the batches of one epoch as a ``tf.data.Dataset`` of (pictures or features, one-hot labels, weights).
 
         Args:
             number: Counts over all stages, so that no two epochs are alike.
@@ -64,26 +67,34 @@ class Stream:
         order = np.random.default_rng([self.seed, number]).permutation(len(self.cells))
         labels = self.cells.labels
         assert labels is not None
+        take, entry = self._inputs(number)
 
         def batches() -> Iterator[tuple[Any, ...]]:
             for step in range(self.steps):
                 rows = order[step * size : (step + 1) * size]
-                pictures, targets, weights = self._pictures(rows, number), classes[labels[rows]], self.weights[rows]
+                inputs, targets, weights = take(rows), classes[labels[rows]], self.weights[rows]
                 if self.mix is not None:
                     wide = np.concatenate([targets, weights[:, None]], axis=1)
                     drawn = self.mix.draw(self.cells.ids[rows], number)
-                    mixed, wide = (np.asarray(found) for found in self.mix.apply(pictures, wide, drawn))
-                    pictures, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
-                yield pictures, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
+                    mixed, wide = (np.asarray(found) for found in self.mix.apply(inputs, wide, drawn))
+                    inputs, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
+                yield inputs, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
 
         together = size * self.views
         signature = (
-            tf.TensorSpec((together, *self.cells.image_shape), tf.uint8),
+            tf.TensorSpec((together, *entry[0]), entry[1]),
             tf.TensorSpec((together, len(classes)), tf.float32),
             tf.TensorSpec((together,), tf.float32),
         )
         dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
+
+    def _inputs(self, number: int) -> tuple[Callable[[NDArray[np.int64]], NDArray[Any]], tuple[Any, Any]]:
+        """Give what reads the entries of a batch, and the shape and type of one."""
+        if self.features is None:
+            return lambda rows: self._pictures(rows, number), (self.cells.image_shape, np.uint8)
+        held, places = self.features.cache.open(), self.features.choose(self.cells.ids, self.seed, number)
+        return lambda rows: np.asarray(held[places[rows]]), (held.shape[1:], held.dtype)
 
     def _pictures(self, rows: NDArray[np.int64], number: int) -> NDArray[np.uint8]:
         pictures, ids = self.cells.read(rows), self.cells.ids[rows]
@@ -129,7 +140,7 @@ def in_memory(cells: ImageSet) -> ImageSet:
 
 def probabilities(
     model: Any,
-    images: ImageSet | Images,
+    images: ImageSet | Images | Features,
     *,
     batch_size: int = 256,
     views: Sequence[str] = ("as_is",),
@@ -138,8 +149,8 @@ def probabilities(
     """Run a model over pictures.
 
     Args:
-        model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities.
-        images: The pictures; a set is read batch by batch.
+        model: Keras model from (n, H, W, 3) 0-255 pictures, or features of them, to (n, K) probabilities.
+        images: What it takes; a set is read batch by batch.
         batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
         views: Flips and turns to average over, names out of ``evaluation.views.VIEWS``.
         show: True draws a progress bar.
@@ -147,7 +158,7 @@ def probabilities(
     Returns:
         (N, K) float32.
     """
-    cells = images if isinstance(images, ImageSet) else ImageSet(images)
+    cells = ImageSet(images) if isinstance(images, np.ndarray) else images
     if not len(cells):
         return np.empty((0, int(model.output_shape[-1])), np.float32)
     model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers

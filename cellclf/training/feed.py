@@ -1,0 +1,156 @@
+"""What a stage trains on and is judged on: the pictures, or features of them that are computed once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import OptionError
+from cellclf.progress import track
+from cellclf.training.cache import Cache, Caching, Features, free_bytes, in_words, key_of, sweep
+from cellclf.training.cut import Cut, cut_for
+from cellclf.training.stage import Stage
+from cellclf.training.stream import Stream
+
+FILL = 64
+"""Pictures at a time that go through the frozen part."""
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """What a stage works with.
+
+    Args:
+        model: What is fitted: the classifier, or its tail.
+        judge: Shares its layers and is never compiled: gives the probabilities that are scored.
+        stream: The training batches.
+        val: What ``judge`` takes of the validation pictures.
+        shifted: The same of their altered copy; None where there is none.
+        cache: Holds the features; None if the stage trains on pictures.
+    """
+
+    model: Any
+    judge: Any
+    stream: Stream
+    val: ImageSet | Features
+    shifted: ImageSet | Features | None
+    cache: Cache | None = None
+
+
+@contextmanager
+def feeding(
+    plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching, say: Callable[[str], None]
+) -> Iterator[Feed]:
+    """Give a stage its feed: cached features where they spare work, else the pictures. One line says which.
+
+    A cache is written when it is first read, and stays when the stage is interrupted.
+
+    Args:
+        plain: The classifier and its pictures; the layers that do not learn are frozen already.
+        stage: Which stage.
+        blocks: The layers of each block of the backbone, from the input on.
+        caching: Whether and where.
+        say: Takes the line.
+    """
+    if caching.mode is None:
+        yield plain
+        return
+    try:
+        feed = _cached(plain, stage, blocks, caching, say)
+    except OptionError as error:
+        say(f"no feature cache: {error}")
+        feed = plain
+    done = False
+    try:
+        yield feed
+        done = True
+    finally:
+        if feed.cache is not None:
+            feed.cache.close()
+            if not caching.kept and (done or not caching.resumable):
+                shutil.rmtree(caching.folder, ignore_errors=True)
+
+
+def _cached(
+    plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching, say: Callable[[str], None]
+) -> Feed:
+    """Make the feed of cached features, or raise OptionError with the reason why not."""
+    import keras
+
+    stream, augmented = plain.stream, plain.stream.augmenter is not None
+    assert isinstance(plain.val, ImageSet)
+    assert not isinstance(plain.shifted, Features)
+    if stream.mix is not None or stream.views > 1:
+        what = "mix blends the pictures of a batch" if stream.mix is not None else "consistency compares fresh views"
+        raise OptionError(f"{what}, so the whole network must see them")
+    cut = cut_for(plain.model, blocks, stage.unfreeze)
+    views = min(caching.views, stage.epochs) if augmented else 1
+    if caching.mode == "auto" and augmented and views == 1 < stage.epochs:
+        raise OptionError(
+            "it would show each picture in one augmented view only; views=6 holds six of each, cache='disk' wants one"
+        )
+    if caching.mode == "auto" and views >= stage.epochs:
+        raise OptionError(f"{stage.epochs} epochs take no more passes than filling it")
+    cache = _cache(plain, cut, views, caching)
+    sweep(caching.folder, after=3600 if caching.kept else 0)
+    found = cache.exists()
+    if not found:
+        if cache.size > caching.limit:
+            raise OptionError(f"its {in_words(cache.size)} are more than cache_limit={in_words(caching.limit)}")
+        if cache.size > (free := free_bytes(caching.folder)):
+            raise OptionError(f"its {in_words(cache.size)} do not fit on the disk ({in_words(free)} free)")
+    count = len(stream.cells)
+    say(
+        f"feature cache: {in_words(cache.size)} {'found ' if found else ''}in {caching.folder}"
+        f"{f', {views} views of each picture' if views > 1 else ''}; the frozen part (up to {cut.layer}) passes over "
+        f"{count:,} pictures {0 if found else views} instead of {stage.epochs} times"
+    )
+    val = Features(cache, count * views, len(plain.val))
+    shifted = None if plain.shifted is None else Features(cache, count * views + len(plain.val), len(plain.shifted))
+    return Feed(
+        model=cut.tail,
+        judge=keras.Model(cut.tail.inputs, cut.tail.outputs),
+        stream=replace(stream, augmenter=None, features=Features(cache, 0, count, views)),
+        val=val,
+        shifted=shifted,
+        cache=cache,
+    )
+
+
+def _cache(plain: Feed, cut: Cut, views: int, caching: Caching) -> Cache:
+    features = cut.front.outputs[0]
+    kind = str(features.dtype)
+    dtype = np.dtype(kind if kind in ("float16", "float32") else "float32")
+    content = {**caching.content, "layer": cut.layer, "views": views, "dtype": dtype.str}
+    sets = [plain.stream.cells] * views + [plain.val] + [plain.shifted] * (plain.shifted is not None)
+    return Cache(
+        path=caching.folder / f"features-{key_of(content, cut.front)[:40]}.npy",
+        shape=(sum(len(cells) for cells in sets if cells is not None), *features.shape[1:]),
+        dtype=dtype,
+        make=lambda: _features(cut.front, plain, views),
+        limit=caching.limit,
+    )
+
+
+def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
+    """Run the frozen part: over each view of the training pictures, the validation pictures, their altered copy."""
+    cells, augmenter = plain.stream.cells, plain.stream.augmenter
+    parts: list[tuple[Any, int | None]] = [(cells, None if augmenter is None else view) for view in range(views)]
+    parts += [(part, None) for part in (plain.val, plain.shifted) if part is not None]
+    starts = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL)]
+    front.jit_compile = False  # as for all that predicts: XLA aborts on some layers
+    for part, view, start in track(starts, total=len(starts), label="filling the feature cache", unit="batch"):
+        rows = np.arange(start, min(start + FILL, len(part)))
+        pictures = part.read(rows)
+        if view is not None and augmenter is not None:
+            pictures = augmenter(pictures, part.ids[rows], view)
+        missing = FILL - len(pictures)
+        full = np.concatenate([pictures, np.repeat(pictures[-1:], missing, 0)]) if missing else pictures
+        yield np.asarray(front.predict_on_batch(full))[: len(pictures)]
