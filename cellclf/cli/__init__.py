@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import cellclf
-from cellclf.cli import augment, cleaning, job, networks, use
+from cellclf.cli import augment, cleaning, job, networks, robustness, use
 from cellclf.cli.options import Group
 
 
@@ -30,6 +30,7 @@ for _command in (
     job.compare,
     use.evaluate,
     use.predict,
+    robustness.robustness,
     augment.augment,
     networks.backbones,
     networks.plugins,

@@ -111,6 +111,34 @@ class Split:
         return [Parts(cells.subset(part != k), cells.subset(part == k), none) for k in range(count)]
 
 
+def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
+    """Take some pictures of a set, each class in proportion: for a quick look, not for a split.
+
+    Args:
+        cells: The set; without labels it is drawn from at random.
+        count: How many; a smaller set is given whole.
+        seed: Chooses which.
+
+    Returns:
+        The pictures, in the order of the set.
+
+    Example:
+        >>> cells = ImageSet(np.zeros((9, 8, 8, 3), np.uint8), [0] * 6 + [1] * 3)
+        >>> sample(cells, 3).counts()
+        {'0': 2, '1': 1}
+    """
+    if count < 1:
+        raise OptionError(f"count is {count}; wanted 1 picture or more")
+    if count >= len(cells):
+        return cells
+    labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels
+    support = np.bincount(labels)
+    wanted = _round_to(np.asarray(support * (count / len(cells)), np.float64), count)
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.flatnonzero(labels == k))[:most] for k, most in enumerate(wanted)]
+    return cells.subset(np.sort(np.concatenate(drawn)))
+
+
 def components(cells: ImageSet) -> NDArray[np.int64]:
     """Number the connected components of groups and clusters.
 

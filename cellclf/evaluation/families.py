@@ -25,8 +25,9 @@ TRAINS: dict[str, tuple[str, ...]] = {
     "stain_lab": ("brightness", "contrast", "saturation"),
     "cutout": ("occlusion",),
     "gridmask": ("occlusion",),
+    "cutmix": ("occlusion",),
 }
-"""Steps and operations of an augmenter -> families of corruptions that they come near to."""
+"""Steps and operations of an augmenter, and a way of mixing -> families of corruptions that they come near to."""
 
 FAMILIES = tuple(dict.fromkeys(corruption.family for corruption in list_corruptions()))
 """The families, in the order of the list."""
@@ -39,7 +40,7 @@ def families_of(names: Iterable[str]) -> tuple[str, ...]:
     for stain deposits among it, so that the mean over the other families says how the classifier meets the unknown.
 
     Args:
-        names: Steps of an augmenter (``Augmenter.names()``), or families.
+        names: Steps of an augmenter (``Augmenter.names()``), "cutmix", or families.
 
     Raises:
         UnknownNameError: A name that is neither.
@@ -64,5 +65,7 @@ def families_of(names: Iterable[str]) -> tuple[str, ...]:
         elif name in FAMILIES:
             seen.add(name)
         elif name not in STEPS and name not in RAND_AUGMENT_OPS:
-            raise unknown("augmentation step or family of corruptions", name, {*STEPS, *RAND_AUGMENT_OPS, *FAMILIES})
+            raise unknown(
+                "augmentation step or family of corruptions", name, {*STEPS, *RAND_AUGMENT_OPS, *FAMILIES, *TRAINS}
+            )
     return tuple(family for family in FAMILIES if family in seen)

@@ -23,6 +23,7 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
 Condition = tuple[str, int]
 
 CLEAN: Condition = ("clean", 0)
+SHIFTED: Condition = ("shifted", 1)
 
 
 def robustness(
@@ -30,6 +31,7 @@ def robustness(
     cells: ImageSet,
     suite: str | Path | ImageSet = MEDMNIST_C,
     *,
+    name: str | None = None,
     seen: Collection[str] = (),
     seed: int = 0,
     min_count: int = 1,
@@ -48,6 +50,7 @@ def robustness(
         cells: Clean pictures with labels.
         suite: "medmnist-c" corrupts ``cells`` in eleven ways at five severities (see ``corrupt``). Or shifted
             pictures with labels of the same classes: a set, or a path that ``load`` reads.
+        name: What to call a set of shifted pictures; None takes the name of its file.
         seen: Steps of the augmenter that the classifier was trained with (``Augmenter.names()``), or families of
             corruptions; corruptions of these families are marked, and a mean is given without them.
         seed: Of what the corruptions draw, and of the intervals.
@@ -73,20 +76,22 @@ def robustness(
     """
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; wanted a level between 0 and 1, such as 0.95")
-    for name, value, least in (
+    for option, value, least in (
         ("min_count", min_count, 1),
         ("batch_size", batch_size, 1),
         ("resamples", resamples, 100),
     ):
         if value < least:
-            raise OptionError(f"{name} is {value}; wanted {least} or more")
+            raise OptionError(f"{option} is {value}; wanted {least} or more")
     families = families_of(seen)
-    shifted = _shifted(suite, cells)
+    called_suite, shifted = load_suite(suite, cells.image_shape[:2])
+    title = name or called_suite
     tests = [(CLEAN, cells, _labels(cells, min_count))]
     if shifted is None:
-        tests += [((name, severity), cells, tests[0][2]) for name in CORRUPTIONS for severity in SEVERITIES]
+        tests += [((kind, severity), cells, tests[0][2]) for kind in CORRUPTIONS for severity in SEVERITIES]
     else:
-        tests.append(((_name(suite), 1), shifted, _labels(shifted, min_count)))
+        shifted = _fitting(shifted, cells)
+        tests.append((SHIFTED, shifted, _labels(shifted, min_count)))
     called = _ask(predict, {test[0]: test[1] for test in tests}, seed=seed, batch_size=batch_size, show=show)
     settings: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
 
@@ -104,21 +109,20 @@ def robustness(
         shares: Floats = sum((hits[condition] for condition in conditions), np.zeros(len(truth))) / len(conditions)
         return estimate_shares(shares, truth, averaged, **settings)
 
-    names = dict.fromkeys(name for name, _ in hits)
     corruptions = []
-    for name in names:
-        conditions = [condition for condition in hits if condition[0] == name]
-        family = CORRUPTIONS[name].family if shifted is None else "shifted"
+    for kind in dict.fromkeys(kind for kind, _ in hits):
+        conditions = [condition for condition in hits if condition[0] == kind]
+        family = CORRUPTIONS[kind].family if shifted is None else "shifted"
         balanced, plain = zip(*(each[condition] for condition in conditions), strict=True)
         mean, mean_accuracy = over(conditions) if len(conditions) > 1 else each[conditions[0]]
-        scores = CorruptionScores(name, family, family in families, balanced, plain, mean, mean_accuracy)
+        scores = CorruptionScores(
+            kind if shifted is None else title, family, family in families, balanced, plain, mean, mean_accuracy
+        )
         corruptions.append(scores if shifted is not None else _against_alexnet(scores, each[CLEAN][0]))
-    unseen = [
-        condition for condition in hits if shifted is not None or CORRUPTIONS[condition[0]].family not in families
-    ]
+    unseen = [c for c in hits if shifted is not None or CORRUPTIONS[c[0]].family not in families]
     mean, mean_accuracy = over(list(hits)) if len(hits) > 1 else each[next(iter(hits))]
     return Robustness(
-        suite=MEDMNIST_C if shifted is None else _name(suite),
+        suite=title,
         n=len(truth),
         seed=seed,
         clean=each[CLEAN][0],
@@ -135,21 +139,31 @@ def robustness(
     )
 
 
-def _shifted(suite: str | Path | ImageSet, cells: ImageSet) -> ImageSet | None:
-    """Give the set of shifted pictures; None for the corruptions, which are made of the clean ones."""
-    if suite == MEDMNIST_C:
-        return None
-    if not isinstance(suite, ImageSet):
-        if not Path(suite).exists():
-            raise unknown("suite (and no such file)", str(suite), [MEDMNIST_C])
-        suite = load(suite, size=cells.image_shape[:2])
-    if suite.image_shape != cells.image_shape:
-        raise DataError(f"shifted pictures are {suite.image_shape} and clean ones {cells.image_shape}; wanted one size")
-    return suite.align(cells.class_names) if suite.labels is not None else suite
+def load_suite(suite: str | Path | ImageSet, size: tuple[int, int]) -> tuple[str, ImageSet | None]:
+    """Give the name of a suite and its shifted pictures; None for the corruptions, which are made of clean ones.
+
+    Args:
+        suite: "medmnist-c", a set, or a path.
+        size: Height and width of the pictures, if they come from files.
+
+    Raises:
+        UnknownNameError: Neither a suite nor a file.
+    """
+    if isinstance(suite, ImageSet):
+        return "shifted pictures", suite
+    if str(suite) == MEDMNIST_C:
+        return MEDMNIST_C, None
+    if not Path(suite).exists():
+        raise unknown("suite (and no file)", str(suite), [MEDMNIST_C])
+    return Path(suite).stem, load(suite, size=size)
 
 
-def _name(suite: str | Path | ImageSet) -> str:
-    return "shifted pictures" if isinstance(suite, ImageSet) else Path(suite).stem
+def _fitting(shifted: ImageSet, cells: ImageSet) -> ImageSet:
+    """Number the classes of shifted pictures as the clean ones'; refuse another size."""
+    if shifted.image_shape != cells.image_shape:
+        found, wanted = (f"{s.image_shape[0]}x{s.image_shape[1]}" for s in (shifted, cells))
+        raise DataError(f"shifted pictures are {found} and clean ones {wanted}; load both with one size=(H, W)")
+    return shifted if shifted.labels is None else shifted.align(cells.class_names)
 
 
 def _labels(cells: ImageSet, min_count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

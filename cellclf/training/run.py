@@ -17,6 +17,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import DataError, RunFolderError
 from cellclf.evaluation.metrics import Report, evaluate
+from cellclf.evaluation.resilience import Robustness
 from cellclf.evaluation.views import view_names
 from cellclf.files import replacing
 from cellclf.training.stream import probabilities
@@ -125,6 +126,50 @@ class Run:
         labels = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, views=views, show=show)
         return evaluate(labels, found, self.class_names, min_count=min_count, seed=seed)
+
+    def robustness(
+        self,
+        cells: ImageSet,
+        suite: str | Path | ImageSet = "medmnist-c",
+        *,
+        seen: Sequence[str] | None = None,
+        views: int | Sequence[str] = 1,
+        min_count: int = 1,
+        seed: int = 0,
+        batch_size: int = 256,
+        show: bool | None = None,
+    ) -> Robustness:
+        """Score the run on corrupted or shifted pictures, and mark what its training has met.
+
+        Args:
+            cells: Clean pictures with labels; classes are matched by name.
+            suite: "medmnist-c": ``cells`` corrupted in eleven ways at five severities. Or shifted pictures with
+                labels: a set, or a path.
+            seen: Steps of augmentation or families of corruptions that count as seen; None takes those that the
+                run's augmenter, expansion, shifted validation and mixing used.
+            views: See ``predict_proba``.
+            min_count: Classes with fewer pictures stay out of the balanced accuracy.
+            seed: Of what the corruptions draw, and of the bootstrap intervals.
+            batch_size: Pictures at a time.
+            show: True or False to force the progress bar; None shows it on a terminal only.
+
+        Raises:
+            DataError: No labels, a class that the run does not know, or pictures of another size.
+            UnknownNameError: A suite that does not exist.
+        """
+        from cellclf.training.stress import stress
+
+        return stress(
+            self,
+            cells,
+            suite,
+            seen=seen,
+            views=views,
+            min_count=min_count,
+            seed=seed,
+            batch_size=batch_size,
+            show=show,
+        )
 
     def save(self, folder: str | Path) -> Path:
         """Write model, manifest and history into a folder; each file is whole or not there.

@@ -1,0 +1,68 @@
+"""A run on bad pictures: which corruptions its training has met, and how it fares."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cellclf.augmentation.augmenter import Augmenter
+from cellclf.data.image_set import ImageSet
+from cellclf.evaluation.resilience import MEDMNIST_C, Robustness
+from cellclf.evaluation.robustness import load_suite, robustness
+from cellclf.training.run import match_labels
+
+if TYPE_CHECKING:
+    from cellclf.training.run import Run
+
+
+def augmented_with(run: Run) -> tuple[str, ...]:
+    """Name every step of augmentation that a run was trained on or chosen by.
+
+    Args:
+        run: Its manifest tells the trainer's augmenter, shifted validation set and mixing; the recipe in its folder
+            tells whether augmented copies were written into the training set.
+    """
+    trainer = run.manifest.get("trainer", {})
+    tables = [trainer.get("augmenter"), trainer.get("shift")]
+    recipe = None if run.folder is None else run.folder / "recipe.toml"
+    if recipe is not None and recipe.exists():
+        expand = tomllib.loads(recipe.read_text(encoding="utf-8")).get("expand")
+        tables.append(None if expand is None else {"preset": expand.get("preset", "report")})
+    used = [Augmenter.from_dict(table) for table in tables if table]
+    names = [name for augmenter in used if augmenter.strength for name in augmenter.names()]
+    if trainer.get("mix", {}).get("kind") in ("cutmix", "both"):
+        names.append("cutmix")
+    return tuple(dict.fromkeys(names))
+
+
+def stress(
+    run: Run,
+    cells: ImageSet,
+    suite: str | Path | ImageSet,
+    *,
+    seen: Sequence[str] | None,
+    views: int | Sequence[str],
+    min_count: int,
+    seed: int,
+    batch_size: int,
+    show: bool | None,
+) -> Robustness:
+    """Do what ``Run.robustness`` says."""
+    name, shifted = load_suite(suite, run.input_shape[:2])
+
+    def matched(found: ImageSet) -> ImageSet:
+        return found.replace(labels=match_labels(found, run.class_names), class_names=run.class_names)
+
+    return robustness(
+        lambda images: run.predict_proba(images, batch_size=batch_size, views=views),
+        matched(cells),
+        MEDMNIST_C if shifted is None else matched(shifted),
+        name=name,
+        seen=augmented_with(run) if seen is None else seen,
+        seed=seed,
+        min_count=min_count,
+        batch_size=batch_size,
+        show=show,
+    )
