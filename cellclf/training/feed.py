@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +35,7 @@ class Feed:
         val: What ``judge`` takes of the validation pictures.
         shifted: The same of their altered copy; None where there is none.
         cache: Holds the features; None if the stage trains on pictures.
+        told: One line about it; empty if nobody asked for a cache.
     """
 
     model: Any
@@ -42,13 +44,19 @@ class Feed:
     val: ImageSet | Features
     shifted: ImageSet | Features | None
     cache: Cache | None = None
+    told: str = ""
+
+    def prepare(self) -> float:
+        """Fill the cache if there is one and it is not there yet; give the seconds that it took."""
+        started = time.perf_counter()
+        if self.cache is not None:
+            self.cache.open()
+        return time.perf_counter() - started
 
 
 @contextmanager
-def feeding(
-    plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching, say: Callable[[str], None]
-) -> Iterator[Feed]:
-    """Give a stage its feed: cached features where they spare work, else the pictures. One line says which.
+def feeding(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching) -> Iterator[Feed]:
+    """Give a stage its feed: cached features where they spare work, else the pictures.
 
     A cache is written when it is first read, and stays when the stage is interrupted.
 
@@ -57,16 +65,14 @@ def feeding(
         stage: Which stage.
         blocks: The layers of each block of the backbone, from the input on.
         caching: Whether and where.
-        say: Takes the line.
     """
     if caching.mode is None:
         yield plain
         return
     try:
-        feed = _cached(plain, stage, blocks, caching, say)
+        feed = _cached(plain, stage, blocks, caching)
     except OptionError as error:
-        say(f"no feature cache: {error}")
-        feed = plain
+        feed = replace(plain, told=f"no feature cache: {error}")
     done = False
     try:
         yield feed
@@ -78,9 +84,7 @@ def feeding(
                 shutil.rmtree(caching.folder, ignore_errors=True)
 
 
-def _cached(
-    plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching, say: Callable[[str], None]
-) -> Feed:
+def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching) -> Feed:
     """Make the feed of cached features, or raise OptionError with the reason why not."""
     import keras
 
@@ -107,11 +111,6 @@ def _cached(
         if cache.size > (free := free_bytes(caching.folder)):
             raise OptionError(f"its {in_words(cache.size)} do not fit on the disk ({in_words(free)} free)")
     count = len(stream.cells)
-    say(
-        f"feature cache: {in_words(cache.size)} {'found ' if found else ''}in {caching.folder}"
-        f"{f', {views} views of each picture' if views > 1 else ''}; the frozen part (up to {cut.layer}) passes over "
-        f"{count:,} pictures {0 if found else views} instead of {stage.epochs} times"
-    )
     val = Features(cache, count * views, len(plain.val))
     shifted = None if plain.shifted is None else Features(cache, count * views + len(plain.val), len(plain.shifted))
     return Feed(
@@ -121,6 +120,9 @@ def _cached(
         val=val,
         shifted=shifted,
         cache=cache,
+        told=f"feature cache of {in_words(cache.size)} {'found ' if found else ''}in {caching.folder}"
+        f"{f', {views} views of each picture' if views > 1 else ''}; the frozen part (up to {cut.layer}) passes over "
+        f"{count:,} pictures {0 if found else views} instead of {stage.epochs} times",
     )
 
 
