@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from cellclf.errors import RunFolderError
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -14,6 +21,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file that shall appear, with the suffix that the writer needs; its folder is made.
+
+    Raises:
+        RunFolderError: The disk is full; what stood there before is as it was.
 
     Example:
         >>> import tempfile
@@ -31,5 +41,21 @@ def replacing(path: Path) -> Iterator[Path]:
         with new.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(new, path)
+    except (OSError, RuntimeError) as error:
+        if not _is_full(error):
+            raise
+        written = new.stat().st_size if new.exists() else 0
+        free = shutil.disk_usage(path.parent).free + written
+        raise RunFolderError(
+            f"no space to write {path}: {free / 1e6:,.1f} MB are free and the file needs more; what was there is "
+            "unchanged, so make room and do the same again"
+        ) from None
     finally:
         new.unlink(missing_ok=True)
+
+
+def _is_full(error: BaseException) -> bool:
+    if getattr(error, "errno", None) in _NO_SPACE:
+        return True
+    found = re.search(r"errno = (\d+)", str(error))  # how HDF5 tells it
+    return found is not None and int(found[1]) in _NO_SPACE

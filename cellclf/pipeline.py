@@ -27,6 +27,7 @@ from cellclf.errors import CellclfError, DataError, OptionError, RunFolderError,
 from cellclf.evaluation.metrics import Report
 from cellclf.files import replacing
 from cellclf.recipe import Table, construct, make_trainer, read_recipe, table_of
+from cellclf.training.lock import held, is_free
 from cellclf.training.run import Run, match_labels, read_manifest, write_manifest
 from cellclf.training.trainer import Trainer
 
@@ -337,26 +338,27 @@ class Pipeline:
         shown = sys.stderr.isatty() if show is None else show
         self.check(cells, tests=tests, out=out)
         folder = None if out is None else Path(out)
-        prepared = self.prepare(cells, show=shown)
-        run = self.trainer.fit(prepared.train, prepared.val, out=folder, show=shown)
-        started = time.perf_counter()
-        sets = {"train": prepared.train, "val": prepared.val}
-        if self.expand is not None:
-            sets["train"] = prepared.train.subset(_places(prepared.train, prepared.parts.train))
-        if len(prepared.parts.test):
-            sets["test"] = prepared.parts.test
-        names = cells.class_names
-        for name, test in (tests or {}).items():
-            sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
-        least = dict.fromkeys(tests or {}, min_count)
-        bar = shown and sys.stderr.isatty()
-        reports = {name: run.evaluate(part, min_count=least.get(name, 1), show=bar) for name, part in sets.items()}
-        seconds = prepared.seconds | {"training": run.manifest["seconds"]}
-        seconds |= {"evaluation": time.perf_counter() - started}
-        page = None
-        if folder is not None:
-            page = self._write(folder, prepared, run, reports, sets, seconds, command)
-        return Outcome(run=run, prepared=prepared, reports=reports, page=page)
+        with held(folder):
+            prepared = self.prepare(cells, show=shown)
+            run = self.trainer.fit(prepared.train, prepared.val, out=folder, show=shown)
+            started = time.perf_counter()
+            sets = {"train": prepared.train, "val": prepared.val}
+            if self.expand is not None:
+                sets["train"] = prepared.train.subset(_places(prepared.train, prepared.parts.train))
+            if len(prepared.parts.test):
+                sets["test"] = prepared.parts.test
+            names = cells.class_names
+            for name, test in (tests or {}).items():
+                sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
+            least = dict.fromkeys(tests or {}, min_count)
+            bar = shown and sys.stderr.isatty()
+            reports = {name: run.evaluate(part, min_count=least.get(name, 1), show=bar) for name, part in sets.items()}
+            seconds = prepared.seconds | {"training": run.manifest["seconds"]}
+            seconds |= {"evaluation": time.perf_counter() - started}
+            page = None
+            if folder is not None:
+                page = self._write(folder, prepared, run, reports, sets, seconds, command)
+            return Outcome(run=run, prepared=prepared, reports=reports, page=page)
 
     def _write(
         self,
@@ -408,7 +410,7 @@ def _check_folder(out: str | Path | None) -> None:
         return
     if not Path(out).is_dir():
         raise RunFolderError(f"{out} is a file; wanted a folder for the run: choose another name")
-    if any(Path(out).iterdir()) and read_manifest(Path(out)) is None:
+    if not is_free(Path(out)) and read_manifest(Path(out)) is None:
         raise RunFolderError(f"{out} is not empty and holds no run; choose a new folder, nothing was changed")
 
 

@@ -56,8 +56,8 @@ class Group(click.Group):
             say(f"cellclf: {' '.join(str(error).split()) or type(error).__name__}")
         except MemoryError as error:
             say(f"cellclf: not enough memory ({str(error) or 'no more is given'}); a smaller set or --size needs less")
-        except KeyboardInterrupt:
-            say("\ncellclf: stopped; nothing is half-written, and the same command goes on with a run")
+        except KeyboardInterrupt as stop:
+            say(f"\ncellclf: {stop or 'stopped; nothing is half-written, and the same command goes on with a run'}")
             ctx.exit(STOPPED)
         ctx.exit(FAILED)
 
@@ -224,7 +224,13 @@ class RecipeChoice:
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``recipe``."""
 
-    @click.option("--recipe", "name", default="fast", show_default=True, help="report, fast, challenge, challenge:gpu, demo, or a .toml file.")
+    @click.option(
+        "--recipe",
+        "name",
+        default="fast",
+        show_default=True,
+        help="report, fast, challenge, challenge:gpu, demo, or a .toml file.",
+    )
     @click.option("--backbone", help="Network to use instead of the recipe's; `cellclf backbones` lists them.")
     @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Of the backbone: alpha=0.75.")
     @click.option("--weights", metavar="NAME|FILE", help="Of the backbone: imagenet, a file, or none.")

@@ -1,8 +1,9 @@
 """Checkpoints: everything that a training needs to go on, in files that are whole or not there.
 
 A run folder holds ``checkpoint/`` while it trains. ``stage.npz`` is written when a stage begins and holds every
-variable of the model; ``epoch.npz`` is written after each epoch and holds what can change within the stage (trained
-weights, statistics that are not held still, random states), the optimizer, the best weights so far, and the
+variable of the model; ``epoch.npz`` is written after each epoch, and within an epoch every ten minutes and when the
+training is asked to stop. It holds what can change within the stage (trained weights, statistics that are not held
+still, random states), the optimizer, the best weights so far, the running scores of a begun epoch, and the
 bookkeeping as JSON. Written beside and renamed, so that a kill at any moment leaves the old or the new one.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,12 +67,17 @@ class Checkpoint:
         if self.folder is None or not (self.folder / f"{name}.npz").exists():
             return None
         groups: dict[str, dict[int, NDArray[Any]]] = {}
-        with np.load(self.folder / f"{name}.npz", allow_pickle=False) as archive:
-            meta: dict[str, Any] = json.loads(str(archive["meta"]))
-            for key in archive.files:
-                if key != "meta":
-                    group, _, place = key.rpartition(".")
-                    groups.setdefault(group, {})[int(place)] = archive[key]
+        try:
+            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as archive:
+                meta: dict[str, Any] = json.loads(str(archive["meta"]))
+                for key in archive.files:
+                    if key != "meta":
+                        group, _, place = key.rpartition(".")
+                        groups.setdefault(group, {})[int(place)] = archive[key]
+        except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            raise RunFolderError(
+                f"{self.folder / name}.npz is damaged ({error}); delete {self.folder} to begin this run anew"
+            ) from None
         return meta, {group: [items[k] for k in range(len(items))] for group, items in groups.items()}
 
     def remove(self) -> None:

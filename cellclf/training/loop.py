@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,32 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
 from cellclf.training.average import Average
+from cellclf.training.cache import Caching, Features
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
+from cellclf.training.feed import Feed, feeding
+from cellclf.training.interrupt import Interrupt
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.stage import Stage
+from cellclf.training.steps import batch_watcher, progress_bar
 from cellclf.training.stream import Stream, probabilities
 from cellclf.training.watch import Watch
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How far an epoch got before its process ended.
+
+    Args:
+        batches: Batches done.
+        seconds: Time that they took.
+        metrics: Keras's running scores after them.
+    """
+
+    batches: int = 0
+    seconds: float = 0.0
+    metrics: Arrays = field(default_factory=list)
 
 
 @dataclass
@@ -40,6 +59,7 @@ class Loop:
         loss: Keras loss.
         shifted: The altered copy of the validation pictures; None where there is none.
         ema: Momentum of the moving average of weights that is judged and kept; None keeps the weights themselves.
+        caching: Whether and where features of frozen layers are kept.
         checkpoint: Where the state goes after each epoch.
         show: Whether to print a line an epoch.
     """
@@ -55,9 +75,11 @@ class Loop:
     loss: Any
     shifted: ImageSet | None
     ema: float | None
+    caching: Caching
     checkpoint: Checkpoint
     show: bool
     history: list[Row] = field(default_factory=list)
+    interrupt: Interrupt = field(default_factory=Interrupt)
 
     def run(self) -> list[Row]:
         """Train through all stages, or from where the checkpoint stands.
@@ -67,10 +89,12 @@ class Loop:
 
         Raises:
             TrainingError: The loss is no number any more.
+            KeyboardInterrupt: The training was asked to stop; its state is written down.
         """
         import keras
 
-        self._judge = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
+        judge = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
+        plain = Feed(self.model, judge, self.stream, self.val, self.shifted)
         first, watch = 0, Watch()
         begun = self.checkpoint.load("stage")
         if begun is not None:
@@ -85,18 +109,21 @@ class Loop:
             if begun is None or number > first:
                 meta = {"stage": number, "watch": watch.to_dict(), "history": self.history}
                 self.checkpoint.save("stage", meta, model=values(self.model.variables))
-            watch = self._stage(number, stage, watch)
+            freeze(self.backbone_layers, self.blocks, stage)
+            with feeding(plain, stage, self.blocks, self.caching) as self._feed:
+                if self._feed.told:
+                    self._say(f"stage {number + 1}: {self._feed.told}")
+                watch = self._stage(number, stage, watch)
         return self.history
 
     def _stage(self, number: int, stage: Stage, watch: Watch) -> Watch:
-        freeze(self.backbone_layers, self.blocks, stage)
         optimizer = make_optimizer(self.optimizer, stage.rate(self.stream.steps), self.weight_decay)
-        self.model.compile(optimizer=optimizer, loss=self.loss, metrics=["accuracy"], jit_compile=False)
+        self._feed.model.compile(optimizer=optimizer, loss=self.loss, metrics=["accuracy"], jit_compile=False)
         optimizer.build(self.model.trainable_variables)
         moving = moving_variables(self.model)
         self._average = None if self.ema is None else Average(moving, self.ema)
         best = values(moving)
-        epoch, stopped = 0, False
+        epoch, stopped, begun = 0, False, Begun()
         saved = self.checkpoint.load("epoch")
         if saved is not None and saved[0]["stage"] == number:
             meta, arrays = saved
@@ -106,27 +133,40 @@ class Loop:
                 self._average.load(arrays["average"], meta["averaged"])
             best, epoch, stopped = arrays["best"], meta["epoch"], meta["stopped"]
             watch, self.history = Watch(**meta["watch"]), meta["history"]
-            self._say(f"going on after epoch {epoch} of stage {number + 1}")
-        while epoch < stage.epochs and not stopped:
-            epoch += 1
-            row = self._epoch(number, epoch)
-            better, reduce, stopped = watch.see(stage, epoch, row)
-            if better:
-                best = values(moving) if self._average is None else self._average.whole(values(moving))
-            if reduce:
-                optimizer.learning_rate = float(optimizer.learning_rate) * stage.reduce_factor
-            self.history.append(row)
-            self._tell(row, better)
-            meta = {"stage": number, "epoch": epoch, "stopped": stopped}
+            begun = Begun(meta["batches"], meta["seconds"], arrays.get("metrics", []))
+            within = f" and {begun.batches} batches" if begun.batches else ""
+            self._say(f"going on after epoch {epoch}{within} of stage {number + 1}")
+
+        def save(begun: Begun) -> None:
+            meta: Row = {"stage": number, "epoch": epoch, "stopped": stopped}
             meta |= {"watch": watch.to_dict(), "history": self.history}
+            meta |= {"batches": begun.batches, "seconds": begun.seconds}
             state: dict[str, Arrays] = {
                 "moving": values(moving),
                 "optimizer": values(optimizer.variables),
                 "best": best,
+                "metrics": begun.metrics,
             }
             if self._average is not None:
                 meta["averaged"], state["average"] = self._average.steps, values(self._average.averages)
             self.checkpoint.save("epoch", meta, **state)
+
+        self._filling = self._feed.prepare() if epoch < stage.epochs and not stopped else 0.0
+        begun = replace(begun, seconds=begun.seconds + self._filling)
+        while epoch < stage.epochs and not stopped:
+            with self.interrupt.deferred():
+                row = self._epoch(number, epoch + 1, begun, save)
+                epoch, begun = epoch + 1, Begun()
+                better, reduce, stopped = watch.see(stage, epoch, row)
+                if better:
+                    best = values(moving) if self._average is None else self._average.whole(values(moving))
+                if reduce:
+                    optimizer.learning_rate = float(optimizer.learning_rate) * stage.reduce_factor
+                self.history.append(row)
+                self._tell(row, better)
+                save(begun)
+            if self.interrupt.asked:
+                raise self._stop(f"after epoch {epoch} of stage {number + 1}")
         assign(moving, best)
         for row in self.history:
             if row["stage"] == number + 1:
@@ -135,14 +175,30 @@ class Loop:
             self._say(f"stage {number + 1} did not better {stage.monitor} {watch.best:.4f}: its start is kept")
         return watch
 
-    def _epoch(self, number: int, epoch: int) -> Row:
-        started = time.perf_counter()
-        rate = float(np.asarray(self.model.optimizer.learning_rate))
-        dataset = self.stream.epoch(len(self.history))
-        callbacks = [_bar(self.stream.steps, f"stage {number + 1} epoch {epoch}")] if sys.stderr.isatty() else []
-        if self._average is not None:
-            callbacks.append(_after_step(self._average.update))
-        found = self.model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
+    def _epoch(self, number: int, epoch: int, begun: Begun, save: Callable[[Begun], None]) -> Row:
+        started = time.perf_counter() - begun.seconds
+        rate = float(np.asarray(self._feed.model.optimizer.learning_rate))
+        dataset = self._feed.stream.epoch(len(self.history)).skip(begun.batches)
+
+        def now(batches: int) -> Begun:
+            return Begun(batches, time.perf_counter() - started, values(self._feed.model.metrics_variables))
+
+        watcher = batch_watcher(
+            start=begun.batches,
+            metrics=begun.metrics,
+            after_step=lambda batches: None if self._average is None else self._average.update(),
+            save=lambda batches: save(now(batches)),
+            asked_to_stop=lambda: self.interrupt.asked,
+        )
+        callbacks = [watcher]
+        if sys.stderr.isatty():
+            callbacks.append(progress_bar(self.stream.steps - begun.batches, f"stage {number + 1} epoch {epoch}"))
+        found = self._feed.model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
+        if watcher.done < self.stream.steps:
+            save(now(watcher.done))
+            raise self._stop(
+                f"after {watcher.done} of {self.stream.steps} batches of epoch {epoch}, stage {number + 1}"
+            )
         loss = found["loss"][0]
         if not np.isfinite(loss):
             raise TrainingError(
@@ -151,15 +207,16 @@ class Loop:
             )
         row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"][0]}
         with nullcontext() if self._average is None else self._average.in_place():
-            row |= validate(self._judge, self.val)
+            row |= validate(self._feed.judge, self.val, inputs=self._feed.val)
             if self.shifted is not None:
-                row |= validate(self._judge, self.shifted, "shifted")
+                row |= validate(self._feed.judge, self.shifted, "shifted", inputs=self._feed.shifted)
                 row["mean_macro_f1"] = (row["val_macro_f1"] + row["shifted_macro_f1"]) / 2
         return row | {"learning_rate": rate, "seconds": time.perf_counter() - started, "best": False}
 
     def _tell(self, row: Row, better: bool) -> None:
         stage = self.stages[row["stage"] - 1]
-        left = (stage.epochs - row["epoch"]) * row["seconds"]
+        left = (stage.epochs - row["epoch"]) * (row["seconds"] - self._filling)
+        self._filling = 0.0
         shifted = "" if self.shifted is None else f"shifted_macro_f1 {row['shifted_macro_f1']:.4f}  "
         self._say(
             f"stage {row['stage']}/{len(self.stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
@@ -169,6 +226,13 @@ class Loop:
             f"rate {row['learning_rate']:.2g}  {row['seconds']:.0f} s"
             f"{f', at most {left / 60:.1f} min left in the stage' if left > 30 else ''}{'  best' if better else ''}"
         )
+
+    def _stop(self, where: str) -> KeyboardInterrupt:
+        folder = self.checkpoint.folder
+        saved = "its state is lost, since it had no folder (out=...)"
+        if folder is not None:
+            saved = f"its state is saved: the same call with {folder.parent} goes on from there"
+        return KeyboardInterrupt(f"the training was stopped {where}; {saved}")
 
     def _say(self, text: str) -> None:
         if self.show:
@@ -200,13 +264,16 @@ def moving_variables(model: Any) -> list[Any]:
     return [v for v in model.variables if id(v) not in still or "seed" in v.path]
 
 
-def validate(model: Any, val: ImageSet, name: str = "val") -> dict[str, float]:
+def validate(
+    model: Any, val: ImageSet, name: str = "val", *, inputs: ImageSet | Features | None = None
+) -> dict[str, float]:
     """Score a model on the validation set: unweighted loss without penalties, accuracy, macro and weighted scores.
 
     Args:
         model: From pictures to probabilities.
         val: With labels.
         name: What the scores' names begin with.
+        inputs: What the model takes in place of the pictures; None for the pictures.
 
     Returns:
         ``val_loss``, ``val_accuracy``, ``val_macro_precision``, ``val_macro_recall``, ``val_macro_f1``,
@@ -216,7 +283,7 @@ def validate(model: Any, val: ImageSet, name: str = "val") -> dict[str, float]:
     from sklearn.metrics import precision_recall_fscore_support
 
     assert val.labels is not None
-    found = probabilities(model, val)
+    found = probabilities(model, val if inputs is None else inputs)
     truth: NDArray[np.int64] = val.labels
     chosen = found.argmax(1)
     likely = np.clip(found[np.arange(len(truth)), truth].astype(np.float64), 1e-7, 1)
@@ -229,31 +296,3 @@ def validate(model: Any, val: ImageSet, name: str = "val") -> dict[str, float]:
         if average == "macro":
             scores[f"{name}_macro_recall"] = float(recall)
     return scores
-
-
-def _after_step(work: Callable[[], None]) -> Any:
-    import keras
-
-    class AfterStep(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            work()
-
-    return AfterStep()
-
-
-def _bar(steps: int, label: str) -> Any:
-    import keras
-    import tqdm
-
-    class Bar(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
-        def on_train_begin(self, logs: Any = None) -> None:
-            self.bar = tqdm.tqdm(total=steps, desc=label, unit="batch", leave=False)
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            self.bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
-            self.bar.update()
-
-        def on_train_end(self, logs: Any = None) -> None:
-            self.bar.close()
-
-    return Bar()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
+import tempfile
+import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,8 +17,10 @@ from cellclf.backbones.backbone import Backbone
 from cellclf.backbones.registry import list_plugins
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError, unknown
+from cellclf.training.cache import MODES, Caching, byte_count
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.head import Head
+from cellclf.training.lock import held, is_free
 from cellclf.training.loop import Loop
 from cellclf.training.losses import make_loss
 from cellclf.training.optimizers import OPTIMIZERS, picture_weights
@@ -51,6 +55,14 @@ class Trainer:
         ema: Momentum of the moving average of weights that is judged and kept, such as 0.999; None keeps the weights
             as they are.
         image_size: Side in pixels to which pictures are enlarged inside the model; None keeps their size.
+        cache: Whether a stage that leaves layers as they are computes what they make of each picture once, keeps it on
+            disk and trains the rest on it. ``"auto"`` does where it spares work and changes nothing but that (an
+            augmenter wants ``views`` for it); ``"disk"`` wherever it can be done; None never.
+        views: Augmented views of each picture that a cache holds, one of which each epoch takes at random; 6 make up
+            for most of what fresh augmentation gives. Without an augmenter there is one.
+        cache_limit: What a cache may take on disk: bytes, or a text such as ``"4GB"``. A larger one is not made.
+        cache_dir: Folder for caches that stay and serve other runs of the same layers and pictures, ``cache_limit`` for
+            all of them together; the least recently used go first. None keeps a cache while its stage lasts.
         seed: Of first weights, order, dropout and augmentation.
         deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole
             process, which nothing else here does.
@@ -78,6 +90,10 @@ class Trainer:
         shift: Augmenter | None = None,
         ema: float | None = None,
         image_size: int | None = None,
+        cache: str | None = "auto",
+        views: int = 1,
+        cache_limit: int | str = "4GB",
+        cache_dir: str | Path | None = None,
         seed: int = 0,
         deterministic: bool = False,
     ) -> None:
@@ -95,6 +111,10 @@ class Trainer:
         self.shift = shift
         self.ema = ema
         self.image_size = image_size
+        self.cache = cache
+        self.views = views
+        self.cache_limit = cache_limit
+        self.cache_dir = cache_dir
         self.seed = seed
         self.deterministic = deterministic
 
@@ -171,6 +191,13 @@ class Trainer:
             raise OptionError("consistency compares views of one picture, and mix blends two: choose one of them")
         if self.consistency and self.augmenter is None:
             raise OptionError("consistency compares augmented views; wanted an augmenter, such as one with AugMix")
+        if self.cache is not None and self.cache not in MODES:
+            raise unknown("cache", self.cache, MODES)
+        if self.cache == "disk" and (self.mix is not None or self.consistency):
+            raise OptionError("cache='disk' holds features of single pictures; mix and consistency want cache='auto'")
+        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 1:
+            raise OptionError(f"views={self.views!r}; wanted 1 or more views of each picture, such as 6")
+        byte_count(self.cache_limit)
 
     def build(self, image_shape: tuple[int, int, int], classes: int) -> Any:
         """Build the untrained classifier, a flat Keras model.
@@ -200,6 +227,7 @@ class Trainer:
         Raises:
             RunFolderError: ``out`` holds something else, or the run of other settings or data.
             TrainingError: The loss is no number any more.
+            KeyboardInterrupt: Ctrl-C ends the training after the batch; with ``out`` the state is written down.
         """
         import sys
 
@@ -207,8 +235,14 @@ class Trainer:
         shown = sys.stderr.isatty() if show is None else show
         manifest = self.manifest(train, val)
         folder = None if out is None else Path(out)
+        if folder is not None and claim(folder, manifest):
+            return load_run(folder)
+        with held(folder):
+            return self._fit(train, val, folder, manifest, shown)
+
+    def _fit(self, train: ImageSet, val: ImageSet, folder: Path | None, manifest: dict[str, Any], shown: bool) -> Run:
         if folder is not None:
-            if claim(folder, manifest):
+            if claim(folder, manifest):  # another process has finished it in the meantime
                 return load_run(folder)
             write_manifest(folder, manifest)
         if self.deterministic:
@@ -233,6 +267,7 @@ class Trainer:
             loss=make_loss(self.label_smoothing, self.consistency),
             shifted=None if self.shift is None else shifted_copy(val, self.shift),
             ema=self.ema,
+            caching=self._caching(folder, manifest),
             checkpoint=checkpoint,
             show=shown,
         )
@@ -283,6 +318,8 @@ class Trainer:
             **({} if self.shift is None else {"shift": self.shift.to_dict()}),
             **({} if self.ema is None else {"ema": self.ema}),
             **({} if self.image_size is None else {"image_size": self.image_size}),
+            **({} if self.cache == "auto" else {"cache": self.cache or "none"}),
+            **({} if self.views == 1 else {"views": self.views}),
             **weights,
             "seed": self.seed,
             "deterministic": self.deterministic,
@@ -300,6 +337,19 @@ class Trainer:
             return self.head
         described = self._backbone().spec.head
         return Head() if described is None else Head(**{**described, "units": tuple(described["units"])})
+
+    def _caching(self, folder: Path | None, manifest: Mapping[str, Any]) -> Caching:
+        own = Path(tempfile.gettempdir()) / f"cellclf-{uuid.uuid4().hex}" if folder is None else folder / "cache"
+        steps = {"augmenter": self.augmenter, "shift": self.shift}
+        return Caching(
+            mode=self.cache,
+            views=self.views,
+            limit=byte_count(self.cache_limit),
+            folder=own if self.cache_dir is None else Path(self.cache_dir).expanduser(),
+            kept=self.cache_dir is not None,
+            resumable=folder is not None,
+            content={"data": manifest["data"]} | {k: v and v.to_dict() for k, v in steps.items()},
+        )
 
     def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
         return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
@@ -334,9 +384,9 @@ def claim(folder: Path, manifest: Mapping[str, Any]) -> bool:
     """
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder} is a file; wanted a folder for the run: choose another name")
-    found = read_manifest(folder) if folder.exists() else None
+    found = read_manifest(folder)
     if found is None:
-        if folder.exists() and any(folder.iterdir()):
+        if not is_free(folder):
             raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
         return False
     for name in ("class_names", "image_shape", "data", "trainer", "weights_sha256"):
