@@ -1,0 +1,188 @@
+"""From the report's recipe to `challenge`, step by step, on sets that played no part in training or choice.
+
+usage: CELLCLF_DATA=FOLDER python benchmarks/challenge.py ROW [ROW ...] [--out runs/challenge] [--seed 7]
+       CELLCLF_DATA=FOLDER python benchmarks/challenge.py --table [--out runs/challenge]
+
+A ROW is one training; the same command goes on after a stop. "report" and "challenge" train on the whole cleaned
+challenge set; the numbered rows take 4,000 stratified pictures and 12 epochs, each adding one thing to the row before.
+Then every set is scored, as it is and averaged over the eight flips and turns: other pictures of the source, their
+shifted copy (`make_shifted.py`, seed 11), MedMNIST-C on 512 of them, another laboratory (balanced accuracy over its
+classes of 20 pictures and more). Nothing is chosen on these sets. --table prints what is finished.
+
+FOLDER holds data/acevedo96, data/bccd_crops, data/make_challenge.py, data/make_shifted.py and weights/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+import cellclf as cc
+from cellclf.files import replacing
+
+CLASSES = ["basophil", "eosinophil", "erythroblast", "immature_granulocyte", "lymphocyte", "monocyte", "neutrophil"]
+CLASSES.append("platelet")
+WEIGHTS = "weights/mobilenet_v1_0.75_imagenet_notop.weights.h5"
+
+REPORT = [{"step": "rotate", "degrees": 180.0}, {"step": "flip"}, {"step": "zoom", "low": 0.9, "high": 1.1}]
+REPORT += [{"step": "brightness", "low": 0.8, "high": 1.2}, {"step": "noise", "low": 0.0, "high": 8.0}]
+POLICY = [{"step": "rand_augment", "rate": 0.8, "count": 4, "magnitude": 0.6, "deviation": 0.2}]
+MASKS = [{"step": "cutout", "rate": 0.3, "fill": [0, 128, 255]}, {"step": "gridmask", "rate": 0.1}]
+HEAD_FIRST = [
+    {"epochs": 6, "learning_rate": 1e-4, "monitor": "val_loss"},
+    {"epochs": 6, "learning_rate": 1e-5, "unfreeze": 1, "monitor": "val_loss"},
+]
+DEEP = {"epochs": 12, "learning_rate": 5e-4, "unfreeze": "all", "train_batch_norm": True}
+DEEP |= {"schedule": "cosine", "warmup": 1, "monitor": "mean_macro_f1"}
+LION = {"optimizer": "lion", "class_weight": "balanced", "head": {"units": [512, 256], "dropout": 0.5, "l2": 1e-4}}
+ADAMW = {"optimizer": "adamw", "weight_decay": 0.02, "label_smoothing": 0.05, "head": {"units": [], "dropout": 0.2}}
+ADAMW |= {"shift": {"preset": "challenge"}, "stages": [DEEP]}
+CHALLENGE = {"augmenter": {"preset": "challenge"}}
+BOTH = {"augmenter": {"preset": ["challenge", "stain"]}}
+
+STEPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "1-report": ("the report's way", LION | {"stages": HEAD_FIRST, "augmenter": {"steps": REPORT}}),
+    "2-policy": (
+        "+ RandAugment",
+        LION | {"stages": HEAD_FIRST, "augmenter": {"steps": REPORT + POLICY}},
+    ),
+    "3-masks": (
+        "+ Cutout, GridMask",
+        LION | {"stages": HEAD_FIRST, "augmenter": {"steps": REPORT + POLICY + MASKS}},
+    ),
+    "4-deep": ("+ all layers, AdamW, cosine", ADAMW | {"augmenter": {"steps": REPORT + POLICY + MASKS}}),
+    "5-preset": ("+ strips, seams, blur, noise, JPEG: preset challenge", ADAMW | CHALLENGE),
+    "6-stain": ("+ preset stain for every other picture", ADAMW | BOTH),
+    "7-ema": ("+ average of weights", ADAMW | BOTH | {"ema": 0.998}),
+    "8-mix": ("+ MixUp, CutMix", ADAMW | BOTH | {"ema": 0.998, "mix": {"kind": "both", "alpha": 0.4, "rate": 0.5}}),
+    "8-size": ("row 7 at 128 px", ADAMW | BOTH | {"ema": 0.998, "image_size": 128}),
+    "8-still": (
+        "row 7 with BatchNorm held still",
+        ADAMW | BOTH | {"ema": 0.998, "stages": [DEEP | {"train_batch_norm": False}]},
+    ),
+}
+
+
+def main() -> None:
+    """Train, score and print what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", choices=[*STEPS, "report", "challenge"], metavar="ROW")
+    parser.add_argument("--out", type=Path, default=Path("runs/challenge"))
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--set", dest="changes", action="append", default=[], help="Change the recipe, for trying.")
+    parser.add_argument("--no-scores", action="store_true", help="Train only: no look at the sets that report.")
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    shared = Path(os.environ["CELLCLF_DATA"])
+    for row in arguments.rows:
+        folder = arguments.out / f"{row}-seed{arguments.seed}{''.join('-' + c for c in arguments.changes)}"
+        run = train(row, shared, folder, arguments.seed, arguments.changes)
+        if not arguments.no_scores:
+            score(run, shared, folder, arguments.out)
+    if arguments.table:
+        table(arguments.out)
+
+
+def train(row: str, shared: Path, folder: Path, seed: int, changes: list[str]) -> cc.Run:
+    """Train one row, or go on with it, or read it."""
+    source = made(shared, folder.parent, "make_challenge.py")
+    cells = cc.load(source, class_names=CLASSES)
+    backbone = {"name": "mobilenet", "weights": str(shared / WEIGHTS), "params": {"alpha": 0.75}}
+    if row in STEPS:
+        cells = stratified(cc.Dedup().find(cells).apply(cells), 5000, seed)
+        recipe: dict[str, Any] = {"seed": seed, "dedup": {}, "outliers": {}, "split": {"val": 0.2}}
+        recipe["trainer"] = {"batch_size": 64, **STEPS[row][1], "backbone": backbone}
+    else:
+        from cellclf.recipe import read_recipe
+
+        recipe = read_recipe(row)
+        recipe["trainer"]["backbone"], recipe["seed"] = backbone, seed
+    pipe = cc.Pipeline.from_recipe(recipe, changes)
+    return pipe.run(cells, out=folder, show=True).run
+
+
+def stratified(cells: cc.ImageSet, count: int, seed: int) -> cc.ImageSet:
+    """Take a part with the same shares of the classes."""
+    from sklearn.model_selection import train_test_split
+
+    rows, _ = train_test_split(np.arange(len(cells)), train_size=count, stratify=cells.labels, random_state=seed)
+    return cells.subset(np.sort(rows))
+
+
+def made(shared: Path, folder: Path, script: str, *arguments: str) -> Path:
+    """Let one of the data folder's scripts write its set beside the runs, once."""
+    target = folder / script.replace("make_", "").replace(".py", ".npz")
+    if not target.exists():
+        with replacing(target) as new:
+            place = [arguments[0], str(new), *arguments[1:]] if arguments else [str(new)]
+            subprocess.run([sys.executable, str(shared / "data" / script), *place], check=True)
+    return target
+
+
+def score(run: cc.Run, shared: Path, folder: Path, out: Path) -> None:
+    """Score a run on every set, and write what was found beside it; what stands there is not asked again."""
+    target = folder / "scores.json"
+    found: dict[str, Any] = json.loads(target.read_text()) if target.exists() else {}
+    clean = cc.load(shared / "data" / "acevedo96" / "val")
+    shifted = cc.load(made(shared, out, "make_shifted.py", str(shared / "data" / "acevedo96" / "val"), "11"))
+    sets = {"clean": clean, "shifted": shifted, "other laboratory": cc.load(shared / "data" / "bccd_crops")}
+    for name, cells in sets.items():
+        for views in (1, 8):
+            if (key := f"{name}, views {views}") not in found:
+                least = 20 if name == "other laboratory" else 1
+                report = run.evaluate(cells, views=views, min_count=least)
+                found[key] = report.to_dict()
+                print(f"{folder.name}: {key}: accuracy {report.accuracy}, balanced {report.balanced_accuracy}")
+                keep(target, found)
+    if "corrupted" not in found:
+        robust = run.robustness(stratified(clean, 512, 0))
+        print(robust)
+        found["corrupted"] = robust.to_dict()
+        keep(target, found)
+
+
+def keep(target: Path, found: dict[str, Any]) -> None:
+    """Write the scores so far."""
+    with replacing(target) as new:
+        new.write_text(json.dumps(found, indent=1))
+
+
+def table(out: Path) -> None:
+    """Print the finished rows as Markdown: percent, with 95 % intervals where one number stands alone."""
+    names = {"report": "recipe `report`", **{row: text for row, (text, _) in STEPS.items()}}
+    names["challenge"] = "recipe `challenge`"
+    print("| row | clean | shifted | MedMNIST-C, all / unseen | other laboratory | minutes |")
+    print("|---|---|---|---|---|---|")
+    for row, text in names.items():
+        for scores in sorted(out.glob(f"{row}-seed*/scores.json")):
+            found = json.loads(scores.read_text())
+            minutes = json.loads((scores.parent / "manifest.json").read_text())["seconds"] / 60
+            robust = found.get("corrupted")
+            for views in (1, 8):
+                cells = [
+                    text if views == 1 else "the same, 8 views",
+                    shown(found[f"clean, views {views}"]["accuracy"]),
+                    shown(found[f"shifted, views {views}"]["accuracy"]),
+                    f"{shown(robust['mean'])} / {shown(robust['unseen_mean'])}" if robust and views == 1 else "",
+                    shown(found[f"other laboratory, views {views}"]["balanced_accuracy"]),
+                    f"{minutes:.0f}" if views == 1 else "",
+                ]
+                print(f"| {' | '.join(cells)} |")
+
+
+def shown(found: dict[str, float] | None) -> str:
+    """Write an estimate with its interval."""
+    return "-" if found is None else f"{found['value']:.3f} ({found['low']:.3f}-{found['high']:.3f})"
+
+
+if __name__ == "__main__":
+    main()
