@@ -121,8 +121,8 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
         shifted=shifted,
         cache=cache,
         told=f"feature cache of {in_words(cache.size)} {'found ' if found else ''}in {caching.folder}"
-        f"{f', {views} views of each picture' if views > 1 else ''}; the frozen part (up to {cut.layer}) passes over "
-        f"{count:,} pictures {0 if found else views} instead of {stage.epochs} times",
+        f"{f', {views} views of each picture' if views > 1 else ''}; the frozen part (up to {cut.layer}) runs "
+        f"{0 if found else views} instead of {stage.epochs} times over {count:,} pictures",
     )
 
 
@@ -143,11 +143,13 @@ def _cache(plain: Feed, cut: Cut, views: int, caching: Caching) -> Cache:
 
 def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
     """Run the frozen part: over each view of the training pictures, the validation pictures, their altered copy."""
+    import tensorflow as tf
+
     cells, augmenter = plain.stream.cells, plain.stream.augmenter
     parts: list[tuple[Any, int | None]] = [(cells, None if augmenter is None else view) for view in range(views)]
     parts += [(part, None) for part in (plain.val, plain.shifted) if part is not None]
     starts = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL)]
-    front.jit_compile = False  # as for all that predicts: XLA aborts on some layers
+    run = tf.function(lambda pictures: front(pictures, training=False), autograph=False)
     for part, view, start in track(starts, total=len(starts), label="filling the feature cache", unit="batch"):
         rows = np.arange(start, min(start + FILL, len(part)))
         pictures = part.read(rows)
@@ -155,4 +157,4 @@ def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
             pictures = augmenter(pictures, part.ids[rows], view)
         missing = FILL - len(pictures)
         full = np.concatenate([pictures, np.repeat(pictures[-1:], missing, 0)]) if missing else pictures
-        yield np.asarray(front.predict_on_batch(full))[: len(pictures)]
+        yield np.asarray(run(full))[: len(pictures)]
