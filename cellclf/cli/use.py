@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import Source, import_keras, source_options
+from cellclf.cli.options import OutFile, Source, import_keras, say, source_options
 
 
 @click.command()
@@ -37,18 +37,24 @@ def evaluate(
 @click.argument("run_folder", metavar="RUN")
 @click.argument("src")
 @source_options
-@click.option("--out", type=click.Path(path_type=Path), help="CSV file; without it the rows are printed.")
-def predict(run_folder: str, src: str, source: Source, out: Path | None) -> None:
-    """Name the class of each picture of SRC: CSV of id, class and the probability of each class."""
+@click.option("--out", type=OutFile(".csv", ".json", ".parquet"), help="Without it, CSV is printed.")
+@click.option("--error", default=0.01, show_default=True, help="Share of prediction sets that may miss the truth.")
+@click.option("--per-class", is_flag=True, help="Keep --error for every class by itself; the sets grow.")
+@click.option("--refuse", default=0.005, show_default=True, help="Share of known cells that may be called foreign.")
+def predict(
+    run_folder: str, src: str, source: Source, out: Path | None, error: float, per_class: bool, refuse: float
+) -> None:
+    """Name the class of each picture of SRC, how sure that is, and what else it may be.
+
+    Foreign pictures get "not a cell that I know" instead of a class; what they would have been called stands in the
+    columns of the classes. `--refuse 0` gives every picture a class.
+    """
     import_keras()
     found = cellclf.load_run(run_folder)
     cells = source.load_telling(src, size=found.input_shape[:2])
-    text = found.predict_table(cells, show=sys.stderr.isatty())
+    told = found.report_predictions(cells, error=error, per_class=per_class, refuse=refuse, show=sys.stderr.isatty())
     if out is None:
-        click.echo(text, nl=False)
-        return
-    from cellclf.files import replacing
-
-    with replacing(out) as new:
-        new.write_text(text, encoding="utf-8")
-    click.echo(f"{len(cells):,} predictions: {out}")
+        click.echo(told.to_csv(), nl=False)
+    else:
+        click.echo(f"{len(cells):,} predictions: {told.save(out)}")
+    say(told.summary())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
-from cellclf.errors import DataError, RunFolderError
+from cellclf.errors import CellclfWarning, DataError, RunFolderError
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.resilience import Robustness
 from cellclf.evaluation.views import view_names
 from cellclf.files import replacing
+from cellclf.training.confidence import CONFIDENCE, Confidence, FeatureReader, fit_confidence, load_confidence
+from cellclf.training.predictions import Predictions, predictions
 from cellclf.training.stream import probabilities
 
 MODEL, MANIFEST, HISTORY = "model.keras", "manifest.json", "history.csv"
@@ -35,6 +38,7 @@ class Run:
         history: One row an epoch: stage, epoch, loss, accuracy, val_loss, val_macro_f1, ..., best.
         manifest: Everything that made the run.
         folder: Where it is stored; None if in memory only.
+        confidence: What ``calibrate`` learnt; None if it was never called.
     """
 
     model: Any
@@ -42,6 +46,7 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    confidence: Confidence | None = None
 
     def __repr__(self) -> str:
         where = f" in {self.folder}" if self.folder else ""
@@ -75,13 +80,7 @@ class Run:
         Raises:
             DataError: Pictures of another size than the run was trained on.
         """
-        cells = images if isinstance(images, ImageSet) else ImageSet(images)
-        if cells.image_shape != self.input_shape:
-            found, wanted = cells.image_shape, self.input_shape
-            raise DataError(
-                f"pictures are {found[0]}x{found[1]} and this run takes {wanted[0]}x{wanted[1]}: "
-                f"load files with size=({wanted[0]}, {wanted[1]}), or resize the array"
-            )
+        cells = self._fitting(images)
         names = view_names(views, cells.image_shape)
         return probabilities(self.model, cells, batch_size=batch_size, views=names, show=show)
 
@@ -90,15 +89,79 @@ class Run:
         found: NDArray[np.int64] = self.predict_proba(images, batch_size=batch_size).argmax(1)
         return found
 
+    def calibrate(self, train: ImageSet, val: ImageSet, *, show: bool = False) -> Confidence:
+        """Learn how far the probabilities can be trusted and what known cells look like; ``Trainer.fit`` does it.
+
+        Temperature, conformal sets and the limit for foreign pictures come from ``val`` alone, which must have played
+        no part in training (that the best epoch was chosen on it is forgiven). A run with a folder stores what was
+        learnt in ``confidence.npz``.
+
+        Args:
+            train: Pictures that it was trained on, with labels.
+            val: Pictures of the same kind that it was not trained on, with labels.
+            show: True draws progress bars.
+
+        Raises:
+            DataError: Sets without labels, of fewer than two pictures, of another size or with unknown classes.
+        """
+        names = self.class_names
+        parts = [self._fitting(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
+        self.confidence = fit_confidence(self.model, *parts, show=show)
+        if self.folder is not None:
+            self.confidence.save(self.folder / CONFIDENCE)
+        return self.confidence
+
+    def report_predictions(
+        self,
+        cells: ImageSet,
+        *,
+        error: float = 0.01,
+        per_class: bool = False,
+        refuse: float = 0.005,
+        show: bool = False,
+    ) -> Predictions:
+        """Say of each picture: class, calibrated probability, set of possible classes, and whether it is known at all.
+
+        A run that was never calibrated gives class and plain probability, and warns.
+
+        Args:
+            cells: Pictures, read batch by batch; labels are not looked at.
+            error: The share of sets that may miss the truth.
+            per_class: Keep that promise for every class by itself; the sets grow.
+            refuse: The share of known cells that may be called foreign by mistake; 0 calls nothing foreign.
+            show: True draws a progress bar.
+
+        Raises:
+            DataError: Pictures of another size than the run was trained on.
+            OptionError: Shares that cannot be.
+        """
+        cells = self._fitting(cells)
+        if self.confidence is None:
+            warnings.warn(
+                "this run was never calibrated: probabilities are plain, there are no sets, and foreign pictures are "
+                "not told apart; Run.calibrate(train, val) mends that",
+                CellclfWarning,
+                stacklevel=2,
+            )
+            return Predictions(cells.ids, self.class_names, self.predict_proba(cells, show=show))
+        batches = FeatureReader(self.model).batches(cells, show=show)
+        return predictions(
+            cells.ids, self.class_names, batches, self.confidence, error=error, per_class=per_class, refuse=refuse
+        )
+
     def predict_table(self, cells: ImageSet, *, show: bool = False) -> str:
-        """Give CSV text: id, class, and the probability of each class, one row a picture."""
-        found = self.predict_proba(cells, show=show)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["id", "class", *self.class_names])
-        for id_, row in zip(cells.ids.tolist(), found.tolist(), strict=True):
-            writer.writerow([id_, self.class_names[row.index(max(row))], *(f"{p:.5f}" for p in row)])
-        return text.getvalue()
+        """Give what ``report_predictions`` finds as CSV text, one row a picture."""
+        return self.report_predictions(cells, show=show).to_csv()
+
+    def _fitting(self, images: ImageSet | Images) -> ImageSet:
+        cells = images if isinstance(images, ImageSet) else ImageSet(images)
+        if cells.image_shape != self.input_shape:
+            found, wanted = cells.image_shape, self.input_shape
+            raise DataError(
+                f"pictures are {found[0]}x{found[1]} and this run takes {wanted[0]}x{wanted[1]}: "
+                f"load files with size=({wanted[0]}, {wanted[1]}), or resize the array"
+            )
+        return cells
 
     def evaluate(
         self,
@@ -126,6 +189,28 @@ class Run:
         labels = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, views=views, show=show)
         return evaluate(labels, found, self.class_names, min_count=min_count, seed=seed)
+
+    def adapt(self, cells: ImageSet, *, prior: int = 16, show: bool = False) -> Run:
+        """Give a run whose BatchNorm statistics are moved towards pictures without labels; this one stays as it is.
+
+        Args:
+            cells: Pictures of the other slides or the other laboratory; labels are not looked at.
+            prior: How many pictures the statistics of training count as, against those of ``cells``.
+            show: True draws a progress bar.
+
+        Returns:
+            A run in memory, not calibrated.
+
+        Raises:
+            OptionError: A network without BatchNorm.
+            DataError: No pictures, or of another size.
+
+        Source: Li et al. 2016, arXiv 1603.04779; Schneider et al. 2020, arXiv 2006.16971.
+        """
+        from cellclf.training.adaptation import adapt_batch_norm
+
+        model = adapt_batch_norm(self.model, self._fitting(cells), prior=prior, show=show)
+        return Run(model, self.class_names, self.history, self.manifest | {"adapted_to": len(cells)})
 
     def robustness(
         self,
@@ -186,6 +271,8 @@ class Run:
         with replacing(folder / MODEL) as new:
             self.model.save(new)
         write_history(folder, self.history)
+        if self.confidence is not None:
+            self.confidence.save(folder / CONFIDENCE)
         write_manifest(folder, self.manifest)
         self.folder = folder
         return folder
@@ -216,7 +303,8 @@ def load_run(folder: str | Path) -> Run:
             f"{folder / MODEL} cannot be read ({str(error).splitlines()[0]}); "
             f"it was written with keras {manifest.get('versions', {}).get('keras', '?')} and the plugins: {plugins}"
         ) from None
-    return Run(model, tuple(manifest["class_names"]), read_history(folder), manifest, folder)
+    names, known = tuple(manifest["class_names"]), load_confidence(folder / CONFIDENCE)
+    return Run(model, names, read_history(folder), manifest, folder, known)
 
 
 def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int64]:

@@ -1,0 +1,162 @@
+"""What a run knows of its own reliability: temperature, conformal scores, what known cells look like."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import DataError, RunFolderError
+from cellclf.evaluation.calibration import fit_temperature, scale
+from cellclf.evaluation.conformal import Conformal, fit_conformal
+from cellclf.evaluation.foreign import Familiar, learn_familiar
+from cellclf.files import replacing
+
+CONFIDENCE = "confidence.npz"
+_TRAIN, _VAL = 5_000, 20_000  # at most so many pictures, drawn at random, are learnt from
+_WIDEST = 4_096  # features of a flattened map are more than can be learnt from so many pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Confidence:
+    """What makes the probabilities of a run trustworthy; made by ``Run.calibrate``.
+
+    Args:
+        temperature: What the logarithms of the probabilities are divided by.
+        conformal: Turns probabilities into sets of classes.
+        familiar: Tells foreign pictures from known cells.
+    """
+
+    temperature: float
+    conformal: Conformal
+    familiar: Familiar
+
+    def save(self, path: Path) -> None:
+        """Write everything into one npz file, whole or not at all."""
+        known = self.familiar
+        with replacing(path) as new:
+            np.savez_compressed(
+                new,
+                temperature=self.temperature,
+                given=self.conformal.given,
+                classes=self.conformal.classes,
+                num_classes=self.conformal.num_classes,
+                centres=known.centres,
+                axes=known.axes,
+                widths=known.widths,
+                rest=known.rest,
+                reference=known.reference,
+            )
+
+
+def load_confidence(path: Path) -> Confidence | None:
+    """Read what ``Confidence.save`` wrote; None if there is no such file.
+
+    Raises:
+        RunFolderError: The file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return Confidence(
+                temperature=float(found["temperature"]),
+                conformal=Conformal(found["given"], found["classes"], int(found["num_classes"])),
+                familiar=Familiar(
+                    centres=found["centres"],
+                    axes=found["axes"],
+                    widths=found["widths"],
+                    rest=float(found["rest"]),
+                    reference=found["reference"],
+                ),
+            )
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise RunFolderError(f"{path} is damaged ({error}); remove it and call Run.calibrate again") from None
+
+
+def fit_confidence(model: Any, train: ImageSet, val: ImageSet, *, show: bool = False) -> Confidence:
+    """Learn temperature, conformal scores and what known cells look like.
+
+    Args:
+        model: Keras model from pictures to probabilities.
+        train: What it was trained on, with labels in the model's order; only features are taken from it.
+        val: Pictures that it was not trained on, with labels; every threshold comes from them.
+        show: True draws a progress bar.
+
+    Raises:
+        DataError: Sets without labels or of fewer than two pictures.
+    """
+    for name, cells in (("training", train), ("validation", val)):
+        if cells.labels is None or len(cells) < 2:
+            raise DataError(
+                f"the {name} set has {len(cells)} pictures; wanted two or more, with labels, to calibrate on"
+            )
+    train, val = _some(train, _TRAIN), _some(val, _VAL)
+    assert train.labels is not None and val.labels is not None
+    reader = FeatureReader(model)
+    learnt, _ = reader.read(train, show=show)
+    held_out, shares = reader.read(val, show=show)
+    temperature = fit_temperature(val.labels, shares)
+    familiar = learn_familiar(learnt, train.labels, held_out)
+    return Confidence(temperature, fit_conformal(val.labels, scale(shares, temperature)), familiar)
+
+
+class FeatureReader:
+    """Runs pictures through a model once and gives features and probabilities.
+
+    The features are the pooled feature map that the head starts from; where the head flattens it instead, what the
+    last layer sees.
+
+    Args:
+        model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities.
+        batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
+    """
+
+    def __init__(self, model: Any, *, batch_size: int = 256) -> None:
+        import keras
+
+        pooled = [layer.output for layer in model.layers if layer.name == "head_pool"]
+        used = pooled[0] if pooled and pooled[0].shape[-1] <= _WIDEST else model.layers[-1].input
+        if len(used.shape) != 2:
+            raise DataError(
+                f"the last layer takes features of shape {tuple(used.shape[1:])}; wanted a flat row for each picture: "
+                "end the network in a pooling and a Dense layer"
+            )
+        self.batch_size = batch_size
+        self._model = keras.Model(model.inputs, [used, model.output])
+        self._model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
+
+    def batches(self, cells: ImageSet, *, show: bool = False) -> Any:
+        """Give (features, probabilities) of some pictures at a time, in order.
+
+        Args:
+            cells: The pictures.
+            show: True draws a progress bar.
+        """
+        size = min(self.batch_size, max(1, len(cells)))
+        for batch in cells.batches(size, label="predicting", show=show):
+            missing = size - len(batch)
+            full = np.concatenate([batch, np.repeat(batch[-1:], missing, 0)]) if missing else batch
+            features, shares = self._model.predict_on_batch(full)
+            yield np.asarray(features, np.float32)[: len(batch)], np.asarray(shares, np.float32)[: len(batch)]
+
+    def read(self, cells: ImageSet, *, show: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give features (N, d) and probabilities (N, K) of all pictures.
+
+        Args:
+            cells: At least one picture.
+            show: True draws a progress bar.
+        """
+        features, shares = zip(*self.batches(cells, show=show), strict=True)
+        return np.concatenate(features), np.concatenate(shares)
+
+
+def _some(cells: ImageSet, most: int) -> ImageSet:
+    if len(cells) <= most:
+        return cells
+    return cells.subset(np.sort(np.random.default_rng(0).permutation(len(cells))[:most]))
