@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report as Report
     from cellclf.evaluation.metrics import evaluate as evaluate
     from cellclf.pipeline import Pipeline as Pipeline
+    from cellclf.training.ensemble import ensemble as ensemble
     from cellclf.training.head import Head as Head
     from cellclf.training.run import Run as Run
     from cellclf.training.run import load_run as load_run
@@ -72,6 +73,7 @@ _HOMES = {
     ],
     "cellclf.evaluation.metrics": ["Report", "evaluate"],
     "cellclf.pipeline": ["Pipeline"],
+    "cellclf.training.ensemble": ["ensemble"],
     "cellclf.training.head": ["Head"],
     "cellclf.training.run": ["Run", "load_run"],
     "cellclf.training.stage": ["Stage"],

@@ -24,15 +24,15 @@ def augmented_with(run: Run) -> tuple[str, ...]:
         run: Its manifest tells the trainer's augmenter, shifted validation set and mixing; the recipe in its folder
             tells whether augmented copies were written into the training set.
     """
-    trainer = run.manifest.get("trainer", {})
-    tables = [trainer.get("augmenter"), trainer.get("shift")]
+    trainers = [member.get("trainer", {}) for member in (run.manifest, *run.manifest.get("members", ()))]
+    tables = [trainer.get(name) for trainer in trainers for name in ("augmenter", "shift")]
     recipe = None if run.folder is None else run.folder / "recipe.toml"
     if recipe is not None and recipe.exists():
         expand = tomllib.loads(recipe.read_text(encoding="utf-8")).get("expand")
         tables.append(None if expand is None else {"preset": expand.get("preset", "report")})
     used = [Augmenter.from_dict(table) for table in tables if table]
     names = [name for augmenter in used if augmenter.strength for name in augmenter.names()]
-    if trainer.get("mix", {}).get("kind") in ("cutmix", "both"):
+    if any(trainer.get("mix", {}).get("kind") in ("cutmix", "both") for trainer in trainers):
         names.append("cutmix")
     return tuple(dict.fromkeys(names))
 
