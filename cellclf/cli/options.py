@@ -57,7 +57,7 @@ class Group(click.Group):
         except MemoryError as error:
             say(f"cellclf: not enough memory ({str(error) or 'no more is given'}); a smaller set or --size needs less")
         except KeyboardInterrupt as stop:
-            say(f"\ncellclf: {stop or 'stopped; nothing is half-written, and the same command goes on with a run'}")
+            say(f"\ncellclf: {str(stop) or 'stopped; nothing is half-written, and the same command goes on with a run'}")
             ctx.exit(STOPPED)
         ctx.exit(FAILED)
 
