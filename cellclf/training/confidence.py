@@ -18,7 +18,7 @@ from cellclf.evaluation.foreign import Familiar, learn_familiar
 from cellclf.files import replacing
 
 CONFIDENCE = "confidence.npz"
-_TRAIN, _VAL = 5_000, 20_000  # at most so many pictures, drawn at random, are learnt from
+_TRAIN, _VAL = 3_000, 20_000  # at most so many pictures, drawn at random, are learnt from
 _WIDEST = 4_096  # features of a flattened map are more than can be learnt from so many pictures
 
 
