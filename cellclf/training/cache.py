@@ -153,7 +153,7 @@ class Cache:
 
     def _mapped(self) -> NDArray[Any] | None:
         try:
-            rows: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            rows: NDArray[Any] = np.lib.format.open_memmap(self.path, mode="r")
         except (OSError, ValueError):  # not there; or damaged, and then it is written anew
             return None
         return rows if rows.shape == self.shape and rows.dtype == self.dtype else None
