@@ -71,7 +71,7 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> UnknownNameError
         name: What was asked for.
         choices: The names that exist.
 
-    Example:
+    Examples:
         >>> print(unknown("recipe", "fsat", ["fast", "report"]))
         there is no recipe 'fsat'; did you mean 'fast'? There are: fast, report
     """

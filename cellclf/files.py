@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunFolderError: The disk is full; what stood there before is as it was.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "a.txt"
         >>> with replacing(target) as new:

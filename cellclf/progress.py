@@ -26,7 +26,7 @@ def track(
         unit: What one item is called in the rate.
         show: True or False to force the bar; None shows it on a terminal only.
 
-    Example:
+    Examples:
         >>> list(track([1, 2], label="reading"))
         [1, 2]
     """

@@ -23,7 +23,7 @@ Table = dict[str, Any]
 def list_recipes() -> dict[str, str]:
     """Give the built-in recipes: name -> what it is for.
 
-    Example:
+    Examples:
         >>> "fast" in list_recipes()
         True
     """
@@ -50,7 +50,7 @@ def read_recipe(recipe: str | Path | Mapping[str, Any], settings: Sequence[str] 
         UnknownNameError: No recipe of that name.
         OptionError: Not TOML, or a setting that does not fit.
 
-    Example:
+    Examples:
         >>> read_recipe("fast", ["trainer.batch_size=32"])["trainer"]["batch_size"]
         32
     """
@@ -142,7 +142,7 @@ def construct(kind: Any, table: Mapping[str, Any], where: str) -> Any:
         UnknownNameError: A key that is no argument.
         OptionError: A value that is missing or of another type than the argument's.
 
-    Example:
+    Examples:
         >>> construct(Stage, {"epochs": 3, "learning_rate": 0.001, "patience": "none"}, "[stage]").patience is None
         True
     """
@@ -171,7 +171,7 @@ def table_of(thing: Any) -> Table:
     Args:
         thing: Keeps its arguments under their names. A function among them, which no file can hold, is left out.
 
-    Example:
+    Examples:
         >>> table_of(Stage(epochs=3, learning_rate=0.001, patience=None))["patience"]
         'none'
     """

@@ -44,7 +44,7 @@ def sheet(
     Returns:
         A matplotlib figure.
 
-    Example:
+    Examples:
         >>> figure = sheet(np.zeros((3, 8, 8, 3), np.uint8), captions=["a", "b", "c"])
         >>> len(figure.axes)
         3
@@ -80,7 +80,7 @@ def drawable(text: str) -> str:
 
     What the font lacks becomes a box, where matplotlib would warn once for each letter.
 
-    Example:
+    Examples:
         >>> print(drawable("5$ \u7d30"))
         5\$ □
     """
@@ -124,7 +124,7 @@ def thumbnail(image: NDArray[np.uint8], side: int = 96) -> str:
         image: (H, W, 3) uint8, 0-255.
         side: The longer side of the thumbnail in pixels; smaller pictures keep their size.
 
-    Example:
+    Examples:
         >>> thumbnail(np.zeros((4, 4, 3), np.uint8))[:23]
         'data:image/webp;base64,'
     """

@@ -47,7 +47,7 @@ class Augmenter:
         strength: Scales how far every step goes; 0 does nothing, 1 is as given.
         seed: Any whole number.
 
-    Example:
+    Examples:
         >>> from cellclf.augmentation.geometry import Rotate
         >>> augmenter = Augmenter([Rotate(degrees=20)], seed=7)
         >>> pictures = np.zeros((2, 16, 16, 3), np.uint8)
@@ -82,7 +82,7 @@ class Augmenter:
         Raises:
             UnknownNameError: There is no preset of that name.
 
-        Example:
+        Examples:
             >>> Augmenter.preset("report")
             Augmenter(rotate, flip, zoom, brightness, noise; strength=1, seed=0)
         """
@@ -101,7 +101,7 @@ class Augmenter:
         Raises:
             UnknownNameError: A field, preset or step that does not exist.
 
-        Example:
+        Examples:
             >>> Augmenter.from_dict({"preset": "report", "seed": 7, "steps": [{"step": "jpeg"}]})
             Augmenter(rotate, flip, zoom, brightness, noise, jpeg; strength=1, seed=7)
             >>> "stain_hed" in Augmenter.from_dict({"preset": ["challenge", "stain"]}).names()

@@ -29,7 +29,7 @@ def hash64(words: Iterable[object]) -> Keys:
     Returns:
         (N,) uint64.
 
-    Example:
+    Examples:
         >>> hash64(["a", "b"]).shape
         (2,)
     """
@@ -53,7 +53,7 @@ class Draws:
     Args:
         keys: (N,) uint64, one key a picture.
 
-    Example:
+    Examples:
         >>> whole = Draws.of(["a", "b", "c"], seed=7, epoch=0).uniform(0, 1)
         >>> alone = Draws.of(["c"], seed=7, epoch=0).uniform(0, 1)
         >>> bool(whole[2] == alone[0])

@@ -83,7 +83,7 @@ class Rotate(Warp):
         border: What comes in from outside; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
 
-    Example:
+    Examples:
         >>> Rotate(degrees=20).check()
     """
 

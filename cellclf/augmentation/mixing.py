@@ -30,7 +30,7 @@ def smooth_labels(targets: Tensor, amount: float) -> Tensor:
     Returns:
         (N, classes) float32, rows that sum to 1.
 
-    Example:
+    Examples:
         >>> np.asarray(smooth_labels(np.eye(2, dtype="float32"), 0.5)).tolist()
         [[0.75, 0.25], [0.25, 0.75]]
 
@@ -102,7 +102,7 @@ class Mix:
         rate: Share of the pictures that are mixed, 0-1.
         seed: Any whole number.
 
-    Example:
+    Examples:
         >>> mix = Mix(kind="mixup", seed=7)
         >>> pictures, labels = np.zeros((4, 8, 8, 3), "uint8"), np.eye(4, dtype="float32")
         >>> mixed, targets = mix.apply(pictures, labels, mix.draw(["a", "b", "c", "d"], epoch=0))

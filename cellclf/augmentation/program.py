@@ -42,7 +42,7 @@ class Program:
     Args:
         count: N.
 
-    Example:
+    Examples:
         >>> program = Program(2)
         >>> program.table(np.array([True, False]), np.tile(255 - IDENTITY, (2, 1)))
         >>> program.arrays()["tone_count"].tolist()

@@ -85,7 +85,7 @@ def step_from_dict(data: Mapping[str, Any]) -> Step:
         UnknownNameError: No step or no field has that name.
         OptionError: The name is missing.
 
-    Example:
+    Examples:
         >>> from cellclf.augmentation import geometry
         >>> step_from_dict({"step": "rotate", "degrees": 20})
         Rotate(rate=1.0, border='reflect', fill=(), degrees=20)

@@ -29,7 +29,7 @@ def build_application(
         WeightsError: The published weights can't be had (no network, a broken download).
         OptionError: The width multiplier is not a positive number.
 
-    Example:
+    Examples:
         >>> build_application((32, 32, 3), weights=None, network="MobileNet", scaling="unit", alpha=0.25).output_shape
         (None, 1, 1, 256)
     """

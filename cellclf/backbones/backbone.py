@@ -32,7 +32,7 @@ class Backbone:
         blocks: For a Keras model: names of the layers in which its blocks end, from the input on; the last is its
             output. None is one block for all.
 
-    Example:
+    Examples:
         >>> net = Backbone("mobilenet", weights=None, params={"alpha": 0.25})
         >>> net.check((96, 96, 3))
         ()
@@ -152,8 +152,7 @@ class Backbone:
 
         Raises:
             CellclfError: All of ``check()``; WeightsError if the weights can't be had or do not fit; PluginError if the
-            network
-                is not what its description says.
+                network is not what its description says.
         """
         self.check(input_shape)
         keras = require_keras()

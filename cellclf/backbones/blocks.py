@@ -39,7 +39,7 @@ def block_layers(model: Any, blocks: Sequence[str]) -> list[list[Any]]:
         UnknownNameError: The model has no layer of that name.
         OptionError: The blocks are not in order: one has no layer of its own.
 
-    Example:
+    Examples:
         >>> from cellclf.backbones.backbone import Backbone
         >>> backbone = Backbone("residual")
         >>> parts = block_layers(backbone.build((32, 32, 3)), backbone.spec.blocks)

@@ -30,7 +30,7 @@ def build_sequential(
     Returns:
         A keras.Model; its output is the map after the fifth pooling, a 32nd of the input's side.
 
-    Example:
+    Examples:
         >>> net = build_sequential((32, 32, 3), weights=None, filters=[4, 4, 8, 8, 8], kernel=3, l2=1e-4)
         >>> net.output_shape
         (None, 1, 1, 8)
@@ -62,7 +62,7 @@ def build_residual(
 
     Source: the block of He et al. 2015, arXiv 1512.03385.
 
-    Example:
+    Examples:
         >>> build_residual((16, 16, 3), weights=None, filters=[4, 8, 8], kernel=3, l2=0.0).output_shape
         (None, 2, 2, 8)
     """
@@ -104,7 +104,7 @@ def build_inception(
 
     Source: the block of Szegedy et al. 2014, arXiv 1409.4842, with BatchNorm (arXiv 1502.03167).
 
-    Example:
+    Examples:
         >>> net = build_inception((32, 32, 3), weights=None, filters=[2, 2, 4, 4], kernels=[1, 3], l2=0.0)
         >>> net.output_shape
         (None, 1, 1, 12)

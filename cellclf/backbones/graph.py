@@ -96,7 +96,7 @@ def resized(model: Any, input_shape: tuple[int, int, int]) -> Any:
         A copy of the model, with a ``keras.layers.Resizing`` named ``"resize"`` behind its input; the model itself if
         that is its size already.
 
-    Example:
+    Examples:
         >>> from cellclf.backbones.backbone import Backbone
         >>> net = Backbone("mobilenet", weights=None, params={"alpha": 0.25}).build((64, 64, 3))
         >>> small = resized(net, (40, 40, 3))

@@ -55,7 +55,7 @@ def discover(environ: Mapping[str, str] | None = None) -> tuple[Plugin, ...]:
     Returns:
         A record of every plugin that was asked for, the broken ones with their error.
 
-    Example:
+    Examples:
         >>> discover({"CELLCLF_PLUGINS": ""})
         ()
     """

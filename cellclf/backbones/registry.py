@@ -36,7 +36,7 @@ class Registry:
         plugins: What ``discover()`` found.
         builtin: The built-in backbones, whose names nobody can take.
 
-    Example:
+    Examples:
         >>> Registry(plugins=()).find("mobilenet").spec.params
         {'alpha': 1.0}
     """
@@ -90,7 +90,7 @@ def registry() -> Registry:
 def list_backbones() -> tuple[Listed, ...]:
     """Return every backbone that can be asked for, the built-in ones first.
 
-    Example:
+    Examples:
         >>> [entry.name for entry in list_backbones()][:3]
         ['resnet50', 'inceptionv3', 'xception']
     """

@@ -46,7 +46,7 @@ class BackboneSpec:
             a notice offers to up-size.
         api: The version of this contract that the package was made for.
 
-    Example:
+    Examples:
         >>> def build(input_shape, *, weights, width):
         ...     import keras
         ...     pixels = keras.Input(input_shape, name="pixels")

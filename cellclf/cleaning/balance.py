@@ -84,7 +84,7 @@ class Downsample(Selector):
             fraction between 0 and 1 is that quantile of the class sizes (0.5: the median class).
         seed: Chooses which pictures stay.
 
-    Example:
+    Examples:
         >>> from cellclf import ImageSet
         >>> cells = ImageSet(np.zeros((6, 8, 8, 3), np.uint8), [0, 0, 0, 0, 1, 1], class_names=["round", "lobed"])
         >>> print(Downsample().find(cells).summary())

@@ -60,7 +60,7 @@ class Dedup(Selector):
         keep: Which one stays: the "first", the "sharpest", or the "largest" by the original size in pixels.
         jobs: Tasks at once; None takes joblib's setting, or else every core.
 
-    Example:
+    Examples:
         >>> from cellclf import ImageSet
         >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         >>> images[1], images[3] = images[0], images[2, ::-1]

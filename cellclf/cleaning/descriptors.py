@@ -88,7 +88,7 @@ def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns:
         (N, 53) float32, columns in the order of ``NAMES``.
 
-    Example:
+    Examples:
         >>> values = describe(np.full((2, 40, 40, 3), 255, np.uint8))
         >>> values.shape, float(values[0, NAMES.index("white")])
         ((2, 53), 1.0)

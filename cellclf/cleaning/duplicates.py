@@ -61,7 +61,7 @@ class DedupResult(Selection):
         clusters: (N,) int64; pictures of one number must not be cut apart by a split.
         names: (N,) class name of each picture, "" without labels.
 
-    Example:
+    Examples:
         >>> from cellclf import Dedup, ImageSet
         >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
         >>> images[2] = images[0, :, ::-1]
@@ -167,7 +167,7 @@ class LeakResult(Selection):
         other_ids: (M,) str of the test set.
         other_names: (M,) class name of each test picture.
 
-    Example:
+    Examples:
         >>> from cellclf import Dedup, ImageSet
         >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         >>> train, test = ImageSet(images[:3]), ImageSet(images[2:])

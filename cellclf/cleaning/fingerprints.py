@@ -80,7 +80,7 @@ def fingerprint(
         digests: Keep a digest of the content, too.
         jobs: Tasks at once; None takes joblib's setting, or else every core.
 
-    Example:
+    Examples:
         >>> from cellclf.data.image_set import ImageSet
         >>> len(fingerprint(ImageSet(np.zeros((3, 32, 32, 3), np.uint8))))
         3

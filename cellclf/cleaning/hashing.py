@@ -137,7 +137,7 @@ def dct_blocks(images: NDArray[np.uint8], *bases: Basis) -> list[Blocks]:
     Returns:
         For each basis (N, k, k) float16: a grey level counts 1, all 255 of a white picture give 8160 at [0, 0].
 
-    Example:
+    Examples:
         >>> [blocks] = dct_blocks(np.full((2, 96, 96, 3), 255, np.uint8), whole(96, 96))
         >>> blocks.shape, float(blocks[0, 0, 0])
         ((2, 16, 16), 8160.0)
@@ -164,7 +164,7 @@ def turned(blocks: NDArray[Any], turn: int) -> NDArray[Any]:
         blocks: (..., k, k) DCT blocks.
         turn: Place in ``TURNS``.
 
-    Example:
+    Examples:
         >>> picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
         >>> [one], [other] = dct_blocks(picture, whole(32, 32)), dct_blocks(picture[:, :, ::-1], whole(32, 32))
         >>> bool(np.allclose(turned(one, 1), other, atol=2))
@@ -266,7 +266,7 @@ def imagehash_hashes(images: NDArray[np.uint8], method: str = "phash") -> Hashes
     Raises:
         UnknownNameError: There is no such hash.
 
-    Example:
+    Examples:
         >>> picture = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(1, 64, 64, 3)
         >>> import imagehash, PIL.Image
         >>> f"{imagehash_hashes(picture)[0]:016x}" == str(imagehash.phash(PIL.Image.fromarray(picture[0])))

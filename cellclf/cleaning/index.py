@@ -34,7 +34,7 @@ class Index:
     Raises:
         OptionError: A ``dedup`` that needs the pictures.
 
-    Example:
+    Examples:
         >>> from cellclf import ImageSet
         >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         >>> images[3] = images[0, ::-1]

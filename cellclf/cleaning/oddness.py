@@ -45,7 +45,7 @@ class Oddness:
     Raises:
         UnknownNameError: There is no such method.
 
-    Example:
+    Examples:
         >>> rows = np.random.default_rng(0).normal(size=(200, 4))
         >>> rows[0] = 30
         >>> scores = Oddness(method="mahalanobis", seed=0).fit(rows).score(rows)

@@ -100,7 +100,7 @@ class OutlierFilter(Selector):
             descriptors. Reasons are always given in descriptors.
         seed: Of the made-up pictures and the forest.
 
-    Example:
+    Examples:
         >>> from cellclf import make_cells
         >>> cells = make_cells(150, size=48, foreign=2)
         >>> found = OutlierFilter().find(cells)

@@ -34,7 +34,7 @@ class Selection:
     Raises:
         DataError: The three arrays do not have one length.
 
-    Example:
+    Examples:
         >>> found = Selection(
         ...     ids=np.array(["a", "b"]), keep=np.array([True, False]), reasons=np.array(["", "copy: of a"])
         ... )
@@ -151,7 +151,7 @@ class Selection:
 def spread(count: int, limit: int) -> NDArray[np.intp]:
     """Choose at most ``limit`` places spread evenly over ``count``.
 
-    Example:
+    Examples:
         >>> spread(10, 4)
         array([0, 3, 6, 9])
     """
@@ -163,7 +163,7 @@ class Selector:
 
     A child stores its constructor's arguments under their own names and has ``find(cells) -> Selection``.
 
-    Example:
+    Examples:
         >>> class Odd(Selector):
         ...     def __init__(self, *, step: int = 2) -> None:
         ...         self.step = step

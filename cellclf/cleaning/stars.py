@@ -22,7 +22,7 @@ def stars(count: int, links: Links, rank: NDArray[np.int64]) -> NDArray[np.int64
     Returns:
         (count,) for each picture the place in ``links`` that ties it to its keeper; -1 for keepers.
 
-    Example:
+    Examples:
         >>> one = np.zeros(2, np.uint8)
         >>> chain = Links(
         ...     np.array([0, 1]), np.array([1, 2]), one, np.ones(2, np.float32), one, np.array(["", ""])

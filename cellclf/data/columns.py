@@ -16,7 +16,7 @@ _MOST_CLASSES = 100_000
 def natural_order(names: Collection[str]) -> list[str]:
     """Sort names: by value if all are whole numbers, else as text.
 
-    Example:
+    Examples:
         >>> natural_order(["10", "9"]), natural_order(["b10", "b9"])
         (['9', '10'], ['b10', 'b9'])
     """

@@ -55,7 +55,7 @@ class ImageSet:
     Raises:
         DataError: Shapes, types, ids or labels that do not fit.
 
-    Example:
+    Examples:
         >>> cells = ImageSet(np.zeros((4, 8, 8, 3), np.uint8), [0, 0, 1, 1], class_names=["round", "lobed"])
         >>> cells
         ImageSet: 4 pictures 8x8, 2 classes
@@ -207,7 +207,7 @@ class ImageSet:
         Raises:
             DataError: A mask of another length, places outside the set, or a picture taken twice.
 
-        Example:
+        Examples:
             >>> cells = ImageSet(np.zeros((3, 8, 8, 3), np.uint8))
             >>> cells.subset([2, 0]).ids.tolist()
             ['2', '0']
@@ -255,7 +255,7 @@ class ImageSet:
         Raises:
             DataError: A column that does not fit.
 
-        Example:
+        Examples:
             >>> cells = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), [0, 1])
             >>> cells.replace(class_names=["round", "lobed"]).counts()
             {'round': 1, 'lobed': 1}
@@ -283,7 +283,7 @@ class ImageSet:
         Raises:
             UnknownNameError: This set has pictures of a class that is not in the list.
 
-        Example:
+        Examples:
             >>> cells = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), ["lobed", "round"])
             >>> cells.align(["round", "kidney", "lobed"]).labels.tolist()
             [2, 0]

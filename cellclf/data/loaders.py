@@ -69,7 +69,7 @@ def load(
         OptionError: A wrong ``mixed`` or ``size``, or an argument that does not go with the source.
         UnknownNameError: No such ``part``, or a class that ``class_names`` lacks.
 
-    Example:
+    Examples:
         >>> cells = load((np.zeros((3, 8, 8, 3), np.uint8), [0, 1, 1]), class_names=["round", "lobed"])
         >>> cells.counts()
         {'round': 1, 'lobed': 2}

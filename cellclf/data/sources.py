@@ -78,7 +78,7 @@ class ConvertedSource:
 def to_8_bits(values: NDArray[Any]) -> Images:
     """Scale 0-65535 to 0-255, rounded, so that the full range stays the full range.
 
-    Example:
+    Examples:
         >>> to_8_bits(np.array([0, 128, 129, 65535]))
         array([  0,   0,   1, 255], dtype=uint8)
     """
@@ -125,7 +125,7 @@ def check_images(images: object) -> Images:
     Raises:
         DataError: Another shape, another type, floats in 0-1, or NaN; the message says how to convert.
 
-    Example:
+    Examples:
         >>> check_images(np.zeros((1, 8, 8, 3), np.uint8)).shape
         (1, 8, 8, 3)
         >>> check_images(np.zeros((1, 8, 8, 3), np.float32) + 0.5)

@@ -58,7 +58,7 @@ class Split:
     Raises:
         OptionError: Shares that leave nothing to train on (when the set is cut).
 
-    Example:
+    Examples:
         >>> cells = ImageSet(np.zeros((10, 8, 8, 3), np.uint8), [0] * 5 + [1] * 5)
         >>> parts = Split(val=0.2, seed=7).apply(cells)
         >>> len(parts.train), parts.val.counts()
@@ -122,7 +122,7 @@ def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
     Returns:
         The pictures, in the order of the set.
 
-    Example:
+    Examples:
         >>> cells = ImageSet(np.zeros((9, 8, 8, 3), np.uint8), [0] * 6 + [1] * 3)
         >>> sample(cells, 3).counts()
         {'0': 2, '1': 1}

@@ -73,7 +73,7 @@ def abstain(labels: ArrayLike, probabilities: ArrayLike) -> Abstention:
     Raises:
         DataError: Arrays that do not fit together.
 
-    Example:
+    Examples:
         >>> curve = abstain([0, 0, 0, 1], [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
         >>> curve.at(1.0)
         (0.75, 0.7)

@@ -38,7 +38,7 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
     Raises:
         DataError: Arrays that do not fit together.
 
-    Example:
+    Examples:
         >>> sure = [[0.99, 0.01]] * 4
         >>> temperature = fit_temperature([0, 0, 0, 1], sure)
         >>> scale(sure, temperature)[0].round(2).tolist()
@@ -65,7 +65,7 @@ def scale(probabilities: ArrayLike, temperature: float) -> Floats:
         probabilities: (N, C) floats 0-1.
         temperature: Above 0; 1 changes nothing.
 
-    Example:
+    Examples:
         >>> scale([[0.8, 0.2]], 2.0).round(3).tolist()
         [[0.667, 0.333]]
     """
@@ -172,7 +172,7 @@ def calibrate(
         DataError: Arrays that do not fit together.
         OptionError: No bin or no simulation.
 
-    Example:
+    Examples:
         >>> found = calibrate([0, 0, 1, 0], [[0.75, 0.25]] * 4, bins=1)
         >>> found.ece, found.accuracy
         (0.0, 0.75)

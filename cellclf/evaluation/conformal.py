@@ -122,7 +122,7 @@ def fit_conformal(labels: ArrayLike, probabilities: ArrayLike) -> Conformal:
     Raises:
         DataError: Arrays that do not fit together.
 
-    Example:
+    Examples:
         >>> found = fit_conformal([0, 0, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
         >>> found.sets([[0.6, 0.4], [0.35, 0.65]], error=0.25).tolist()
         [[True, False], [False, True]]
@@ -149,7 +149,7 @@ def coverage(labels: ArrayLike, sets: NDArray[np.bool_], class_names: tuple[str,
     Raises:
         DataError: Arrays that do not fit together.
 
-    Example:
+    Examples:
         >>> found = coverage([0, 1], np.array([[True, True], [True, False]]), ["round", "lobed"])
         >>> found.covered, found.mean_size, found.classes
         (0.5, 1.5, {'round': 1.0, 'lobed': 0.0})

@@ -166,7 +166,7 @@ def reduced(kernel: Floats, scale: float) -> Floats:
     Returns:
         Square, of odd side; the same sum. The same kernel at scale 1.
 
-    Example:
+    Examples:
         >>> reduced(np.full((5, 5), 0.04), 0.6).round(3).tolist()[1]
         [0.111, 0.111, 0.111]
     """

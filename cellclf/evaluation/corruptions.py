@@ -85,7 +85,7 @@ CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType({corruption.name: corru
 def list_corruptions() -> tuple[Corruption, ...]:
     """List the corruptions, in the paper's order.
 
-    Example:
+    Examples:
         >>> [c.name for c in list_corruptions() if c.family == "blur"]
         ['defocus_blur', 'motion_blur']
     """
@@ -125,7 +125,7 @@ def corrupt(
         OptionError: A severity that does not exist.
         DataError: Pictures of another shape or type, or another number of ids.
 
-    Example:
+    Examples:
         >>> corrupt(np.full((1, 8, 8, 3), 100, np.uint8), "brightness_up", 2)[0, 0, 0].tolist()
         [120, 120, 120]
 

@@ -24,7 +24,7 @@ def plot_reliability(calibration: Calibration) -> Figure:
     Args:
         calibration: Made by ``calibrate``.
 
-    Example:
+    Examples:
         >>> from cellclf.evaluation.calibration import calibrate
         >>> plot_reliability(calibrate([0, 1], [[0.9, 0.1], [0.2, 0.8]])).axes[0].get_ylabel()
         'called right (%)'
@@ -54,7 +54,7 @@ def plot_abstention(curve: Abstention) -> Figure:
     Args:
         curve: Made by ``abstain``.
 
-    Example:
+    Examples:
         >>> from cellclf.evaluation.abstention import abstain
         >>> plot_abstention(abstain([0, 1], [[0.9, 0.1], [0.2, 0.8]])).axes[0].get_xlabel()
         'share answered, the surest first (%)'

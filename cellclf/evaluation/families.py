@@ -45,7 +45,7 @@ def families_of(names: Iterable[str]) -> tuple[str, ...]:
     Raises:
         UnknownNameError: A name that is neither.
 
-    Example:
+    Examples:
         >>> families_of(["rotate", "sharpness", "jpeg"])
         ('compression', 'blur')
 

@@ -27,7 +27,7 @@ def energy(logits: ArrayLike) -> Floats:
     Args:
         logits: (N, C) what goes into the softmax.
 
-    Example:
+    Examples:
         >>> energy([[10.0, 0.0], [1.0, 0.0]]).round(1).tolist()
         [-10.0, -1.3]
 
@@ -182,7 +182,7 @@ def learn_familiar(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) 
     Raises:
         DataError: Arrays that do not fit together, or fewer than two pictures in one of them.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> cells = rng.normal(0, 0.1, (300, 8)) + np.eye(8)[rng.integers(0, 2, 300)]
         >>> known = learn_familiar(cells[:200], cells[:200, :2].argmax(1), cells[200:])

@@ -130,7 +130,7 @@ def find_label_problems(labels: ArrayLike, probabilities: ArrayLike, class_names
     Raises:
         DataError: Arrays that do not fit together.
 
-    Example:
+    Examples:
         >>> shares = [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.05, 0.95]]
         >>> found = find_label_problems([0, 0, 1, 1, 0], shares, ["round", "lobed"])
         >>> found.order[:1].tolist(), found.count, found.to_dict()["problems"][0]["suggested"]

@@ -301,7 +301,7 @@ def evaluate(
         DataError: Arrays that do not fit together, or something else than probabilities.
         OptionError: A level or a count that cannot be used.
 
-    Example:
+    Examples:
         >>> report = evaluate([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9]], ["round", "lobed"])
         >>> round(report.macro_f1, 3), float(report.accuracy)
         (0.733, 0.75)

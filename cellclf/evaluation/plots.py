@@ -22,7 +22,7 @@ def plot_confusion(report: Report) -> Figure:
     Args:
         report: Made by ``evaluate``.
 
-    Example:
+    Examples:
         >>> from cellclf.evaluation.metrics import evaluate
         >>> figure = plot_confusion(evaluate([0, 1], [[1, 0], [0, 1]], ["a", "b"]))
         >>> figure.axes[0].get_xlabel()

@@ -65,7 +65,7 @@ def robustness(
         UnknownNameError: A suite, or a name in ``seen``, that does not exist.
         OptionError: Settings that cannot be used.
 
-    Example:
+    Examples:
         >>> cells = ImageSet(np.full((4, 8, 8, 3), 90, np.uint8), [0, 1, 0, 1], class_names=["round", "lobed"])
         >>> found = robustness(lambda images: np.tile([0.9, 0.1], (len(images), 1)), cells, seen=["jpeg"])
         >>> float(found.mean), len(found.corruptions), len(found.unseen)

@@ -20,7 +20,7 @@ class Estimate(float):
         low: Lower end of the interval.
         high: Upper end of the interval.
 
-    Example:
+    Examples:
         >>> f1 = Estimate(0.951, 0.942, 0.959)
         >>> f1 > 0.95, f1.low
         (True, 0.942)
@@ -84,7 +84,7 @@ def score(hits: NDArray[Any], support: NDArray[Any], predicted: NDArray[Any], av
         predicted: (..., C) pictures that were called so.
         averaged: (C,) bool, classes that the macro averages run over.
 
-    Example:
+    Examples:
         >>> s = score(np.array([3, 1]), np.array([4, 1]), np.array([3, 2]), np.array([True, True]))
         >>> s.recall.tolist(), s.precision.tolist(), float(s.accuracy)
         ([0.75, 1.0], [1.0, 0.5], 0.8)
@@ -241,7 +241,7 @@ def estimate_shares(
     Returns:
         Balanced accuracy and accuracy, each the mean over the conditions.
 
-    Example:
+    Examples:
         >>> labels, both = np.array([0, 0, 0, 1]), np.array([True, True])
         >>> balanced, plain = estimate_shares(
         ...     np.array([1, 1, 1, 0.5]), labels, both, confidence=0.95, resamples=100, seed=0

@@ -36,7 +36,7 @@ def view_names(views: int | Sequence[str], image_shape: Sequence[int]) -> tuple[
         UnknownNameError: No view of that name.
         DataError: Quarter turns of pictures that are not square.
 
-    Example:
+    Examples:
         >>> view_names(4, (96, 96, 3))
         ('as_is', 'turn_180', 'flip', 'flip_turn_180')
     """
@@ -68,7 +68,7 @@ def over_views(
     Returns:
         (n, K) float32.
 
-    Example:
+    Examples:
         >>> pictures = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
         >>> over_views(lambda x: x[:, 0, 0].astype("float32"), pictures, ["as_is", "turn_180"]).tolist()
         [[4.5, 5.5, 6.5]]

@@ -76,7 +76,7 @@ class Comparison:
     Raises:
         DataError: There is nothing to compare.
 
-    Example:
+    Examples:
         >>> rows = [
         ...     {"val_macro_f1": 0.80, "val_accuracy": 0.9, "best": True},
         ...     {"val_macro_f1": 0.84, "val_accuracy": 0.8, "best": False},

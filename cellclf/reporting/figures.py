@@ -37,7 +37,7 @@ def plot_balance(before: ImageSet, after: ImageSet | None = None) -> Figure:
         before: What came in.
         after: What was left; None draws one bar a class.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cellclf.data.image_set import ImageSet
         >>> cells = ImageSet(np.zeros((4, 8, 8, 3), np.uint8), [0, 0, 0, 1], class_names=["round", "lobed"])
@@ -72,7 +72,7 @@ def plot_history(history: History) -> Figure:
     Args:
         history: One row an epoch.
 
-    Example:
+    Examples:
         >>> rows = [{"stage": 1, "epoch": k, "loss": 1 / k, "val_loss": 1.2 / k, "best": k == 3} for k in (1, 2, 3)]
         >>> [axes.get_title() for axes in plot_history(rows).axes]
         ['Loss (nats)']
@@ -114,7 +114,7 @@ def curves_in(history: History) -> list[str]:
 def restored(history: History) -> int | None:
     """Give the place of the row whose weights were restored at the end: the last one marked best.
 
-    Example:
+    Examples:
         >>> restored([{"best": True}, {"best": True}, {"best": False}])
         1
     """
@@ -174,7 +174,7 @@ def inline_svg(figure: Figure, label: str, key: str) -> str:
         label: What it shows, for people who hear the page.
         key: Letters that no other figure of the page has.
 
-    Example:
+    Examples:
         >>> rows = [{"loss": 1.0}, {"loss": 0.5}]
         >>> inline_svg(plot_curve(rows, "loss"), "loss", "a")[:30]
         '<svg role="img" aria-label="lo'

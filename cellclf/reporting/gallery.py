@@ -39,7 +39,7 @@ def write_gallery(
     Raises:
         DataError: The pictures are not at hand.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from cellclf import Dedup, ImageSet
         >>> images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)

@@ -47,7 +47,7 @@ class Line:
 def kinds(selection: Selection) -> dict[str, Rows]:
     """Sort what goes by the kind of its reason, the most frequent kind first; within a kind, the oddest first.
 
-    Example:
+    Examples:
         >>> from cellclf.cleaning.selection import Selection
         >>> found = Selection(np.array(["a", "b", "c"]), np.array([True, False, False]), np.array(["", "x: 1", "x: 2"]))
         >>> {kind: rows.tolist() for kind, rows in kinds(found).items()}

@@ -54,7 +54,7 @@ def write(path: str | Path, text: str) -> Path:
 def plain(name: str) -> str:
     """Write a name as words.
 
-    Example:
+    Examples:
         >>> plain("immature_granulocyte")
         'immature granulocyte'
     """
@@ -64,7 +64,7 @@ def plain(name: str) -> str:
 def percent(share: float, digits: int = 1) -> str:
     r"""Write a share as per cent.
 
-    Example:
+    Examples:
         >>> percent(0.9512)
         '95.1\u202f%'
     """
@@ -74,7 +74,7 @@ def percent(share: float, digits: int = 1) -> str:
 def count(number: int, noun: str = "") -> str:
     """Write a whole number, with its noun if there is one.
 
-    Example:
+    Examples:
         >>> count(1, "picture"), count(12000, "picture"), count(7)
         ('1 picture', '12,000 pictures', '7')
     """
@@ -84,7 +84,7 @@ def count(number: int, noun: str = "") -> str:
 def duration(seconds: float) -> str:
     """Write a time the way people say it.
 
-    Example:
+    Examples:
         >>> duration(0.25), duration(47.3), duration(754), duration(3960)
         ('0.2 s', '47 s', '12 min 34 s', '1 h 6 min')
     """

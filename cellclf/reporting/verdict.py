@@ -21,7 +21,7 @@ def headline_name(names: Mapping[str, object], wanted: str | None) -> str | None
     Raises:
         UnknownNameError: ``wanted`` is not among them.
 
-    Example:
+    Examples:
         >>> headline_name({"train": 1, "val": 1, "bccd": 1}, None)
         'bccd'
     """
@@ -42,7 +42,7 @@ def verdict(reports: Mapping[str, Report], headline: str) -> tuple[str, list[str
     Returns:
         One sentence, and what to know beside it.
 
-    Example:
+    Examples:
         >>> from cellclf.evaluation.metrics import evaluate
         >>> report = evaluate([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9]], ["round", "lobed"])
         >>> verdict({"test": report}, "test")[1][0]

@@ -67,7 +67,7 @@ def backbone_checks(
     Raises:
         UnknownNameError: There is no backbone or parameter of that name.
 
-    Example:
+    Examples:
         >>> checks = backbone_checks("residual", params={"filters": [2, 2, 2]})
         >>> checks[0].name, checks[0]()
         ('fields', None)
@@ -102,7 +102,7 @@ def check_backbone(
         PluginError: Some checks failed; the message has all of them.
         UnknownNameError: There is no backbone, parameter or check of a name that was given.
 
-    Example:
+    Examples:
         >>> from cellclf.testing import check_backbone
         >>> outcomes = check_backbone("residual", params={"filters": [4, 4, 4]})
         >>> {outcome.status for outcome in outcomes}
@@ -144,7 +144,7 @@ def parametrize_backbone(
     Returns:
         A decorator for a test function. Needs pytest, which cellclf itself does not.
 
-    Example:
+    Examples:
         >>> @parametrize_backbone("residual", params={"filters": [2, 2, 2]})
         ... def test_residual(check):
         ...     check()

@@ -58,7 +58,7 @@ def byte_count(size: int | str) -> int:
     Raises:
         OptionError: Neither.
 
-    Example:
+    Examples:
         >>> byte_count("1.5GB")
         1500000000
     """

@@ -52,7 +52,7 @@ def cut(model: Any, layer: str) -> Cut:
         OptionError: A layer of the front draws at random, so that its output is another one each time; or a later layer
             takes something else from before the cut.
 
-    Example:
+    Examples:
         >>> import keras
         >>> pictures = keras.Input((4, 4, 3))
         >>> chances = keras.layers.Dense(2)(keras.layers.Flatten(name="flat")(pictures))

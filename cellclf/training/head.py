@@ -27,7 +27,7 @@ class Head:
         pooling: ``"avg"`` or ``"max"`` over the map, or ``"flatten"``.
         activation: Of the Dense layers, a name that Keras knows.
 
-    Example:
+    Examples:
         >>> Head(units=(64,), dropout=0.2)
         Head(units=(64,), dropout=0.2, l2=0.0001, pooling='avg', activation='relu')
     """

@@ -41,7 +41,7 @@ def held(folder: Path | None) -> Iterator[None]:
     Raises:
         RunFolderError: Another one holds it, or it cannot be made.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with held(Path(tempfile.mkdtemp())):
         ...     pass

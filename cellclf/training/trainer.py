@@ -67,7 +67,7 @@ class Trainer:
         deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole
             process, which nothing else here does.
 
-    Example:
+    Examples:
         >>> trainer = Trainer(backbone="sequential", stages=[Stage(epochs=3, learning_rate=1e-3, unfreeze="all")])
         >>> trainer.batch_size
         64

@@ -19,7 +19,7 @@ def draw_foreign(kind: str, side: int, rng: np.random.Generator) -> NDArray[np.u
     Returns:
         (side, side, 3) uint8.
 
-    Example:
+    Examples:
         >>> draw_foreign("blank", 32, np.random.default_rng(0)).shape
         (32, 32, 3)
     """

@@ -74,7 +74,7 @@ def make_cells(
         OptionError: A number out of range.
         UnknownNameError: No such balance.
 
-    Example:
+    Examples:
         >>> make_cells(40, size=32)
         ImageSet: 40 pictures 32x32, 8 classes
 

@@ -52,7 +52,7 @@ def planted(cells: ImageSet) -> Planted:
     Raises:
         DataError: An id that ``make_cells`` did not write.
 
-    Example:
+    Examples:
         >>> from cellclf.data.generated import make_cells
         >>> truth = planted(make_cells(8, size=32, duplicates=1, foreign=2))
         >>> truth.counts()
