@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cellclf.errors import WeightsError as WeightsError
     from cellclf.evaluation.metrics import Report as Report
     from cellclf.evaluation.metrics import evaluate as evaluate
+    from cellclf.labels import check_labels as check_labels
     from cellclf.pipeline import Pipeline as Pipeline
     from cellclf.training.ensemble import ensemble as ensemble
     from cellclf.training.head import Head as Head
@@ -72,6 +73,7 @@ _HOMES = {
         "WeightsError",
     ],
     "cellclf.evaluation.metrics": ["Report", "evaluate"],
+    "cellclf.labels": ["check_labels"],
     "cellclf.pipeline": ["Pipeline"],
     "cellclf.training.ensemble": ["ensemble"],
     "cellclf.training.head": ["Head"],

@@ -19,7 +19,7 @@ from cellclf.backbones.registry import registry
 from cellclf.cli import main
 from cellclf.errors import CellclfWarning
 
-COMMANDS = ["run", "demo", "inspect", "dedup", "leaks", "outliers", "train", "compare", "evaluate", "predict"]
+COMMANDS = ["run", "demo", "inspect", "dedup", "leaks", "outliers", "train", "compare", "labels", "evaluate", "predict"]
 COMMANDS += ["augment", "backbones", "plugins"]
 
 RECIPE = """

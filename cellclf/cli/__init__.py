@@ -28,6 +28,7 @@ for _command in (
     cleaning.outliers,
     job.train,
     job.compare,
+    job.labels,
     use.evaluate,
     use.predict,
     robustness.robustness,

@@ -204,3 +204,26 @@ def _print_planted(cells: ImageSet, stay: set[str]) -> None:
 
 def _command() -> str:
     return shlex.join(["cellclf", *sys.argv[1:]])
+
+
+@click.command()
+@click.argument("src")
+@recipe_options
+@source_options
+@click.option("--folds", type=click.IntRange(2), default=3, show_default=True, help="Classifiers that are trained.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for runs, table and gallery.")
+def labels(src: str, recipe: RecipeChoice, source: Source, folds: int, out: Path) -> None:
+    """Find labels of SRC that classifiers which have not seen the picture confidently contradict.
+
+    Trains FOLDS classifiers, so it takes as many times as long as one; the same command goes on after a stop.
+    Nothing is changed: look at the gallery, then mend the labels or leave the pictures out.
+    """
+    from cellclf.labels import check_labels
+
+    table = recipe.read()
+    cells = source.load_telling(src)
+    import_keras()
+    found = check_labels(cells, recipe=table, folds=folds, out=out, show=True)
+    click.echo(found.summary())
+    for name in ("labels.csv", "labels.html"):
+        click.echo(f"{name.partition('.')[2]}: {out / name}")
