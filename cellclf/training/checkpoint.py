@@ -68,7 +68,8 @@ class Checkpoint:
             return None
         groups: dict[str, dict[int, NDArray[Any]]] = {}
         try:
-            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as archive:
+            path = self.folder / f"{name}.npz"
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 meta: dict[str, Any] = json.loads(str(archive["meta"]))
                 for key in archive.files:
                     if key != "meta":

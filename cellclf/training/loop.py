@@ -19,7 +19,9 @@ from cellclf.training.cache import Caching, Features
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
 from cellclf.training.feed import Feed, feeding
 from cellclf.training.interrupt import Interrupt
+from cellclf.training.listeners import Listeners
 from cellclf.training.optimizers import make_optimizer
+from cellclf.training.run import write_history
 from cellclf.training.stage import Stage
 from cellclf.training.steps import batch_watcher, progress_bar
 from cellclf.training.stream import Stream, probabilities
@@ -56,12 +58,15 @@ class Loop:
         val: The validation pictures.
         optimizer: Name or Keras optimizer.
         weight_decay: Of the optimizer.
+        accumulate: Batches that make one step.
+        scale_loss: Whether the loss is scaled for float16.
         loss: Keras loss.
         shifted: The altered copy of the validation pictures; None where there is none.
         ema: Momentum of the moving average of weights that is judged and kept; None keeps the weights themselves.
         caching: Whether and where features of frozen layers are kept.
         checkpoint: Where the state goes after each epoch.
         show: Whether to print a line an epoch.
+        listeners: Who else is told of each epoch.
     """
 
     model: Any
@@ -72,12 +77,15 @@ class Loop:
     val: ImageSet
     optimizer: Any
     weight_decay: float
+    accumulate: int
+    scale_loss: bool
     loss: Any
     shifted: ImageSet | None
     ema: float | None
     caching: Caching
     checkpoint: Checkpoint
     show: bool
+    listeners: Listeners = field(default_factory=Listeners)
     history: list[Row] = field(default_factory=list)
     interrupt: Interrupt = field(default_factory=Interrupt)
 
@@ -113,11 +121,18 @@ class Loop:
             with feeding(plain, stage, self.blocks, self.caching) as self._feed:
                 if self._feed.told:
                     self._say(f"stage {number + 1}: {self._feed.told}")
-                watch = self._stage(number, stage, watch)
+                with self.listeners.around(self._feed.model, stage.epochs):
+                    watch = self._stage(number, stage, watch)
         return self.history
 
     def _stage(self, number: int, stage: Stage, watch: Watch) -> Watch:
-        optimizer = make_optimizer(self.optimizer, stage.rate(self.stream.steps), self.weight_decay)
+        optimizer = make_optimizer(
+            self.optimizer,
+            stage.rate(self.stream.steps),
+            self.weight_decay,
+            accumulate=self.accumulate,
+            scale_loss=self.scale_loss,
+        )
         self._feed.model.compile(optimizer=optimizer, loss=self.loss, metrics=["accuracy"], jit_compile=False)
         optimizer.build(self.model.trainable_variables)
         moving = moving_variables(self.model)
@@ -165,6 +180,9 @@ class Loop:
                 self.history.append(row)
                 self._tell(row, better)
                 save(begun)
+                if self.checkpoint.folder is not None:
+                    write_history(self.checkpoint.folder.parent, self.history)
+            self.listeners.tell(len(self.history) - 1, row)
             if self.interrupt.asked:
                 raise self._stop(f"after epoch {epoch} of stage {number + 1}")
         assign(moving, best)
@@ -186,7 +204,7 @@ class Loop:
         watcher = batch_watcher(
             start=begun.batches,
             metrics=begun.metrics,
-            after_step=lambda batches: None if self._average is None else self._average.update(),
+            after_step=lambda batches: self._after_batch((epoch - 1) * self.stream.steps + batches),
             save=lambda batches: save(now(batches)),
             asked_to_stop=lambda: self.interrupt.asked,
         )
@@ -226,6 +244,11 @@ class Loop:
             f"rate {row['learning_rate']:.2g}  {row['seconds']:.0f} s"
             f"{f', at most {left / 60:.1f} min left in the stage' if left > 30 else ''}{'  best' if better else ''}"
         )
+
+    def _after_batch(self, done: int) -> None:
+        """Take the weights into the average when they have moved; ``done`` counts the batches of the stage."""
+        if self._average is not None and done % self.accumulate == 0:
+            self._average.update()
 
     def _stop(self, where: str) -> KeyboardInterrupt:
         folder = self.checkpoint.folder

@@ -14,36 +14,51 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 OPTIMIZERS = ("adam", "adamw", "lion", "rmsprop", "sgd")
+CLASS_WEIGHTS = ("balanced", "effective")
+
+_NEW = 0.999
+"""Chance that one more picture of a class tells something new; thousand pictures tell two thirds of all there is."""
 
 
-def make_optimizer(optimizer: Any, rate: Any, weight_decay: float) -> Any:
+def make_optimizer(
+    optimizer: Any, rate: Any, weight_decay: float, *, accumulate: int = 1, scale_loss: bool = False
+) -> Any:
     """Make a fresh Keras optimizer; one that has run cannot serve another stage.
 
     Args:
         optimizer: A name, or a Keras optimizer whose settings are taken over.
         rate: Learning rate or schedule.
         weight_decay: Decoupled weight decay a step, times the rate; 0 for none.
+        accumulate: Batches whose mean gradient makes a step.
+        scale_loss: Whether the loss is scaled up, so that no gradient is too small for float16; a step whose gradients
+            overflow is left out.
 
     Raises:
         UnknownNameError: No optimizer of that name.
     """
     import keras
 
-    if not isinstance(optimizer, str):
-        config = {**optimizer.get_config(), "learning_rate": rate}
-        return type(optimizer).from_config(config)
+    config = {"learning_rate": rate} | ({"gradient_accumulation_steps": accumulate} if accumulate > 1 else {})
+    made = _named(optimizer, weight_decay) if isinstance(optimizer, str) else optimizer
+    made = type(made).from_config(made.get_config() | config)
+    return keras.optimizers.LossScaleOptimizer(made) if scale_loss else made
+
+
+def _named(optimizer: str, weight_decay: float) -> Any:
+    import keras
+
     decay = weight_decay or None
     match optimizer:
         case "lion":
-            return keras.optimizers.Lion(rate, weight_decay=decay)
+            return keras.optimizers.Lion(weight_decay=decay)
         case "adam":
-            return keras.optimizers.Adam(rate, weight_decay=decay)
+            return keras.optimizers.Adam(weight_decay=decay)
         case "adamw":
-            return keras.optimizers.AdamW(rate, weight_decay=weight_decay)
+            return keras.optimizers.AdamW(weight_decay=weight_decay)
         case "sgd":
-            return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+            return keras.optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=decay)
         case "rmsprop":
-            return keras.optimizers.RMSprop(rate, weight_decay=decay)
+            return keras.optimizers.RMSprop(weight_decay=decay)
     raise unknown("optimizer", optimizer, OPTIMIZERS)
 
 
@@ -53,7 +68,9 @@ def picture_weights(cells: ImageSet, class_weight: str | Mapping[str, float] | N
     Args:
         cells: A set with labels.
         class_weight: None weighs all alike; ``"balanced"`` weighs a class by N / (classes * its pictures), so that
-            every class counts the same and the mean weight is 1; a mapping gives the weight of each class by name.
+            every class counts the same and the mean weight is 1; ``"effective"`` weighs it by 1 / (1 - 0.999 ** its
+            pictures), which levels off where more pictures of a class tell little new, and the mean weight is 1, too
+            (Cui et al. 2019, arXiv 1901.05555); a mapping gives the weight of each class by name.
 
     Returns:
         (N,) float32.
@@ -67,10 +84,14 @@ def picture_weights(cells: ImageSet, class_weight: str | Mapping[str, float] | N
     if class_weight is None:
         by_class = np.ones(len(counts))
     elif isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise OptionError(f"class_weight={class_weight!r}; wanted 'balanced', a mapping by class name, or None")
-        present = int((counts > 0).sum())
-        by_class = np.divide(len(cells), present * counts, out=np.zeros(len(counts)), where=counts > 0)
+        if class_weight not in CLASS_WEIGHTS:
+            raise OptionError(
+                f"class_weight={class_weight!r}; wanted {', '.join(map(repr, CLASS_WEIGHTS))}, "
+                "a mapping by class name, or None"
+            )
+        worth = counts if class_weight == "balanced" else 1 - _NEW**counts
+        by_class = np.divide(1, worth, out=np.zeros(len(counts)), where=counts > 0)
+        by_class *= len(cells) / max((by_class * counts).sum(), 1e-12)
     else:
         for name in class_weight:
             if name not in cells.class_names:

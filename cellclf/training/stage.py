@@ -18,7 +18,7 @@ MONITORS = {
 }
 """What can be watched, and whether less or more is better; all but the first three need ``Trainer(shift=...)``."""
 
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "one_cycle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,10 @@ class Stage:
         unfreeze: How much of the backbone learns beside the head: 0 nothing, n its last n blocks, ``"all"``.
         train_batch_norm: False (the default) holds every BatchNorm of the backbone still, weights and statistics, which
             small or shifted sets need; True lets those of the unfrozen blocks learn.
-        schedule: ``"constant"``, or ``"cosine"`` down to a hundredth of ``learning_rate`` over the stage
-            (Loshchilov and Hutter 2017, arXiv 1608.03983).
-        warmup: Epochs over which the rate rises from a twentieth; only with ``"cosine"``.
+        schedule: ``"constant"``; ``"cosine"`` down to a hundredth of ``learning_rate`` over the stage
+            (Loshchilov and Hutter 2017, arXiv 1608.03983); or ``"one_cycle"``, up from a 25th over the first 30 %
+            of the stage, then down to a ten-thousandth (Smith and Topin 2018, arXiv 1708.07120, by a cosine).
+        warmup: Epochs over which the rate rises from a twentieth; ``"one_cycle"`` has its own.
         monitor: What decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``; with
             ``Trainer(shift=...)`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of
             both. The stage ends with the weights of its best epoch (or those that it began with, if none was better).
@@ -74,10 +75,14 @@ class Stage:
                 f"schedule={self.schedule!r} and reduce_patience={self.reduce_patience} both set the learning rate; "
                 "choose one of them"
             )
-        if self.warmup and (self.schedule == "constant" or not 0 < self.warmup < self.epochs):
+        if self.warmup and self.schedule == "one_cycle":
+            raise OptionError(f"warmup={self.warmup} with schedule='one_cycle', which has its own; leave one out")
+        if self.warmup and not 0 < self.warmup < self.epochs:
+            raise OptionError(f"warmup={self.warmup} of {self.epochs} epochs; wanted from 0 to less than all of them")
+        if self.warmup and self.reduce_patience is not None:
             raise OptionError(
-                f"warmup={self.warmup} of {self.epochs} epochs with schedule={self.schedule!r}; "
-                "wanted less than all epochs, with 'cosine'"
+                f"warmup={self.warmup} and reduce_patience={self.reduce_patience} both set the learning rate; "
+                "choose one of them"
             )
         for name in ("patience", "reduce_patience"):
             value = getattr(self, name)
@@ -88,13 +93,16 @@ class Stage:
 
     def rate(self, steps_per_epoch: int) -> Any:
         """Give what a Keras optimizer takes as learning rate: a number, or a schedule over the stage's steps."""
-        import keras
+        from keras.optimizers import schedules
 
+        peak, steps, warm = self.learning_rate, self.epochs * steps_per_epoch, round(self.warmup * steps_per_epoch)
         if self.schedule == "constant":
-            return self.learning_rate
-        steps, warm = self.epochs * steps_per_epoch, round(self.warmup * steps_per_epoch)
+            return schedules.PolynomialDecay(peak / 20, warm, end_learning_rate=peak) if warm else peak
+        if self.schedule == "one_cycle":
+            warm = max(1, round(0.3 * steps))
+            return schedules.CosineDecay(
+                peak / 25, max(1, steps - warm), alpha=1e-4, warmup_target=peak, warmup_steps=warm
+            )
         if not warm:
-            return keras.optimizers.schedules.CosineDecay(self.learning_rate, steps, alpha=0.01)
-        return keras.optimizers.schedules.CosineDecay(
-            self.learning_rate / 20, steps - warm, alpha=0.01, warmup_target=self.learning_rate, warmup_steps=warm
-        )
+            return schedules.CosineDecay(peak, steps, alpha=0.01)
+        return schedules.CosineDecay(peak / 20, steps - warm, alpha=0.01, warmup_target=peak, warmup_steps=warm)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.evaluation.views import over_views
+from cellclf.training.sampling import epoch_order, names_of
 
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter
@@ -38,6 +39,7 @@ class Stream:
         views: 3 hands each picture out as it is and in two augmented views, batch after batch of the same pictures,
             as a consistency loss needs; 1 hands out one augmented view.
         features: Cached features that are handed out in place of the pictures; they are augmented already.
+        sampling: ``"balanced"`` shows as many pictures of each class; None each picture once.
     """
 
     cells: ImageSet
@@ -48,6 +50,7 @@ class Stream:
     mix: Mix | None = None
     views: int = 1
     features: Features | None = None
+    sampling: str | None = None
 
     @property
     def steps(self) -> int:
@@ -64,18 +67,20 @@ class Stream:
 
         size = min(self.batch_size, len(self.cells))
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
-        order = np.random.default_rng([self.seed, number]).permutation(len(self.cells))
         labels = self.cells.labels
         assert labels is not None
+        order = epoch_order(labels, self.seed, number, self.sampling)
+        names = names_of(self.cells.ids, order)
         take, entry = self._inputs(number)
 
         def batches() -> Iterator[tuple[Any, ...]]:
             for step in range(self.steps):
-                rows = order[step * size : (step + 1) * size]
-                inputs, targets, weights = take(rows), classes[labels[rows]], self.weights[rows]
+                now = slice(step * size, (step + 1) * size)
+                rows, ids = order[now], names[now]
+                inputs, targets, weights = take(rows, ids), classes[labels[rows]], self.weights[rows]
                 if self.mix is not None:
                     wide = np.concatenate([targets, weights[:, None]], axis=1)
-                    drawn = self.mix.draw(self.cells.ids[rows], number)
+                    drawn = self.mix.draw(ids, number)
                     mixed, wide = (np.asarray(found) for found in self.mix.apply(inputs, wide, drawn))
                     inputs, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
                 yield inputs, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
@@ -89,15 +94,15 @@ class Stream:
         dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
 
-    def _inputs(self, number: int) -> tuple[Callable[[NDArray[np.int64]], NDArray[Any]], tuple[Any, Any]]:
+    def _inputs(self, number: int) -> tuple[Callable[[Any, Any], NDArray[Any]], tuple[Any, Any]]:
         """Give what reads the entries of a batch, and the shape and type of one."""
         if self.features is None:
-            return lambda rows: self._pictures(rows, number), (self.cells.image_shape, np.uint8)
+            return lambda rows, ids: self._pictures(rows, ids, number), (self.cells.image_shape, np.uint8)
         held, places = self.features.cache.open(), self.features.choose(self.cells.ids, self.seed, number)
-        return lambda rows: np.asarray(held[places[rows]]), (held.shape[1:], held.dtype)
+        return lambda rows, ids: np.asarray(held[places[rows]]), (held.shape[1:], held.dtype)
 
-    def _pictures(self, rows: NDArray[np.int64], number: int) -> NDArray[np.uint8]:
-        pictures, ids = self.cells.read(rows), self.cells.ids[rows]
+    def _pictures(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
+        pictures = self.cells.read(rows)
         if self.augmenter is None:
             return pictures
         if self.views == 1:

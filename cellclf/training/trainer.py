@@ -19,12 +19,17 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError, unknown
 from cellclf.training.cache import MODES, Caching, byte_count
 from cellclf.training.checkpoint import Checkpoint
+from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
+from cellclf.training.identity import machine, weights_sha256
+from cellclf.training.listeners import Listeners
 from cellclf.training.lock import held, is_free
 from cellclf.training.loop import Loop
 from cellclf.training.losses import make_loss
 from cellclf.training.optimizers import OPTIMIZERS, picture_weights
+from cellclf.training.precision import PRECISIONS, set_precision
 from cellclf.training.run import MODEL, Run, load_run, read_manifest, write_manifest
+from cellclf.training.sampling import SAMPLINGS
 from cellclf.training.stage import Stage
 from cellclf.training.stream import Stream, in_memory, shifted_copy
 
@@ -45,7 +50,12 @@ class Trainer:
             or a Keras optimizer whose settings serve as a pattern.
         weight_decay: Decoupled weight decay of a named optimizer.
         batch_size: Pictures in a step.
-        class_weight: None, ``"balanced"`` (inverse to the class's frequency), or a weight for each class name.
+        accumulate: Batches whose mean gradient makes one step, where memory holds no larger batch.
+        class_weight: None, ``"balanced"`` (inverse to the class's frequency), ``"effective"`` (inverse to the effective
+            number of its pictures, milder with large classes), or a weight for each class name.
+        sampling: ``"balanced"`` shows as many pictures of each class in an epoch, those of rare classes several times,
+            each time augmented anew; None each picture once.
+        focal: Exponent of the focal loss, 2 in its paper (arXiv 1708.02002); 0 for cross-entropy.
         label_smoothing: Share of each target that is spread over all classes, 0 to below 1.
         mix: MixUp or CutMix of the pictures, labels and weights of a batch; None leaves them.
         consistency: Weight of the Jensen-Shannon divergence between a picture and two augmented views of it, 12 in
@@ -63,6 +73,9 @@ class Trainer:
         cache_limit: What a cache may take on disk: bytes, or a text such as ``"4GB"``. A larger one is not made.
         cache_dir: Folder for caches that stay and serve other runs of the same layers and pictures, ``cache_limit`` for
             all of them together; the least recently used go first. None keeps a cache while its stage lasts.
+        precision: ``"mixed_bfloat16"`` or ``"mixed_float16"`` computes in 16 bits while it trains, which GPUs with
+            tensor cores do two or three times as fast; weights and the finished model are float32. None for float32.
+        devices: How many GPUs of this machine share each batch (logical CPUs where there is no GPU).
         seed: Of first weights, order, dropout and augmentation.
         deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole
             process, which nothing else here does.
@@ -83,7 +96,10 @@ class Trainer:
         optimizer: Any = "lion",
         weight_decay: float = 0.0,
         batch_size: int = 64,
+        accumulate: int = 1,
         class_weight: str | Mapping[str, float] | None = None,
+        sampling: str | None = None,
+        focal: float = 0.0,
         label_smoothing: float = 0.0,
         mix: Mix | None = None,
         consistency: float = 0.0,
@@ -94,6 +110,8 @@ class Trainer:
         views: int = 1,
         cache_limit: int | str = "4GB",
         cache_dir: str | Path | None = None,
+        precision: str | None = None,
+        devices: int = 1,
         seed: int = 0,
         deterministic: bool = False,
     ) -> None:
@@ -104,7 +122,10 @@ class Trainer:
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.batch_size = batch_size
+        self.accumulate = accumulate
         self.class_weight = class_weight
+        self.sampling = sampling
+        self.focal = focal
         self.label_smoothing = label_smoothing
         self.mix = mix
         self.consistency = consistency
@@ -115,6 +136,8 @@ class Trainer:
         self.views = views
         self.cache_limit = cache_limit
         self.cache_dir = cache_dir
+        self.precision = precision
+        self.devices = devices
         self.seed = seed
         self.deterministic = deterministic
 
@@ -193,6 +216,27 @@ class Trainer:
             raise OptionError("consistency compares augmented views; wanted an augmenter, such as one with AugMix")
         if self.cache is not None and self.cache not in MODES:
             raise unknown("cache", self.cache, MODES)
+        if self.sampling is not None and self.sampling not in SAMPLINGS:
+            raise unknown("sampling", self.sampling, SAMPLINGS)
+        if self.sampling is not None and isinstance(self.class_weight, str):
+            raise OptionError(
+                f"sampling={self.sampling!r} and class_weight={self.class_weight!r} both even out the classes; "
+                "choose one of them"
+            )
+        if self.focal < 0:
+            raise OptionError(f"focal={self.focal}; wanted 0 or more, 2 is usual")
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.accumulate < 1:
+            raise OptionError(f"accumulate={self.accumulate}; wanted 1 or more batches")
+        if self.devices < 1 or self.batch_size % self.devices:
+            raise OptionError(
+                f"devices={self.devices} with batch_size={self.batch_size}; "
+                "wanted 1 or more, and a batch that can be shared equally"
+            )
+        if self.devices > 1 and (self.accumulate > 1 or self.consistency):
+            other = f"accumulate={self.accumulate}" if self.accumulate > 1 else f"consistency={self.consistency}"
+            raise OptionError(f"devices={self.devices} and {other} do not go together: one needs whole batches")
         if self.cache == "disk" and (self.mix is not None or self.consistency):
             raise OptionError("cache='disk' holds features of single pictures; mix and consistency want cache='auto'")
         if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 1:
@@ -211,7 +255,16 @@ class Trainer:
         """
         return self._build(image_shape, classes)[0]
 
-    def fit(self, train: ImageSet, val: ImageSet, *, out: str | Path | None = None, show: bool | None = None) -> Run:
+    def fit(
+        self,
+        train: ImageSet,
+        val: ImageSet,
+        *,
+        out: str | Path | None = None,
+        show: bool | None = None,
+        callbacks: Sequence[Any] = (),
+        record: Mapping[str, Any] | None = None,
+    ) -> Run:
         """Train, and choose the best epoch of each stage on the validation set.
 
         Args:
@@ -220,6 +273,9 @@ class Trainer:
             out: Folder for the run. State is written there after each epoch; after a kill the same call goes on
                 with the next one, and a finished run is just read.
             show: True prints a line an epoch, None only on a terminal.
+            callbacks: Look on: functions that get each epoch's row of the history as a dict, or Keras callbacks such
+                as ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved.
+            record: What else shall stand in the manifest, such as where the pictures come from.
 
         Returns:
             The run, with the weights of the best epoch of the last stage.
@@ -233,27 +289,39 @@ class Trainer:
 
         self.check(train, val)
         shown = sys.stderr.isatty() if show is None else show
-        manifest = self.manifest(train, val)
+        manifest = self.manifest(train, val) | dict(record or {})
         folder = None if out is None else Path(out)
         if folder is not None and claim(folder, manifest):
             return load_run(folder)
-        with held(folder):
-            return self._fit(train, val, folder, manifest, shown)
-
-    def _fit(self, train: ImageSet, val: ImageSet, folder: Path | None, manifest: dict[str, Any], shown: bool) -> Run:
-        if folder is not None:
-            if claim(folder, manifest):  # another process has finished it in the meantime
+        with held(folder), scope_of(self.devices):
+            if folder is not None and claim(folder, manifest):  # another process has finished it in the meantime
                 return load_run(folder)
-            write_manifest(folder, manifest)
+            return self._fit(train, val, folder, manifest, shown, Listeners(callbacks))
+
+    def _fit(
+        self,
+        train: ImageSet,
+        val: ImageSet,
+        folder: Path | None,
+        manifest: dict[str, Any],
+        shown: bool,
+        listeners: Listeners,
+    ) -> Run:
         if self.deterministic:
             import tensorflow as tf
 
             tf.config.experimental.enable_op_determinism()
         model, blocks, layers = self._build(train.image_shape, train.num_classes)
+        manifest["start_sha256"] = weights_sha256(model)
+        if folder is not None:
+            write_manifest(folder, manifest)
+        set_precision(model, self.precision)
         train, val = in_memory(train), in_memory(val)
         weights = picture_weights(train, self.class_weight)
         views = 3 if self.consistency else 1
-        stream = Stream(train, self.augmenter, self.batch_size, weights, self.seed, self.mix, views)
+        stream = Stream(
+            train, self.augmenter, self.batch_size, weights, self.seed, self.mix, views, sampling=self.sampling
+        )
         checkpoint = Checkpoint(folder)
         loop = Loop(
             model=model,
@@ -264,16 +332,20 @@ class Trainer:
             val=val,
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
-            loss=make_loss(self.label_smoothing, self.consistency),
+            accumulate=self.accumulate,
+            scale_loss=self.precision == "mixed_float16",
+            loss=make_loss(self.label_smoothing, self.consistency, self.focal),
             shifted=None if self.shift is None else shifted_copy(val, self.shift),
             ema=self.ema,
             caching=self._caching(folder, manifest),
             checkpoint=checkpoint,
             show=shown,
+            listeners=listeners,
         )
         history = loop.run()
+        set_precision(model, None)
         manifest |= {"status": "finished", "seconds": round(sum(row["seconds"] for row in history), 1)}
-        manifest["parameters"] = int(model.count_params())
+        manifest |= {"parameters": int(model.count_params()), "end_sha256": weights_sha256(model)}
         run = Run(model, train.class_names, history, manifest)
         if folder is not None:
             run.save(folder)
@@ -298,6 +370,7 @@ class Trainer:
             "weights_sha256": hashed,
             "plugins": {p.name: f"{p.package} {p.version}" for p in list_plugins() if p.name == backbone.plugin},
             "versions": {"python": platform.python_version()} | {n: v for n in names if (v := _version(n))},
+            "machine": machine(),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -313,6 +386,11 @@ class Trainer:
             "weight_decay": self.weight_decay,
             "batch_size": self.batch_size,
             "label_smoothing": self.label_smoothing,
+            **({} if self.accumulate == 1 else {"accumulate": self.accumulate}),
+            **({} if self.sampling is None else {"sampling": self.sampling}),
+            **({"focal": self.focal} if self.focal else {}),
+            **({} if self.precision is None else {"precision": self.precision}),
+            **({} if self.devices == 1 else {"devices": self.devices}),
             **({} if self.mix is None else {"mix": self.mix.to_dict()}),
             **({"consistency": self.consistency} if self.consistency else {}),
             **({} if self.shift is None else {"shift": self.shift.to_dict()}),
@@ -348,7 +426,8 @@ class Trainer:
             folder=own if self.cache_dir is None else Path(self.cache_dir).expanduser(),
             kept=self.cache_dir is not None,
             resumable=folder is not None,
-            content={"data": manifest["data"]} | {k: v and v.to_dict() for k, v in steps.items()},
+            content={"data": manifest["data"], "precision": self.precision}
+            | {k: v and v.to_dict() for k, v in steps.items()},
         )
 
     def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
