@@ -147,7 +147,7 @@ class Shift:
 
     def __str__(self) -> str:
         numbers = (
-            f"a picture of this set is stranger to the classifier than a known one in {100 * self.stranger:.0f} % of "
+            f"a picture of this set is stranger to the classifier than a known one in {100 * self.stranger:.1f} % of "
             f"pairs (50 % is no difference; p = {self.p_value:.2g}), and {100 * self.foreign:.1f} % are not cells "
             "that it knows"
         )
