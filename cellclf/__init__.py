@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cellclf.labels import check_labels as check_labels
     from cellclf.pipeline import Pipeline as Pipeline
     from cellclf.training.ensemble import ensemble as ensemble
+    from cellclf.rerun import rerun as rerun
     from cellclf.training.head import Head as Head
     from cellclf.training.run import Run as Run
     from cellclf.training.run import load_run as load_run
@@ -76,6 +77,7 @@ _HOMES = {
     "cellclf.labels": ["check_labels"],
     "cellclf.pipeline": ["Pipeline"],
     "cellclf.training.ensemble": ["ensemble"],
+    "cellclf.rerun": ["rerun"],
     "cellclf.training.head": ["Head"],
     "cellclf.training.run": ["Run", "load_run"],
     "cellclf.training.stage": ["Stage"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import functools
+import hashlib
 import io
 import json
 import sys
@@ -25,10 +26,11 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Parts, Split
 from cellclf.errors import CellclfError, DataError, OptionError, RunFolderError, unknown
 from cellclf.evaluation.metrics import Report
+from cellclf.evaluation.resilience import stored
 from cellclf.files import replacing
 from cellclf.recipe import Table, construct, make_trainer, read_recipe, table_of
 from cellclf.training.lock import held, is_free
-from cellclf.training.run import Run, match_labels, read_manifest, write_manifest
+from cellclf.training.run import Run, match_labels, read_manifest
 from cellclf.training.trainer import Trainer
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
@@ -320,6 +322,9 @@ class Pipeline:
         show: bool | None = None,
         command: str = "",
         min_count: int = 1,
+        prepared: Prepared | None = None,
+        callbacks: Sequence[Any] = (),
+        source: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Do the whole job.
 
@@ -331,6 +336,11 @@ class Pipeline:
             show: True tells on stderr what happens, None only on a terminal.
             command: What the report names as the way to make it again.
             min_count: In further sets, classes with fewer pictures are listed but left out of the macro averages.
+            prepared: What ``prepare`` of a pipeline with the same steps gave for these pictures, so that several
+                trainings share it; None prepares them.
+            callbacks: Look on at the training, see ``Trainer.fit``.
+            source: How the pictures can be read again, for ``rerun``: the arguments of ``load``, or
+                ``{"made": ...}`` those of ``make_cells``.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
@@ -339,8 +349,20 @@ class Pipeline:
         self.check(cells, tests=tests, out=out)
         folder = None if out is None else Path(out)
         with held(folder):
-            prepared = self.prepare(cells, show=shown)
-            run = self.trainer.fit(prepared.train, prepared.val, out=folder, show=shown)
+            prepared = prepared or self.prepare(cells, show=shown)
+            table = split_table(prepared)
+            record = {
+                "command": command,
+                "source": dict(source or {}),
+                "split": {
+                    **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
+                    "sha256": hashlib.sha256(table.encode()).hexdigest(),
+                },
+                "recipe": self.to_dict(),
+            }
+            run = self.trainer.fit(
+                prepared.train, prepared.val, out=folder, show=shown, callbacks=callbacks, record=record
+            )
             started = time.perf_counter()
             sets = {"train": prepared.train, "val": prepared.val}
             if self.expand is not None:
@@ -357,6 +379,7 @@ class Pipeline:
             seconds |= {"evaluation": time.perf_counter() - started}
             page = None
             if folder is not None:
+                _write_text(folder / "split.csv", table)
                 page = self._write(folder, prepared, run, reports, sets, seconds, command)
             return Outcome(run=run, prepared=prepared, reports=reports, page=page)
 
@@ -376,13 +399,14 @@ class Pipeline:
 
         recipe = tomli_w.dumps(self.to_dict())
         _write_text(folder / "recipe.toml", recipe)
-        _write_text(folder / "split.csv", split_table(prepared))
-        write_manifest(folder, run.manifest | {"command": command})
+        shifts = {name: run.shift(part) for name, part in sets.items() if name not in ("train", "val")}
+        told = {name: shift for name, shift in shifts.items() if shift is not None}
         data = {
             "scores": {name: report.to_dict() for name, report in reports.items()},
             "removed": {name: selection.to_dict() for name, selection in prepared.removals.items()},
             "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in prepared.before.skipped],
             "notices": list(prepared.before.notices),
+            "shifts": {name: shift.to_dict() for name, shift in told.items()},
             "seconds": dict(seconds),
         }
         _write_text(folder / "report.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
@@ -396,6 +420,9 @@ class Pipeline:
                 augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
                 history=run.history,
                 evaluations={name: (report, sets[name]) for name, report in reports.items()},
+                robustness=stored(folder),
+                confidence=run.confidence,
+                shifts=told,
                 seconds=seconds,
                 manifest=run.manifest,
                 recipe_toml=recipe,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import cellclf
-from cellclf.cli import augment, cleaning, job, networks, robustness, use
+from cellclf.cli import again, augment, cleaning, job, networks, robustness, use
 from cellclf.cli.options import Group
 
 
@@ -29,6 +29,7 @@ for _command in (
     job.train,
     job.compare,
     job.labels,
+    again.rerun,
     use.evaluate,
     use.predict,
     robustness.robustness,

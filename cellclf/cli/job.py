@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -71,7 +71,16 @@ def run(
         click.echo("no mistake found")
         return
     import_keras()
-    _print_outcome(pipe.run(cells, out=out, tests=others, show=True, command=_command(), min_count=min_count))
+    outcome = pipe.run(
+        cells,
+        out=out,
+        tests=others,
+        show=True,
+        command=_command(),
+        min_count=min_count,
+        source=source.described(src),
+    )
+    _print_outcome(outcome)
 
 
 @click.command()
@@ -83,22 +92,23 @@ def demo(out: Path, count: int, seed: int) -> None:
     few = count // 100
     pipe = cellclf.Pipeline.from_recipe("demo", [f"seed={seed}"])
     say(f"drawing {count:,} cells, with duplicates and foreign pictures among them")
-    cells = cellclf.make_cells(
-        count,
-        size=64,
-        seed=seed,
-        slides=max(5, count // 60),
-        duplicates=2 * few,
-        conflicts=few,
-        near_duplicates=2 * few,
-        foreign=few,
-        foreign_copies=few,
-    )
+    made: dict[str, Any] = {
+        "n": count,
+        "size": 64,
+        "seed": seed,
+        "slides": max(5, count // 60),
+        "duplicates": 2 * few,
+        "conflicts": few,
+        "near_duplicates": 2 * few,
+        "foreign": few,
+        "foreign_copies": few,
+    }
+    cells = cellclf.make_cells(**made)
     held_out = cellclf.make_cells(max(200, count // 4), size=64, seed=seed + 1)
     elsewhere = cellclf.make_cells(max(200, count // 4), size=64, seed=seed + 1, shift=0.6)
     tests = {"test": held_out, "other laboratory": elsewhere}
     import_keras()
-    outcome = pipe.run(cells, out=out, tests=tests, show=True, command=_command())
+    outcome = pipe.run(cells, out=out, tests=tests, show=True, command=_command(), source={"made": made})
     _print_planted(cells, set(outcome.prepared.after.ids.tolist()))
     _print_outcome(outcome)
 
@@ -123,7 +133,15 @@ def train(
     if first.labels is not None and second.labels is not None:
         second = second.align(first.class_names)
     import_keras()
-    found = pipe.trainer.fit(first, second, out=out, show=True)
+    size = second.image_shape[:2]
+    record = {
+        "command": _command(),
+        "source": {
+            "train": source.described(train_src),
+            "val": {"size": list(size)} | source.described(val_src),
+        },
+    }
+    found = pipe.trainer.fit(first, second, out=out, show=True, record=record)
     click.echo(str(found.evaluate(second)))
     click.echo(f"run: {out}")
 

@@ -57,7 +57,9 @@ class Group(click.Group):
         except MemoryError as error:
             say(f"cellclf: not enough memory ({str(error) or 'no more is given'}); a smaller set or --size needs less")
         except KeyboardInterrupt as stop:
-            say(f"\ncellclf: {str(stop) or 'stopped; nothing is half-written, and the same command goes on with a run'}")
+            say(
+                f"\ncellclf: {str(stop) or 'stopped; nothing is half-written, and the same command goes on with a run'}"
+            )
             ctx.exit(STOPPED)
         ctx.exit(FAILED)
 
@@ -146,9 +148,16 @@ class Source:
 
     def load(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
         """Load; ``size`` counts unless the user gave another."""
-        names = None if self.class_names is None else [name.strip() for name in self.class_names.split(",")]
-        cells: ImageSet = cellclf.load(src, part=self.part, class_names=names, size=self.size or size)
+        cells: ImageSet = cellclf.load(src, part=self.part, class_names=self._names(), size=self.size or size)
         return cells
+
+    def described(self, src: str) -> dict[str, Any]:
+        """Tell how a SRC is read, so that the same can be read again."""
+        found = {"src": os.path.abspath(src), "part": self.part, "class_names": self._names(), "size": self.size}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
+
+    def _names(self) -> list[str] | None:
+        return None if self.class_names is None else [name.strip() for name in self.class_names.split(",")]
 
     def load_telling(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
         """Load, and tell on stderr what was converted or skipped."""

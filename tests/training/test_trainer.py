@@ -1,12 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import keras
 import numpy as np
@@ -128,58 +122,3 @@ def test_a_loss_that_is_no_number_stops_with_advice(small_trainer, parts):
     wild = small_trainer(optimizer="sgd", stages=(cc.Stage(epochs=3, learning_rate=1e30, unfreeze="all"),))
     with pytest.raises(cc.TrainingError, match="lower learning_rate"):
         wild.fit(parts.train, parts.val)
-
-
-SCRIPT = """
-import sys
-import numpy as np
-import cellclf as cc
-
-rng = np.random.default_rng(0)
-labels = np.arange(64) % 2
-images = rng.normal(80 + 60 * labels[:, None, None, None], 30, (64, 32, 32, 3)).clip(0, 255).astype(np.uint8)
-parts = cc.Split(val=0.25).apply(cc.ImageSet(images, labels))
-trainer = cc.Trainer(
-    backbone=cc.Backbone("residual", weights=None, params={"filters": [16, 16, 16]}),
-    head=cc.Head(units=(8,)),
-    augmenter=cc.Augmenter.preset("report", seed=5),
-    stages=(
-        cc.Stage(epochs=4, learning_rate=3e-3, unfreeze="all", train_batch_norm=True),
-        cc.Stage(epochs=4, learning_rate=1e-3, unfreeze=1, reduce_patience=1),
-    ),
-    batch_size=16,
-    deterministic=True,
-)
-run = trainer.fit(parts.train, parts.val, out=sys.argv[1], show=True)
-np.save(sys.argv[2], run.predict_proba(parts.val))
-"""
-
-
-@pytest.mark.slow
-def test_killed_and_started_again_it_equals_the_run_that_was_not(tmp_path):
-    script = tmp_path / "job.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-    def command(name):
-        return [sys.executable, str(script), str(tmp_path / name), str(tmp_path / f"{name}.npy")]
-
-    subprocess.run(command("whole"), check=True, env=environment, capture_output=True)
-    for kills in range(2, 7, 2):
-        process = subprocess.Popen(command("torn"), env=environment, stderr=subprocess.PIPE, text=True)
-        epochs = 0
-        for line in process.stderr:
-            epochs += " epoch " in line
-            if epochs >= kills - 1:
-                time.sleep(0.05 * kills)
-                process.send_signal(signal.SIGKILL)
-                break
-        process.stderr.close()
-        process.wait()
-    last = subprocess.run(command("torn"), check=True, env=environment, capture_output=True, text=True)
-    assert "going on after epoch" in last.stderr or "stage 2/2" not in last.stderr
-    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), np.load(tmp_path / "torn.npy"))
-    whole, torn = (cc.load_run(tmp_path / name).history for name in ("whole", "torn"))
-    for row in (*whole, *torn):
-        row.pop("seconds")
-    assert whole == torn
