@@ -347,6 +347,10 @@ class Trainer:
         manifest |= {"status": "finished", "seconds": round(sum(row["seconds"] for row in history), 1)}
         manifest |= {"parameters": int(model.count_params()), "end_sha256": weights_sha256(model)}
         run = Run(model, train.class_names, history, manifest)
+        try:
+            run.calibrate(train, val)
+        except DataError as error:  # a training is worth keeping without it
+            warnings.warn(f"the run was not calibrated: {error}", CellclfWarning, stacklevel=3)
         if folder is not None:
             run.save(folder)
             checkpoint.remove()
