@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellclf.errors import RunFolderError
 from cellclf.evaluation.metrics import columns
 from cellclf.evaluation.scores import Estimate
 
@@ -84,10 +87,10 @@ class Robustness:
         corruptions: In the order of the suite.
         mean: Balanced accuracy, mean over severities and corruptions.
         mean_accuracy: Accuracy, mean over severities and corruptions.
-        unseen_mean: ``mean`` over corruptions of families that the training did not use; None if it used all.
+        unseen_mean: ``mean`` over corruptions of families that the training has not met; None if it met all.
         be: Mean BE; None for a set.
         relative_be: Mean relative BE; None for a set.
-        seen: Families that the training used.
+        seen: Families that the training has met.
         left_out: Classes outside the balanced accuracy, with their number of pictures.
         confidence_level: Of the intervals, 0-1.
 
@@ -112,13 +115,13 @@ class Robustness:
 
     @property
     def unseen(self) -> tuple[CorruptionScores, ...]:
-        """The corruptions of families that the training did not use."""
+        """The corruptions of families that the training has not met."""
         return tuple(scores for scores in self.corruptions if not scores.seen)
 
     def __str__(self) -> str:
         steps = max(len(scores.balanced_accuracy) for scores in self.corruptions)
         numbers = [str(k + 1) for k in range(steps)] if steps > 1 else []
-        rows = [["", "family", *numbers, "mean" if numbers else "", "BE", "relative"]]
+        rows = [["", "family", *numbers, "mean", "BE", "relative"]]
         rows.append(["clean", "", *("" for _ in numbers), str(self.clean), "", ""])
         for scores in self.corruptions:
             each = [f"{100 * value:.1f}" for value in scores.balanced_accuracy] if numbers else []
@@ -145,9 +148,9 @@ class Robustness:
         count = len(self.corruptions)
         every = f"mean of all {count}" if count > 1 else "mean"
         found = {every: f"balanced accuracy {self.mean}, accuracy {self.mean_accuracy}"}
-        if self.seen:
+        if self.seen and count > 1:
             names = ", ".join(scores.name for scores in self.unseen)
-            found[f"mean of the {len(self.unseen)} of families that the training did not use"] = (
+            found[f"mean of the {len(self.unseen)} of families that the training has not met"] = (
                 "there is none" if self.unseen_mean is None else f"balanced accuracy {self.unseen_mean} ({names})"
             )
         if self.be is not None and self.relative_be is not None:
@@ -174,6 +177,21 @@ class Robustness:
         from cellclf.evaluation.plots import plot_robustness
 
         return plot_robustness(self)
+
+
+def stored(folder: Path) -> tuple[Robustness, ...]:
+    """Read every ``robustness*.json`` of a run folder.
+
+    Raises:
+        RunFolderError: A file that is no such result.
+    """
+    found = []
+    for path in sorted(folder.glob("robustness*.json")):
+        try:
+            found.append(Robustness.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunFolderError(f"{path} holds no robustness ({error}); delete it or measure again") from None
+    return tuple(found)
 
 
 def _plain(value: Any) -> Any:

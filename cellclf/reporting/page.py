@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.foreign import Shift
     from cellclf.evaluation.metrics import Report
+    from cellclf.evaluation.resilience import Robustness
+    from cellclf.training.confidence import Confidence
 
 
 class Augments(Protocol):
@@ -39,6 +42,9 @@ class PageContent:
         augmenter: What changed the training pictures.
         history: Rows of the training, one an epoch (see ``cellclf.reporting.figures.History``).
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the pictures or None.
+        robustness: How the classifier fares on bad pictures, one a suite.
+        confidence: What the run learnt of its own reliability, or None.
+        shifts: Name of a set -> whether it is of the kind that the run knows.
         headline: The evaluation that the page leads with; None takes "test", else the first that is neither
             "train" nor "val", else "val".
         seconds: Name of a step -> how long it took.
@@ -55,6 +61,9 @@ class PageContent:
     augmenter: Augments | None = None
     history: History = ()
     evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)
+    robustness: Sequence[Robustness] = ()
+    confidence: Confidence | None = None
+    shifts: Mapping[str, Shift] = field(default_factory=dict)
     headline: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)

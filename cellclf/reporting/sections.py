@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.evaluation.metrics import Estimate, Report
+from cellclf.reporting.confidence import confidence_view
 from cellclf.reporting.figures import CURVES, curves_in, inline_svg, plot_curve, restored
 from cellclf.reporting.removals import removal_view
 from cellclf.reporting.template import count, duration, percent, pictures, plain
@@ -17,6 +18,7 @@ from cellclf.reporting.verdict import OWN, headline_name, verdict
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.resilience import Robustness
     from cellclf.reporting.figures import History
     from cellclf.reporting.page import Augments, PageContent
 
@@ -49,6 +51,8 @@ def sections(content: PageContent) -> dict[str, Any]:
             for k, name in enumerate(ordered)
             if name != "train" or name == lead
         ],
+        "robustness": [_robustness(k, found) for k, found in enumerate(content.robustness)],
+        "confidence": confidence_view(content.evaluations, lead, content.confidence, content.shifts),
         "cost": _cost(content),
         "rerun": _rerun(content),
     }
@@ -305,6 +309,26 @@ def _matrix(report: Report, keys: Mapping[tuple[str, str], str]) -> list[View]:
             )
         rows.append({"name": name, "support": report.classes[r].support, "cells": cells})
     return rows
+
+
+def _robustness(place: int, found: Robustness) -> View:
+    steps = max(len(scores.balanced_accuracy) for scores in found.corruptions)
+    return {
+        "key": f"robustness{place}",
+        "found": found,
+        "steps": list(range(1, steps + 1)) if steps > 1 else [],
+        "headline": found.headline(),
+        "rows": [
+            {
+                "scores": scores,
+                "path": " ".join(
+                    f"{x * 90 / steps:.1f},{24 - 22 * value:.1f}"
+                    for x, value in enumerate((found.clean, *scores.balanced_accuracy))
+                ),
+            }
+            for scores in found.corruptions
+        ],
+    }
 
 
 def _total(content: PageContent) -> float:
