@@ -15,8 +15,7 @@ Floats = NDArray[np.float64]
 class Estimate(float):
     """A number that knows how sure it is: a float with the ends of its interval.
 
-    Args:
-        value: The estimate; NaN when there is nothing to estimate from.
+    Attributes:
         low: Lower end of the interval.
         high: Upper end of the interval.
 
@@ -32,7 +31,13 @@ class Estimate(float):
     high: float
 
     def __new__(cls, value: float, low: float, high: float) -> Estimate:
-        """Make the float and hang the interval on it."""
+        """Make the float and hang the interval on it.
+
+        Args:
+            value: The estimate; NaN when there is nothing to estimate from.
+            low: Lower end of the interval.
+            high: Upper end of the interval.
+        """
         made = super().__new__(cls, value)
         made.low, made.high = float(low), float(high)
         return made
