@@ -1,26 +1,256 @@
-"""What README and docs show is run: the python fences of a page, one after the other in one namespace."""
+"""What README and the site show is run, what they link to is there, and what they list is what there is.
+
+The fences of a page run one after the other in one namespace and one folder: ``python`` ones as they stand; of ``sh``
+ones every ``cellclf`` line, in this process. A ``toml`` fence with a title is written to a file of that name, one with
+a ``[trainer]`` is read as a recipe. Lines that train are only checked (``--check``), and with ``--slow`` are done on
+a network of some thousand weights. ``py`` and ``text`` fences are shown and not run.
+"""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from bench import STAGE, TINY, write_bench
+from click.testing import CliRunner
+
+import cellclf
+from cellclf.backbones.registry import registry
+from cellclf.cli import main
+from cellclf.errors import UnknownNameError
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+FENCE = re.compile(r"^( *)```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^\1```", re.M | re.S)
+OTHER_PROGRAMS = {"pip", "python", "python3", "pytest", "source", ".", "cd", "export", "git", "eval", "echo", "uv"}
+OTHER_PROGRAMS |= {
+    "ruff",
+    "mypy",
+    "lint-imports",
+    "mkdocs",
+    "jupytext",
+    "dask",
+    ".ci/run",
+    "scripts/release.sh",
+    "xdg-open",
+}
+SLOW = ("run", "train", "compare", "demo")
+MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[8,8,8]", "--set", STAGE]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if FENCE.search(p.read_text("utf-8"))], ids=lambda p: p.name)
-def test_the_python_fences_of_a_page_run(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for code in FENCE.findall(page.read_text("utf-8")):
-        exec(compile(code, page.name, "exec"), names)
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def fences(page: Path) -> list[tuple[str, str, str]]:
+    """List the language, title and content of the fences of a page, indented ones without their indent."""
+    found = []
+    for indent, language, title, content in FENCE.findall(page.read_text("utf-8")):
+        found.append((language, title, re.sub(f"^{indent}", "", content, flags=re.M)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return write_bench(tmp_path_factory.mktemp("bench"))
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """Give the words of every command of a shell fence."""
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [words for line in lines for part in line.split(" && ") if (words := shlex.split(part, comments=True))]
+
+
+def shortened(words: list[str], *, slow: bool) -> list[str] | None:
+    """Make a command small enough for a test; None if it is too long for a quick one."""
+    if "--weights" in words and words[0] != "compare":
+        place = words.index("--weights")
+        words = [*words[:place], *words[place + 2 :]]
+    if words[0] not in SLOW:
+        return words
+    if words[0] == "run" and not slow:
+        return [*words, "--weights", "none", *([] if "--check" in words else ["--check"])]
+    if not slow:
+        return None
+    if words[0] == "demo":
+        return [*words, "-n", "100"]
+    if words[0] == "compare":
+        return [*words[:2], "residual", "--recipe", "demo", "--epochs", "1", "--set", TINY[0], "--out", words[-1]]
+    return [*words, *MINE]
+
+
+def has_its_backbone(words: list[str]) -> bool:
+    """Tell whether the backbone that a command names is installed: a page may show one of a plugin."""
+    if "--backbone" not in words:
+        return True
+    try:
+        registry().find(words[words.index("--backbone") + 1])
+    except UnknownNameError:
+        return False
+    return True
+
+
+def run_shell(text: str, monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> None:
+    for words in command_lines(text):
+        with monkeypatch.context() as patch:
+            while re.fullmatch(r"\w+=.*", words[0]):
+                patch.setenv(*words[0].split("=", 1))
+                words = words[1:]
+            if words[:3] == ["python", "-m", "cellclf"]:
+                words = words[2:]
+            if words[0] != "cellclf":
+                assert words[0] in OTHER_PROGRAMS, f"nothing here knows what {shlex.join(words)!r} does"
+                scripts = [word for word in words if word.endswith((".py", ".sh")) and "/" in word]
+                assert all((ROOT / script).exists() for script in scripts), scripts
+                continue
+            words = words[1:]
+            if "--help" in words or "--version" in words or not words:
+                small = words
+            else:
+                parse(words)
+                small = shortened(words, slow=slow) if has_its_backbone(words) else None
+            if small is None:
+                continue
+            if slow and "--out" in small and Path(small[small.index("--out") + 1]).is_dir():
+                shutil.rmtree(small[small.index("--out") + 1])
+            done = CliRunner().invoke(main, small)
+            assert done.exit_code == 0, f"{shlex.join(['cellclf', *small])}\n{done.output}\n{done.exception!r}"
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command without doing it: every option exists and takes that value."""
+    context = main.make_context("cellclf", list(words))
+    name, command, rest = main.resolve_command(context, list(words))
+    with context:
+        command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if FENCE.search(p.read_text("utf-8"))], ids=name_of)
+def test_the_fences_of_a_page_run(page, bench, tmp_path, monkeypatch, request):
+    slow = request.config.getoption("--slow")
+    here = tmp_path / "here"
+    shutil.copytree(bench, here)
+    monkeypatch.chdir(here)
+    names: dict[str, object] = {"__name__": "a_page"}
+    for language, title, content in fences(page):
+        if title:
+            Path(title).write_text(content, encoding="utf-8")
+        if language == "python" and not title:
+            exec(compile(content, name_of(page), "exec"), names)
+        elif language == "toml" and "[trainer" in content:
+            cellclf.Pipeline.from_recipe(tomllib.loads(content))
+        elif language == "sh" and page.name != "cli.md":
+            run_shell(content, monkeypatch, slow=slow)
+        elif language == "sh":
+            for words in command_lines(content):
+                parse(words[1:])
 
 
 def test_every_page_is_in_the_navigation_and_there():
     text = (ROOT / "mkdocs.yml").read_text("utf-8")
-    named = set(re.findall(r": (\S+\.md)$", text, re.M))
-    assert named == {page.name for page in (ROOT / "docs").glob("*.md")}
+    named = re.findall(r"(?:: |- )(\S+\.md)$", text, re.M)
+    assert sorted(named) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+
+
+def slug(heading: str) -> str:
+    """Make the anchor of a heading as Markdown's table of contents does."""
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading.replace("`", ""))
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower())
+
+
+def anchors(page: Path) -> set[str]:
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    found = {slug(heading) for heading in re.findall(r"^#+ (.+)$", text, re.M)}
+    return found | set(re.findall(r"^::: (\S+)$", text, re.M))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_within_the_project_leads_somewhere(page):
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", text)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{name_of(page)} links to {target}, which does not exist"
+        if page.is_relative_to(DOCS):
+            assert there.is_relative_to(DOCS), f"{name_of(page)} links to {target}, which is not on the site"
+        if anchor:
+            assert anchor in anchors(there), f"{name_of(page)} links to {target}; there are: {sorted(anchors(there))}"
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name_of)
+def test_every_picture_is_there_and_says_what_it_shows(page):
+    for words, target in re.findall(r"!\[([^]]*)\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        assert words, f"{target} has no text for those who cannot see it"
+        assert (page.parent / target).exists()
+
+
+def test_pages_that_are_written_by_a_script_are_up_to_date():
+    spec = importlib.util.spec_from_file_location("make_pages", ROOT / "scripts" / "make_pages.py")
+    make_pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_pages)
+    for path, text in make_pages.pages().items():
+        assert path.read_text("utf-8") == text, f"run `python scripts/make_pages.py`: {path.name} is behind the code"
+
+
+def test_the_reference_names_exactly_the_public_names():
+    text = "\n".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
+    shown = re.findall(r"^::: cellclf\.(\w+)$", text, re.M)
+    assert sorted(shown) == sorted(set(shown)), "a name stands on two pages"
+    assert {*shown, "__version__"} == set(cellclf.__all__)
+
+
+def test_type_checkers_see_exactly_the_public_names():
+    tree = ast.parse((ROOT / "cellclf" / "__init__.py").read_text("utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    seen = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            assert alias.name == alias.asname, "only `X as X` is exported to type checkers"
+            seen[alias.name] = node.module
+    assert {*seen, "__version__"} == set(cellclf.__all__)
+    assert seen == cellclf._HOME
+
+
+def test_the_reference_names_exactly_what_plugin_authors_get():
+    import cellclf.testing
+
+    text = (DOCS / "reference" / "testing.md").read_text("utf-8")
+    assert sorted(re.findall(r"^::: cellclf\.testing\.(\w+)$", text, re.M)) == sorted(cellclf.testing.__all__)
+
+
+def test_every_error_has_a_cure():
+    parts = re.split(r"^::: cellclf\.(\w+)$", (DOCS / "reference" / "errors.md").read_text("utf-8"), flags=re.M)
+    cures = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert set(cures) == {name for name in cellclf.__all__ if name.endswith(("Error", "Warning"))}
+    assert all("**Cure.**" in text for text in cures.values())
+
+
+def test_every_step_of_augmentation_is_in_the_reference():
+    from cellclf.augmentation.augmenter import STEP_MODULES
+    from cellclf.augmentation.step import STEPS
+
+    assert STEP_MODULES
+    text = (DOCS / "reference" / "augmentation.md").read_text("utf-8")
+    shown = {name for names in re.findall(r"members: \[(.+)\]", text) for name in names.split(", ")}
+    assert shown == {step.__name__ for step in STEPS.values()}
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="the site: pip install -e '.[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # -q would hide broken links
+    assert done.returncode == 0, done.stderr

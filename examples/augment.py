@@ -1,0 +1,47 @@
+"""Augment for another laboratory: presets, sheets, own steps. Guide: docs/guides/augment.md."""
+
+# %% The same cells, at home and in another laboratory
+import os
+
+import cellclf as cc
+from cellclf.augmentation.colour import Brightness, StainHED
+from cellclf.augmentation.geometry import Flip, Rotate
+from cellclf.augmentation.optics import Defocus
+from cellclf.augmentation.policies import SomeOf
+
+TINY = bool(os.environ.get("CELLCLF_TINY"))
+side = 48 if TINY else 96
+cells = cc.make_cells(24, size=side, seed=7, balance="even")
+elsewhere = cc.make_cells(24, size=side, seed=7, balance="even", shift=0.8)
+cells.plot(per_class=3).savefig("home.png")
+elsewhere.plot(per_class=3).savefig("elsewhere.png")
+
+# %% Every preset, to be looked at: would you still diagnose these cells?
+for name in ("light", "stain", "challenge"):
+    cc.Augmenter.preset(name, seed=7).plot(cells, pictures=4, views=6).savefig(f"{name}.png")
+
+# %% Half as far
+weaker = cc.Augmenter.preset("stain", seed=7, strength=0.5)
+weaker.plot(cells, pictures=4, views=6).savefig("weaker.png")
+
+# %% Your own steps: each picture gets one change of colour, some are out of focus
+mine = cc.Augmenter(
+    [
+        Flip(),
+        Rotate(degrees=180),
+        SomeOf(count=1, steps=[StainHED(theta=0.1), Brightness(low=0.7, high=1.3)]),
+        Defocus(rate=0.2, low=0.5, high=2.0),
+    ],
+    seed=7,
+)
+pictures = mine(cells.images, cells.ids, epoch=0)
+print(mine, pictures.shape, pictures.dtype)
+
+# %% A picture draws by seed, epoch and id; its neighbours in the batch do not matter
+alone = mine(cells.images[5:6], cells.ids[5:6], epoch=0)
+assert (alone[0] == pictures[5]).all()
+
+# %% A set in which all classes are equal, by augmented copies
+uneven = cc.make_cells(40 if TINY else 400, size=side, seed=7)
+more = cc.Augmenter.preset("report", seed=7).expand(uneven, per_class="max")
+print(uneven.counts(), more.counts(), sep="\n")

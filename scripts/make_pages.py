@@ -1,0 +1,151 @@
+"""Write the pages that say what the code says: docs/cli.md from the commands, docs/reference/index.md from the names.
+
+usage: python scripts/make_pages.py [--check]
+
+--check writes nothing and exits with 1 if a page is not what it would write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+import cellclf.cli
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+COMMANDS = """# Command line
+
+Written from `cellclf --help` by `scripts/make_pages.py`; the tests compare the two.
+
+Every command answers `--help` without loading TensorFlow. Results go to standard output, notes and progress to
+standard error. The exit code is 0 when all went well, 1 after an error (told in one line), 2 for a mistake in the
+command itself, and 3 when `--check` found something.
+
+`python -m cellclf` is the same as `cellclf`. How the shell completes commands and options stands
+[on the page about installing](start/install.md#let-the-shell-complete).
+"""
+
+NAMES = """# Reference
+
+`import cellclf as cc` gives the names below and nothing else; what stands behind other paths may move between
+versions. Each is loaded at first use, so that the import takes some milliseconds. `cc.__version__` is the version.
+The list is written by `scripts/make_pages.py`, and the tests compare it with `cellclf.__all__`.
+
+Pictures are `(N, H, W, 3)` uint8, 0-255, everywhere. Arguments of constructors are keywords. Everything random takes
+a `seed`. Arrays that go in are never changed. The [command line](../cli.md) has a page of its own, and so have the
+[errors](errors.md) with their cures.
+"""
+
+ROOMS = [
+    "data.md",
+    "cleaning.md",
+    "augmentation.md",
+    "backbones.md",
+    "training.md",
+    "evaluation.md",
+    "pipeline.md",
+    "errors.md",
+    "testing.md",
+]
+
+
+def commands(
+    command: click.Command, words: tuple[str, ...] = ("cellclf",)
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Walk a command and all below it, with the words that call each."""
+    yield words, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            below = command.get_command(click.Context(command), name)
+            if below is not None and not below.hidden:
+                yield from commands(below, (*words, name))
+
+
+def section(words: tuple[str, ...], command: click.Command) -> str:
+    """Describe one command: how it is called, what it does, its options."""
+    parent: click.Context | None = None
+    for word in words[:-1]:
+        parent = click.Context(command, info_name=word, parent=parent)
+    context = click.Context(command, info_name=words[-1], parent=parent)
+    usage = " ".join([*words, *command.collect_usage_pieces(context)])
+    parts = [f"{'#' * min(3, len(words))} {' '.join(words)}", prose(command.help or ""), f"```text\n{usage}\n```"]
+    options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
+    rows = [record for one in options if (record := one.get_help_record(context))]
+    rows = [(name, text) for name, text in rows if "--help" not in name]
+    if rows:
+        lines = [f"| `{cell(name)}` | {cell(text)} |" for name, text in rows]
+        parts.append("\n".join(["| option | what it does |", "|---|---|", *lines]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def cell(text: str) -> str:
+    """Make a text safe in a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def prose(text: str) -> str:
+    """Write a help text as Markdown: what click leaves unwrapped is an example."""
+    parts = []
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        if paragraph.startswith("\b"):
+            lines = "\n".join(line.strip() for line in paragraph.removeprefix("\b").strip().splitlines())
+            parts.append(f"```sh\n{lines}\n```")
+        else:
+            parts.append(re.sub(r"\s+", " ", paragraph))
+    return "\n\n".join(parts)
+
+
+def command_page() -> str:
+    """Write the page of the command line."""
+    sections = [section(words, command) for words, command in commands(cellclf.cli.main)]
+    sections[0] = "## cellclf" + sections[0].removeprefix("# cellclf")
+    return "\n\n".join([COMMANDS.strip(), *sections]) + "\n"
+
+
+def name_page() -> str:
+    """Write the list of public names, each with its first line and a link to its page."""
+    rooms = []
+    for page in ROOMS:
+        text = (DOCS / "reference" / page).read_text(encoding="utf-8")
+        names = re.findall(r"^::: (cellclf(?:\.testing)?)\.(\w+)$", text, re.M)
+        rows = [f"| [{name}]({page}#{home}.{name}) | {first_line(home, name)} |" for home, name in names]
+        title = text.partition("\n")[0].removeprefix("# ")
+        rooms.append("\n".join([f"## {title}", "", "| name | |", "|---|---|", *rows]))
+    return "\n\n".join([NAMES.strip(), *rooms]) + "\n"
+
+
+def first_line(home: str, name: str) -> str:
+    """Take the first line of a public object's docstring."""
+    if name == "hookimpl":  # a marker object of pluggy, which has no docstring of its own
+        return "Marks the function with which a plugin answers cellclf."
+    text = inspect.getdoc(getattr(importlib.import_module(home), name)) or ""
+    return cell(text.partition("\n\n")[0]).replace("``", "`")
+
+
+def pages() -> dict[Path, str]:
+    """Give every page that is written here."""
+    return {DOCS / "cli.md": command_page(), DOCS / "reference" / "index.md": name_page()}
+
+
+def main() -> None:
+    """Write the pages, or compare them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    for path, text in pages().items():
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            sys.exit(f"{path} is not what the code says; run `python scripts/make_pages.py`")
+
+
+if __name__ == "__main__":
+    main()
