@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.hashing import FLAT, INVERSE, Blocks, Hashes, calibrate, to_bits, turned
-from cellclf.cleaning.pairs import near_pairs
+from cellclf.cleaning.pairs import search
 
 _CROWD = 64  # so many different pictures of one hash are thinned before they are paired with each other
 _SAME = 0.999  # similarity to the first of a crowd from which on a picture is stood for by it
-_PIECE = 1 << 14  # candidates verified in one go
+_PIECE = 1 << 14  # candidates compared in one go
+_PAIRED = 1 << 18  # candidates drawn from paired hashes in one go: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -193,27 +194,31 @@ def find_links(
     if cut is None:
         cut = calibrate(blocks)
     buckets = _Buckets.of(hashes, places)
-    within = near_pairs(buckets.hashes, distance=distance, jobs=jobs)
     full = np.flatnonzero(buckets.sizes > 1)
-    candidates = [
-        (within.first, within.second, np.zeros(len(within), np.uint8), within.distance),
-        (full, full, np.zeros(len(full), np.uint8), np.zeros(len(full), np.uint8)),
-    ]
+    bits = np.zeros(len(full), np.uint8)
+    links = [_verified(blocks, buckets, full, full, bits, bits, least, side)]
+
+    def plain(first: NDArray[np.int64], second: NDArray[np.int64], apart: NDArray[np.uint8]) -> Links:
+        return _verified(blocks, buckets, first, second, np.zeros(len(apart), np.uint8), apart, least, side)
+
+    links += search(buckets.hashes, distance=distance, jobs=jobs, take=plain)
     if turns and len(buckets.hashes):
         # undoing 5 is 6: those pairs come from the other side of 5, so 6 is not asked for
-        asked = [turn for turn in range(1, 8) if turn != 6]
+        asked = np.array([1, 2, 3, 4, 5, 7], np.uint8)
         heads = buckets.firsts()
-        variants = np.concatenate([_turned_bits(blocks, heads, turn, cut) for turn in asked])
-        found = near_pairs(variants, buckets.hashes, distance=distance, jobs=jobs)
-        number, second = np.divmod(found.first, len(heads))
-        turn, first = np.array(asked, np.uint8)[number], found.second
-        swap = (turn == 5) & (first > second)
-        first, second = np.where(swap, second, first), np.where(swap, first, second)
-        turn = np.where(swap, np.uint8(INVERSE[5]), turn)
-        new = (first < second) | ((first == second) & (buckets.sizes[first] > 1))
-        candidates.append((first[new], second[new], turn[new], found.distance[new]))
-    columns = [np.concatenate(column) for column in zip(*candidates, strict=True)]
-    return _verified(blocks, buckets, *columns, least=least, side=side)
+        variants = np.concatenate([_turned_bits(blocks, heads, int(turn), cut) for turn in asked])
+
+        def other(variant: NDArray[np.int64], first: NDArray[np.int64], apart: NDArray[np.uint8]) -> Links:
+            number, second = np.divmod(variant, len(heads))
+            turn = asked[number]
+            swap = (turn == 5) & (first > second)
+            first, second = np.where(swap, second, first), np.where(swap, first, second)
+            turn = np.where(swap, np.uint8(INVERSE[5]), turn)
+            new = (first < second) | ((first == second) & (buckets.sizes[first] > 1))
+            return _verified(blocks, buckets, first[new], second[new], turn[new], apart[new], least, side)
+
+        links += search(variants, buckets.hashes, distance=distance, jobs=jobs, take=other)
+    return _best_turns(links)
 
 
 def _turned_bits(blocks: Blocks, heads: NDArray[np.int64], turn: int, cut: NDArray[np.float32]) -> Hashes:
@@ -231,7 +236,6 @@ def _verified(
     two: NDArray[np.int64],
     turn: NDArray[np.uint8],
     apart: NDArray[np.uint8],
-    *,
     least: float,
     side: NDArray[np.bool_] | None,
 ) -> Links:
@@ -241,8 +245,8 @@ def _verified(
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     kept = []
-    for start in range(0, total, 1 << 20):
-        number = np.arange(start, min(total, start + (1 << 20)))
+    for start in range(0, total, _PAIRED):
+        number = np.arange(start, min(total, start + _PAIRED))
         row = np.searchsorted(ends, number, side="right")
         upper, lower = np.divmod(number - ends[row] + counts[row], sizes[two[row]])
         first = buckets.places[buckets.starts[one[row]] + upper]
@@ -259,9 +263,13 @@ def _verified(
     swap = first > second
     turn = np.where(swap, np.array(INVERSE, np.uint8)[turn], turn)
     first, second = np.where(swap, second, first), np.where(swap, first, second)
-    order = np.lexsort((turn, -like.round(4), second, first))
-    first, second = first[order], second[order]
-    best = np.ones(len(order), bool)
-    best[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    order = order[best]
-    return Links(first[best], second[best], turn[order], like[order], apart[order], np.full(len(order), "", "<U10"))
+    return Links(first, second, turn, like, apart, np.full(len(first), "", "<U10"))
+
+
+def _best_turns(parts: list[Links]) -> Links:
+    """Join links, sorted, and keep the best turn of each pair."""
+    links = Links(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Links)))
+    links = links[np.lexsort((links.turn, -links.similarity.round(4), links.second, links.first))]
+    best = np.ones(len(links), bool)
+    best[1:] = (links.first[1:] != links.first[:-1]) | (links.second[1:] != links.second[:-1])
+    return links[best]

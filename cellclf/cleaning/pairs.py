@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import OptionError
 
-_PIECE = 1 << 20  # candidate pairs looked at in one go: bounds the memory
+_PIECE = 1 << 18  # candidate pairs looked at in one go: bounds the memory
+_TAKEN = 1 << 16  # pairs handed over in one go, about
 _LOOKUP, _CANDIDATE, _COMPARE, _TABLE = 6.0, 16.0, 1.3, 1.5  # nanoseconds, to choose the cheapest plan only
+
+
+Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]
+"""Places in the first list, places in the second list, differing bits."""
+Taken = TypeVar("Taken")
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,6 @@ def near_pairs(
 ) -> HashPairs:
     """Find all pairs that differ in at most ``distance`` bits.
 
-    The hash is cut into parts. If two hashes differ in few bits, they differ in very few in at least one part: so it
-    is enough to look each part up in a table, with few of its bits changed. How many parts, or whether to compare
-    all with all, is chosen by the cost on these very hashes; every choice finds the same pairs.
-
     Args:
         hashes: (N,) uint64. Collapse equal ones first: each pairs with each.
         others: (M,) uint64; None looks for pairs within ``hashes``, each once.
@@ -82,6 +86,45 @@ def near_pairs(
         >>> found = near_pairs(np.array([0, 1, 0xFF], np.uint64), distance=1)
         >>> found.first, found.second, found.distance
         (array([0]), array([1]), array([1], dtype=uint8))
+    """
+    none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))
+    found = [none, *search(hashes, others, distance=distance, jobs=jobs, take=lambda *pairs: pairs)]
+    first, second, apart = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(first * len(hashes if others is None else others) + second)
+    return HashPairs(first[order], second[order], apart[order])
+
+
+def search(
+    hashes: NDArray[np.uint64],
+    others: NDArray[np.uint64] | None = None,
+    *,
+    distance: int,
+    jobs: int = 1,
+    take: Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]], Taken],
+) -> list[Taken]:
+    """Find all pairs that differ in at most ``distance`` bits, and hand them over as they are found.
+
+    The hash is cut into parts. If two hashes differ in few bits, they differ in very few in at least one part: so it
+    is enough to look each part up in a table, with few of its bits changed. How many parts, or whether to compare
+    all with all, is chosen by the cost on these very hashes; every choice finds the same pairs.
+
+    Args:
+        hashes: (N,) uint64.
+        others: (M,) uint64; None looks for pairs within ``hashes``, each once.
+        distance: Most bits that may differ, 0-64.
+        jobs: Threads.
+        take: Gets places, places and distances of some pairs, in no order, in the thread that found them. There can
+            be a hundred million of them: what it does not return is forgotten.
+
+    Returns:
+        What ``take`` returned.
+
+    Raises:
+        OptionError: The distance is not a whole number from 0 to 64.
+
+    Example:
+        >>> search(np.array([0, 1, 0xFF], np.uint64), distance=7, take=lambda *pairs: len(pairs[0]))
+        [2]
 
     Source: Norouzi, Punjani, Fleet 2012, "Fast search in Hamming space with multi-index hashing"; Qin et al. 2018,
     "GPH: similarity search in Hamming space" (the general pigeonhole).
@@ -91,16 +134,11 @@ def near_pairs(
     within = others is None
     stored = hashes if others is None else others
     if not len(hashes) or not len(stored):
-        return HashPairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))
+        return []
     parts = _cheapest(len(hashes), stored, int(distance))
-    found = (
-        _looked_up(hashes, stored, int(distance), parts, within, jobs)
-        if parts
-        else _compared(hashes, stored, int(distance), within, jobs)
-    )
-    first, second, apart = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.argsort(first * len(stored) + second)
-    return HashPairs(first[order], second[order], apart[order])
+    if parts:
+        return _looked_up(hashes, stored, int(distance), parts, within, jobs, take)
+    return _compared(hashes, stored, int(distance), within, jobs, take)
 
 
 def _plans(distance: int) -> list[list[_Part]]:
@@ -135,9 +173,6 @@ def _cheapest(count: int, stored: NDArray[np.uint64], distance: int) -> list[_Pa
     return best
 
 
-_Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]
-
-
 def _looked_up(
     hashes: NDArray[np.uint64],
     stored: NDArray[np.uint64],
@@ -145,41 +180,57 @@ def _looked_up(
     parts: list[_Part],
     within: bool,
     jobs: int,
-) -> list[_Found]:
+    take: Callable[..., Taken],
+) -> list[Taken]:
     import joblib
 
-    found: list[_Found] = []
+    made: list[Taken] = []
     for place, part in enumerate(parts):
         keys = part.of(stored)
         order = np.argsort(keys, kind="stable")
-        starts = np.zeros((1 << part.width) + 1, np.int64)
+        starts = np.zeros((1 << part.width) + 1, np.int32)
         np.cumsum(np.bincount(keys, minlength=1 << part.width), out=starts[1:])
         wanted = part.of(hashes)
         asked = order if within else np.argsort(wanted, kind="stable")
         slices = np.array_split(asked, max(1, min(jobs, len(asked) // 1024)))
         tables = (order, stored[order], starts)
-        found += itertools.chain.from_iterable(
+        made += itertools.chain.from_iterable(
             joblib.Parallel(n_jobs=jobs, require="sharedmem")(
-                joblib.delayed(_look_up)(hashes, wanted[some], some, tables, distance, parts, place, within)
+                joblib.delayed(_handed)(
+                    _look_up(hashes, wanted[some], some, tables, distance, parts, place, within), take
+                )
                 for some in slices
             )
         )
-    return found
+    return made
+
+
+def _handed(pairs: Iterator[Found], take: Callable[..., Taken]) -> list[Taken]:
+    """Collect pairs until they are worth handing over."""
+    made, waiting, count = [], [], 0
+    for some in pairs:
+        waiting.append(some)
+        count += len(some[0])
+        if count >= _TAKEN:
+            made.append(take(*map(np.concatenate, zip(*waiting, strict=True))))
+            waiting, count = [], 0
+    if count:
+        made.append(take(*map(np.concatenate, zip(*waiting, strict=True))))
+    return made
 
 
 def _look_up(
     hashes: NDArray[np.uint64],
     keys: NDArray[np.int64],
     asked: NDArray[np.int64],
-    tables: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]],
+    tables: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.int32]],
     distance: int,
     parts: list[_Part],
     place: int,
     within: bool,
-) -> list[_Found]:
+) -> Iterator[Found]:
     """Find the pairs that show in one part, and in none before it, so that each pair comes once."""
     order, stored, starts = tables
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))]
     queries = hashes[asked]
     for mask in parts[place].masks():
         changed = keys ^ mask
@@ -202,18 +253,22 @@ def _look_up(
             for before in parts[:place]:
                 shown = np.bitwise_count(before.of(differ[near])) <= before.radius
                 new &= ~shown
-            found.append((first[new], second[new], apart[near[new]]))
-    return found
+            yield first[new], second[new], apart[near[new]]
 
 
 def _compared(
-    hashes: NDArray[np.uint64], stored: NDArray[np.uint64], distance: int, within: bool, jobs: int
-) -> list[_Found]:
+    hashes: NDArray[np.uint64],
+    stored: NDArray[np.uint64],
+    distance: int,
+    within: bool,
+    jobs: int,
+    take: Callable[..., Taken],
+) -> list[Taken]:
     import joblib
 
     rows = np.array_split(np.arange(len(hashes)), max(1, min(8 * jobs, len(hashes) // 64)))
     parts = joblib.Parallel(n_jobs=jobs, require="sharedmem")(
-        joblib.delayed(_compare)(hashes, stored, some, distance, within) for some in rows
+        joblib.delayed(_handed)(_compare(hashes, stored, some, distance, within), take) for some in rows
     )
     return list(itertools.chain.from_iterable(parts))
 
@@ -224,9 +279,8 @@ def _compare(
     rows: NDArray[np.int64],
     distance: int,
     within: bool,
-) -> list[_Found]:
+) -> Iterator[Found]:
     """Compare some hashes with all, in blocks that stay in a core's cache."""
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))]
     high, wide = 16, 4096
     for top in range(0, len(rows), high):
         some = rows[top : top + high]
@@ -237,5 +291,4 @@ def _compare(
                 continue
             first, second = some[row], column + left
             new = first < second if within else np.ones(len(row), bool)
-            found.append((first[new], second[new], apart[row[new], column[new]]))
-    return found
+            yield first[new], second[new], apart[row[new], column[new]]

@@ -22,6 +22,10 @@ def brute(hashes: NDArray[np.uint64], others: NDArray[np.uint64] | None, distanc
     }
 
 
+def as_they_are(*some: NDArray[np.generic]) -> tuple[NDArray[np.generic], ...]:
+    return some
+
+
 def as_set(found: pairs.HashPairs) -> set[tuple[int, int, int]]:
     made = list(zip(found.first.tolist(), found.second.tolist(), found.distance.tolist(), strict=True))
     assert len(set(made)) == len(made), "a pair came twice"
@@ -57,9 +61,8 @@ def test_every_plan_equals_brute_force(hashes: NDArray[np.uint64], distance: int
     assert as_set(near_pairs(hashes, others, distance=distance)) == wanted
     plan = data.draw(st.sampled_from(pairs._plans(distance)))
     if sum(len(part.masks()) for part in plan) < 700 and max(part.width for part in plan) < 20:
-        found = pairs._looked_up(hashes, stored, distance, plan, within, 1)
-        first, second, apart = (np.concatenate(column) for column in zip(*found, strict=True))
-        got = list(zip(first.tolist(), second.tolist(), apart.tolist(), strict=True))
+        found = pairs._looked_up(hashes, stored, distance, plan, within, 1, as_they_are)
+        got = [pair for some in found for pair in zip(*(column.tolist() for column in some), strict=True)]
         assert sorted(got) == sorted(wanted)
 
 
@@ -87,9 +90,11 @@ def test_tables_are_what_is_used_on_many_hashes() -> None:
 def test_small_pieces_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = np.random.default_rng(0).integers(0, 2**12, 3000, dtype=np.uint64)
     parts = pairs._plans(3)[1]
-    whole = pairs._looked_up(hashes, hashes, 3, parts, True, 1)
+    whole = pairs._looked_up(hashes, hashes, 3, parts, True, 1, as_they_are)
     monkeypatch.setattr(pairs, "_PIECE", 100)
-    cut = pairs._looked_up(hashes, hashes, 3, parts, True, 1)
+    monkeypatch.setattr(pairs, "_TAKEN", 7)
+    cut = pairs._looked_up(hashes, hashes, 3, parts, True, 1, as_they_are)
+    assert len(cut) > len(whole)
     for a, b in zip(zip(*whole, strict=True), zip(*cut, strict=True), strict=True):
         assert np.array_equal(np.concatenate(a), np.concatenate(b))
 
