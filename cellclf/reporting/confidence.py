@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cellclf.training.confidence import Confidence
 
 ERROR = 0.01
-LEFT = (0.0, 0.02, 0.05, 0.1)
+LEFT = (0.02, 0.05, 0.1)
 
 
 def confidence_view(
@@ -85,9 +85,10 @@ def _row(name: str, report: Report, known: Confidence | None) -> dict[str, Any]:
 def _verdict(name: str, row: dict[str, Any]) -> str:
     found = row["found"]
     gap = 100 * (found.confidence - found.accuracy)
-    start = f"On \u201c{name}\u201d it is {percent(found.confidence)} sure on average, and right in {percent(found.accuracy)}"
+    start = f"On \u201c{name}\u201d it is {percent(found.confidence)} sure on average, and right in "
+    start += percent(found.accuracy)
     if found.ece <= found.ece_if_perfect.high:
-        return f"{start}: a perfectly calibrated classifier would not look better on so few pictures."
+        return f"{start}: on as many pictures, a perfectly calibrated classifier could look just so."
     if abs(gap) < 1:
         return f"{start}: close, though not at every level of confidence."
     return f"{start}: it is {abs(gap):.0f} points too {'sure of itself' if gap > 0 else 'modest'} here."
