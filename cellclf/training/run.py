@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import CellclfWarning, DataError, RunFolderError
+from cellclf.evaluation.foreign import Shift
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.resilience import Robustness
 from cellclf.evaluation.views import view_names
@@ -148,6 +149,21 @@ class Run:
         return predictions(
             cells.ids, self.class_names, batches, self.confidence, error=error, per_class=per_class, refuse=refuse
         )
+
+    def shift(self, cells: ImageSet, *, show: bool = False) -> Shift | None:
+        """Test whether a set as a whole is of the kind that the run knows; labels are not looked at.
+
+        Args:
+            cells: At least one picture.
+            show: True draws a progress bar.
+
+        Returns:
+            The finding, or None if the run was never calibrated.
+
+        Raises:
+            DataError: Pictures of another size than the run was trained on.
+        """
+        return None if self.confidence is None else self.report_predictions(cells, show=show).shift
 
     def predict_table(self, cells: ImageSet, *, show: bool = False) -> str:
         """Give what ``report_predictions`` finds as CSV text, one row a picture."""
