@@ -61,7 +61,9 @@ def test_a_wrong_name_gives_the_nearest(setting, message):
 
 
 def test_a_wrong_recipe_gives_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"no recipe 'fsat'; did you mean 'fast'\? There are: challenge, demo, fast"):
+    with pytest.raises(
+        UnknownNameError, match=r"no recipe 'fsat'; did you mean 'fast'\? There are: challenge, demo, fast"
+    ):
         read_recipe("fsat")
 
 
