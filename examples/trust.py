@@ -32,7 +32,9 @@ probabilities = run.predict_proba(parts.test)
 print(calibrate(parts.test.labels, probabilities))
 
 # %% How right is it if it may say nothing about its least sure pictures?
-print(abstain(parts.test.labels, probabilities))
+curve = abstain(parts.test.labels, probabilities)
+print(curve.at(accuracy=0.95))
+curve.plot().savefig("abstention.png")
 
 # %% Named: a class, how sure, what else it may be, and whether it is a cell at all
 strange = cc.make_cells(12, size=side, seed=9, foreign=6)

@@ -47,5 +47,5 @@ def write_bench(root: Path) -> Path:
         )
     for name, seed in (("a", 7), ("b", 8)):
         pipe = cc.Pipeline.from_recipe("demo", [f"seed={seed}", *TINY, STAGE])
-        pipe.run(cells, out=root / "runs" / name, tests={"hospital_b": other}, command="cellclf run cells/")
+        pipe.run(cells, out=root / "runs" / name, tests={"hospital_b": other}, source={"src": "training_set.npz"})
     return root

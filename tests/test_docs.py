@@ -44,7 +44,7 @@ OTHER_PROGRAMS |= {
     "scripts/release.sh",
     "xdg-open",
 }
-SLOW = ("run", "train", "compare", "demo")
+SLOW = ("run", "train", "compare", "demo", "labels", "crossval", "rerun")
 MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[8,8,8]", "--set", STAGE]
 
 
@@ -86,7 +86,7 @@ def shortened(words: list[str], *, slow: bool) -> list[str] | None:
         return [*words, "-n", "100"]
     if words[0] == "compare":
         return [*words[:2], "residual", "--recipe", "demo", "--epochs", "1", "--set", TINY[0], "--out", words[-1]]
-    return [*words, *MINE]
+    return words if words[0] == "rerun" else [*words, *MINE]
 
 
 def has_its_backbone(words: list[str]) -> bool:
