@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cellclf.cleaning.index import Index as Index
     from cellclf.cleaning.outliers import OutlierFilter as OutlierFilter
     from cellclf.comparison import compare as compare
+    from cellclf.crossval import CrossValidation as CrossValidation
+    from cellclf.crossval import cross_validate as cross_validate
     from cellclf.data.generated import make_cells as make_cells
     from cellclf.data.generated import planted as planted
     from cellclf.data.image_set import ImageSet as ImageSet
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
     from cellclf.evaluation.metrics import evaluate as evaluate
     from cellclf.labels import check_labels as check_labels
     from cellclf.pipeline import Pipeline as Pipeline
-    from cellclf.training.ensemble import ensemble as ensemble
     from cellclf.rerun import rerun as rerun
+    from cellclf.training.classifier import CellClassifier as CellClassifier
+    from cellclf.training.ensemble import ensemble as ensemble
     from cellclf.training.head import Head as Head
     from cellclf.training.run import Run as Run
     from cellclf.training.run import load_run as load_run
@@ -57,6 +60,7 @@ _HOMES = {
     "cellclf.cleaning.index": ["Index"],
     "cellclf.cleaning.outliers": ["OutlierFilter"],
     "cellclf.comparison": ["compare"],
+    "cellclf.crossval": ["CrossValidation", "cross_validate"],
     "cellclf.data.generated": ["make_cells", "planted"],
     "cellclf.data.image_set": ["ImageSet"],
     "cellclf.data.loaders": ["load"],
@@ -78,6 +82,7 @@ _HOMES = {
     "cellclf.pipeline": ["Pipeline"],
     "cellclf.training.ensemble": ["ensemble"],
     "cellclf.rerun": ["rerun"],
+    "cellclf.training.classifier": ["CellClassifier"],
     "cellclf.training.head": ["Head"],
     "cellclf.training.run": ["Run", "load_run"],
     "cellclf.training.stage": ["Stage"],

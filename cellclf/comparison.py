@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
-from cellclf.pipeline import Pipeline
+from cellclf.pipeline import Pipeline, Prepared
 from cellclf.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
 
@@ -49,9 +51,10 @@ def compare(
     recipe: str | Path | Mapping[str, Any] = "fast",
     out: str | Path,
     tests: Mapping[str, ImageSet] | None = None,
+    n_jobs: int | None = None,
     show: bool | None = None,
 ) -> Comparison:
-    """Train several backbones on one cleaned split, one after the other.
+    """Train several backbones on one cleaned split.
 
     Args:
         cells: With labels.
@@ -59,6 +62,8 @@ def compare(
         recipe: The job; its seed makes the split the same for all.
         out: Folder; each backbone gets a run folder in it, so that a comparison that was stopped goes on.
         tests: Further sets; the first one's scores stand in the table.
+        n_jobs: Backbones at a time, each in a process of its own (joblib); None means one after the other here, or what
+            ``joblib.parallel_config`` says, such as ``backend="dask"``.
         show: True tells on stderr what happens, None only on a terminal.
 
     Returns:
@@ -76,18 +81,37 @@ def compare(
             name += "+"
         pipes[name] = Pipeline.from_recipe(recipe_for(read_recipe(recipe), backbone))
         pipes[name].check(cells)
+    import joblib
+
+    shown = sys.stderr.isatty() if show is None else show
+    prepared = next(iter(pipes.values())).prepare(cells, show=shown)  # they differ in what is trained alone
+    candidates = joblib.Parallel(n_jobs=n_jobs)(
+        joblib.delayed(_candidate)(name, pipe, cells, prepared, Path(out) / name, tests, shown)
+        for name, pipe in pipes.items()
+    )
+    return Comparison(candidates, reported_on=next(iter(tests or {}), "test"))
+
+
+def _candidate(
+    name: str,
+    pipe: Pipeline,
+    cells: ImageSet,
+    prepared: Prepared,
+    out: Path,
+    tests: Mapping[str, ImageSet] | None,
+    show: bool,
+) -> Candidate:
+    if show:
+        print(f"backbone {name}", file=sys.stderr, flush=True)
+    outcome = pipe.run(cells, out=out, tests=tests, show=show, prepared=prepared)
     first = next(iter(tests or {}), None)
-    candidates = []
-    for name, pipe in pipes.items():
-        outcome = pipe.run(cells, out=Path(out) / name, tests=tests, show=show)
-        run = outcome.run
-        candidates.append(
-            Candidate(
-                name=name,
-                history=run.history,
-                params=run.manifest["parameters"],
-                seconds=run.manifest["seconds"],
-                report=None if first is None else outcome.reports[first],
-            )
-        )
-    return Comparison(candidates, reported_on=first or "test")
+    found = Candidate(
+        name=name,
+        history=outcome.run.history,
+        params=outcome.run.manifest["parameters"],
+        seconds=outcome.run.manifest["seconds"],
+        report=None if first is None else outcome.reports[first],
+    )
+    del outcome
+    gc.collect()  # Keras models hold themselves in circles; several at once would fill the memory
+    return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellclf.errors import DataError, unknown
+from cellclf.errors import DataError
+from cellclf.params import Params
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,7 +159,7 @@ def spread(count: int, limit: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, max(count - 1, 0), min(count, limit)).astype(np.intp))
 
 
-class Selector:
+class Selector(Params):
     """What ``Dedup``, ``OutlierFilter`` and ``Downsample`` share: parameters by name, and ``fit_resample``.
 
     A child stores its constructor's arguments under their own names and has ``find(cells) -> Selection``.
@@ -191,27 +192,6 @@ class Selector:
     def apply(self, cells: ImageSet) -> ImageSet:
         """Return the set without what ``find`` would remove."""
         return self.find(cells).apply(cells)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Give the constructor's arguments by name, as scikit-learn asks for them.
-
-        Args:
-            deep: There for scikit-learn; selectors hold no other estimators.
-        """
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change arguments by name, as scikit-learn's searches do.
-
-        Raises:
-            UnknownNameError: The constructor has no argument of that name.
-        """
-        names = list(inspect.signature(type(self)).parameters)
-        for name, value in params.items():
-            if name not in names:
-                raise unknown(f"parameter of {type(self).__name__}", name, names)
-            setattr(self, name, value)
-        return self
 
     def fit_resample(self, X: NDArray[np.uint8], y: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Select from arrays, as imbalanced-learn's pipelines ask for it.

@@ -29,6 +29,7 @@ for _command in (
     job.train,
     job.compare,
     job.labels,
+    again.crossval,
     again.rerun,
     use.evaluate,
     use.predict,

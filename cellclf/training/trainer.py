@@ -17,6 +17,7 @@ from cellclf.backbones.backbone import Backbone
 from cellclf.backbones.registry import list_plugins
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError, unknown
+from cellclf.params import Params
 from cellclf.training.cache import MODES, Caching, byte_count
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.devices import scope_of
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from cellclf.augmentation.mixing import Mix
 
 
-class Trainer:
+class Trainer(Params):
     """Train a classifier in stages: first the head, then as much of the backbone as wanted.
 
     Args:

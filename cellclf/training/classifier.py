@@ -1,0 +1,68 @@
+"""A trainer as a scikit-learn estimator, for its cross-validation, searches and pipelines."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin  # the one module that cannot wait: these are its bases
+from sklearn.utils.validation import check_is_fitted
+
+from cellclf.data.image_set import ImageSet
+from cellclf.data.split import Split
+from cellclf.errors import DataError
+from cellclf.training.trainer import Trainer
+
+
+class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """What scikit-learn can clone, cross-validate and search: ``fit``, ``predict``, ``predict_proba``, ``score``.
+
+    Each fit cuts a validation part off its pictures, on which the trainer chooses its epoch. A search reaches the
+    trainer's settings as ``trainer__batch_size``.
+
+    Args:
+        trainer: What is trained, and how.
+        val: Share of the pictures that choices are made on, stratified, groups whole.
+
+    Example:
+        >>> from sklearn.base import clone
+        >>> model = CellClassifier(trainer=Trainer(backbone="residual"))
+        >>> clone(model).set_params(trainer__batch_size=16).trainer.batch_size, model.trainer.batch_size
+        (16, 64)
+    """
+
+    def __init__(self, *, trainer: Trainer, val: float = 0.2) -> None:
+        self.trainer = trainer
+        self.val = val
+
+    def fit(self, X: NDArray[np.uint8], y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Train.
+
+        Args:
+            X: (N, H, W, 3) uint8, 0-255.
+            y: (N,) labels of any kind.
+            groups: (N,) patients or slides, kept whole when the validation part is cut off.
+
+        Returns:
+            Itself, with ``classes_`` and ``run_``, the trained ``Run``.
+        """
+        self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
+        names = [str(label) for label in self.classes_.tolist()]
+        cells = ImageSet(X, codes, class_names=names, groups=None if groups is None else np.asarray(groups))
+        parts = Split(val=self.val, seed=self.trainer.seed).apply(cells)
+        self.run_ = self.trainer.fit(parts.train, parts.val, show=False)
+        return self
+
+    def predict_proba(self, X: NDArray[np.uint8]) -> NDArray[Any]:
+        """Give the probability of each class of ``classes_``: (N, K) float32."""
+        check_is_fitted(self, "run_")
+        if np.ndim(X) != 4:
+            raise DataError(f"X has {np.ndim(X)} dimensions; wanted pictures (N, H, W, 3)")
+        found: NDArray[Any] = self.run_.predict_proba(X)
+        return found
+
+    def predict(self, X: NDArray[np.uint8]) -> NDArray[Any]:
+        """Give the most probable label of each picture: (N,)."""
+        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return chosen
