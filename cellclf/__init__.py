@@ -35,8 +35,12 @@ if TYPE_CHECKING:
     from cellclf.errors import TrainingError as TrainingError
     from cellclf.errors import UnknownNameError as UnknownNameError
     from cellclf.errors import WeightsError as WeightsError
+    from cellclf.evaluation.corruptions import corrupt as corrupt
+    from cellclf.evaluation.corruptions import list_corruptions as list_corruptions
     from cellclf.evaluation.metrics import Report as Report
     from cellclf.evaluation.metrics import evaluate as evaluate
+    from cellclf.evaluation.resilience import Robustness as Robustness
+    from cellclf.evaluation.robustness import robustness as robustness
     from cellclf.labels import check_labels as check_labels
     from cellclf.pipeline import Pipeline as Pipeline
     from cellclf.rerun import rerun as rerun
@@ -77,7 +81,10 @@ _HOMES = {
         "UnknownNameError",
         "WeightsError",
     ],
+    "cellclf.evaluation.corruptions": ["corrupt", "list_corruptions"],
     "cellclf.evaluation.metrics": ["Report", "evaluate"],
+    "cellclf.evaluation.resilience": ["Robustness"],
+    "cellclf.evaluation.robustness": ["robustness"],
     "cellclf.labels": ["check_labels"],
     "cellclf.pipeline": ["Pipeline"],
     "cellclf.training.ensemble": ["ensemble"],
