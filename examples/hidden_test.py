@@ -15,7 +15,7 @@ parts = cc.Split(val=0.2, test=0.2, seed=7).apply(cells)
 # %% One trainer without, one with what closed the gap
 def make_trainer(**more: object) -> cc.Trainer:
     return cc.Trainer(
-        backbone=cc.Backbone("residual", params={"filters": [8, 8, 8] if TINY else [16, 32, 64]}),
+        backbone=cc.Backbone("residual", params={"filters": [16, 16, 16] if TINY else [16, 32, 64]}),
         head=cc.Head(units=(), dropout=0.2),
         optimizer="adamw",
         weight_decay=0.01,

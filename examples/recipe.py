@@ -15,7 +15,7 @@ recipe = {
     "outliers": {},
     "split": {"val": 0.2, "test": 0.1},
     "trainer": {
-        "backbone": {"name": "residual", "params": {"filters": [8, 8, 8] if TINY else [16, 32, 64]}},
+        "backbone": {"name": "residual", "params": {"filters": [16, 16, 16] if TINY else [16, 32, 64]}},
         "head": {"units": [], "dropout": 0.2},
         "optimizer": "adamw",
         "batch_size": 32,

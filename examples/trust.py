@@ -12,7 +12,7 @@ side = 48 if TINY else 64
 cells = cc.make_cells(96 if TINY else 1200, size=side, seed=7)
 parts = cc.Split(val=0.3, test=0.2, seed=7).apply(cells)
 trainer = cc.Trainer(
-    backbone=cc.Backbone("residual", params={"filters": [8, 8, 8] if TINY else [16, 32, 64]}),
+    backbone=cc.Backbone("residual", params={"filters": [16, 16, 16] if TINY else [16, 32, 64]}),
     stages=[cc.Stage(epochs=1 if TINY else 12, learning_rate=2e-3, unfreeze="all", train_batch_norm=True)],
     optimizer="adamw",
     batch_size=32,

@@ -15,7 +15,7 @@ RECIPE = {
     "trainer": {
         "batch_size": 16,
         "optimizer": "adamw",
-        "backbone": {"name": "residual", "params": {"filters": [8, 8, 8]}},
+        "backbone": {"name": "residual", "params": {"filters": [16, 16, 16]}},
         "head": {"units": [], "dropout": 0.1},
         "stages": [{"epochs": 2, "learning_rate": 3e-3, "unfreeze": "all", "train_batch_norm": True}],
     },

@@ -27,7 +27,7 @@ parts = cc.Split(val=0.25).apply(cc.ImageSet(images, labels))
 
 def losses(devices):
     trainer = cc.Trainer(
-        backbone=cc.Backbone("residual", weights=None, params={{"filters": [8, 8, 8]}}),
+        backbone=cc.Backbone("residual", weights=None, params={{"filters": [16, 16, 16]}}),
         head=cc.Head(units=(), dropout=0.0),
         stages=(
             cc.Stage(epochs=2, learning_rate=1e-3, unfreeze="all"),
