@@ -233,18 +233,21 @@ class Features:
         """Of the features of one picture."""
         return self.cache.shape[1:]
 
-    def choose(self, ids: Sequence[object] | NDArray[Any], seed: int, epoch: int) -> NDArray[np.int64]:
-        """Choose the row of each picture for an epoch: one of its views, by seed, epoch and id.
+    def choose(
+        self, places: NDArray[np.int64], ids: Sequence[object] | NDArray[Any], seed: int, epoch: int
+    ) -> NDArray[np.int64]:
+        """Choose a row of the cache for each picture: one of its views, by seed, epoch and id.
 
         Args:
-            ids: All N ids.
+            places: (N,) places of the pictures in the set.
+            ids: N texts.
             seed: Any whole number.
             epoch: Each epoch chooses anew.
 
         Returns:
-            (N,) int64 rows of the cache.
+            (N,) int64 rows.
         """
-        rows = self.start + np.arange(self.count)
+        rows = self.start + places
         if self.views == 1:
             return rows
         return rows + self.count * Draws.of(ids, seed=seed, epoch=epoch).child("cached view").integers(self.views)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cellclf.training.cache import Features
 
 _KEEP_DECODED = 1 << 30
+_READ = 8 << 20
+"""Bytes of features that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -71,35 +73,63 @@ class Stream:
         assert labels is not None
         order = epoch_order(labels, self.seed, number, self.sampling)
         names = names_of(self.cells.ids, order)
-        take, entry = self._inputs(number)
+        if self.features is not None:
+            return self._read(self.features, order, self.features.choose(order, names, self.seed, number))
 
         def batches() -> Iterator[tuple[Any, ...]]:
             for step in range(self.steps):
                 now = slice(step * size, (step + 1) * size)
                 rows, ids = order[now], names[now]
-                inputs, targets, weights = take(rows, ids), classes[labels[rows]], self.weights[rows]
+                pictures, targets, weights = (
+                    self._pictures(rows, ids, number),
+                    classes[labels[rows]],
+                    self.weights[rows],
+                )
                 if self.mix is not None:
                     wide = np.concatenate([targets, weights[:, None]], axis=1)
                     drawn = self.mix.draw(ids, number)
-                    mixed, wide = (np.asarray(found) for found in self.mix.apply(inputs, wide, drawn))
-                    inputs, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
-                yield inputs, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
+                    mixed, wide = (np.asarray(found) for found in self.mix.apply(pictures, wide, drawn))
+                    pictures, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
+                yield pictures, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
 
         together = size * self.views
         signature = (
-            tf.TensorSpec((together, *entry[0]), entry[1]),
+            tf.TensorSpec((together, *self.cells.image_shape), tf.uint8),
             tf.TensorSpec((together, len(classes)), tf.float32),
             tf.TensorSpec((together,), tf.float32),
         )
         dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
 
-    def _inputs(self, number: int) -> tuple[Callable[[Any, Any], NDArray[Any]], tuple[Any, Any]]:
-        """Give what reads the entries of a batch, and the shape and type of one."""
-        if self.features is None:
-            return lambda rows, ids: self._pictures(rows, ids, number), (self.cells.image_shape, np.uint8)
-        held, places = self.features.cache.open(), self.features.choose(self.cells.ids, self.seed, number)
-        return lambda rows, ids: np.asarray(held[places[rows]]), (held.shape[1:], held.dtype)
+    def _read(self, features: Features, order: NDArray[np.int64], places: NDArray[np.int64]) -> Any:
+        """Give the batches of one epoch from a cache, many batches at a time where they are small: a call takes longer.
+
+        Args:
+            features: What is read.
+            order: (N,) places of the pictures in the set.
+            places: (N,) rows of the cache.
+        """
+        import tensorflow as tf
+
+        size, held, labels = min(self.batch_size, len(self.cells)), features.cache.open(), self.cells.labels
+        classes = np.eye(self.cells.num_classes, dtype=np.float32)
+        assert labels is not None
+        together = max(1, min(self.steps, _READ // (size * held[:1].nbytes)))
+
+        def groups() -> Iterator[tuple[Any, ...]]:
+            for step in range(0, self.steps, together):
+                now = slice(step * size, min(step + together, self.steps) * size)
+                entries = np.asarray(held[places[now]]), classes[labels[order[now]]], self.weights[order[now]]
+                yield tuple(entry.reshape(-1, size, *entry.shape[1:]) for entry in entries)
+
+        signature = (
+            tf.TensorSpec((None, size, *features.shape), held.dtype),
+            tf.TensorSpec((None, size, len(classes)), tf.float32),
+            tf.TensorSpec((None, size), tf.float32),
+        )
+        dataset = tf.data.Dataset.from_generator(groups, output_signature=signature).prefetch(1)
+        dataset = dataset.flat_map(lambda *entries: tf.data.Dataset.from_tensor_slices(entries))
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
 
     def _pictures(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
         pictures = self.cells.read(rows)
