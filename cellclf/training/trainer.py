@@ -402,6 +402,7 @@ class Trainer(Params):
             **({} if self.ema is None else {"ema": self.ema}),
             **({} if self.image_size is None else {"image_size": self.image_size}),
             **({} if self.cache == "auto" else {"cache": self.cache or "none"}),
+            **({} if self.cache_limit == "4GB" else {"cache_limit": self.cache_limit}),
             **({} if self.views == 1 else {"views": self.views}),
             **weights,
             "seed": self.seed,
@@ -474,12 +475,20 @@ def claim(folder: Path, manifest: Mapping[str, Any]) -> bool:
             raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
         return False
     for name in ("class_names", "image_shape", "data", "trainer", "weights_sha256"):
-        if found.get(name) != manifest[name]:
+        old, new = (_settled(data.get(name)) for data in (found, manifest))
+        if old != new:
             raise RunFolderError(
-                f"{folder} holds a run of other {_difference(name, found.get(name), manifest[name])}; "
+                f"{folder} holds a run of other {_difference(name, old, new)}; "
                 "choose a new folder, or repeat that run's settings to go on with it"
             )
     return found.get("status") == "finished" and (folder / MODEL).exists()
+
+
+def _settled(data: Any) -> Any:
+    """Leave out of settings how work is spared: when a disk fills up, a training can go on without its cache."""
+    if not isinstance(data, Mapping):
+        return data
+    return {name: value for name, value in data.items() if name not in ("cache", "cache_limit")}
 
 
 def _described(backbone: Backbone) -> dict[str, Any]:

@@ -36,6 +36,10 @@ def small_cache(path, *, rows=8, limit=10**9, dtype="float32"):
     return Cache(path, (rows, 4), np.dtype(dtype), make, limit), made
 
 
+def cached_stages():
+    return (*HEAD, cc.Stage(epochs=2, learning_rate=1e-3, unfreeze=1, train_batch_norm=True))
+
+
 def differences(one, other):
     return max(np.abs(a.numpy() - b.numpy()).max() for a, b in zip(one.variables, other.variables, strict=True))
 
@@ -44,8 +48,7 @@ def differences(one, other):
 def plain_and_cached(small_trainer, parts, tmp_path_factory):
     """The same training on pictures and on cached features: head, then the last block with its BatchNorm."""
     folder = tmp_path_factory.mktemp("cached") / "run"
-    last = cc.Stage(epochs=2, learning_rate=1e-3, unfreeze=1, train_batch_norm=True)
-    settings = {"stages": (*HEAD, last), "ema": 0.9, "shift": cc.Augmenter([Brightness()], seed=9)}
+    settings = {"stages": cached_stages(), "ema": 0.9, "shift": cc.Augmenter([Brightness()], seed=9)}
     plain = small_trainer(cache=None, **settings).fit(parts.train, parts.val)
     cached = small_trainer(**settings).fit(parts.train, parts.val, out=folder)
     return plain, cached
@@ -255,6 +258,15 @@ def test_a_cache_takes_disk_and_not_memory(tmp_path):
     assert total == sum(range(96)) * (1 << 18)
     assert anonymous() - before < 16 << 20
     assert cache.size == 96 << 20
+
+
+def test_a_run_goes_on_without_its_cache(small_trainer, parts, plain_and_cached):
+    _, cached = plain_and_cached
+    settings = {"stages": cached_stages(), "ema": 0.9, "shift": cc.Augmenter([Brightness()], seed=9)}
+    plain = small_trainer(cache=None, cache_limit="1GB", **settings)
+    assert plain.fit(parts.train, parts.val, out=cached.folder).history == cached.history
+    with pytest.raises(cc.RunFolderError, match="other trainer"):
+        small_trainer(views=2, **settings).fit(parts.train, parts.val, out=cached.folder)
 
 
 SCRIPT = """
