@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.data.image_set import ImageSet
@@ -18,23 +18,29 @@ if TYPE_CHECKING:
 
 
 def augmented_with(run: Run) -> tuple[str, ...]:
-    """Name every step of augmentation that a run was trained on or chosen by.
+    """Name every step of augmentation that a run was trained on or chosen by; of an ensemble, those of all members.
 
     Args:
         run: Its manifest tells the trainer's augmenter, shifted validation set and mixing; the recipe in its folder
             tells whether augmented copies were written into the training set.
     """
-    trainers = [member.get("trainer", {}) for member in (run.manifest, *run.manifest.get("members", ()))]
-    tables = [trainer.get(name) for trainer in trainers for name in ("augmenter", "shift")]
-    recipe = None if run.folder is None else run.folder / "recipe.toml"
+    folder = None if run.folder is None else str(run.folder)
+    return tuple(dict.fromkeys(_met(run.manifest | ({} if folder is None else {"folder": folder}))))
+
+
+def _met(manifest: Mapping[str, Any]) -> Iterator[str]:
+    for member in manifest.get("members", ()):
+        yield from _met(member)
+    trainer = manifest.get("trainer", {})
+    tables = [trainer.get("augmenter"), trainer.get("shift")]
+    recipe = Path(manifest["folder"]) / "recipe.toml" if "folder" in manifest else None
     if recipe is not None and recipe.exists():
         expand = tomllib.loads(recipe.read_text(encoding="utf-8")).get("expand")
         tables.append(None if expand is None else {"preset": expand.get("preset", "report")})
-    used = [Augmenter.from_dict(table) for table in tables if table]
-    names = [name for augmenter in used if augmenter.strength for name in augmenter.names()]
-    if any(trainer.get("mix", {}).get("kind") in ("cutmix", "both") for trainer in trainers):
-        names.append("cutmix")
-    return tuple(dict.fromkeys(names))
+    for augmenter in (Augmenter.from_dict(table) for table in tables if table):
+        yield from augmenter.names() if augmenter.strength else ()
+    if trainer.get("mix", {}).get("kind") in ("cutmix", "both"):
+        yield "cutmix"
 
 
 def stress(

@@ -7,11 +7,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_helpers import read
 
+import cellclf as cc
 from cellclf.errors import DataError, UnknownNameError
 from cellclf.evaluation.metrics import evaluate
+from cellclf.evaluation.robustness import robustness
 from cellclf.reporting.page import PageContent, write_page
 from cellclf.reporting.verdict import headline_name, verdict
 
@@ -88,6 +91,21 @@ def test_sets_without_labels_or_mistakes(content: PageContent, tmp_path: Path) -
     perfect = evaluate([0, 1], [[1.0, 0], [0, 1]], ["a", "b"])
     _, _, words = read(write_page(PageContent(title="a", evaluations={"test": (perfect, None)}), tmp_path / "b.html"))
     assert "There is no mistake among these 2 pictures" in words
+
+
+def test_robustness_is_shown_suite_by_suite(content: PageContent, tmp_path: Path) -> None:
+    cells = cc.make_cells(12, size=16, seed=1)
+
+    def guess(images: np.ndarray) -> np.ndarray:
+        return np.tile(np.eye(8)[0], (len(images), 1))
+
+    suites = [robustness(guess, cells, seen=["jpeg"], resamples=100)]
+    suites.append(robustness(guess, cells, cells, name="next <month>", resamples=100))
+    _, reader, words = read(write_page(dataclasses.replace(content, robustness=suites), tmp_path / "a.html"))
+    assert {"robustness0", "robustness1"} <= set(reader.ids)
+    assert reader.tags.count("polyline") == 12
+    assert "jpeg compression compression, seen 12.5 12.5 12.5 12.5 12.5 12.5" in words
+    assert "On bad pictures: next <month>" in words and words.count("a yardstick") == 1
 
 
 def test_a_leaking_split_is_said(content: PageContent, tmp_path: Path) -> None:
