@@ -31,7 +31,7 @@ data = tf.data.Dataset.from_tensor_slices((x, y, np.arange(len(x)))).shuffle(len
 data = augmenter.map(data, has_ids=True).prefetch(2)
 
 # %% A backbone as a plain Keras model, under a head of your own
-body = cc.Backbone("mobilenet", weights=None, params={"alpha": 0.25}).build((48, 48, 3), seed=7)
+body = cc.Backbone("mobilenet", weights=None, params={"alpha": 0.5}).build((48, 48, 3), seed=7)
 out = keras.layers.Dense(8, activation="softmax")(keras.layers.GlobalAveragePooling2D()(body.output))
 model = keras.Model(body.input, out)
 model.compile(

@@ -9,7 +9,7 @@ import cellclf as cc
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 changes = [f"trainer.stages.0.epochs={2 if TINY else 4}", "trainer.stages.0.warmup=0"]
-changes += ["trainer.backbone.params.filters=[8,8,8]", "trainer.head.units=[]"] if TINY else []
+changes += ["trainer.backbone.params.filters=[16,16,16]", "trainer.head.units=[]"] if TINY else []
 pipe = cc.Pipeline.from_recipe("demo", changes)
 cells = cc.make_cells(72 if TINY else 600, size=48, seed=7)
 outcome = pipe.run(cells, out="run", show=True)

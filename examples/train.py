@@ -11,7 +11,7 @@ cells = cc.Dedup().apply(cc.make_cells(96 if TINY else 1500, size=48 if TINY els
 parts = cc.Split(val=0.2, test=0.2, seed=7).apply(cells)
 
 # %% The network: what it takes, what it gives, in how many parts it can learn
-backbone = cc.Backbone("mobilenet", weights=WEIGHTS, params={"alpha": 0.25 if TINY else 0.75})
+backbone = cc.Backbone("mobilenet", weights=WEIGHTS, params={"alpha": 0.5 if TINY else 0.75})
 print(backbone, backbone.check(cells.image_shape))
 print(len(backbone.spec.blocks), "blocks:", *backbone.spec.blocks)
 

@@ -13,7 +13,7 @@ import cellclf as cc
 
 STAGE = 'trainer.stages=[{epochs=2,learning_rate=2e-3,unfreeze="all",train_batch_norm=true}]'
 TINY = [
-    "trainer.backbone.params.filters=[8,8,8]",
+    "trainer.backbone.params.filters=[16,16,16]",
     "trainer.head.units=[]",
     'trainer.augmenter.preset=["challenge","stain"]',
 ]

@@ -11,7 +11,7 @@ from PIL import Image
 import cellclf as cc
 
 SIDE = 48
-TINY = ["trainer.backbone.params.filters=[8,8,8]", "trainer.batch_size=16", "trainer.head.units=[]"]
+TINY = ["trainer.backbone.params.filters=[16,16,16]", "trainer.batch_size=16", "trainer.head.units=[]"]
 STAGE = 'trainer.stages=[{epochs=1,learning_rate=2e-3,unfreeze="all",train_batch_norm=true}]'
 
 

@@ -45,7 +45,7 @@ OTHER_PROGRAMS |= {
     "xdg-open",
 }
 SLOW = ("run", "train", "compare", "demo", "labels", "crossval", "rerun")
-MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[8,8,8]", "--set", STAGE]
+MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[16,16,16]", "--set", STAGE]
 
 
 def name_of(page: Path) -> str:
