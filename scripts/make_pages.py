@@ -29,6 +29,8 @@ Every command answers `--help` without loading TensorFlow. Results go to standar
 standard error. The exit code is 0 when all went well, 1 after an error (told in one line), 2 for a mistake in the
 command itself, and 3 when `--check` found something.
 
+`CELLCLF_PLUGINS=NAME,NAME` in the environment uses only these plugins, `CELLCLF_PLUGINS=` none.
+
 `python -m cellclf` is the same as `cellclf`. How the shell completes commands and options stands
 [on the page about installing](start/install.md#let-the-shell-complete).
 """
@@ -81,7 +83,7 @@ def section(words: tuple[str, ...], command: click.Command) -> str:
     rows = [record for one in options if (record := one.get_help_record(context))]
     rows = [(name, text) for name, text in rows if "--help" not in name]
     if rows:
-        lines = [f"| `{cell(name)}` | {cell(text)} |" for name, text in rows]
+        lines = [f"| `{name}` | {cell(text)} |" for name, text in rows]  # in code, a bar parts no cells
         parts.append("\n".join(["| option | what it does |", "|---|---|", *lines]))
     return "\n\n".join(part for part in parts if part)
 
