@@ -205,7 +205,7 @@ class Loop:
             start=begun.batches,
             metrics=begun.metrics,
             after_step=lambda batches: self._after_batch((epoch - 1) * self.stream.steps + batches),
-            save=lambda batches: save(now(batches)),
+            save=lambda batches: save(now(batches)) if batches < self.stream.steps else None,  # else see below
             asked_to_stop=lambda: self.interrupt.asked,
         )
         callbacks = [watcher]
