@@ -16,6 +16,7 @@ from cellclf.evaluation.calibration import fit_temperature, scale
 from cellclf.evaluation.conformal import Conformal, fit_conformal
 from cellclf.evaluation.foreign import Familiar, learn_familiar
 from cellclf.files import replacing
+from cellclf.training.head import POOL
 
 CONFIDENCE = "confidence.npz"
 _TRAIN, _VAL = 3_000, 20_000  # at most so many pictures, drawn at random, are learnt from
@@ -63,7 +64,7 @@ def load_confidence(path: Path) -> Confidence | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:  # closed even if it is no archive
             return Confidence(
                 temperature=float(found["temperature"]),
                 conformal=Conformal(found["given"], found["classes"], int(found["num_classes"])),
@@ -110,7 +111,7 @@ class FeatureReader:
     """Runs pictures through a model once and gives features and probabilities.
 
     The features are the pooled feature map that the head starts from; where the head flattens it instead, what the
-    last layer sees.
+    last layer sees; of an ensemble, those of its members side by side.
 
     Args:
         model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities.
@@ -120,15 +121,8 @@ class FeatureReader:
     def __init__(self, model: Any, *, batch_size: int = 256) -> None:
         import keras
 
-        pooled = [layer.output for layer in model.layers if layer.name == "head_pool"]
-        used = pooled[0] if pooled and pooled[0].shape[-1] <= _WIDEST else model.layers[-1].input
-        if len(used.shape) != 2:
-            raise DataError(
-                f"the last layer takes features of shape {tuple(used.shape[1:])}; wanted a flat row for each picture: "
-                "end the network in a pooling and a Dense layer"
-            )
         self.batch_size = batch_size
-        self._model = keras.Model(model.inputs, [used, model.output])
+        self._model = keras.Model(model.inputs, [_features(model), model.output])
         self._model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
 
     def batches(self, cells: ImageSet, *, show: bool = False) -> Any:
@@ -154,6 +148,25 @@ class FeatureReader:
         """
         features, shares = zip(*self.batches(cells, show=show), strict=True)
         return np.concatenate(features), np.concatenate(shares)
+
+
+def _features(model: Any) -> Any:
+    import keras
+
+    pooled = [layer.output for layer in model.layers if layer.name == POOL]
+    if pooled and pooled[0].shape[-1] <= _WIDEST:
+        return pooled[0]
+    members = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    if members and not pooled:
+        rows = [keras.Model(member.inputs, _features(member))(model.inputs) for member in members]
+        return keras.layers.Concatenate(dtype="float32")(rows) if len(rows) > 1 else rows[0]
+    used = model.layers[-1].input
+    if isinstance(used, list) or len(used.shape) != 2:
+        raise DataError(
+            f"the last layer, {model.layers[-1].name}, takes no flat row of features for each picture; wanted a "
+            "network that ends in a pooling and a Dense layer"
+        )
+    return used
 
 
 def _some(cells: ImageSet, most: int) -> ImageSet:

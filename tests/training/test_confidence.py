@@ -36,6 +36,16 @@ def test_features_are_pooled_and_probabilities_the_models(run, parts):
     assert features.shape == (len(parts.val), maps.shape[-1])
 
 
+def test_an_ensemble_can_be_calibrated_too(run, parts):
+    both = cc.ensemble([run, run])
+    features, _ = FeatureReader(both.model).read(parts.val)
+    one, _ = FeatureReader(run.model).read(parts.val)
+    np.testing.assert_allclose(features, np.concatenate([one, one], 1), rtol=1e-4, atol=1e-5)
+    known = both.calibrate(parts.train, parts.val)
+    assert known.temperature == pytest.approx(run.confidence.temperature, rel=1e-3)
+    assert both.report_predictions(parts.val).sets.any(1).all()
+
+
 def test_calibrated_predictions_name_the_same_classes(run, parts):
     told = run.report_predictions(parts.val, error=0.2, refuse=0)
     np.testing.assert_array_equal(told.predicted, run.predict(parts.val))
