@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_validate
+
+import cellclf as cc
+
+STAGES = (cc.Stage(epochs=1, learning_rate=3e-3, unfreeze="all", train_batch_norm=True),)
+
+
+@pytest.fixture(scope="module")
+def model(small_trainer):
+    return cc.CellClassifier(trainer=small_trainer(stages=STAGES, batch_size=8), val=0.25)
+
+
+@pytest.fixture(scope="module")
+def cells(parts):
+    names = np.asarray(["dark", "grey", "light"])
+    return parts.train.images[:36], names[parts.train.labels[:36]]
+
+
+def test_a_trainer_is_cloned_with_all_its_settings(small_trainer):
+    trainer = small_trainer(class_weight="balanced", ema=0.9)
+    copy = clone(trainer)
+    assert copy is not trainer and copy.to_dict() == trainer.to_dict()
+    assert copy.set_params(batch_size=8).batch_size == 8 and trainer.batch_size == 16
+    with pytest.raises(cc.UnknownNameError, match="did you mean 'batch_size'"):
+        trainer.set_params(batchsize=8)
+
+
+def test_labels_come_back_as_they_were_given(model, cells):
+    pictures, labels = cells
+    assert is_classifier(model)
+    with pytest.raises(NotFittedError):
+        clone(model).predict(pictures)
+    fitted = clone(model).fit(pictures, labels, groups=np.arange(36) // 2)
+    assert fitted.classes_.tolist() == ["dark", "grey", "light"]
+    assert set(fitted.predict(pictures).tolist()) <= {"dark", "grey", "light"}
+    chances = fitted.predict_proba(pictures)
+    assert chances.shape == (36, 3)
+    assert fitted.score(pictures, labels) == (fitted.classes_[chances.argmax(1)] == labels).mean()
+    assert not hasattr(model, "run_")
+    with pytest.raises(cc.DataError, match="2 dimensions"):
+        fitted.predict(pictures.reshape(36, -1))
+
+
+def test_scikit_learn_cross_validates_it(model, cells):
+    found = cross_validate(model, *cells, cv=2, scoring=("accuracy", "neg_log_loss"), error_score="raise")
+    assert len(found["test_accuracy"]) == 2 and np.isfinite(found["test_neg_log_loss"]).all()
+
+
+def test_scikit_learn_searches_its_settings(model, cells):
+    search = GridSearchCV(model, {"trainer__batch_size": [4, 8]}, cv=2, refit=False, error_score="raise")
+    search.fit(*cells)
+    assert search.best_params_["trainer__batch_size"] in (4, 8)
+    assert model.trainer.batch_size == 8
