@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellclf.data.image_set import ImageSet
-from cellclf.data.split import Split, components
+from cellclf.data.split import Split, components, sample
 from cellclf.errors import OptionError
 
 
@@ -98,3 +98,16 @@ def test_large_groups_leave_both_parts_near_their_share():
 def test_unusable_shares_are_refused(val, test):
     with pytest.raises(OptionError, match="wanted"):
         Split(val=val, test=test).apply(make([0, 1]))
+
+
+def test_a_sample_keeps_the_shares_of_the_classes_and_the_order():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    cells = ImageSet(np.zeros((100, 8, 8, 3), np.uint8), labels)
+    some = sample(cells, 33, seed=1)
+    assert len(some) == 33 and list(some.counts().values()) in ([17, 10, 6], [16, 10, 7])
+    assert np.all(np.diff(some.ids.astype(int)) > 0)
+    assert np.array_equal(sample(cells, 33, seed=1).ids, some.ids)
+    assert not np.array_equal(sample(cells, 33, seed=2).ids, some.ids)
+    assert sample(cells, 100) is cells and len(sample(ImageSet(cells.images), 7)) == 7
+    with pytest.raises(OptionError, match="wanted 1 picture or more"):
+        sample(cells, 0)
