@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cellclf.errors import DataError
+from cellclf.files import replacing
 from cellclf.reporting.removals import MEANINGS, Line, kinds, lines, scores_of, searched, strip
-from cellclf.reporting.template import count, render, write
+from cellclf.reporting.template import count, render
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
@@ -54,31 +56,32 @@ def write_gallery(
     pages = _pages(_all_lines(selection))
     names = [path.with_name(f"{path.stem}-{k}{path.suffix}" if k > 1 else path.name) for k in range(1, len(pages) + 1)]
     counted = [(kind, len(rows), MEANINGS.get(kind, "")) for kind, rows in kinds(selection).items()]
-    for k, (page, target) in enumerate(zip(pages, names, strict=True)):
-        sections: list[dict[str, Any]] = []
-        for line in page:
-            if not sections or sections[-1]["kind"] != line.kind:
-                sections.append({"kind": line.kind, "meaning": MEANINGS.get(line.kind, ""), "lines": []})
-            shown = line.rows[:_PER_LINE] if line.words else line.rows
-            sections[-1]["lines"].append(
-                {
-                    "words": line.words,
-                    "pictures": strip(selection, found_on, shown),
-                    "more": len(line.rows) - len(shown),
-                }
+    with contextlib.ExitStack() as pending:  # all pages or none; the first one, which links the others, comes last
+        for k, (page, target) in enumerate(zip(pages, names, strict=True)):
+            sections: list[dict[str, Any]] = []
+            for line in page:
+                if not sections or sections[-1]["kind"] != line.kind:
+                    sections.append({"kind": line.kind, "meaning": MEANINGS.get(line.kind, ""), "lines": []})
+                shown = line.rows[:_PER_LINE] if line.words else line.rows
+                sections[-1]["lines"].append(
+                    {
+                        "words": line.words,
+                        "pictures": strip(selection, found_on, shown),
+                        "more": len(line.rows) - len(shown),
+                    }
+                )
+            text = render(
+                "gallery.html.j2",
+                title=title or f"{count(selection.dropped, 'picture')} of {len(selection):,} left out",
+                kinds=counted,
+                before=len(selection),
+                gone=selection.dropped,
+                scored=scores_of(selection) is not None,
+                sections=sections,
+                page=k + 1,
+                pages=[name.name for name in names],
             )
-        text = render(
-            "gallery.html.j2",
-            title=title or f"{count(selection.dropped, 'picture')} of {len(selection):,} left out",
-            kinds=counted,
-            before=len(selection),
-            gone=selection.dropped,
-            scored=scores_of(selection) is not None,
-            sections=sections,
-            page=k + 1,
-            pages=[name.name for name in names],
-        )
-        write(target, text)
+            pending.enter_context(replacing(target)).write_text(text, encoding="utf-8")
     return names
 
 

@@ -25,6 +25,8 @@ MEANINGS = {
     "re-encoded": "The same picture, saved again or made brighter or darker. One stays.",
     "turned": "The same picture, flipped or turned. One stays.",
     "foreground": "The same cell on another background. One stays.",
+    "outlier": "Unlike the other pictures: perhaps no cell at all, or one that nobody could use.",
+    "surplus": "Nothing is wrong with them: drawn at random from a class that has more pictures than the others.",
 }
 """Kinds of reasons in plain words; a kind that is not here speaks for itself."""
 
