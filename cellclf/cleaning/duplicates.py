@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -243,6 +244,27 @@ def _rows(
         yield dict(zip(COLUMNS, values, strict=True))
 
 
+def check_table(path: Path) -> None:
+    """Refuse a table that cannot be written, before any picture is read.
+
+    Args:
+        path: Where pairs shall go.
+
+    Raises:
+        OptionError: The name ends neither in ".csv" nor in ".parquet".
+        MissingPackageError: Parquet without pyarrow.
+    """
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise OptionError(f"pairs cannot be written to {path.name!r}; wanted a name ending in .csv or .parquet")
+    if path.suffix.lower() == ".parquet":
+        try:
+            importlib.import_module("pyarrow.parquet")
+        except ImportError:
+            raise MissingPackageError(
+                f"writing {path.name} needs pyarrow: pip install pyarrow, or write .csv"
+            ) from None
+
+
 def save_rows(rows: Iterator[dict[str, Any]], path: Path) -> Path:
     """Write pairs as a table, whole or not at all.
 
@@ -252,19 +274,15 @@ def save_rows(rows: Iterator[dict[str, Any]], path: Path) -> Path:
     """
     from cellclf.files import replacing
 
-    if path.suffix not in (".csv", ".parquet"):
-        raise OptionError(f"pairs cannot be written to {path.name!r}; wanted a name ending in .csv or .parquet")
-    if path.suffix == ".parquet":
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError:
-            raise MissingPackageError(
-                f"writing {path.name} needs pyarrow: pip install pyarrow, or write .csv"
-            ) from None
-        everything = list(rows)
+    check_table(path)
+    if path.suffix.lower() == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        numbers = {"similarity": pa.float64(), "distance": pa.int64()}
+        schema = pa.schema([(name, numbers.get(name, pa.string())) for name in COLUMNS])
         with replacing(path) as new:
-            pq.write_table(pa.table({name: [row[name] for row in everything] for name in COLUMNS}), new)
+            pq.write_table(pa.Table.from_pylist(list(rows), schema), new)
         return path
     import csv
 

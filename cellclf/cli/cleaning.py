@@ -74,6 +74,7 @@ def dedup(
     **wanted: Path | None,
 ) -> None:
     """Find duplicates and contamination in SRC; nothing is changed or deleted."""
+    _check_table(pairs)
     found = cellclf.Dedup(
         method=method,
         distance=distance,
@@ -98,6 +99,7 @@ def dedup(
 @click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet.")
 def leaks(train_src: str, test_src: str, source: Source, foreground: bool, offset: int, pairs: Path | None) -> None:
     """Find pictures of TRAIN that are in TEST, too, however they were changed."""
+    _check_table(pairs)
     train, test = (source.load_telling(src) for src in (train_src, test_src))
     found = cellclf.Dedup(foreground=foreground, offset=offset).find(train, against=test)
     click.echo(found.summary())
@@ -119,6 +121,13 @@ def outliers(src: str, source: Source, fit_src: str | None, method: Any, seed: i
     found = cellclf.OutlierFilter(method=method, seed=seed).fit(normal).find(cells)
     click.echo(found.summary())
     _selected(found, **wanted)
+
+
+def _check_table(path: Path | None) -> None:
+    if path is not None:
+        from cellclf.cleaning.duplicates import check_table
+
+        check_table(path)
 
 
 def _selected(found: Selection, plot: Path | None, gallery: Path | None, apply: Path | None) -> None:
