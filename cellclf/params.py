@@ -11,7 +11,7 @@ from cellclf.errors import unknown
 class Params:
     """For objects that store their constructor's arguments under their own names.
 
-    Example:
+    Examples:
         >>> class Step(Params):
         ...     def __init__(self, *, size: int = 3) -> None:
         ...         self.size = size

@@ -25,7 +25,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         trainer: What is trained, and how.
         val: Share of the pictures that choices are made on, stratified, groups whole.
 
-    Example:
+    Examples:
         >>> from sklearn.base import clone
         >>> model = CellClassifier(trainer=Trainer(backbone="residual"))
         >>> clone(model).set_params(trainer__batch_size=16).trainer.batch_size, model.trainer.batch_size

@@ -1,8 +1,9 @@
-"""What tells whether two runs are the same: the weights' hash, and the machine that they were trained on."""
+"""What tells whether two runs are the same: the weights' hash, versions, and the machine."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import platform
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 def weights_sha256(model: Any) -> str:
     """Hash the weights of a Keras model: shapes, types and bytes in order; names and random states do not count.
 
-    Example:
+    Examples:
         >>> import keras
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="zeros")])
         >>> weights_sha256(model)[:8]
@@ -24,6 +25,17 @@ def weights_sha256(model: Any) -> str:
         digest.update(f"{value.dtype.name} {value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Tell the versions that decide what a run gives; a package that is not there is left out."""
+    found = {"python": platform.python_version()}
+    for name in ("cellclf", "keras", "tensorflow", "tensorflow-cpu", "numpy", "scikit-learn"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def machine() -> dict[str, Any]:

@@ -21,7 +21,7 @@ def epoch_order(labels: NDArray[np.int64], seed: int, epoch: int, sampling: str 
     Returns:
         (N,) rows.
 
-    Example:
+    Examples:
         >>> rows = epoch_order(np.array([0] * 6 + [1, 2]), 0, 0, "balanced")
         >>> np.bincount(np.array([0] * 6 + [1, 2])[rows]).tolist()
         [3, 3, 2]
@@ -50,7 +50,7 @@ def names_of(ids: NDArray[np.str_], order: NDArray[np.int64]) -> NDArray[np.str_
     Returns:
         (M,) names, no two alike.
 
-    Example:
+    Examples:
         >>> names_of(np.array(["a", "b"]), np.array([1, 0, 1])).tolist()
         ['b', 'a', 'b/again1']
     """

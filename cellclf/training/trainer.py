@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import platform
 import tempfile
 import uuid
 import warnings
@@ -16,20 +14,21 @@ from typing import TYPE_CHECKING, Any
 from cellclf.backbones.backbone import Backbone
 from cellclf.backbones.registry import list_plugins
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError, unknown
+from cellclf.errors import CellclfWarning, DataError, OptionError, unknown
 from cellclf.params import Params
 from cellclf.training.cache import MODES, Caching, byte_count
 from cellclf.training.checkpoint import Checkpoint
+from cellclf.training.claim import claim
 from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
-from cellclf.training.identity import machine, weights_sha256
+from cellclf.training.identity import machine, versions, weights_sha256
 from cellclf.training.listeners import Listeners
-from cellclf.training.lock import held, is_free
+from cellclf.training.lock import held
 from cellclf.training.loop import Loop
 from cellclf.training.losses import make_loss
 from cellclf.training.optimizers import OPTIMIZERS, picture_weights
 from cellclf.training.precision import PRECISIONS, set_precision
-from cellclf.training.run import MODEL, Run, load_run, read_manifest, write_manifest
+from cellclf.training.run import Run, load_run, write_manifest
 from cellclf.training.sampling import SAMPLINGS
 from cellclf.training.stage import Stage
 from cellclf.training.stream import Stream, in_memory, shifted_copy
@@ -293,6 +292,7 @@ class Trainer(Params):
         manifest = self.manifest(train, val) | dict(record or {})
         folder = None if out is None else Path(out)
         if folder is not None and claim(folder, manifest):
+            Checkpoint(folder).remove()  # a kill may have come just before
             return load_run(folder)
         with held(folder), scope_of(self.devices):
             if folder is not None and claim(folder, manifest):  # another process has finished it in the meantime
@@ -362,7 +362,6 @@ class Trainer(Params):
         backbone = self._backbone()
         weights = None if backbone.weights is None else Path(backbone.weights).expanduser()
         hashed = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
-        names = ("cellclf", "keras", "tensorflow", "tensorflow-cpu", "numpy", "scikit-learn")
         return {
             "status": "training",
             "class_names": list(train.class_names),
@@ -374,7 +373,7 @@ class Trainer(Params):
             "trainer": self.to_dict(),
             "weights_sha256": hashed,
             "plugins": {p.name: f"{p.package} {p.version}" for p in list_plugins() if p.name == backbone.plugin},
-            "versions": {"python": platform.python_version()} | {n: v for n in names if (v := _version(n))},
+            "versions": versions(),
             "machine": machine(),
         }
 
@@ -454,62 +453,9 @@ class Trainer(Params):
         return model, block_layers(model, backbone.spec.blocks), list(base.layers)
 
 
-def claim(folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Look whether a folder can take a run.
-
-    Args:
-        folder: Missing, empty, or with the same run in it.
-        manifest: Of the run that shall go there.
-
-    Returns:
-        True if that very run stands there finished, False if it shall be begun or continued.
-
-    Raises:
-        RunFolderError: Anything else is in the folder.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise RunFolderError(f"{folder} is a file; wanted a folder for the run: choose another name")
-    found = read_manifest(folder)
-    if found is None:
-        if not is_free(folder):
-            raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
-        return False
-    for name in ("class_names", "image_shape", "data", "trainer", "weights_sha256"):
-        old, new = (_settled(data.get(name)) for data in (found, manifest))
-        if old != new:
-            raise RunFolderError(
-                f"{folder} holds a run of other {_difference(name, old, new)}; "
-                "choose a new folder, or repeat that run's settings to go on with it"
-            )
-    return found.get("status") == "finished" and (folder / MODEL).exists()
-
-
-def _settled(data: Any) -> Any:
-    """Leave out of settings how work is spared: when a disk fills up, a training can go on without its cache."""
-    if not isinstance(data, Mapping):
-        return data
-    return {name: value for name, value in data.items() if name not in ("cache", "cache_limit")}
-
-
 def _described(backbone: Backbone) -> dict[str, Any]:
     found: dict[str, Any] = {"name": backbone.name}
     published = backbone.spec.published
     weights = (published[0] if published else None) if backbone.weights == "default" else backbone.weights
     found["weights"] = "none" if weights is None else str(weights)
     return found | ({"params": dict(backbone.params)} if backbone.params else {})
-
-
-def _difference(name: str, old: Any, new: Any) -> str:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in sorted({*old, *new}):
-            if old.get(key) != new.get(key):
-                return _difference(f"{name}.{key}", old.get(key), new.get(key))
-    text = f"{old!r}, now {new!r}"
-    return f"{name} (there {text})" if len(text) < 160 else name
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
