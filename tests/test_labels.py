@@ -24,11 +24,11 @@ RECIPE = {
 }
 
 
-def colours(n: int = 120) -> tuple[cc.ImageSet, np.ndarray]:
+def colours(n: int = 90) -> tuple[cc.ImageSet, np.ndarray]:
     """Three colours under noise, six labels flipped."""
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 3
-    images = rng.normal(60 + 60 * labels[:, None, None, None], 25, (n, 32, 32, 3)).clip(0, 255).astype(np.uint8)
+    images = rng.normal(60 + 60 * labels[:, None, None, None], 25, (n, 24, 24, 3)).clip(0, 255).astype(np.uint8)
     flipped = rng.permutation(n)[:6]
     labels[flipped] = (labels[flipped] + 1) % 3
     return cc.ImageSet(images, labels, class_names=["dark", "grey", "light"]), flipped
@@ -51,8 +51,8 @@ def test_flipped_labels_are_found_and_the_folder_goes_on(tmp_path):
     stored = json.loads((tmp_path / "a" / "labels.json").read_text("utf-8"))
     assert [one["id"] for one in stored["problems"]] == [row["id"] for row in rows[: found.dropped]]
     page = (tmp_path / "a" / "labels.html").read_text("utf-8")
-    assert "looks like" in page and f"{found.dropped} doubtful labels of 120" in page
-    assert len(found.apply(cells)) == 120 - found.dropped and len(found.plot(4).axes) == min(4, found.dropped)
+    assert "looks like" in page and f"{found.dropped} doubtful labels of 90" in page
+    assert len(found.apply(cells)) == 90 - found.dropped and len(found.plot(4).axes) == min(4, found.dropped)
 
 
 def test_what_belongs_together_stays_in_one_fold():
@@ -72,5 +72,5 @@ def test_what_cannot_be_checked_is_refused():
         check_labels(cells, recipe=RECIPE, folds=1)
     with pytest.raises(DataError, match="no labels"):
         check_labels(cells.replace(labels=None), recipe=RECIPE)
-    with pytest.raises(DataError, match="pictures of dark and 5 folds"):
+    with pytest.raises(DataError, match="and 5 folds"):
         deal(cells, 5, 0)

@@ -44,7 +44,7 @@ def plot_reliability(calibration: Calibration) -> Figure:
     axes.set_xlabel("how sure the classifier was (%)", fontsize=9)
     axes.set_ylabel("called right (%)", fontsize=9)
     axes.set_title(f"Reliability, {calibration.n:,} pictures", fontsize=10, color=INK)
-    _finish(axes)
+    _finish(axes, "upper left")
     return figure
 
 
@@ -69,15 +69,15 @@ def plot_abstention(curve: Abstention) -> Figure:
     axes.set_xlabel("share answered, the surest first (%)", fontsize=9)
     axes.set_ylabel("of these, called right (%)", fontsize=9)
     axes.set_title(f"Accuracy when the least sure are left out, {curve.n:,} pictures", fontsize=10, color=INK)
-    _finish(axes)
+    _finish(axes, "lower left")
     return figure
 
 
-def _finish(axes: Axes) -> None:
+def _finish(axes: Axes, place: str) -> None:
     axes.tick_params(colors=INK, labelsize=8)
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)
     axes.grid(color=INK, alpha=0.12, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc=place)

@@ -62,7 +62,7 @@ def plot_balance(before: ImageSet, after: ImageSet | None = None) -> Figure:
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     if after is not None:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="best")  # named, or it warns where the machine is slow
     return figure
 
 
@@ -151,7 +151,7 @@ def _draw_curve(axes: Axes, history: History, name: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
     if val or best is not None:
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="best")  # named, for the same reason
 
 
 def number(value: object) -> float | None:
