@@ -48,6 +48,9 @@ SLOW = ("run", "train", "compare", "demo", "labels", "crossval", "rerun")
 MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[16,16,16]", "--set", STAGE]
 
 
+SLOW_PAGES = {"docs/guides/hidden-test.md"}
+
+
 def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
@@ -135,7 +138,14 @@ def parse(words: list[str]) -> None:
         command.make_context(name, rest, parent=context)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if FENCE.search(p.read_text("utf-8"))], ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name_of(page), marks=pytest.mark.slow if name_of(page) in SLOW_PAGES else ())
+        for page in PAGES
+        if FENCE.search(page.read_text("utf-8"))
+    ],
+)
 def test_the_fences_of_a_page_run(page, bench, tmp_path, monkeypatch, request):
     slow = request.config.getoption("--slow")
     here = tmp_path / "here"
