@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from cellclf.data.image_set import ImageSet
 
-BLUE, VERMILION = PALETTE[:2]
+BLUE, VERMILION, GREEN = PALETTE[:3]
 
 History = Sequence[Mapping[str, Any]]
 """Rows of a training, one an epoch: ``stage``, ``epoch``, ``loss``, ``val_loss``, ``accuracy``, ``val_accuracy``,
-``val_macro_f1``, ``learning_rate``, ``seconds``, ``best``; a page draws what is there."""
+``val_macro_f1``, ``shifted_...``, ``learning_rate``, ``seconds``, ``best``; a page draws what is there."""
 
 CURVES: dict[str, tuple[str, str, str]] = {
     "loss": ("loss", "val_loss", "Loss (nats)"),
@@ -128,7 +128,10 @@ def _draw_curve(axes: Axes, history: History, name: str) -> None:
     train, val, title = CURVES[name]
     scale = 100 if title.endswith("(%)") else 1
     epochs = range(1, len(history) + 1)
-    for column, label, colour, style in ((train, "training", BLUE, "-"), (val, "validation", VERMILION, "--")):
+    shifted = val.replace("val_", "shifted_")
+    lines = [(train, "training", BLUE, "-"), (val, "validation", VERMILION, "--")]
+    lines += [(shifted, "validation, altered", GREEN, "-.")] if val else []
+    for column, label, colour, style in lines:
         values = [number(row.get(column)) for row in history]
         if all(value is None for value in values):
             continue

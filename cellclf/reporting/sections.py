@@ -220,6 +220,7 @@ def _training(history: History) -> View | None:
 
 def _kept(row: Mapping[str, Any]) -> dict[str, str]:
     columns = {"val_macro_f1": "macro F1", "val_accuracy": "accuracy", "val_loss": "loss"}
+    columns["shifted_macro_f1"] = "macro F1 of the altered copy"
     return {
         words: f"{float(row[name]):.3f}" if name == "val_loss" else percent(float(row[name]))
         for name, words in columns.items()
