@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cellclf.evaluation.robustness import robustness as robustness
     from cellclf.labels import check_labels as check_labels
     from cellclf.pipeline import Pipeline as Pipeline
-    from cellclf.rerun import rerun as rerun
+    from cellclf.repetition import rerun as rerun
     from cellclf.training.classifier import CellClassifier as CellClassifier
     from cellclf.training.ensemble import ensemble as ensemble
     from cellclf.training.head import Head as Head
@@ -88,7 +88,7 @@ _HOMES = {
     "cellclf.labels": ["check_labels"],
     "cellclf.pipeline": ["Pipeline"],
     "cellclf.training.ensemble": ["ensemble"],
-    "cellclf.rerun": ["rerun"],
+    "cellclf.repetition": ["rerun"],
     "cellclf.training.classifier": ["CellClassifier"],
     "cellclf.training.head": ["Head"],
     "cellclf.training.run": ["Run", "load_run"],

@@ -13,7 +13,7 @@ from cellclf.augmentation.colour import Contrast, StainHED
 from cellclf.augmentation.geometry import Flip, Rotate
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
-made = cc.make_cells(96 if TINY else 800, size=48, seed=7, duplicates=4)
+made = cc.make_cells(96 if TINY else 800, size=64, seed=7, duplicates=4)
 pictures, labels = made.images, made.labels
 
 # %% Duplicates of an array
@@ -31,7 +31,7 @@ data = tf.data.Dataset.from_tensor_slices((x, y, np.arange(len(x)))).shuffle(len
 data = augmenter.map(data, has_ids=True).prefetch(2)
 
 # %% A backbone as a plain Keras model, under a head of your own
-body = cc.Backbone("mobilenet", weights=None, params={"alpha": 0.5}).build((48, 48, 3), seed=7)
+body = cc.Backbone("mobilenet", weights=None, params={"alpha": 0.5}).build((64, 64, 3), seed=7)
 out = keras.layers.Dense(8, activation="softmax")(keras.layers.GlobalAveragePooling2D()(body.output))
 model = keras.Model(body.input, out)
 model.compile(
@@ -40,7 +40,7 @@ model.compile(
     metrics=["accuracy"],
     jit_compile=False,
 )
-model.fit(data, validation_data=(x_val, y_val), epochs=1 if TINY else 8, verbose=2)
+model.fit(data, validation_data=(x_val, y_val), shuffle=False, epochs=1 if TINY else 8, verbose=2)
 
 # %% Scores with intervals, for any model
 print(cc.evaluate(y_val, model.predict(x_val, verbose=0), made.class_names))

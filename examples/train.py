@@ -7,7 +7,7 @@ import cellclf as cc
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 WEIGHTS = os.environ.get("CELLCLF_WEIGHTS")  # a file of MobileNet's weights, or "imagenet" to fetch them
-cells = cc.Dedup().apply(cc.make_cells(96 if TINY else 1500, size=48 if TINY else 96, seed=7))
+cells = cc.Dedup().apply(cc.make_cells(96 if TINY else 1500, size=64 if TINY else 96, seed=7))
 parts = cc.Split(val=0.2, test=0.2, seed=7).apply(cells)
 
 # %% The network: what it takes, what it gives, in how many parts it can learn

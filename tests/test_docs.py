@@ -216,8 +216,9 @@ def test_pages_that_are_written_by_a_script_are_up_to_date():
 
 def test_the_reference_names_exactly_the_public_names():
     text = "\n".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
+    everything = re.findall(r"^::: (\S+)$", text, re.M)
+    assert not [name for name in set(everything) if everything.count(name) > 1], "a name stands there twice"
     shown = re.findall(r"^::: cellclf\.(\w+)$", text, re.M)
-    assert sorted(shown) == sorted(set(shown)), "a name stands on two pages"
     assert {*shown, "__version__"} == set(cellclf.__all__)
 
 
@@ -232,6 +233,12 @@ def test_type_checkers_see_exactly_the_public_names():
             seen[alias.name] = node.module
     assert {*seen, "__version__"} == set(cellclf.__all__)
     assert seen == cellclf._HOME
+
+
+def test_no_public_name_is_that_of_a_module_too():
+    """Importing `cellclf.x` would put the module in the place of the name."""
+    modules = {path.stem for path in (ROOT / "cellclf").iterdir()}
+    assert not modules & set(cellclf.__all__)
 
 
 def test_the_reference_names_exactly_what_plugin_authors_get():
