@@ -56,7 +56,7 @@ def test_every_section_is_there_and_says_its_numbers(content: PageContent, page:
     assert "conflict 13 pictures in 1 group" in words and "identical 1 picture in 1 group" in words
     assert "12 min 34 s" in words and "versions: keras 3.15" in words
     assert '"option8": 8' in words and "option8 8" not in words, "long settings are folded away"
-    assert reader.tags.count("svg") == 4
+    assert reader.tags.count("svg") == 6, "four curves of the training, two of the confidence"
 
 
 def test_the_confusion_matrix_is_the_reports(content: PageContent, page: Path) -> None:
