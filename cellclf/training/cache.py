@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,8 @@ def key_of(content: Mapping[str, Any], front: Any) -> str:
     import keras
     import tensorflow as tf
 
-    import cellclf
-
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode())
-    digest.update(json.dumps([cellclf.__version__, keras.__version__, tf.__version__, np.__version__]).encode())
+    digest.update(json.dumps([version("cellclf"), keras.__version__, tf.__version__, np.__version__]).encode())
     digest.update(front.to_json().encode())
     for variable in front.variables:
         value = np.ascontiguousarray(variable.numpy())
