@@ -149,7 +149,8 @@ def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
     parts: list[tuple[Any, int | None]] = [(cells, None if augmenter is None else view) for view in range(views)]
     parts += [(part, None) for part in (plain.val, plain.shifted) if part is not None]
     starts = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL)]
-    run = tf.function(lambda pictures: front(pictures, training=False), autograph=False)
+    entries = tf.TensorSpec((FILL, *cells.image_shape), tf.uint8)
+    run = tf.function(lambda pictures: front(pictures, training=False), autograph=False).get_concrete_function(entries)
     for part, view, start in track(starts, total=len(starts), label="filling the feature cache", unit="batch"):
         rows = np.arange(start, min(start + FILL, len(part)))
         pictures = part.read(rows)
@@ -157,4 +158,4 @@ def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
             pictures = augmenter(pictures, part.ids[rows], view)
         missing = FILL - len(pictures)
         full = np.concatenate([pictures, np.repeat(pictures[-1:], missing, 0)]) if missing else pictures
-        yield np.asarray(run(full))[: len(pictures)]
+        yield np.asarray(run(tf.constant(full)))[: len(pictures)]
