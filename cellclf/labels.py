@@ -153,7 +153,7 @@ def deal(cells: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
         DataError: No labels, or a class with fewer pictures than folds.
         OptionError: Fewer than two folds.
 
-    Example:
+    Examples:
         >>> cells = ImageSet(np.zeros((6, 8, 8, 3), np.uint8), [0, 0, 0, 1, 1, 1])
         >>> sorted(deal(cells, 3, 0).tolist())
         [1, 1, 2, 2, 3, 3]

@@ -126,7 +126,7 @@ class Pipeline:
         expand: Writes augmented copies into the training part; None leaves it.
         summary: What the job is for, in a line.
 
-    Example:
+    Examples:
         >>> pipe = Pipeline.from_recipe("demo", ["trainer.stages.0.epochs=1"])
         >>> pipe.trainer.stages[0].epochs
         1
@@ -186,7 +186,7 @@ class Pipeline:
         An optimizer object, a Keras model as backbone and a function as ``embed`` have no place in a recipe: they
         stand there by their names, or not at all, and must be given again.
 
-        Example:
+        Examples:
             >>> pipe = Pipeline.from_recipe("fast")
             >>> Pipeline.from_recipe(pipe.to_dict()).to_dict() == pipe.to_dict()
             True

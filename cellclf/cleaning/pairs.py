@@ -82,7 +82,7 @@ def near_pairs(
     Raises:
         OptionError: The distance is not a whole number from 0 to 64.
 
-    Example:
+    Examples:
         >>> found = near_pairs(np.array([0, 1, 0xFF], np.uint64), distance=1)
         >>> found.first, found.second, found.distance
         (array([0]), array([1]), array([1], dtype=uint8))
@@ -122,7 +122,7 @@ def search(
     Raises:
         OptionError: The distance is not a whole number from 0 to 64.
 
-    Example:
+    Examples:
         >>> search(np.array([0, 1, 0xFF], np.uint64), distance=7, take=lambda *pairs: len(pairs[0]))
         [2]
 

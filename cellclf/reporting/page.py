@@ -78,7 +78,7 @@ def write_page(content: PageContent, path: str | Path) -> Path:
         content: What the page shows.
         path: Where to; an existing file is replaced only when the new one is complete.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from cellclf.evaluation.metrics import evaluate
         >>> report = evaluate([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["round", "lobed"])

@@ -378,7 +378,7 @@ def _rerun(content: PageContent) -> View | None:
 def _flat(data: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
     """Flatten nested data into lines of name and text.
 
-    Example:
+    Examples:
         >>> _flat({"seed": 7, "versions": {"keras": "3.15"}, "plugins": []})
         [('seed', '7'), ('versions: keras', '3.15'), ('plugins', 'none')]
     """

@@ -43,7 +43,7 @@ class Stage:
             ``reduce_factor``; None never does. Not with a schedule.
         reduce_factor: See there.
 
-    Example:
+    Examples:
         >>> Stage(epochs=70, learning_rate=1e-5, unfreeze=1).check()
     """
 
