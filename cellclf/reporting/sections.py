@@ -314,6 +314,9 @@ def _matrix(report: Report, keys: Mapping[tuple[str, str], str]) -> list[View]:
 
 def _robustness(place: int, found: Robustness) -> View:
     steps = max(len(scores.balanced_accuracy) for scores in found.corruptions)
+    lines = [(float(found.clean), *map(float, scores.balanced_accuracy)) for scores in found.corruptions]
+    low, high = min(map(min, lines)), max(map(max, lines))
+    reach = max(high - low, 0.05)  # all lines share one scale, and noise is not blown up
     return {
         "key": f"robustness{place}",
         "found": found,
@@ -323,11 +326,10 @@ def _robustness(place: int, found: Robustness) -> View:
             {
                 "scores": scores,
                 "path": " ".join(
-                    f"{x * 90 / steps:.1f},{24 - 22 * value:.1f}"
-                    for x, value in enumerate((found.clean, *scores.balanced_accuracy))
+                    f"{x * 90 / steps:.1f},{2 + 22 * (high - value) / reach:.1f}" for x, value in enumerate(line)
                 ),
             }
-            for scores in found.corruptions
+            for scores, line in zip(found.corruptions, lines, strict=True)
         ],
     }
 
