@@ -40,7 +40,7 @@ def defocus(images: Images, setting: tuple[float, float], _: Draws) -> Images:
 
     kernel = reduced(disc(*setting), _scale(images))
     smeared = correlate(images, kernel[None, :, :, None], output=np.float64, mode="mirror")
-    return np.rint(smeared).astype(np.uint8)
+    return np.asarray(np.rint(smeared), np.uint8)
 
 
 def move(images: Images, setting: tuple[int, float], draws: Draws) -> Images:
