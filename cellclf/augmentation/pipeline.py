@@ -68,4 +68,6 @@ def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int
         dataset = dataset.map(lambda pictures: (pictures,))
     numbered = dataset.scan(tf.constant(0, tf.int64), number)
     times = tf.data.Dataset.from_generator(epochs, output_signature=tf.TensorSpec((), tf.int64))
-    return tf.data.Dataset.zip((numbered, times)).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    done = tf.data.Dataset.zip((numbered, times)).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    count = int(dataset.cardinality())  # the scan forgets it, and fit then warns that the input ran out
+    return done.apply(tf.data.experimental.assert_cardinality(count)) if count >= 0 else done

@@ -34,6 +34,7 @@ def test_counted_pictures_and_epochs(tf, wanted, batch):
     dataset = dataset.batch(batch) if batch else dataset
     mapped = REPORT.map(dataset)
     assert mapped.element_spec == dataset.element_spec
+    assert int(mapped.cardinality()) == int(dataset.cardinality()), "fit warns where it is unknown"
     for epoch in range(2):
         pictures, labels = collect(mapped)
         np.testing.assert_array_equal(pictures, wanted[epoch])
