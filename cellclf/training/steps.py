@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cellclf.training.checkpoint import assign
+from cellclf.training.checkpoint import assign, values
 
 SAVE_EVERY = 600.0
 """Seconds of one epoch after which its state is written down in between."""
@@ -40,11 +40,10 @@ def batch_watcher(
         done = start
         saved = time.monotonic()
 
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            if metrics:
-                assign(self.model.metrics_variables, metrics)
-
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if metrics and self.done == start:  # they are sums, and Keras makes them with the first batch only
+                now = values(self.model.metrics_variables)
+                assign(self.model.metrics_variables, [old + new for old, new in zip(metrics, now, strict=True)])
             self.done += 1
             after_step(self.done)
             if asked_to_stop():
