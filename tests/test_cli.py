@@ -18,9 +18,10 @@ import cellclf
 from cellclf.backbones.registry import registry
 from cellclf.cli import main
 from cellclf.errors import CellclfWarning
+from cellclf.evaluation.resilience import stored
 
 COMMANDS = ["run", "demo", "inspect", "dedup", "leaks", "outliers", "train", "compare", "labels", "evaluate", "predict"]
-COMMANDS += ["augment", "backbones", "plugins"]
+COMMANDS += ["robustness", "augment", "backbones", "plugins"]
 
 RECIPE = """
 seed = 3
@@ -162,6 +163,22 @@ def test_a_finished_run_evaluates(finished, npz):
     assert data["n"] == len(cellclf.load(npz)) and len(data["confusion"]) == 8
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["scores"]["copies"] == data
+
+
+def test_a_finished_run_meets_bad_pictures(finished, npz, tmp_path):
+    out, _ = finished
+    plot = tmp_path / "curves.png"
+    done = run("robustness", out, npz, "--limit", 16, "--plot", plot)
+    assert done.exit_code == 0, done.output
+    assert "medmnist-c: 16 pictures" in done.stdout and "jpeg_compression" in done.stdout and "BE " in done.stdout
+    assert done.stdout.splitlines()[-1] == f"figures: {out / 'robustness.json'}" and width_of(plot) > 500
+    (shown,) = stored(out)
+    assert shown.n == 16 and len(shown.corruptions) == 11 and shown.seen == ()
+    other = tmp_path / "other.json"
+    done = run("robustness", out, npz, "--limit", 8, "--suite", npz, "--out", other)
+    assert done.exit_code == 0 and json.loads(other.read_text(encoding="utf-8"))["suite"] == "cells"
+    done = run("robustness", out, npz, "--suite", "medmnist")
+    assert done.exit_code == 1 and "did you mean 'medmnist-c'?" in done.stderr.splitlines()[-1]
 
 
 def test_a_finished_run_predicts(finished, folder, npz, tmp_path):
