@@ -38,11 +38,13 @@ class Begun:
         batches: Batches done.
         seconds: Time that they took.
         metrics: Keras's running scores after them.
+        rate: Learning rate at its beginning.
     """
 
     batches: int = 0
     seconds: float = 0.0
     metrics: Arrays = field(default_factory=list)
+    rate: float = 0.0
 
 
 @dataclass
@@ -148,14 +150,14 @@ class Loop:
                 self._average.load(arrays["average"], meta["averaged"])
             best, epoch, stopped = arrays["best"], meta["epoch"], meta["stopped"]
             watch, self.history = Watch(**meta["watch"]), meta["history"]
-            begun = Begun(meta["batches"], meta["seconds"], arrays.get("metrics", []))
+            begun = Begun(meta["batches"], meta["seconds"], arrays.get("metrics", []), meta["rate"])
             within = f" and {begun.batches} batches" if begun.batches else ""
             self._say(f"going on after epoch {epoch}{within} of stage {number + 1}")
 
         def save(begun: Begun) -> None:
             meta: Row = {"stage": number, "epoch": epoch, "stopped": stopped}
             meta |= {"watch": watch.to_dict(), "history": self.history}
-            meta |= {"batches": begun.batches, "seconds": begun.seconds}
+            meta |= {"batches": begun.batches, "seconds": begun.seconds, "rate": begun.rate}
             state: dict[str, Arrays] = {
                 "moving": values(moving),
                 "optimizer": values(optimizer.variables),
@@ -195,11 +197,11 @@ class Loop:
 
     def _epoch(self, number: int, epoch: int, begun: Begun, save: Callable[[Begun], None]) -> Row:
         started = time.perf_counter() - begun.seconds
-        rate = float(np.asarray(self._feed.model.optimizer.learning_rate))
+        rate = begun.rate if begun.batches else float(np.asarray(self._feed.model.optimizer.learning_rate))
         dataset = self._feed.stream.epoch(len(self.history)).skip(begun.batches)
 
         def now(batches: int) -> Begun:
-            return Begun(batches, time.perf_counter() - started, values(self._feed.model.metrics_variables))
+            return Begun(batches, time.perf_counter() - started, values(self._feed.model.metrics_variables), rate)
 
         watcher = batch_watcher(
             start=begun.batches,
