@@ -67,6 +67,7 @@ def test_the_run_folder_is_complete(outcome):
     folder = outcome.page.parent
     assert {file.name for file in folder.iterdir()} == {
         "model.keras",
+        "confidence.npz",
         "manifest.json",
         "history.csv",
         "recipe.toml",

@@ -64,5 +64,6 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def predict(self, X: NDArray[np.uint8]) -> NDArray[Any]:
         """Give the most probable label of each picture: (N,)."""
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        chances = self.predict_proba(X)  # first, since it tells whether there is anything fitted
+        chosen: NDArray[Any] = self.classes_[chances.argmax(1)]
         return chosen

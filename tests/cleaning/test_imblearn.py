@@ -37,7 +37,6 @@ def test_a_pipeline_cleans_what_it_fits_and_predicts_everything() -> None:
     assert len(pipe.predict(cells.images)) == len(cells)
 
     copy = clone(pipe).set_params(dedup__max_copies=1, even__target=3)
-    images, labels = copy[:3].fit_resample(cells.images, cells.labels)
-    assert len(images) == len(labels) and np.bincount(labels).max() == 3
+    assert copy.fit(cells.images, cells.labels)["model"].n_samples_fit_ <= 3 * cells.num_classes < len(by_hand)
     names = np.array(cells.class_names)[cells.labels]
     assert np.isfinite(cross_val_score(copy, cells.images, names, cv=2)).all()
