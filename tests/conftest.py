@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,7 @@ def real_data() -> Path:
     if not root or not (Path(root) / "data").is_dir():
         pytest.skip("real pictures: set CELLCLF_DATA to the folder that holds data/ and weights/")
     return Path(root)
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs the tests in its background ignores Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
