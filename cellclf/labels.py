@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.selection import Selection
+from cellclf.crossval import CrossValidation, cross_validate
 from cellclf.data.image_set import ImageSet
-from cellclf.data.split import Split, components
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError
 from cellclf.evaluation.label_problems import LabelProblems, find_label_problems
 from cellclf.files import replacing
 from cellclf.pipeline import Pipeline
@@ -88,6 +87,7 @@ def check_labels(
     folds: int = 3,
     out: str | Path | None = None,
     seed: int = 0,
+    n_jobs: int | None = None,
     show: bool | None = None,
 ) -> LabelCheck:
     """Predict every picture by a classifier that has not seen it, and find labels that are confidently contradicted.
@@ -103,80 +103,26 @@ def check_labels(
         out: Folder for a run of each fold, ``labels.csv``, ``labels.json`` and the gallery ``labels.html``; the same
             call goes on after a stop.
         seed: Deals the pictures to the folds.
+        n_jobs: Folds at a time, see ``cross_validate``.
         show: True tells on stderr what happens, None only on a terminal.
 
     Raises:
-        DataError: No labels, or a class with fewer pictures than folds.
+        DataError: No labels, or a fold without a class that it needs.
         OptionError: Fewer than two folds.
 
     Source:
         Northcutt, Jiang, Chuang 2021, Confident learning, arXiv 1911.00068.
     """
-    shown = sys.stderr.isatty() if show is None else show
-    pipe = Pipeline.from_recipe(recipe)
-    folder = None if out is None else Path(out)
-    if pipe.dedup is not None and cells.labels is not None:
-        copies = pipe.dedup.find(cells)
-        cells = copies.apply(cells)
-        if shown:
-            print(f"duplicates: {copies.summary()}", file=sys.stderr, flush=True)
-    fold_of = deal(cells, folds, seed)
-    job = dataclasses.replace(pipe, dedup=None, outliers=None, split=Split(val=pipe.split.val, seed=pipe.split.seed))
-    probabilities = np.zeros((len(cells), cells.num_classes), np.float32)
-    for number in range(1, folds + 1):
-        if shown:
-            print(f"fold {number} of {folds}", file=sys.stderr, flush=True)
-        prepared = job.prepare(cells.subset(fold_of != number))
-        held = np.flatnonzero(fold_of == number)
-        run = job.trainer.fit(
-            prepared.train, prepared.val, out=None if folder is None else folder / f"fold-{number}", show=shown
-        )
-        probabilities[held] = run.predict_proba(cells.subset(held), show=shown and sys.stderr.isatty())
-    found = _checked(cells, probabilities, fold_of)
-    if folder is not None:
-        _write(found, folder)
+    pipe = dataclasses.replace(Pipeline.from_recipe(recipe), outliers=None)
+    judged = cross_validate(pipe, cells, folds=folds, seed=seed, out=out, n_jobs=n_jobs, show=show)
+    found = _checked(cells.subset(np.isin(cells.ids, judged.ids)), judged)
+    if out is not None:
+        _write(found, Path(out))
     return found
 
 
-def deal(cells: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
-    """Deal pictures to folds, stratified by class; what belongs together stays together.
-
-    Args:
-        cells: With labels.
-        folds: 2 or more.
-        seed: Of the dealing.
-
-    Returns:
-        (N,) numbers from 1.
-
-    Raises:
-        DataError: No labels, or a class with fewer pictures than folds.
-        OptionError: Fewer than two folds.
-
-    Examples:
-        >>> cells = ImageSet(np.zeros((6, 8, 8, 3), np.uint8), [0, 0, 0, 1, 1, 1])
-        >>> sorted(deal(cells, 3, 0).tolist())
-        [1, 1, 2, 2, 3, 3]
-    """
-    if folds < 2:
-        raise OptionError(f"folds={folds}; wanted 2 or more: every picture needs a classifier that has not seen it")
-    if cells.labels is None:
-        raise DataError("the pictures have no labels, so there are none to check")
-    for name, count in cells.counts().items():
-        if 0 < count < folds:
-            raise DataError(f"there are {count} pictures of {name} and {folds} folds; wanted as many pictures at least")
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    number = np.zeros(len(cells), np.int64)
-    cutter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    for k, (_, held) in enumerate(cutter.split(number, cells.labels, components(cells)), 1):
-        number[held] = k
-    return number
-
-
-def _checked(cells: ImageSet, probabilities: NDArray[np.float32], folds: NDArray[np.int64]) -> LabelCheck:
-    assert cells.labels is not None
-    problems = find_label_problems(cells.labels, probabilities, cells.class_names)
+def _checked(cells: ImageSet, judged: CrossValidation) -> LabelCheck:
+    problems = find_label_problems(judged.labels, judged.probabilities, judged.class_names)
     names = cells.class_names
     reasons = [
         f"labelled {names[label]}, looks like {names[other]}: {100 * sure:.1f} %" if flagged else ""
@@ -189,8 +135,8 @@ def _checked(cells: ImageSet, probabilities: NDArray[np.float32], folds: NDArray
         keep=~problems.flagged,
         reasons=np.asarray(reasons, np.str_),
         problems=problems,
-        probabilities=probabilities,
-        folds=folds,
+        probabilities=judged.probabilities,
+        folds=judged.folds,
         cells=cells,
     )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cellclf.augmentation.augmenter import Augmenter
+from cellclf.augmentation.expansion import Expand
 from cellclf.cleaning.balance import Downsample
 from cellclf.cleaning.dedup import Dedup
 from cellclf.cleaning.oddness import Oddness
@@ -34,40 +34,6 @@ from cellclf.training.run import Run, match_labels, read_manifest
 from cellclf.training.trainer import Trainer
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expand:
-    """Write an augmented training set; the arguments of ``Augmenter.expand``.
-
-    Args:
-        preset: Name of the augmenter.
-        copies: Copies of each picture; None makes one for each strength.
-        strengths: The first copy has the first strength, and so on.
-        per_class: Instead of copies: fill every class up to this many pictures, or ``"max"``.
-        seed: Of the augmentation.
-    """
-
-    preset: str = "report"
-    copies: int | None = None
-    strengths: tuple[float, ...] = (1.0,)
-    per_class: int | str | None = None
-    seed: int = 0
-
-    def augmenter(self) -> Augmenter:
-        """Make the augmenter that is used."""
-        return Augmenter.preset(self.preset, seed=self.seed)
-
-    def check(self, cells: ImageSet) -> None:
-        """Raise UnknownNameError or OptionError for values that cannot be used, without augmenting anything."""
-        self._expanded(cells.subset([]))
-
-    def apply(self, cells: ImageSet) -> ImageSet:
-        """Give the pictures and their augmented copies."""
-        return self._expanded(cells)
-
-    def _expanded(self, cells: ImageSet) -> ImageSet:
-        return self.augmenter().expand(cells, copies=self.copies, strengths=self.strengths, per_class=self.per_class)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

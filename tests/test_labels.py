@@ -8,7 +8,7 @@ import pytest
 
 import cellclf as cc
 from cellclf.errors import DataError, OptionError
-from cellclf.labels import check_labels, deal
+from cellclf.labels import check_labels
 
 RECIPE = {
     "seed": 3,
@@ -55,22 +55,9 @@ def test_flipped_labels_are_found_and_the_folder_goes_on(tmp_path):
     assert len(found.apply(cells)) == 90 - found.dropped and len(found.plot(4).axes) == min(4, found.dropped)
 
 
-def test_what_belongs_together_stays_in_one_fold():
-    groups = np.repeat([f"patient {k}" for k in range(20)], 3)
-    cells = cc.ImageSet(np.zeros((60, 8, 8, 3), np.uint8), np.arange(60) // 3 % 2, groups=groups)
-    folds = deal(cells, 4, 0)
-    for group in set(groups.tolist()):
-        assert len(set(folds[groups == group].tolist())) == 1
-    assert np.bincount(folds).tolist() == [0, 15, 15, 15, 15]
-    np.testing.assert_array_equal(deal(cells, 4, 0), folds)
-    assert (deal(cells, 4, 1) != folds).any()
-
-
 def test_what_cannot_be_checked_is_refused():
     cells, _ = colours(9)
-    with pytest.raises(OptionError, match="folds=1"):
+    with pytest.raises(OptionError, match="1 folds"):
         check_labels(cells, recipe=RECIPE, folds=1)
     with pytest.raises(DataError, match="no labels"):
         check_labels(cells.replace(labels=None), recipe=RECIPE)
-    with pytest.raises(DataError, match="and 5 folds"):
-        deal(cells, 5, 0)

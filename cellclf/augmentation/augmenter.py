@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation import colour, geometry, masks, optics
+from cellclf.augmentation import colour, geometry, masks, optics, stain
 from cellclf.augmentation.draws import Draws
 from cellclf.augmentation.policies import AllOf, AugMix, SomeOf, check_steps
 from cellclf.augmentation.presets import PRESETS
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Tensor = Any
 
-STEP_MODULES = (geometry, colour, optics, masks)
+STEP_MODULES = (geometry, colour, stain, optics, masks)
 """Where the steps are; importing them fills `step.STEPS`."""
 
 BLOCK = 64

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +29,23 @@ def inspect(src: str, source: Source, plot: Path | None) -> None:
         save_figure(cells.plot(), plot)
 
 
-def _selection_options(command: Any) -> Any:
-    for option in (
-        click.option("--apply", type=OutFile(".npz", ".csv"), help="Write the cleaned set, or a CSV of what stays."),
-        click.option("--gallery", type=PAGE, help="Write a page of everything that goes, to look through."),
-        click.option("--plot", type=PICTURE, help="Write a picture of what goes, PNG, SVG or PDF."),
-    ):
-        command = option(command)
-    return command
+def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Make one decorator of several options, shown in the order in which they stand."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+_selection_options = _together(
+    click.option("--plot", type=PICTURE, help="Write a picture of what goes, PNG, SVG or PDF."),
+    click.option("--gallery", type=PAGE, help="Write a page of everything that goes, to look through."),
+    click.option("--apply", type=OutFile(".npz", ".csv"), help="Write the cleaned set, or a CSV of what stays."),
+)
+_pair_options = _together(
+    click.option(
+        "--foreground", is_flag=True, help="Find the same cell on another background, too; needs centred cells."
+    ),
+    click.option("--offset", default=0, show_default=True, help="Pixels off the centre that --foreground allows, 0-3."),
+    click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet."),
+)
 
 
 @click.command()
@@ -55,10 +66,8 @@ def _selection_options(command: Any) -> Any:
     type=click.Choice(("first", "sharpest", "largest")),
     help="Which copy stays.",
 )
-@click.option("--foreground", is_flag=True, help="Find the same cell on another background, too; needs centred cells.")
-@click.option("--offset", default=0, show_default=True, help="Pixels off the centre that --foreground allows, 0-3.")
+@_pair_options
 @click.option("--background", is_flag=True, help="Find a foreign background that many cells share, too.")
-@click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet.")
 @_selection_options
 def dedup(
     src: str,
@@ -94,9 +103,7 @@ def dedup(
 @click.argument("train_src", metavar="TRAIN")
 @click.argument("test_src", metavar="TEST")
 @source_options
-@click.option("--foreground", is_flag=True, help="Find the same cell on another background, too; needs centred cells.")
-@click.option("--offset", default=0, show_default=True, help="Pixels off the centre that --foreground allows, 0-3.")
-@click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet.")
+@_pair_options
 def leaks(train_src: str, test_src: str, source: Source, foreground: bool, offset: int, pairs: Path | None) -> None:
     """Find pictures of TRAIN that are in TEST, too, however they were changed."""
     _check_table(pairs)

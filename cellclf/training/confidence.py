@@ -17,6 +17,7 @@ from cellclf.evaluation.conformal import Conformal, fit_conformal
 from cellclf.evaluation.foreign import Familiar, learn_familiar
 from cellclf.files import replacing
 from cellclf.training.head import POOL
+from cellclf.training.stream import filled
 
 CONFIDENCE = "confidence.npz"
 _TRAIN, _VAL = 3_000, 20_000  # at most so many pictures, drawn at random, are learnt from
@@ -134,9 +135,7 @@ class FeatureReader:
         """
         size = min(self.batch_size, max(1, len(cells)))
         for batch in cells.batches(size, label="predicting", show=show):
-            missing = size - len(batch)
-            full = np.concatenate([batch, np.repeat(batch[-1:], missing, 0)]) if missing else batch
-            features, shares = self._model.predict_on_batch(full)
+            features, shares = self._model.predict_on_batch(filled(batch, size))
             yield np.asarray(features, np.float32)[: len(batch)], np.asarray(shares, np.float32)[: len(batch)]
 
     def read(self, cells: ImageSet, *, show: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

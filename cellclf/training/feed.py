@@ -18,7 +18,7 @@ from cellclf.progress import track
 from cellclf.training.cache import Cache, Caching, Features, free_bytes, in_words, key_of, sweep
 from cellclf.training.cut import Cut, cut_for
 from cellclf.training.stage import Stage
-from cellclf.training.stream import Stream
+from cellclf.training.stream import Stream, filled
 
 FILL = 64
 """Pictures at a time that go through the frozen part."""
@@ -156,6 +156,4 @@ def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
         pictures = part.read(rows)
         if view is not None and augmenter is not None:
             pictures = augmenter(pictures, part.ids[rows], view)
-        missing = FILL - len(pictures)
-        full = np.concatenate([pictures, np.repeat(pictures[-1:], missing, 0)]) if missing else pictures
-        yield np.asarray(run(tf.constant(full)))[: len(pictures)]
+        yield np.asarray(run(tf.constant(filled(pictures, FILL))))[: len(pictures)]

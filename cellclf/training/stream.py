@@ -173,6 +173,12 @@ def in_memory(cells: ImageSet) -> ImageSet:
     )
 
 
+def filled(batch: NDArray[Any], size: int) -> NDArray[Any]:
+    """Fill a last batch up with its last entry, so that a step is compiled for one shape."""
+    missing = size - len(batch)
+    return np.concatenate([batch, np.repeat(batch[-1:], missing, 0)]) if missing else batch
+
+
 def probabilities(
     model: Any,
     images: ImageSet | Images | Features,
@@ -200,7 +206,5 @@ def probabilities(
     size = min(batch_size, len(cells))
     found = []
     for batch in cells.batches(size, label="predicting", show=show):
-        missing = size - len(batch)
-        full = np.concatenate([batch, np.repeat(batch[-1:], missing, 0)]) if missing else batch
-        found.append(over_views(model.predict_on_batch, full, views)[: len(batch)])
+        found.append(over_views(model.predict_on_batch, filled(batch, size), views)[: len(batch)])
     return np.concatenate(found)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
-from cellclf.augmentation import colour, toning
+from cellclf.augmentation import colour, stain, toning
 from cellclf.augmentation.program import AUTOCONTRAST, CONTRAST, DENSITY, EQUALISE, LAB
 
 from .one import cell, in_turn, run
@@ -107,8 +107,8 @@ def test_hue_by_a_third_turns_red_towards_green():
     shift=st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=3),
 )
 def test_stain_jitter_equals_unmixing(picture, factor, shift):
-    got = run(picture[None], matrix(colour.stain_matrix(np.asarray([factor]), np.asarray([shift]))[0], DENSITY))[0]
-    stains = colour.HED / np.linalg.norm(colour.HED, axis=1, keepdims=True)
+    got = run(picture[None], matrix(stain.stain_matrix(np.asarray([factor]), np.asarray([shift]))[0], DENSITY))[0]
+    stains = stain.HED / np.linalg.norm(stain.HED, axis=1, keepdims=True)
     density = -np.log((picture.reshape(-1, 3) + 1) / 256)
     amount = np.linalg.solve(stains.T, density.T).T * factor + shift
     wanted = np.clip(256 * np.exp(-amount @ stains) - 1, 0, 255).reshape(picture.shape)
@@ -168,7 +168,7 @@ POINT = st.one_of(
     st.sampled_from([AUTOCONTRAST, EQUALISE]).map(lambda k: ("look", k)),
     st.floats(0.3, 2).map(lambda f: ("contrast", f)),
     st.floats(0, 2).map(lambda f: ("matrix", colour.saturation_matrix(np.asarray([f]))[0])),
-    st.floats(0.8, 1.2).map(lambda f: ("stain", colour.stain_matrix(np.full((1, 3), f), np.full((1, 3), 0.02))[0])),
+    st.floats(0.8, 1.2).map(lambda f: ("stain", stain.stain_matrix(np.full((1, 3), f), np.full((1, 3), 0.02))[0])),
 )
 
 
