@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import CellclfWarning, DataError, RunFolderError
+from cellclf.evaluation.explanation import Explanation
 from cellclf.evaluation.foreign import Shift
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.resilience import Robustness
@@ -268,6 +269,52 @@ class Run:
             views=views,
             min_count=min_count,
             seed=seed,
+            batch_size=batch_size,
+            show=show,
+        )
+
+    def explain(
+        self,
+        cells: ImageSet | Images,
+        *,
+        method: str = "gradcam",
+        classes: str | int | Sequence[str] | Sequence[int] | NDArray[Any] | None = None,
+        layer: str | None = None,
+        batch_size: int = 32,
+        show: bool = False,
+    ) -> Explanation:
+        """Show where in each picture the run sees a class.
+
+        Args:
+            cells: Pictures, read batch by batch; labels are not looked at.
+            method: ``"gradcam"`` and ``"gradcam++"`` read a feature map and its gradients: quick, and as coarse as the
+                map. ``"occlusion"`` covers one place after the other and sees what that costs: 145 times the work,
+                and needs no look inside the network.
+            classes: What to look for: one class for all pictures or one for each, by name or number; None takes the
+                class that the run gives to the picture.
+            layer: The feature map that Grad-CAM reads; None takes the last one of at least 5x5. The papers take the
+                very last, which at 96 pixels is often too coarse to tell a place (3x3 or 1x1).
+            batch_size: Pictures at a time.
+            show: True draws a progress bar.
+
+        Raises:
+            UnknownNameError: No such method, class or layer.
+            OptionError: A layer that something goes around, or an ensemble with Grad-CAM.
+            DataError: Pictures of another size than the run was trained on.
+
+        Source: Selvaraju et al. 2017, arXiv 1610.02391; Chattopadhay et al. 2018, arXiv 1710.11063; Zeiler & Fergus
+        2014, arXiv 1311.2901.
+        """
+        from cellclf.training.explain import explain
+
+        return explain(
+            self.model,
+            self._fitting(cells),
+            self.class_names,
+            method=method,
+            classes=classes,
+            layer=layer,
+            temperature=1.0 if self.confidence is None else self.confidence.temperature,
             batch_size=batch_size,
             show=show,
         )
