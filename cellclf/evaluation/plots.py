@@ -1,7 +1,8 @@
-"""Figures of a report: the confusion matrix, the pictures behind it, robustness."""
+"""Figures of a report: the confusion matrix, the pictures behind it, robustness, another laboratory."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.evaluation.metrics import Report
     from cellclf.evaluation.resilience import Robustness
+    from cellclf.evaluation.scores import Estimate
 
 
 def plot_confusion(report: Report) -> Figure:
@@ -145,4 +147,57 @@ def plot_robustness(found: Robustness) -> Figure:
     figure.supylabel("balanced accuracy (%)", fontsize=8)
     figure.supxlabel("severity; dotted: clean pictures; seen: the training used such pictures", fontsize=8)
     figure.suptitle(drawable(title), fontsize=9)
+    return figure
+
+
+def plot_external(
+    *,
+    here: Mapping[str, Estimate],
+    reference: Mapping[str, Estimate],
+    remedies: Mapping[str, Estimate],
+    wanted: Estimate | None,
+) -> Figure:
+    """Draw the recall of each class on the reference and on another set, and what remedies give there.
+
+    Args:
+        here: Recall of each class on the other set.
+        reference: The same on the reference; may lack classes.
+        remedies: Balanced accuracy on the other set, by what was done.
+        wanted: Balanced accuracy on the reference; None if it is not known.
+    """
+    from matplotlib.figure import Figure
+
+    blue, vermilion = PALETTE[0], PALETTE[1]
+    figure = Figure(figsize=(9.4, 1.6 + 0.42 * max(len(here), len(remedies), 4)), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    drawn = [(reference, -0.14, "s", blue, "reference"), (here, 0.14, "o", vermilion, "this set")]
+    places = {name: row for row, name in enumerate(here)}
+    for scores, shift, marker, colour, label in drawn:
+        if scores:
+            rows = [places[name] + shift for name in scores]
+            values = [100 * value for value in scores.values()]
+            reach = [[max(0.0, 100 * (v - v.low)) for v in scores.values()]]
+            reach += [[max(0.0, 100 * (v.high - v)) for v in scores.values()]]
+            left.errorbar(values, rows, xerr=reach, fmt=marker, color=colour, markersize=4, capsize=2, label=label)
+    left.set_yticks(range(len(here)), [drawable(name.replace("_", " ")) for name in here], fontsize=8)
+    left.set_title("Recall of each class", fontsize=9)
+    left.set_xlabel("recall (%)", fontsize=8)
+    left.legend(frameon=False, fontsize=8, loc="best")
+    for row, value in enumerate(remedies.values()):
+        reach = [[max(0.0, 100 * (value - value.low))], [max(0.0, 100 * (value.high - value))]]
+        right.errorbar([100 * value], [row], xerr=reach, fmt="o", color=vermilion, markersize=4, capsize=2)
+    right.set_yticks(range(len(remedies)), [drawable(name) for name in remedies], fontsize=8)
+    if wanted is not None:
+        right.axvspan(100 * wanted.low, 100 * wanted.high, color=blue, alpha=0.2, linewidth=0)
+        right.axvline(100 * wanted, color=blue, linewidth=1.2, label="reference, as it is")
+        right.legend(frameon=False, fontsize=8, loc="best")
+    right.set_title("What helps on this set without labels", fontsize=9)
+    right.set_xlabel("balanced accuracy (%)", fontsize=8)
+    for axes, count in ((left, len(here)), (right, len(remedies))):
+        axes.set_ylim(count - 0.4, -0.6)
+        axes.set_xlim(-3, 103)
+        axes.tick_params(axis="x", labelsize=8)
+        axes.grid(axis="x", alpha=0.15, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle("Another laboratory's pictures, with 95 % intervals", fontsize=10)
     return figure

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from cellclf.files import replacing
 from cellclf.training.confidence import CONFIDENCE, Confidence, FeatureReader, fit_confidence, load_confidence
 from cellclf.training.predictions import Predictions, predictions
 from cellclf.training.stream import probabilities
+
+if TYPE_CHECKING:
+    from cellclf.training.external import External
 
 MODEL, MANIFEST, HISTORY = "model.keras", "manifest.json", "history.csv"
 
@@ -228,6 +231,54 @@ class Run:
 
         model = adapt_batch_norm(self.model, self._fitting(cells), prior=prior, show=show)
         return Run(model, self.class_names, self.history, self.manifest | {"adapted_to": len(cells)})
+
+    def external(
+        self,
+        cells: ImageSet,
+        mapping: Mapping[str, str | None] | None = None,
+        *,
+        reference: ImageSet | None = None,
+        min_count: int = 20,
+        views: int | Sequence[str] = 8,
+        adapt: bool = True,
+        prior: int = 16,
+        seed: int = 0,
+        show: bool = False,
+    ) -> External:
+        """Tell how far the run falls on another laboratory's pictures, where, and what helps without their labels.
+
+        Args:
+            cells: Their pictures, with labels, which are used for scoring alone.
+            mapping: Their name of a class -> ours, or None for what there is no class of ours for; what it does not
+                name keeps its name. Pictures without a counterpart are not scored, but listed.
+            reference: Labelled pictures of the own laboratory that were not trained on; None takes the counts of the
+                test part, or else the validation part, from the report in the run's folder.
+            min_count: Classes with fewer pictures stay out of the averages over classes: of three pictures, one
+                mistake would be 33 points.
+            views: The test-time augmentation that is tried, see ``predict_proba``; 1 tries none.
+            adapt: Also try BatchNorm statistics that are moved towards these pictures, see ``adapt``.
+            prior: See ``adapt``.
+            seed: Of the bootstrap intervals.
+            show: True draws progress bars.
+
+        Raises:
+            DataError: No labels, no class with a counterpart or with ``min_count`` pictures, pictures of another size.
+            UnknownNameError: ``mapping`` speaks of a class that there is not.
+        """
+        from cellclf.training.external import external
+
+        return external(
+            self,
+            cells,
+            mapping,
+            reference=reference,
+            min_count=min_count,
+            views=views,
+            adapt=adapt,
+            prior=prior,
+            seed=seed,
+            show=show,
+        )
 
     def robustness(
         self,

@@ -1,0 +1,73 @@
+"""The command that takes a run to another laboratory's pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+import cellclf
+from cellclf.cli.options import PICTURE, OutFile, Source, import_keras, save_figure, source_options
+from cellclf.files import replacing
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN")
+@click.argument("src")
+@source_options
+@click.option("--map", "pairs", multiple=True, metavar="THEIRS=OURS", help="Their class and ours; THEIRS= has none.")
+@click.option("--reference", metavar="SRC", help="Own labelled pictures, not trained on; default: the run's report.")
+@click.option("--min-count", default=20, show_default=True, help="Leave classes with fewer pictures out of averages.")
+@click.option("--views", type=int, default=8, show_default=True, help="Flips and turns to try; 4 for oblong pictures.")
+@click.option("--no-adapt", is_flag=True, help="Do not try moved BatchNorm statistics.")
+@click.option("--plot", type=PICTURE, help="Write the figure, PNG, SVG or PDF.")
+@click.option("--out", type=OutFile(".json", ".md"), help="Write everything as JSON or Markdown, too.")
+def external(
+    run_folder: str,
+    src: str,
+    source: Source,
+    pairs: tuple[str, ...],
+    reference: str | None,
+    min_count: int,
+    views: int,
+    no_adapt: bool,
+    plot: Path | None,
+    out: Path | None,
+) -> None:
+    """Tell how far the run in the folder RUN falls on another laboratory's SRC, where, and what helps.
+
+    Their labels only score. Classes that they name otherwise are matched by `--map`; those without a counterpart are
+    listed and not scored.
+
+    \b
+    cellclf external runs/a other_cells/ --out external.md
+    cellclf external runs/a other_cells/ --map NEU=neutrophil --map smudge= --reference own_cells/
+    """  # noqa: D301 - click reads the backspace as "do not wrap"
+    if bad := [pair for pair in pairs if "=" not in pair]:
+        raise click.UsageError(f"--map {bad[0]}; wanted THEIRS=OURS, or THEIRS= for a class without a counterpart")
+    mapping = {theirs: ours or None for theirs, _, ours in (pair.partition("=") for pair in pairs)}
+    import_keras()
+    run = cellclf.load_run(run_folder)
+    cells = source.load_telling(src, size=run.input_shape[:2])
+    own = None if reference is None else Source(size=source.size).load_telling(reference, size=run.input_shape[:2])
+    found = run.external(
+        cells,
+        mapping,
+        reference=own,
+        min_count=min_count,
+        views=views,
+        adapt=not no_adapt,
+        show=sys.stderr.isatty(),
+    )
+    click.echo(found)
+    if plot is not None:
+        save_figure(found.plot(), plot)
+    if out is not None:
+        text = found.to_markdown()
+        if out.suffix.lower() == ".json":
+            text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
+        with replacing(out) as new:
+            new.write_text(text, encoding="utf-8")
+        click.echo(f"figures: {out}")

@@ -1,0 +1,444 @@
+"""Another laboratory's pictures: how far a run falls there, where, and what helps without using their labels."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import DataError, OptionError, RunFolderError, unknown
+from cellclf.evaluation.calibration import Calibration, calibrate, scale
+from cellclf.evaluation.differences import Change, Paired, compare_paired, compare_sets, points
+from cellclf.evaluation.foreign import Shift
+from cellclf.evaluation.metrics import Report, columns, evaluate
+from cellclf.evaluation.views import view_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cellclf.training.run import Run
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A class of the other laboratory that is not scored.
+
+    Args:
+        name: What they call it.
+        count: Their pictures of it.
+        why: The reason.
+        called: What the run calls these pictures, the most frequent first.
+    """
+
+    name: str
+    count: int
+    why: str
+    called: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Remedy:
+    """The run on the same pictures with something done about the shift that needs no labels.
+
+    Args:
+        name: What was done; "as it is" for nothing.
+        report: Scores with it.
+        calibration: Whether its probabilities mean what they say.
+        gain: Its scores minus those of the run as it is, paired by picture; None for the run as it is.
+    """
+
+    name: str
+    report: Report
+    calibration: Calibration
+    gain: Paired | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class External:
+    """How a run fares on another laboratory's pictures; made by ``Run.external``.
+
+    Args:
+        report: Scores of the run as it is, on the pictures that have a counterpart among its classes.
+        mapping: Their classes that were scored -> the run's.
+        left_out: Their classes that were not scored.
+        missing: Classes of the run that they have no pictures of: nothing is known about these.
+        reference: What it is compared with, in words; None if there is nothing to compare with.
+        changes: Balanced accuracy, macro F1 and accuracy there and here, see ``compare_sets``.
+        recalls: The same for the recall of each class that both have.
+        reference_calibration: Of the probabilities on the reference; None if only its counts are known.
+        shift: Whether their pictures, all of them, are of the kind that the run knows; None if it is not calibrated.
+        remedies: The run as it is, and what helps without labels.
+        notes: What could not be done, and why.
+    """
+
+    report: Report
+    mapping: dict[str, str]
+    left_out: tuple[LeftOut, ...]
+    missing: tuple[str, ...]
+    reference: str | None
+    changes: tuple[Change, ...]
+    recalls: tuple[Change, ...]
+    reference_calibration: Calibration | None
+    shift: Shift | None
+    remedies: tuple[Remedy, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def calibration(self) -> Calibration:
+        """Whether the run's probabilities mean what they say on these pictures."""
+        return self.remedies[0].calibration
+
+    @property
+    def drop(self) -> Change | None:
+        """The change of the balanced accuracy; None without a reference."""
+        return self.changes[0] if self.changes else None
+
+    @property
+    def best(self) -> Remedy:
+        """The remedy with the highest balanced accuracy. It is chosen by their labels: check it on other pictures."""
+        return max(self.remedies, key=lambda one: one.report.balanced_accuracy)
+
+    def headline(self) -> list[str]:
+        """Say in a few sentences what was found."""
+        report = self.report
+        used = len(report.class_names) - len(report.left_out)
+        found = f"balanced accuracy {report.balanced_accuracy} over {used} classes, {report.n:,} pictures"
+        if self.drop is not None:
+            low, high = self.drop.difference.low, self.drop.difference.high
+            word = "lower than" if high < 0 else "higher than" if low > 0 else "not told apart from"
+            found += f": {word} on the reference ({points(self.drop.difference)})"
+        lines = [found]
+        worst = min(self.recalls, key=lambda one: one.difference, default=None)
+        if worst is not None and worst.difference.high < 0:
+            lines.append(f"the class that loses most is {worst.name}: recall {worst.before} -> {worst.after}")
+        gap = self.calibration.confidence - self.calibration.accuracy
+        if self.calibration.ece > self.calibration.ece_if_perfect.high and abs(gap) >= 0.01:
+            lines.append(
+                f"it is {abs(100 * gap):.0f} points too {'sure of itself' if gap > 0 else 'modest'} here: "
+                f"{100 * self.calibration.confidence:.0f} % sure, {100 * self.calibration.accuracy:.0f} % right"
+            )
+        if len(self.remedies) > 1:
+            best = self.best
+            if best.gain is None:
+                lines.append("nothing that was tried without labels helps")
+            else:
+                gain = best.gain.balanced_accuracy
+                sure = "" if gain.low > 0 else ", which may be chance"
+                lines.append(f"without labels, {best.name} gives back most: {points(gain)} balanced accuracy{sure}")
+        return lines
+
+    def summary(self) -> str:
+        """Give everything as text."""
+        lines = [*self.headline(), ""]
+        lines += [f"{title}\n" + "\n".join(columns(rows)) + "\n" for title, rows in self._tables()]
+        if self.shift is not None:
+            lines.append(str(self.shift))
+        return "\n".join([*lines, *textwrap.wrap(" ".join(self._remarks()), 110)])
+
+    __str__ = summary
+
+    def _tables(self) -> list[tuple[str, list[list[str]]]]:
+        level = f"{100 * self.report.confidence_level:g} % intervals in brackets"
+        tables = []
+        if self.changes:
+            every = [*self.changes, *self.recalls]
+            names = [one.name for one in self.changes] + [f"recall of {one.name}" for one in self.recalls]
+            rows = [[n, str(c.before), str(c.after), points(c.difference)] for n, c in zip(names, every, strict=True)]
+            head = ["", f"reference: {self.reference}", "here", "change"]
+            tables.append((f"change, both sets in the mix of classes found here; {level}", [head, *rows]))
+        else:
+            rows = [[one.name, f"{one.support:,}", str(one.recall)] for one in self.report.classes if one.support]
+            tables.append((f"classes; {level}", [["", "pictures", "recall"], *rows]))
+        sets = [("here", self.calibration)]
+        if self.reference_calibration is not None:
+            sets.insert(0, ("reference", self.reference_calibration))
+        rows = [
+            [
+                name,
+                f"{found.ece:.3f}",
+                f"{float(found.ece_if_perfect):.3f} ({found.ece_if_perfect.low:.3f}-{found.ece_if_perfect.high:.3f})",
+                f"{found.log_loss:.3f}",
+                f"{100 * found.confidence:.1f} %",
+                f"{100 * found.accuracy:.1f} %",
+                f"{found.n:,}",
+            ]
+            for name, found in sets
+        ]
+        head = [
+            "",
+            "calibration error",
+            "if calibrated perfectly",
+            "log loss",
+            "mean confidence",
+            "accuracy",
+            "pictures",
+        ]
+        tables.append(("calibration", [head, *rows]))
+        rows = [
+            [
+                one.name,
+                str(one.report.balanced_accuracy),
+                "" if one.gain is None else points(one.gain.balanced_accuracy),
+                str(one.report.macro_f1),
+                str(one.report.accuracy),
+                "" if one.gain is None else f"{one.gain.p_value:.2g}",
+                f"{one.calibration.ece:.3f}",
+                f"{one.calibration.log_loss:.3f}",
+            ]
+            for one in self.remedies
+        ]
+        head = ["", "balanced accuracy", "gain", "macro F1", "accuracy", "McNemar p", "calibration error", "log loss"]
+        if len(rows) > 1:
+            tables.append(("what helps without labels; gain paired by picture", [head, *rows]))
+        if self.left_out:
+            rows = [
+                [one.name, f"{one.count:,}", one.why, ", ".join(f"{n} {k}" for k, n in one.called.items())]
+                for one in self.left_out
+            ]
+            tables.append(("not scored", [["their class", "pictures", "why", "called"], *rows]))
+        return tables
+
+    def _remarks(self) -> list[str]:
+        remarks = []
+        renamed = [f"{theirs} as {ours}" for theirs, ours in self.mapping.items() if theirs != ours]
+        if renamed:
+            remarks.append(f"Counted: {', '.join(renamed)}.")
+        if self.missing:
+            remarks.append(f"No pictures there, so nothing is known about: {', '.join(self.missing)}.")
+        few = {name: n for name, n in self.report.left_out.items() if n}
+        if few:
+            named = ", ".join(f"{name} ({n})" for name, n in few.items())
+            remarks.append(f"Too few pictures to count in the averages over classes: {named}.")
+        if len(self.remedies) > 1:
+            remarks.append(
+                "Remedies look at the pixels of all their pictures, these ones included, and at no label; "
+                "which one is best was seen by the labels, so confirm it on other pictures."
+            )
+        return [*remarks, *self.notes]
+
+    def to_markdown(self) -> str:
+        """Write everything as Markdown."""
+
+        def row(texts: Sequence[str]) -> str:
+            return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+        parts = ["\n".join(f"- {line}" for line in self.headline())]
+        for title, (head, *rows) in self._tables():
+            lines = [row(head), row([":--", *["--:"] * (len(head) - 1)]), *map(row, rows)]
+            parts.append("\n".join([f"**{title[0].upper()}{title[1:]}**", "", *lines]))
+        parts += [str(self.shift)] if self.shift is not None else []
+        return "\n\n".join([*parts, *filter(None, [" ".join(self._remarks())])]) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as plain data that JSON can hold."""
+        known = self.reference_calibration
+        return {
+            "mapping": dict(self.mapping),
+            "left_out": [vars(one) for one in self.left_out],
+            "missing": list(self.missing),
+            "reference": self.reference,
+            "report": self.report.to_dict(),
+            "changes": [one.to_dict() for one in self.changes],
+            "recalls": [one.to_dict() for one in self.recalls],
+            "calibration": {
+                "reference": None if known is None else known.to_dict(),
+                "here": self.calibration.to_dict(),
+            },
+            "shift": None if self.shift is None else self.shift.to_dict(),
+            "remedies": [
+                {
+                    "name": one.name,
+                    "report": one.report.to_dict(),
+                    "calibration": one.calibration.to_dict(),
+                    "gain": None if one.gain is None else one.gain.to_dict(),
+                }
+                for one in self.remedies
+            ],
+            "notes": list(self.notes),
+        }
+
+    def plot(self) -> Figure:
+        """Draw the recall of each class on the reference and here, and what the remedies give."""
+        from cellclf.evaluation.plots import plot_external
+
+        return plot_external(
+            here={one.name: one.recall for one in self.report.classes if one.support},
+            reference={one.name: one.before for one in self.recalls},
+            remedies={one.name: one.report.balanced_accuracy for one in self.remedies},
+            wanted=None if self.drop is None else self.drop.before,
+        )
+
+
+def external(
+    run: Run,
+    cells: ImageSet,
+    mapping: Mapping[str, str | None] | None,
+    *,
+    reference: ImageSet | None,
+    min_count: int,
+    views: int | Sequence[str],
+    adapt: bool,
+    prior: int,
+    seed: int,
+    show: bool,
+) -> External:
+    """Do what ``Run.external`` says."""
+    from cellclf.training.run import match_labels
+
+    names = run.class_names
+    ours, left = counterparts(cells, names, mapping or {})
+    scored = np.flatnonzero(ours >= 0)
+    labels, temperature = ours[scored], 1.0 if run.confidence is None else run.confidence.temperature
+    most = int(np.bincount(labels).max())
+    if most < min_count:
+        raise DataError(f"no class has min_count = {min_count} pictures there, the largest has {most}; lower min_count")
+
+    def asked(one: Run, how: int | Sequence[str] = 1) -> NDArray[np.float64]:
+        return scale(one.predict_proba(cells, views=how, show=show), temperature)
+
+    def judged(name: str, shares: NDArray[np.float64], first: Report | None = None) -> Remedy:
+        found = shares[scored]
+        report = evaluate(labels, found, names, min_count=min_count, seed=seed)
+        gain = None
+        if first is not None:
+            gain = compare_paired(labels, report.predicted, first.predicted, len(names), min_count=min_count, seed=seed)
+        return Remedy(name, report, calibrate(labels, found, seed=seed), gain)
+
+    shift = None
+    if run.confidence is None:
+        shares = asked(run)
+    else:
+        told = run.report_predictions(cells, show=show)
+        shares, shift = np.asarray(told.probabilities, np.float64), told.shift
+    remedies = [judged("as it is", shares)]
+    first, notes = remedies[0].report, []
+    turned = f"{len(view_names(views, cells.image_shape))} views"
+    if views != 1:
+        remedies.append(judged(turned, asked(run, views), first))
+    if adapt:
+        try:
+            adapted = run.adapt(cells, prior=prior, show=show)
+        except OptionError as error:
+            notes.append(f"No adaptation: {error}.")
+        else:
+            remedies.append(judged("BatchNorm adapted", asked(adapted), first))
+            if views != 1:
+                remedies.append(judged(f"BatchNorm adapted, {turned}", asked(adapted, views), first))
+
+    calibration, counts, words = None, None, None
+    if reference is not None:
+        own = match_labels(reference, names)
+        found = scale(run.predict_proba(reference, show=show), temperature)
+        calibration, words = calibrate(own, found, seed=seed), f"{len(own):,} pictures"
+        counts = np.zeros((len(names), len(names)), np.int64)
+        np.add.at(counts, (own, found.argmax(1)), 1)
+    elif run.folder is not None:
+        words, counts = _reported(run.folder, names)
+    changes: tuple[tuple[Change, ...], tuple[Change, ...]] = ((), ())
+    if counts is None:
+        notes.append("No drop: the run's folder holds no report to compare with; give labelled pictures of your own.")
+    else:
+        changes = compare_sets(counts, first.confusion, names, min_count=min_count, seed=seed)
+        lacks = [name for k, name in enumerate(names) if first.confusion[k].any() and not counts[k].any()]
+        if lacks:
+            notes.append(f"The reference has no pictures of {', '.join(lacks)}: they are not in the change.")
+    called = shares.argmax(1)
+    return External(
+        report=first,
+        mapping={name: names[ours[cells.labels == k][0]] for k, name in _present(cells) if name not in left},
+        left_out=tuple(
+            LeftOut(name, int((cells.labels == k).sum()), left[name], _called(called[cells.labels == k], names))
+            for k, name in _present(cells)
+            if name in left
+        ),
+        missing=tuple(name for k, name in enumerate(names) if not first.confusion[k].any()),
+        reference=words,
+        changes=changes[0],
+        recalls=changes[1],
+        reference_calibration=calibration,
+        shift=shift,
+        remedies=tuple(remedies),
+        notes=tuple(notes),
+    )
+
+
+def counterparts(
+    cells: ImageSet, class_names: Sequence[str], mapping: Mapping[str, str | None]
+) -> tuple[NDArray[np.int64], dict[str, str]]:
+    """Find for each picture of another laboratory which class of ours it is.
+
+    Args:
+        cells: Their pictures, with labels.
+        class_names: Our classes.
+        mapping: Their name -> our name, or None for what we have no class for. What it does not name keeps its name;
+            bare numbers are places in ``class_names``.
+
+    Returns:
+        (N,) places in ``class_names``, -1 without a counterpart; and their names without one, with the reason.
+
+    Raises:
+        UnknownNameError: The mapping speaks of a class that they, or we, do not have.
+        DataError: No labels, or none of their classes has a counterpart.
+
+    Examples:
+        >>> cells = ImageSet(np.zeros((3, 8, 8, 3), np.uint8), ["Neu", "Lym", "smudge"])
+        >>> ours, left = counterparts(cells, ["lymphocyte", "neutrophil"], {"Neu": "neutrophil", "Lym": "lymphocyte"})
+        >>> ours.tolist(), list(left)
+        ([1, 0, -1], ['smudge'])
+    """
+    if cells.labels is None:
+        raise DataError("these pictures have no labels, so there is nothing to compare with; use predict")
+    for theirs, own in mapping.items():
+        if theirs not in cells.class_names:
+            raise unknown("class of theirs", theirs, cells.class_names)
+        if own is not None and own not in class_names:
+            raise unknown("class of the run", own, class_names)
+    numbered = all(name.isdecimal() for name in cells.class_names)
+    places, left = np.full(cells.num_classes, -1), {}
+    for k, name in enumerate(cells.class_names):
+        own = mapping.get(name, name)
+        if own in class_names:
+            places[k] = list(class_names).index(own)
+        elif numbered and name not in mapping and int(name) < len(class_names):
+            places[k] = int(name)
+        else:
+            left[name] = "the mapping says so" if name in mapping else "the run has no class of that name"
+    found = places[cells.labels]
+    if not (found >= 0).any():
+        raise DataError(
+            f"none of their classes ({', '.join(name for _, name in _present(cells))}) is one of the run's "
+            f"({', '.join(class_names)}); say which is which: mapping={{theirs: ours}}, --map theirs=ours"
+        )
+    return np.asarray(found, np.int64), left
+
+
+def _present(cells: ImageSet) -> list[tuple[int, str]]:
+    return [(k, name) for k, name in enumerate(cells.class_names) if (cells.labels == k).any()]
+
+
+def _called(called: NDArray[np.int64], names: Sequence[str]) -> dict[str, int]:
+    return {names[k]: n for k, n in Counter(called.tolist()).most_common()}
+
+
+def _reported(folder: Path, names: Sequence[str]) -> tuple[str | None, NDArray[np.int64] | None]:
+    """Take the counts of the test part, or else of the validation part, from the report of a run."""
+    path = folder / "report.json"
+    if not path.exists():
+        return None, None
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
+        part = "test" if "test" in scores else "val"
+        found = scores[part]
+        if list(found["class_names"]) != list(names):
+            return None, None
+        return f"{part}, {found['n']:,} pictures", np.asarray(found["confusion"], np.int64)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{path} is damaged ({error}); give reference=, or remove the file") from None
