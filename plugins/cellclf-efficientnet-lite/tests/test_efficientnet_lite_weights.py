@@ -160,3 +160,11 @@ def test_the_maps_are_those_of_the_pytorch_network() -> None:
         expected = net.extract_features(scaled).permute(0, 2, 3, 1).numpy()
     maps = Backbone("efficientnetlite0").build((224, 224, 3)).predict(pixels, verbose=0)
     assert np.abs(expected).max() > 1 and np.abs(maps - expected).max() < 1e-4
+
+
+def test_the_demonstration_starts_from_them():
+    from cellclf import Pipeline, make_cells
+
+    pipe = Pipeline.from_recipe("demo:pretrained")
+    pipe.check(make_cells(120, size=64))
+    assert pipe.trainer.backbone.spec.name == "efficientnetlite0"
