@@ -17,7 +17,7 @@ from cellclf.evaluation.conformal import Conformal, fit_conformal
 from cellclf.evaluation.foreign import Familiar, learn_familiar
 from cellclf.files import replacing
 from cellclf.training.head import POOL
-from cellclf.training.stream import filled
+from cellclf.training.stream import filled, step_size
 
 CONFIDENCE = "confidence.npz"
 _TRAIN, _VAL = 3_000, 20_000  # at most so many pictures, drawn at random, are learnt from
@@ -133,7 +133,7 @@ class FeatureReader:
             cells: The pictures.
             show: True draws a progress bar.
         """
-        size = min(self.batch_size, max(1, len(cells)))
+        size = step_size(max(1, len(cells)), self.batch_size)
         for batch in cells.batches(size, label="predicting", show=show):
             features, shares = self._model.predict_on_batch(filled(batch, size))
             yield np.asarray(features, np.float32)[: len(batch)], np.asarray(shares, np.float32)[: len(batch)]

@@ -173,6 +173,11 @@ def in_memory(cells: ImageSet) -> ImageSet:
     )
 
 
+def step_size(count: int, limit: int) -> int:
+    """Give how many pictures go through a model at a time: a power of two for few, so that few shapes are compiled."""
+    return min(limit, 1 << (count - 1).bit_length())
+
+
 def filled(batch: NDArray[Any], size: int) -> NDArray[Any]:
     """Fill a last batch up with its last entry, so that a step is compiled for one shape."""
     missing = size - len(batch)
@@ -203,7 +208,7 @@ def probabilities(
     if not len(cells):
         return np.empty((0, int(model.output_shape[-1])), np.float32)
     model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
-    size = min(batch_size, len(cells))
+    size = step_size(len(cells), batch_size)
     found = []
     for batch in cells.batches(size, label="predicting", show=show):
         found.append(over_views(model.predict_on_batch, filled(batch, size), views)[: len(batch)])
