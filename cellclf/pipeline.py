@@ -387,6 +387,7 @@ class Pipeline:
                 history=run.history,
                 evaluations={name: (report, sets[name]) for name, report in reports.items()},
                 robustness=stored(folder),
+                run=run,
                 confidence=run.confidence,
                 shifts=told,
                 seconds=seconds,

@@ -21,7 +21,7 @@ from cellclf.errors import CellclfWarning
 from cellclf.evaluation.resilience import stored
 
 COMMANDS = ["run", "demo", "inspect", "dedup", "leaks", "outliers", "train", "compare", "labels", "evaluate", "predict"]
-COMMANDS += ["robustness", "augment", "backbones", "plugins"]
+COMMANDS += ["explain", "robustness", "augment", "backbones", "plugins"]
 
 RECIPE = """
 seed = 3
@@ -179,6 +179,18 @@ def test_a_finished_run_meets_bad_pictures(finished, npz, tmp_path):
     assert done.exit_code == 0 and json.loads(other.read_text(encoding="utf-8"))["suite"] == "cells"
     done = run("robustness", out, npz, "--suite", "medmnist")
     assert done.exit_code == 1 and "did you mean 'medmnist-c'?" in done.stderr.splitlines()[-1]
+
+
+def test_a_finished_run_shows_where_it_looked(finished, npz, tmp_path):
+    out, sheet = finished[0], tmp_path / "sheet.png"
+    done = run("explain", out, npz, "--limit", 5, "--class", "monocyte", "--out", sheet)
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(done.stdout.splitlines()[:-1]))
+    assert len(rows) == 5 and {row["class"] for row in rows} == {"monocyte"}
+    assert all(0 <= float(row["probability"]) <= 1 and 0 <= int(row["x"]) < 40 for row in rows)
+    assert done.stdout.splitlines()[-1] == f"picture: {sheet}" and width_of(sheet) > 300
+    refused = run("explain", out, npz, "--class", "monocite", "--out", sheet)
+    assert refused.exit_code == 1 and "did you mean 'monocyte'" in refused.stderr
 
 
 def test_a_finished_run_predicts(finished, folder, npz, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import cellclf
-from cellclf.cli import again, augment, cleaning, external, job, networks, robustness, use
+from cellclf.cli import again, augment, cleaning, explain, external, job, networks, robustness, use
 from cellclf.cli.options import Group
 
 
@@ -33,6 +33,7 @@ for _command in (
     again.rerun,
     use.evaluate,
     use.predict,
+    explain.explain,
     external.external,
     robustness.robustness,
     augment.augment,

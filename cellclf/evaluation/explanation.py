@@ -243,7 +243,8 @@ class Occluded:
         wide = np.maximum(np.asarray(shares, np.float64), _TINY)  # the others are added up: 1 - p loses its digits
         odds = np.log(wide.max(1, where=asked, initial=0)) - np.log(wide.sum(1, where=~asked, initial=_TINY))
         table = odds.reshape(len(self.cells), self.each)
-        return np.maximum(table[:, :1] - table[:, 1:], 0).reshape(-1, self.steps, self.steps)
+        fall: NDArray[np.float64] = np.maximum(table[:, :1] - table[:, 1:], 0)
+        return fall.reshape(-1, self.steps, self.steps)
 
 
 def normalised(heat: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -287,4 +288,5 @@ def enlarge(heat: Floats, height: int, width: int) -> NDArray[np.float32]:
 
 def _between(fields: int, pixels: int) -> NDArray[np.float64]:
     middles = np.clip((np.arange(pixels) + 0.5) * fields / pixels - 0.5, 0, fields - 1)
-    return np.clip(1 - np.abs(middles[:, None] - np.arange(fields)), 0, 1)
+    weights: NDArray[np.float64] = np.clip(1 - np.abs(middles[:, None] - np.arange(fields)), 0, 1)
+    return weights

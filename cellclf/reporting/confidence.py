@@ -11,6 +11,7 @@ from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.conformal import coverage
 from cellclf.evaluation.metrics import Report
 from cellclf.reporting.figures import inline_svg
+from cellclf.reporting.looks import looked_at
 from cellclf.reporting.template import percent, pictures, plain
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.evaluation.foreign import Shift
     from cellclf.training.confidence import Confidence
+    from cellclf.training.run import Run
 
 ERROR = 0.01
 LEFT = (0.02, 0.05, 0.1)
@@ -29,6 +31,7 @@ def confidence_view(
     lead: str | None,
     known: Confidence | None,
     shifts: Mapping[str, Shift],
+    run: Run | None = None,
 ) -> dict[str, Any] | None:
     """Say how far confidence can be trusted on each set but the training set.
 
@@ -37,6 +40,7 @@ def confidence_view(
         lead: The set that the page leads with; its figures are drawn.
         known: What the run learnt when it was calibrated; None shows probabilities as they are, and no sets.
         shifts: Name of the set -> whether it is of the kind that the run knows.
+        run: The classifier, which is asked where it looked in the least sure hits; None shows them without.
 
     Returns:
         Data for the template; None if there is nothing to show.
@@ -47,6 +51,7 @@ def confidence_view(
     rows = [_row(name, evaluations[name][0], known) for name in names]
     report, cells = evaluations[names[0]]
     shares = _shares(report, known)
+    unsure = [] if cells is None else _unsure(report, cells, shares, run if names[0] == lead else None)
     calibration, curve = calibrate(report.truth, shares), abstain(report.truth, shares)
     return {
         "name": names[0],
@@ -59,7 +64,8 @@ def confidence_view(
         "learnt_from": None if known is None else len(known.conformal.given),
         "error": percent(ERROR, 0),
         "shifts": [(name, shifts[name]) for name in names if name in shifts],
-        "unsure": [] if cells is None else _unsure(report, cells, shares),
+        "unsure": unsure,
+        "looked": any(picture["beside"] for picture in unsure),
     }
 
 
@@ -94,7 +100,7 @@ def _verdict(name: str, row: dict[str, Any]) -> str:
     return f"{start}: it is {abs(gap):.0f} points too {'sure of itself' if gap > 0 else 'modest'} here."
 
 
-def _unsure(report: Report, cells: ImageSet, shares: np.ndarray[Any, Any]) -> list[dict[str, str]]:
+def _unsure(report: Report, cells: ImageSet, shares: np.ndarray[Any, Any], run: Run | None) -> list[dict[str, str]]:
     """The hits that were nearly missed."""
     called, sure = shares.argmax(1), shares.max(1)
     hits = np.flatnonzero(called == report.truth)
@@ -105,4 +111,4 @@ def _unsure(report: Report, cells: ImageSet, shares: np.ndarray[Any, Any]) -> li
         f"{plain(names[report.truth[k]])} ({percent(sure[k], 0)}), nearly {plain(names[other])}"
         for k, other in zip(rows.tolist(), second.tolist(), strict=True)
     ]
-    return pictures(cells, rows.tolist(), captions)
+    return pictures(cells, rows.tolist(), captions, beside=looked_at(run, report, cells, rows.tolist()))

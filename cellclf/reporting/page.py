@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report
     from cellclf.evaluation.resilience import Robustness
     from cellclf.training.confidence import Confidence
+    from cellclf.training.run import Run
 
 
 class Augments(Protocol):
@@ -43,6 +44,7 @@ class PageContent:
         history: Rows of the training, one an epoch (see ``cellclf.reporting.figures.History``).
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the pictures or None.
         robustness: How the classifier fares on bad pictures, one a suite.
+        run: The classifier, which is asked where it looked; None shows no heat maps.
         confidence: What the run learnt of its own reliability, or None.
         shifts: Name of a set -> whether it is of the kind that the run knows.
         headline: The evaluation that the page leads with; None takes "test", else the first that is neither
@@ -62,6 +64,7 @@ class PageContent:
     history: History = ()
     evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)
     robustness: Sequence[Robustness] = ()
+    run: Run | None = None
     confidence: Confidence | None = None
     shifts: Mapping[str, Shift] = field(default_factory=dict)
     headline: str | None = None

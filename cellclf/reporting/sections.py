@@ -11,6 +11,8 @@ import numpy as np
 from cellclf.evaluation.metrics import Estimate, Report
 from cellclf.reporting.confidence import confidence_view
 from cellclf.reporting.figures import CURVES, curves_in, inline_svg, plot_curve, restored
+from cellclf.reporting.looks import looked_at
+from cellclf.reporting.matrix import matrix_rows, panels
 from cellclf.reporting.removals import removal_view
 from cellclf.reporting.template import count, duration, percent, pictures, plain
 from cellclf.reporting.verdict import OWN, headline_name, verdict
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from cellclf.evaluation.resilience import Robustness
     from cellclf.reporting.figures import History
     from cellclf.reporting.page import Augments, PageContent
+    from cellclf.training.run import Run
 
 View = dict[str, Any]
 
@@ -47,12 +50,18 @@ def sections(content: PageContent) -> dict[str, Any]:
         "training": _training(content.history),
         "results": _results(content, lead),
         "evaluated": [
-            _evaluated(k, name, *content.evaluations[name], full=name == lead)
+            _evaluated(
+                k,
+                name,
+                *content.evaluations[name],
+                full=name == lead,
+                run=content.run if name == lead else None,
+            )
             for k, name in enumerate(ordered)
             if name != "train" or name == lead
         ],
         "robustness": [_robustness(k, found) for k, found in enumerate(content.robustness)],
-        "confidence": confidence_view(content.evaluations, lead, content.confidence, content.shifts),
+        "confidence": confidence_view(content.evaluations, lead, content.confidence, content.shifts, content.run),
         "cost": _cost(content),
         "rerun": _rerun(content),
     }
@@ -246,70 +255,31 @@ def _averaged(report: Report) -> str:
     return f"{used}" if not report.left_out else f"{used} of {len(report.class_names)}"
 
 
-def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *, full: bool) -> View:
+def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *, full: bool, run: Run | None) -> View:
     if cells is not None:
         report.check(cells)
     key = f"set{place}"
-    most, each = (8, 10) if full else (4, 8)
-    confused = report.confused()[:most]
-    keys = {(pair.truth, pair.predicted): f"{key}-pair{k}" for k, pair in enumerate(confused)}
-    pairs = [
-        {
-            "pair": pair,
-            "key": keys[pair.truth, pair.predicted],
-            "pictures": [] if cells is None else _surest(cells, report, pair.indices[:each]),
-        }
-        for pair in confused
-    ]
     wrong = report.mistakes()
-    surest = wrong[: 14 if full else 7]
+    surest = wrong[: 14 if full else 7].tolist()
     names = report.class_names
+    captions = [
+        f"{plain(names[report.truth[k]])}, called {plain(names[report.predicted[k]])} "
+        f"({percent(report.confidence[k], 0)})"
+        for k in surest
+    ]
+    beside = None if cells is None else looked_at(run, report, cells, surest)
     return {
         "key": key,
         "name": name,
         "report": report,
         "full": full,
-        "matrix": _matrix(report, keys if cells is not None else {}),
-        "pairs": pairs,
+        "matrix": matrix_rows(report, key, linked=cells is not None),
+        "panels": panels(report, cells, key, full=full),
         "wrong": len(wrong),
         "weak": report.weakest.name if report.confused() else None,
-        "mistakes": []
-        if cells is None
-        else pictures(
-            cells,
-            surest.tolist(),
-            [
-                f"{plain(names[report.truth[k]])}, called {plain(names[report.predicted[k]])} "
-                f"({percent(report.confidence[k], 0)})"
-                for k in surest
-            ],
-        ),
+        "mistakes": [] if cells is None else pictures(cells, surest, captions, beside=beside),
+        "looked": beside is not None,
     }
-
-
-def _surest(cells: ImageSet, report: Report, rows: Any) -> list[dict[str, str]]:
-    return pictures(cells, rows.tolist(), [percent(share, 0) for share in report.confidence[rows]])
-
-
-def _matrix(report: Report, keys: Mapping[tuple[str, str], str]) -> list[View]:
-    rows = []
-    for r, (name, rates) in enumerate(zip(report.class_names, report.rates, strict=True)):
-        cells = []
-        for c, rate in enumerate(rates):
-            number = int(report.confusion[r, c])
-            strength = 0.0 if not number else 0.12 + 0.58 * float(rate) if r == c else 0.1 + 0.75 * float(rate) ** 0.6
-            cells.append(
-                {
-                    "count": number,
-                    "rate": None if not number else float(rate),
-                    "kind": "" if not number else "hit" if r == c else "miss",
-                    "strength": f"{strength:.3f}",
-                    "key": keys.get((name, report.class_names[c])),
-                    "words": f"{number:,} {plain(name)} called {plain(report.class_names[c])}",
-                }
-            )
-        rows.append({"name": name, "support": report.classes[r].support, "cells": cells})
-    return rows
 
 
 def _robustness(place: int, found: Robustness) -> View:

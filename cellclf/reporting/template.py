@@ -11,6 +11,8 @@ from cellclf.files import replacing
 
 if TYPE_CHECKING:
     import jinja2
+    import numpy as np
+    from numpy.typing import NDArray
 
     from cellclf.data.image_set import ImageSet
 
@@ -100,7 +102,11 @@ def duration(seconds: float) -> str:
 
 
 def pictures(
-    cells: ImageSet, rows: Sequence[int], captions: Sequence[str] | None = None, kinds: Sequence[str] | None = None
+    cells: ImageSet,
+    rows: Sequence[int],
+    captions: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+    beside: NDArray[np.uint8] | None = None,
 ) -> list[dict[str, str]]:
     """Make thumbnails with caption, id and kind (a CSS class) of some pictures of a set.
 
@@ -109,6 +115,7 @@ def pictures(
         rows: Places in it.
         captions: One short text for each.
         kinds: One word for each: "gone", "stays" or "".
+        beside: (n, H, W, 3) uint8 pictures to stand to the right of each; None for none.
     """
     from cellclf.sheet import thumbnail
 
@@ -118,6 +125,7 @@ def pictures(
             "caption": captions[k] if captions else "",
             "id": str(cells.ids[row]),
             "kind": kinds[k] if kinds else "",
+            "beside": "" if beside is None else thumbnail(beside[k], SIDE),
         }
         for k, (row, image) in enumerate(zip(rows, cells.read(list(rows)), strict=True))
     ]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from report_helpers import history
@@ -7,8 +9,9 @@ from report_helpers import history
 from cellclf.cleaning.dedup import Dedup
 from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.split import Split
+from cellclf.evaluation.explanation import Explanation
 from cellclf.evaluation.metrics import Report, evaluate
-from cellclf.reporting.page import PageContent
+from cellclf.reporting.page import PageContent, write_page
 
 NAMES = ("basophil", "immature_granulocyte", "<b>odd & name</b>")
 
@@ -45,6 +48,17 @@ class Flip:
         return images[:, :, ::-1] if epoch % 2 else images
 
 
+class Looker:
+    """A classifier that always looks at the middle, as small as they come."""
+
+    model = "any"
+
+    def explain(self, cells: ImageSet, *, classes: np.ndarray) -> Explanation:
+        heat = np.zeros((len(cells), 3, 3), np.float32)
+        heat[:, 1, 1] = one = np.ones(len(cells), np.float32)
+        return Explanation(heat, one, classes, one, NAMES, "gradcam", "map", cells)
+
+
 @pytest.fixture(scope="session")
 def content(cells: ImageSet) -> PageContent:
     found = Dedup(jobs=1).find(cells)
@@ -65,6 +79,7 @@ def content(cells: ImageSet) -> PageContent:
             "test": (report_of(parts.test, 3), parts.test),
             "the other lab": (report_of(elsewhere, 4, 0.0), elsewhere),
         },
+        run=Looker(),
         seconds={"load": 0.5, "training": 754.0},
         manifest={
             "seed": 7,
@@ -75,3 +90,8 @@ def content(cells: ImageSet) -> PageContent:
         recipe_toml='name = "<fast>"',
         command="cellclf run a.npz --out runs/a",
     )
+
+
+@pytest.fixture(scope="session")
+def page(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(content, tmp_path_factory.mktemp("page") / "report.html")

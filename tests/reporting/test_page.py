@@ -1,27 +1,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from report_helpers import read
 
 import cellclf as cc
 from cellclf.errors import DataError, UnknownNameError
 from cellclf.evaluation.metrics import evaluate
 from cellclf.evaluation.robustness import robustness
+from cellclf.reporting.matrix import panels
 from cellclf.reporting.page import PageContent, write_page
 from cellclf.reporting.verdict import headline_name, verdict
-
-
-@pytest.fixture(scope="session")
-def page(content: PageContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_page(content, tmp_path_factory.mktemp("page") / "report.html")
 
 
 def test_the_page_loads_nothing_and_every_link_arrives(page: Path) -> None:
@@ -65,6 +59,48 @@ def test_the_confusion_matrix_is_the_reports(content: PageContent, page: Path) -
     for pair in report.confused():
         said = f"{pair.truth.replace('_', ' ')} called {pair.predicted.replace('_', ' ')} {pair.count}, "
         assert said + f"{100 * pair.rate:.1f}\u202f% of the class" in words
+
+
+def test_every_number_of_a_matrix_leads_to_its_pictures(content: PageContent, page: Path) -> None:
+    text, reader, words = read(page)
+    report, cells = content.evaluations["test"]
+    assert cells is not None
+    for r, row in enumerate(report.confusion):
+        for c, number in enumerate(row):
+            assert (f"set0-{r}-{c}" in reader.ids) == (number > 0) == (f"#set0-{r}-{c}" in reader.addresses)
+    parts = re.split(r'<div class="panel(?: open)?" id="(set0-\d+-\d+)"', text.split('id="set1"')[0])
+    shown = {key: set(re.findall(r'title="([^"]+)"', part)) for key, part in zip(parts[1::2], parts[2::2], strict=True)}
+    for k in range(3):  # the least sure hits
+        rows = np.flatnonzero((report.truth == k) & (report.predicted == k))
+        rows = rows[np.argsort(report.confidence[rows])][:8]
+        if len(rows):
+            wanted = {str(escape(cells.ids[row])) for row in rows}
+            assert shown[f"set0-{k}-{k}"] >= wanted and len(shown[f"set0-{k}-{k}"]) < len(rows) + 30
+    assert "the least sure first" in words
+
+
+def test_the_pictures_behind_a_matrix_are_few(content: PageContent) -> None:
+    """Eight classes with every number in the matrix: some hundred thumbnails, and never none for a number."""
+    names, rng = [f"class {k}" for k in range(8)], np.random.default_rng(0)
+    labels, called = np.repeat(np.arange(8), 80), np.tile(np.arange(8), 80)
+    shares = 0.5 * np.eye(8)[called] + 0.5 * rng.dirichlet(np.ones(8), 640)
+    report = evaluate(labels, shares / shares.sum(1, keepdims=True), names, resamples=100)
+    cells = cc.ImageSet(np.zeros((640, 8, 8, 3), np.uint8), labels, class_names=names)
+    for full, most in ((True, 320), (False, 160)):
+        found = panels(report, cells, "set0", full=full)
+        sizes = [len(panel["pictures"]) for panel in found]
+        assert len(found) == (report.confusion > 0).sum() and min(sizes) >= 1 and sum(sizes) <= most
+        assert sum(panel["open"] for panel in found) == (8 if full else 4)
+
+
+def test_where_it_looked_stands_beside_mistakes_and_narrow_hits(content: PageContent, tmp_path: Path) -> None:
+    _, reader, words = read(write_page(content, tmp_path / "a.html"))
+    _, bare, without = read(write_page(dataclasses.replace(content, run=None), tmp_path / "b.html"))
+    report = content.evaluations["test"][0]
+    wrong = len(report.mistakes())
+    more = reader.tags.count("img") - bare.tags.count("img")
+    assert more == min(14, wrong) + min(14, report.n - wrong), "of the leading set alone"
+    assert words.count("where it looked") == 2 and "where it looked" not in without
 
 
 def test_what_is_absent_is_left_out(tmp_path: Path, content: PageContent) -> None:
@@ -145,49 +181,3 @@ def test_the_verdict_tells_memory_fewness_and_elsewhere(content: PageContent) ->
     assert any("the other lab" in line and "do not rely on it" in line for line in lines)
     lead, lines = verdict({"val": reports["val"]}, "val")
     assert "the best epoch was chosen" in lead and "another laboratory" in lines[-1]
-
-
-@pytest.fixture(scope="session")
-def browser() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not found:
-        pytest.skip("needs a headless Chromium: apt-get install chromium")
-    return found
-
-
-def browse(browser: str, page: Path, width: int, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command += ["--no-first-run", "--enable-logging=stderr", f"--window-size={width},900", "--virtual-time-budget=3000"]
-    command += [f"--user-data-dir={page.parent / 'profile'}", "--hide-scrollbars", *more, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.mark.browser
-def test_a_browser_asks_for_nothing_and_complains_of_nothing(browser: str, page: Path, tmp_path: Path) -> None:
-    log = tmp_path / "net.json"
-    done = browse(browser, page, 1280, f"--log-net-log={log}", "--dump-dom")
-    assert "</html>" in done.stdout
-    assert "CONSOLE" not in done.stderr, done.stderr
-    asked = re.findall(r'"url":"(https?://[^"]+)"', log.read_text(encoding="utf-8"))
-    ours = [url for url in asked if not re.search(r"google|gvt1|chromium", url)]
-    assert not ours
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_sticks_out_at_the_side(browser: str, page: Path, tmp_path: Path, width: int) -> None:
-    text = re.sub(r"<meta http-equiv[^>]+>", "", page.read_text(encoding="utf-8"))
-    measure = "[innerWidth, document.documentElement.scrollWidth]"
-    framed = tmp_path / "inner.html"
-    framed.write_text(text + f"<script>parent.postMessage({measure}, '*')</script>", encoding="utf-8")
-    outer = tmp_path / "outer.html"  # headless windows are 500 wide at least, a frame is as wide as it is told to
-    outer.write_text(
-        "<script>onmessage = e => document.title = JSON.stringify(e.data)</script>"
-        f"<iframe src='inner.html' width='{width}' height='800' style='border:0'></iframe>",
-        encoding="utf-8",
-    )
-    done = browse(browser, outer, 1400, "--dump-dom")
-    found = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert found, done.stderr
-    inner, wide = json.loads(found[1])
-    assert (inner, wide) == (width, width)

@@ -1,0 +1,89 @@
+"""The confusion matrix of a report, and the pictures behind every number in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellclf.evaluation.metrics import Report
+from cellclf.reporting.template import percent, pictures, plain
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+
+View = dict[str, Any]
+
+_EACH = {True: 8, False: 4}  # pictures behind one number, of the set that the page leads with and of others
+_ALL = {True: 320, False: 160}  # behind all numbers of a matrix, so that one of many classes stays below some MB
+_MOST = {True: 8, False: 4}  # pairs of classes whose pictures are shown without a click
+
+
+def matrix_rows(report: Report, key: str, *, linked: bool) -> list[View]:
+    """Describe the matrix row by row: count, share of the row, colour, and what a click leads to.
+
+    Args:
+        report: Of one set.
+        key: What the page calls the set.
+        linked: Whether the pictures are on the page.
+    """
+    rows = []
+    for r, (name, rates) in enumerate(zip(report.class_names, report.rates, strict=True)):
+        cells = []
+        for c, rate in enumerate(rates):
+            number = int(report.confusion[r, c])
+            strength = 0.0 if not number else 0.12 + 0.58 * float(rate) if r == c else 0.1 + 0.75 * float(rate) ** 0.6
+            cells.append(
+                {
+                    "count": number,
+                    "rate": None if not number else float(rate),
+                    "kind": "" if not number else "hit" if r == c else "miss",
+                    "strength": f"{strength:.3f}",
+                    "key": f"{key}-{r}-{c}" if linked and number else None,
+                    "words": f"{number:,} {plain(name)} called {plain(report.class_names[c])}",
+                }
+            )
+        rows.append({"name": name, "support": report.classes[r].support, "cells": cells})
+    return rows
+
+
+def panels(report: Report, cells: ImageSet | None, key: str, *, full: bool) -> list[View]:
+    """Give the pictures behind each number: the surest mistakes, the least sure hits.
+
+    Args:
+        report: Of one set.
+        cells: Its pictures; None gives the most confused pairs without pictures.
+        key: What the page calls the set.
+        full: Whether the page leads with it: more pictures, more pairs.
+
+    Returns:
+        The most confused pairs of classes, which are ``open``, then what is shown when its number is clicked.
+    """
+    classes = len(report.class_names)
+    code = report.truth * classes + report.predicted
+    wrong = [pair.indices for pair in report.confused()]
+    shown = wrong[: _MOST[full]]
+    if cells is None:
+        return [_panel(report, None, key, rows, 0, is_open=True) for rows in shown]
+    hits = [np.flatnonzero(code == k * (classes + 1)) for k in range(classes)]
+    hits = [rows[np.argsort(report.confidence[rows], kind="stable")] for rows in hits if len(rows)]
+    order = [*shown, *hits, *wrong[len(shown) :]]
+    each = max(1, min(_EACH[full], _ALL[full] // max(1, len(order))))
+    return [_panel(report, cells, key, rows, each, is_open=k < len(shown)) for k, rows in enumerate(order)]
+
+
+def _panel(report: Report, cells: ImageSet | None, key: str, rows: Any, each: int, *, is_open: bool) -> View:
+    truth, called = int(report.truth[rows[0]]), int(report.predicted[rows[0]])
+    taken = rows[:each]
+    captions = [percent(share, 0) for share in report.confidence[taken]]
+    return {
+        "key": f"{key}-{truth}-{called}",
+        "truth": report.class_names[truth],
+        "called": report.class_names[called],
+        "hit": truth == called,
+        "count": len(rows),
+        "rate": float(report.rates[truth, called]),
+        "open": is_open,
+        "more": len(rows) - len(taken),
+        "pictures": [] if cells is None else pictures(cells, taken.tolist(), captions),
+    }
