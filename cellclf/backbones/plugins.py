@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
 import pluggy
 
@@ -90,6 +90,19 @@ def discover(environ: Mapping[str, str] | None = None) -> tuple[Plugin, ...]:
         if name not in there
     ]
     return tuple(sorted([*plugins.values(), *clashing, *missing], key=lambda plugin: plugin.name))
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, or None where it is not installed.
+
+    Examples:
+        >>> installed_version("no-such-package") is None
+        True
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _wanted(environ: Mapping[str, str]) -> list[str] | None:

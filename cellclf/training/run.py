@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backbones.plugins import installed_version
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import CellclfWarning, DataError, RunFolderError
@@ -399,7 +400,8 @@ def load_run(folder: str | Path) -> Run:
         folder: What ``Trainer.fit(out=...)`` or ``Run.save`` wrote.
 
     Raises:
-        RunFolderError: No run there, or one that is not finished.
+        RunFolderError: No run there, one that is not finished, or one whose network cannot be made again: a plugin that
+            it needs is missing, and the message says which.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
@@ -411,14 +413,35 @@ def load_run(folder: str | Path) -> Run:
 
     try:
         model = keras.models.load_model(folder / MODEL, compile=False)
-    except (ValueError, OSError, TypeError) as error:
-        plugins = ", ".join(manifest.get("plugins", {})) or "none"
+    # layers of strangers raise what they like while they are made again
+    except Exception as error:
         raise RunFolderError(
-            f"{folder / MODEL} cannot be read ({str(error).splitlines()[0]}); "
-            f"it was written with keras {manifest.get('versions', {}).get('keras', '?')} and the plugins: {plugins}"
-        ) from None
+            f"{folder / MODEL} cannot be read ({_first_sentence(error)}); {_advice(manifest)}"
+        ) from error
     names, known = tuple(manifest["class_names"]), load_confidence(folder / CONFIDENCE)
     return Run(model, names, read_history(folder), manifest, folder, known)
+
+
+def _first_sentence(error: Exception) -> str:
+    """Cut what Keras says, a page with the whole network in it, down to what went wrong innermost."""
+    text = " ".join(str(error).split("Exception encountered: ")[-1].split())
+    return text.split(". ")[0][:200] or type(error).__name__
+
+
+def _advice(manifest: Mapping[str, Any]) -> str:
+    """Say what to install: the plugins that made the run, or else its version of Keras."""
+    plugins = dict(manifest.get("plugins") or {})
+    absent = {name: package for name, package in plugins.items() if not installed_version(package.split(" ")[0])}
+    if absent:
+        named = " and ".join(f"{name!r} (package {package})" for name, package in absent.items())
+        wanted = " ".join(f"'{package.replace(' ', '==')}'" for package in absent.values())
+        return f"it was trained with the plugin {named}, which is not installed here: pip install {wanted}"
+    made = f"it was written with keras {manifest.get('versions', {}).get('keras', '?')}"
+    for name, package in plugins.items():
+        there = f"{name!r} (package {package}; here {installed_version(package.split(' ')[0])})"
+        made += f" and the plugin {there}: import the module that defines its layers first, or "
+        made += f"pip install '{package.replace(' ', '==')}'"
+    return made
 
 
 def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int64]:

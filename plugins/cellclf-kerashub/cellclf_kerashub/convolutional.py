@@ -1,0 +1,107 @@
+"""A convolutional backbone as one flat graph from pixels on, cut into four parts where its maps grow smaller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cellclf import OptionError
+from cellclf_kerashub.transformer import Scaling
+
+
+def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) -> Any:
+    """Copy a functional backbone behind its scaling; identity layers ``part1`` ... ``part4`` mark where parts end.
+
+    Args:
+        backbone: A functional model of KerasHub for pictures of that shape, one output.
+        input_shape: (height, width, 3), pixels.
+        scaling: What its pixels need.
+
+    Raises:
+        OptionError: It has another output than one map, or too few places where all paths meet.
+    """
+    import keras
+
+    output = backbone.outputs[0]
+    if len(backbone.inputs) != 1 or len(backbone.outputs) != 1 or len(output.shape) != 4:
+        raise OptionError(
+            f"KerasHub's {type(backbone).__name__} gives no single feature map: wanted a convolutional network, a ViT, "
+            "a DINOv2 or a DINOv3"
+        )
+    ends = {operation: f"part{number}" for number, operation in enumerate(_ends(backbone), start=1)}
+    pixels = keras.Input(input_shape, name="pixels")
+    scaled = keras.layers.Rescaling(scaling.scale, scaling.offset, name="rescale")(pixels)
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = keras.tree.map_structure(lambda x: scaled if x is pixels else x, (args, kwargs))
+        out = layer(*args, **kwargs)
+        return keras.layers.Identity(name=ends[layer.name])(out) if layer.name in ends else out
+
+    entry = keras.tree.map_structure(lambda _: pixels, backbone.input)
+    clone = keras.models.clone_model(backbone, input_tensors=entry, call_function=call)
+    for layer in backbone.layers:
+        if layer.weights:
+            clone.get_layer(layer.name).set_weights(layer.get_weights())
+    return keras.Model(pixels, clone.outputs[0], name="kerashub")
+
+
+def _ends(backbone: Any) -> list[str]:
+    """Name the four operations in which parts end: the last cut of the graph at each of the four smallest sizes.
+
+    A size that is only padded to, on the way to the next, does not count; what follows without weights, such as a
+    pooling, belongs to the part before.
+    """
+    weighted = {layer.name for layer in backbone.layers if layer.weights}
+    levels: list[tuple[int, str, bool]] = []
+    learns = False
+    for operations, end, shape in _cuts(backbone):
+        learns = learns or not weighted.isdisjoint(operations)
+        if len(shape) != 4 or (levels and shape[1] > levels[-1][0]):
+            continue
+        if levels and shape[1] == levels[-1][0]:
+            learns = levels.pop()[2] or learns
+        levels.append((shape[1], end, learns))
+        learns = False
+    ends: list[str] = []
+    for _, end, learns in levels:
+        if learns:
+            ends.append(end)
+        elif ends:
+            ends[-1] = end
+    if len(ends) < 4:
+        raise OptionError(
+            f"{type(backbone).__name__} has {len(ends)} sizes of maps at which all paths meet; wanted 4 for its parts"
+        )
+    return ends[-4:]
+
+
+def _cuts(backbone: Any) -> list[tuple[list[str], str, tuple[int, ...]]]:
+    """Find every operation through which everything goes, in order.
+
+    Returns:
+        For each: the operations since the one before it, its name, and the shape of its output.
+    """
+    from keras import tree
+
+    flow = [
+        (operation.name, [id(x) for x in tree.flatten(operation.input)], tree.flatten(operation.output))
+        for operation in backbone.operations
+        if operation.output is not backbone.inputs[0]
+    ]
+    uses: dict[int, int] = {id(backbone.outputs[0]): 1}
+    for _, sources, _ in flow:
+        for source in sources:
+            uses[source] = uses.get(source, 0) + 1
+    waiting = {id(x) for x in backbone.inputs}
+    found = []
+    since: list[str] = []
+    for name, sources, results in flow:
+        since.append(name)
+        for source in sources:
+            uses[source] -= 1
+            if not uses[source]:
+                waiting.discard(source)
+        waiting |= {id(result) for result in results if uses.get(id(result))}
+        if len(waiting) == 1 and len(results) == 1 and id(results[0]) in waiting:
+            found.append((since, name, tuple(results[0].shape)))
+            since = []
+    return found
