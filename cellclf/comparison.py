@@ -1,18 +1,20 @@
-"""Several backbones on one cleaned split: the original report's table of networks, made by one call."""
+"""Several backbones on one cleaned split, or runs on one set: the original report's table, made by one call."""
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import OptionError
+from cellclf.errors import DataError, OptionError
+from cellclf.evaluation.metrics import evaluate
 from cellclf.pipeline import Pipeline, Prepared
 from cellclf.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
+from cellclf.training.run import MODEL, Run, load_run, match_labels
 
 
 def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
@@ -61,13 +63,14 @@ def compare(
         backbones: Tables of ``name`` and, if wanted, ``weights`` and ``params``.
         recipe: The job; its seed makes the split the same for all.
         out: Folder; each backbone gets a run folder in it, so that a comparison that was stopped goes on.
-        tests: Further sets; the first one's scores stand in the table.
+        tests: Further sets; the first one's scores stand in the table, or else those of the split's test part.
         n_jobs: Backbones at a time, each in a process of its own (joblib); None means one after the other here, or what
             ``joblib.parallel_config`` says, such as ``backend="dask"``.
         show: True tells on stderr what happens, None only on a terminal.
 
     Returns:
-        A row for each backbone, with the scores of the kept epoch and the highest of any epoch.
+        A row for each backbone, with the scores of the kept epoch and the highest of any epoch; the choice, and
+        whether the others are worse on the same pictures.
 
     Raises:
         CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
@@ -92,6 +95,65 @@ def compare(
     return Comparison(candidates, reported_on=next(iter(tests or {}), "test"))
 
 
+def compare_runs(
+    runs: Sequence[Run | str | Path],
+    on: ImageSet | Callable[[tuple[int, int]], ImageSet],
+    *,
+    name: str = "this set",
+    min_count: int = 1,
+    show: bool = False,
+) -> Comparison:
+    """Put finished runs side by side on one set with labels, which none of them was trained on.
+
+    Args:
+        runs: Runs or their folders, with the same classes in any order.
+        on: The pictures; or, for runs of different picture sizes, a function that reads them at (height, width).
+        name: What the set is called in the table.
+        min_count: Classes with fewer pictures stay out of the averages over classes.
+        show: True draws progress bars.
+
+    Returns:
+        A row for each run, the best macro F1 on the set first, and whether the others are worse.
+
+    Raises:
+        OptionError: No run.
+        DataError: Runs of different classes, no labels, or a class that the runs do not know.
+    """
+    if not runs:
+        raise OptionError("there is no run to compare; give run folders")
+    candidates: dict[str, Candidate] = {}
+    names: tuple[str, ...] = ()
+    for given in runs:
+        run = given if isinstance(given, Run) else load_run(given)
+        names = names or run.class_names
+        if set(names) != set(run.class_names):
+            raise DataError(
+                f"the runs differ in classes: {', '.join(names)} and {', '.join(run.class_names)}; "
+                "wanted runs on the same classes"
+            )
+        cells = on(run.input_shape[:2]) if callable(on) else on
+        order = [run.class_names.index(one) for one in names]
+        shares = run.predict_proba(cells, show=show)[:, order]
+        word = run.folder.name if run.folder is not None else f"run {len(candidates) + 1}"
+        while word in candidates:
+            word += "+"
+        candidates[word] = Candidate(
+            name=word,
+            params=int(run.model.count_params()),
+            seconds=run.manifest.get("seconds"),
+            size=_size(run.folder),
+            val=evaluate(match_labels(cells, names), shares, names, min_count=min_count),
+        )
+        del run
+        gc.collect()
+    return Comparison(list(candidates.values()), chosen_on=name, min_count=min_count)
+
+
+def _size(folder: Path | None) -> int | None:
+    path = None if folder is None else folder / MODEL
+    return path.stat().st_size if path is not None and path.exists() else None
+
+
 def _candidate(
     name: str,
     pipe: Pipeline,
@@ -104,13 +166,15 @@ def _candidate(
     if show:
         print(f"backbone {name}", file=sys.stderr, flush=True)
     outcome = pipe.run(cells, out=out, tests=tests, show=show, prepared=prepared)
-    first = next(iter(tests or {}), None)
+    first = next(iter(tests or {}), "test")
     found = Candidate(
         name=name,
         history=outcome.run.history,
         params=outcome.run.manifest["parameters"],
         seconds=outcome.run.manifest["seconds"],
-        report=None if first is None else outcome.reports[first],
+        size=_size(outcome.run.folder),
+        val=outcome.reports["val"],
+        report=outcome.reports.get(first),
     )
     del outcome
     gc.collect()  # Keras models hold themselves in circles; several at once would fill the memory

@@ -296,8 +296,8 @@ class Pipeline:
 
         Args:
             cells: With labels.
-            out: Folder for the run, its tables and ``report.html``. After a kill the same call goes on with the
-                epoch that was interrupted.
+            out: Folder for the run, its tables, ``report.html`` and ``report.md``. After a kill the same call goes on
+                with the epoch that was interrupted.
             tests: Further sets to report on, by name; nothing is chosen or cleaned on them.
             show: True tells on stderr what happens, None only on a terminal.
             command: What the report names as the way to make it again.
@@ -361,6 +361,7 @@ class Pipeline:
     ) -> Path:
         import tomli_w
 
+        from cellclf.reporting.markdown import write_markdown
         from cellclf.reporting.page import PageContent, write_page
 
         recipe = tomli_w.dumps(self.to_dict())
@@ -368,6 +369,7 @@ class Pipeline:
         shifts = {name: run.shift(part) for name, part in sets.items() if name not in ("train", "val")}
         told = {name: shift for name, shift in shifts.items() if shift is not None}
         data = {
+            "schema": 1,
             "scores": {name: report.to_dict() for name, report in reports.items()},
             "removed": {name: selection.to_dict() for name, selection in prepared.removals.items()},
             "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in prepared.before.skipped],
@@ -376,27 +378,26 @@ class Pipeline:
             "seconds": dict(seconds),
         }
         _write_text(folder / "report.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
-        return write_page(
-            PageContent(
-                title=folder.resolve().name,
-                cells_before=prepared.before,
-                cells_after=prepared.after,
-                removals=prepared.removals,
-                parts=prepared.parts,
-                augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
-                history=run.history,
-                evaluations={name: (report, sets[name]) for name, report in reports.items()},
-                robustness=stored(folder),
-                run=run,
-                confidence=run.confidence,
-                shifts=told,
-                seconds=seconds,
-                manifest=run.manifest,
-                recipe_toml=recipe,
-                command=command,
-            ),
-            folder / "report.html",
+        content = PageContent(
+            title=folder.resolve().name,
+            cells_before=prepared.before,
+            cells_after=prepared.after,
+            removals=prepared.removals,
+            parts=prepared.parts,
+            augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
+            history=run.history,
+            evaluations={name: (report, sets[name]) for name, report in reports.items()},
+            robustness=stored(folder),
+            run=run,
+            confidence=run.confidence,
+            shifts=told,
+            seconds=seconds,
+            manifest=run.manifest,
+            recipe_toml=recipe,
+            command=command,
         )
+        write_markdown(content, folder / "report.md")
+        return write_page(content, folder / "report.html")
 
 
 def _check_folder(out: str | Path | None) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cellclf as cc
-from cellclf.comparison import compare, recipe_for
+from cellclf.comparison import compare, compare_runs, recipe_for
 
 RECIPE = {
     "seed": 1,
@@ -50,7 +50,23 @@ def test_networks_stand_side_by_side_and_a_second_call_reads_them(tmp_path):
     small, wide = {"filters": [16, 16, 16]}, {"filters": [16, 16, 32]}
     networks = [{"name": "residual", "params": small}, {"name": "residual", "params": wide}]
     found = compare(cells, networks, recipe=RECIPE, out=tmp_path, tests={"again": cells}, show=False)
-    assert [row["name"] for row in found.to_dict()] == ["residual", "residual+"]
+    assert sorted(row["name"] for row in found.to_dict()["candidates"]) == ["residual", "residual+"]
+    assert [len(one["tests"]) for one in (found.to_dict(),)] == [2] and found.verdict().startswith("Chosen: ")
+    assert all(one.size and one.val.n == 12 and one.report.n == 48 for one in found.candidates)
+    assert found.best.val.macro_f1 == pytest.approx(found.best.kept("val_macro_f1"))
+    runs = [tmp_path / "residual", cc.load_run(tmp_path / "residual+")]
+    side = compare_runs(runs, lambda size: cells if size == (32, 32) else None, name="all")
+    assert {one.name: float(one.val.macro_f1) for one in side.candidates} == {
+        one.name: float(one.report.macro_f1) for one in found.candidates
+    }
+    assert "scores are of all" in side.note and "macro F1 max" not in side.columns()
+    turned = cc.Run(runs[1].model, ("light", "dark"), manifest=runs[1].manifest)
+    mirrored = {one.name: one.val.predicted for one in compare_runs([tmp_path / "residual+", turned], cells).candidates}
+    np.testing.assert_array_equal(mirrored["run 2"], 1 - mirrored["residual+"])
+    with pytest.raises(cc.DataError, match="the runs differ in classes"):
+        compare_runs([runs[0], cc.Run(runs[1].model, ("a", "b"))], cells)
+    with pytest.raises(cc.OptionError, match="no run to compare"):
+        compare_runs([], cells)
     stamp = (tmp_path / "residual" / "model.keras").stat().st_mtime_ns
     again = compare(cells, networks, recipe=RECIPE, out=tmp_path, tests={"again": cells}, show=False)
     assert (tmp_path / "residual" / "model.keras").stat().st_mtime_ns == stamp

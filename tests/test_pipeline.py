@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,7 @@ def test_the_run_folder_is_complete(outcome):
         "split.csv",
         "report.json",
         "report.html",
+        "report.md",
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["status"] == "finished" and manifest["command"] == "cellclf run"
@@ -121,6 +123,57 @@ def test_the_report_files_say_what_the_outcome_says(outcome):
     assert data["skipped"] == [{"id": "torn.png", "reason": "truncated file"}]
     assert data["notices"] == ["2 grey pictures became RGB"]
     assert {"duplicates", "outliers", "training", "evaluation"} <= set(data["seconds"])
+
+
+def keys_of(data, above=""):
+    """Give the paths of all keys down to what the page of the report describes in one row."""
+    for key, value in data.items():
+        path = f"{above}{key}"
+        if path.count(".") < 2 and isinstance(value, dict) and key not in ("shifts", "seconds"):
+            yield from keys_of(value, f"{path}.")
+        else:
+            yield path
+
+
+def test_every_key_of_the_report_is_documented(outcome):
+    data = json.loads((outcome.page.parent / "report.json").read_text(encoding="utf-8"))
+    page = Path(__file__).parent.parent.joinpath("docs/reference/report.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    known = {key: row for row in rows for key in re.findall(r"`([^`]+)`", row.split(" | ")[0])}
+    for path in keys_of(data):
+        general = re.sub(r"^scores\.[^.]+", "scores.NAME", path)
+        step = re.sub(r"^removed\.[^.]+", "removed.STEP", general)
+        assert {general, step, f"{path}.NAME"} & set(known), f"{path} is not described"
+
+    def missing(key, entry):
+        return [name for name in entry if f"`{name}`" not in known[key]]
+
+    for scores in data["scores"].values():
+        assert not missing("scores.NAME.classes", scores["classes"][0])
+        assert not [name for pair in scores["most_confused"] for name in missing("scores.NAME.most_confused", pair)]
+    assert not missing("removed.STEP.dropped", data["removed"]["outliers"]["dropped"][0])
+    assert not missing("removed.duplicates.groups", data["removed"]["duplicates"]["groups"][0])
+    assert not missing("shifts.NAME", data["shifts"]["elsewhere"])
+    assert data["schema"] == 1
+
+
+def test_the_markdown_says_what_the_outcome_says(outcome):
+    text = (outcome.page.parent / "report.md").read_text(encoding="utf-8")
+    for name, role in (("test", ""), ("elsewhere", ""), ("val", " (chosen on)"), ("train", " (learnt from)")):
+        report = outcome.reports[name]
+        score = report.macro_f1
+        shown = f"{100 * score:.1f} ({100 * score.low:.1f}-{100 * score.high:.1f})"
+        assert f"| {name}{role} | {report.n} | {shown} |" in text
+    for said in (
+        "## Classes on test",
+        "Most confused:",
+        "duplicates: ",
+        "torn.png",
+        "cellclf run",
+        "Made with",
+        "## Cost",
+    ):
+        assert said in text
 
 
 def test_the_page_needs_nothing_from_elsewhere(outcome):

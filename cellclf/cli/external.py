@@ -38,12 +38,12 @@ def external(
 ) -> None:
     """Tell how far the run in the folder RUN falls on another laboratory's SRC, where, and what helps.
 
-    Their labels only score. Classes that they name otherwise are matched by `--map`; those without a counterpart are
-    listed and not scored.
+    Their labels only score. Classes that they name otherwise are matched, as in `--map NEU=neutrophil`; those without
+    a counterpart are listed and not scored.
 
     \b
-    cellclf external runs/a other_cells/ --out external.md
-    cellclf external runs/a other_cells/ --map NEU=neutrophil --map smudge= --reference own_cells/
+    cellclf external runs/a other_cells/ --min-count 3 --out external.md
+    cellclf external runs/a other_cells/ --min-count 3 --map platelet= --reference test_set.npz
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise click.UsageError(f"--map {bad[0]}; wanted THEIRS=OURS, or THEIRS= for a class without a counterpart")

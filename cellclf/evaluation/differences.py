@@ -246,7 +246,7 @@ def compare_sets(
     two[~shared] = 0
     support = two.sum(1)
     rng = np.random.default_rng(seed)
-    drawn = [_drawn(counts, support, averaged, resamples, rng) for counts in (one, two)]
+    drawn = [_drawn(counts, support, averaged, resamples, rng) for counts in (two, one)][::-1]  # as ``resample`` does
     tail = (1 - confidence) / 2
     unseen = [1 - tail ** (1 / np.maximum(np.where(shared, counts.sum(1), 1), 1)) for counts in (one, two)]
     averages = averaged.sum()

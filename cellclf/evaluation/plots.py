@@ -170,7 +170,7 @@ def plot_external(
     blue, vermilion = PALETTE[0], PALETTE[1]
     figure = Figure(figsize=(9.4, 1.6 + 0.42 * max(len(here), len(remedies), 4)), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
-    drawn = [(reference, -0.14, "s", blue, "reference"), (here, 0.14, "o", vermilion, "this set")]
+    drawn = [(reference, -0.14, "s", blue, "reference"), (here, 0.14, "o", vermilion, "their pictures")]
     places = {name: row for row, name in enumerate(here)}
     for scores, shift, marker, colour, label in drawn:
         if scores:
@@ -182,7 +182,6 @@ def plot_external(
     left.set_yticks(range(len(here)), [drawable(name.replace("_", " ")) for name in here], fontsize=8)
     left.set_title("Recall of each class", fontsize=9)
     left.set_xlabel("recall (%)", fontsize=8)
-    left.legend(frameon=False, fontsize=8, loc="best")
     for row, value in enumerate(remedies.values()):
         reach = [[max(0.0, 100 * (value - value.low))], [max(0.0, 100 * (value.high - value))]]
         right.errorbar([100 * value], [row], xerr=reach, fmt="o", color=vermilion, markersize=4, capsize=2)
@@ -190,7 +189,6 @@ def plot_external(
     if wanted is not None:
         right.axvspan(100 * wanted.low, 100 * wanted.high, color=blue, alpha=0.2, linewidth=0)
         right.axvline(100 * wanted, color=blue, linewidth=1.2, label="reference, as it is")
-        right.legend(frameon=False, fontsize=8, loc="best")
     right.set_title("What helps on this set without labels", fontsize=9)
     right.set_xlabel("balanced accuracy (%)", fontsize=8)
     for axes, count in ((left, len(here)), (right, len(remedies))):
@@ -199,5 +197,6 @@ def plot_external(
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(axis="x", alpha=0.15, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=3)
     figure.suptitle("Another laboratory's pictures, with 95 % intervals", fontsize=10)
     return figure

@@ -1,14 +1,21 @@
-"""Backbones or runs side by side: one table as text, Markdown or a page."""
+"""Backbones or runs side by side: one table and one choice, as text, Markdown or a page."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cellclf.errors import DataError
+from cellclf.evaluation.differences import Paired, compare_paired, holm, points
+from cellclf.evaluation.metrics import columns as lined_up
+from cellclf.evaluation.scores import Estimate
 from cellclf.reporting.figures import History, number, restored
+from cellclf.reporting.markdown import table
 from cellclf.reporting.template import duration, render, write
 
 if TYPE_CHECKING:
@@ -24,10 +31,31 @@ MEASURES = {
 }
 """Columns of a history that are compared, and what they are called."""
 
-NOTE = (
-    "On validation, in %: the epoch whose weights were kept, which is the model that you have; beside it (max) the "
-    "highest value of any epoch, each column for itself, which flatters. Weighted recall is accuracy."
+KEPT = (
+    "In %: the epoch whose weights were kept, which is the model that you have; beside it (max) the highest value of "
+    "any epoch, each column for itself, which flatters. Weighted recall is accuracy."
 )
+MADE = "In %, of the runs as they are. Weighted recall is accuracy."
+TESTED = (
+    "Differences are of the same pictures: macro F1 with the interval of a paired bootstrap; McNemar's exact test of "
+    "who is right where the other is wrong; Holm's correction for the number of candidates. Pictures that are too few "
+    "tell nothing apart."
+)
+
+
+@dataclass(frozen=True)
+class Versus:
+    """A candidate against the chosen one, on the same pictures.
+
+    Args:
+        name: The candidate.
+        paired: Candidate minus chosen one.
+        corrected: McNemar's p-value, corrected for the number of candidates (Holm).
+    """
+
+    name: str
+    paired: Paired
+    corrected: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +67,9 @@ class Candidate:
         history: Its training, one row an epoch, scores as fractions.
         params: Number of weights of the model; None if unknown.
         seconds: What the training took; None sums up the history.
+        size: Bytes of the stored model; None if unknown.
+        val: Report of the kept weights on the set that is chosen on; None takes scores from the history, without
+            intervals and tests.
         report: Of a set that played no part in training, or None.
     """
 
@@ -46,10 +77,15 @@ class Candidate:
     history: History = ()
     params: int | None = None
     seconds: float | None = None
+    size: int | None = None
+    val: Report | None = None
     report: Report | None = None
 
     def kept(self, column: str) -> float | None:
         """Give the score of the epoch whose weights were kept (the last epoch if none is marked)."""
+        if self.val is not None:
+            score: Estimate = getattr(self.val, column.removeprefix("val_"))
+            return score
         place = restored(self.history)
         row = self.history[-1 if place is None else place] if self.history else {}
         return number(row.get(column))
@@ -67,14 +103,16 @@ class Candidate:
 
 
 class Comparison:
-    """Candidates side by side, the best macro F1 of the kept epoch first.
+    """Candidates side by side, the best macro F1 of the kept epoch first: that one is chosen.
 
     Args:
         candidates: What is compared.
+        chosen_on: Name of the set that is chosen on.
         reported_on: Name of the set that the candidates' reports are of.
+        min_count: Classes with fewer pictures stay out of the averages that are tested.
 
     Raises:
-        DataError: There is nothing to compare.
+        DataError: There is nothing to compare, or reports are of different pictures.
 
     Examples:
         >>> rows = [
@@ -86,11 +124,115 @@ class Comparison:
         mobilenet      80.0  84.0      90.0  90.0   1.8 M  12 min 34 s
     """
 
-    def __init__(self, candidates: Sequence[Candidate], *, reported_on: str = "test") -> None:
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        chosen_on: str = "validation",
+        reported_on: str = "test",
+        min_count: int = 1,
+    ) -> None:
         if not candidates:
             raise DataError("there is nothing to compare; give one candidate or more")
         self.candidates = tuple(sorted(candidates, key=lambda one: -(one.kept("val_macro_f1") or 0.0)))
+        self.chosen_on = chosen_on
         self.reported_on = reported_on
+        self.min_count = min_count
+        self._paired = {chosen_on: self._against([one.val for one in self.candidates])}
+        if any(one.report is not None for one in self.candidates):
+            self._paired[reported_on] = self._against([one.report for one in self.candidates])
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate that is chosen: the highest macro F1 of the kept epoch on the set that is chosen on."""
+        return self.candidates[0]
+
+    @property
+    def smallest(self) -> Candidate | None:
+        """The fewest parameters among those whose macro F1 is not told apart from the best; None if not tested."""
+        tested = self.against(self.chosen_on)
+        equals = {self.best.name, *(one.name for one in tested if not one.paired.told_apart)}
+        known = [one for one in self.candidates if one.name in equals and one.params is not None]
+        return min(known, key=lambda one: one.params or 0) if tested and known else None
+
+    def against(self, name: str) -> tuple[Versus, ...]:
+        """Give every other candidate against the chosen one, on the set of that name; empty if it cannot be tested."""
+        return self._paired.get(name, ())
+
+    def _against(self, reports: Sequence[Report | None]) -> tuple[Versus, ...]:
+        known = [report for report in reports if report is not None]
+        if len(known) < len(reports) or len(reports) < 2:
+            return ()
+        first = known[0]
+        for one, report in zip(self.candidates, known, strict=True):
+            if report.class_names != first.class_names or not np.array_equal(report.truth, first.truth):
+                raise DataError(
+                    f"{one.name} was scored on other pictures than {self.best.name}; wanted reports of one set"
+                )
+        paired = [
+            compare_paired(
+                first.truth,
+                report.predicted,
+                first.predicted,
+                len(first.class_names),
+                min_count=self.min_count,
+            )
+            for report in known[1:]
+        ]
+        corrected = holm([one.p_value for one in paired])
+        names = [one.name for one in self.candidates[1:]]
+        return tuple(Versus(*row) for row in zip(names, paired, corrected, strict=True))
+
+    def verdict(self) -> str:
+        """Say which candidate is chosen, and why."""
+        best, score = self.best, self.best.kept("val_macro_f1")
+        if score is None or len(self.candidates) < 2:
+            return ""
+        text = f"Chosen: {best.name}, which has the highest macro F1 on {self.chosen_on} ({_percent(score)} %)."
+        tested = self.against(self.chosen_on)
+        if not tested:
+            return f"{text} Whether the others are worse was not tested: their predictions are not known."
+        equal = [one for one in tested if not one.paired.told_apart]
+        if not equal:
+            return f"{text} Every other candidate is worse: its interval leaves out zero."
+        small = self.smallest
+        if small is None:
+            named = ", ".join(one.name for one in equal)
+            return f"{text} Not told apart from it on these pictures: {named}."
+        if small.name == best.name:
+            return f"{text} It is also the smallest of those that are not told apart on these pictures."
+        gap = next(one.paired.macro_f1 for one in equal if one.name == small.name)
+        return (
+            f"{text} The smallest that is not told apart from it is {small.name}, with {_amount(small.params)} "
+            f"parameters instead of {_amount(best.params)}: {points(gap)}."
+        )
+
+    def tests(self) -> list[tuple[str, list[list[str]]]]:
+        """Give a title and a table (head first) for each set on which the candidates can be tested."""
+        found = []
+        for name, versus in self._paired.items():
+            if not versus:
+                continue
+            head = ["", "macro F1", "only it is right", f"only {self.best.name} is", "McNemar p", "Holm p"]
+            rows = [
+                [
+                    one.name,
+                    points(one.paired.macro_f1),
+                    f"{one.paired.only_first:,}",
+                    f"{one.paired.only_second:,}",
+                    _chance(one.paired.p_value),
+                    _chance(one.corrected),
+                ]
+                for one in versus
+            ]
+            found.append((f"Against {self.best.name} on {name}, {versus[0].paired.n:,} pictures", [head, *rows]))
+        return found
+
+    @property
+    def note(self) -> str:
+        """What the columns mean."""
+        kept = KEPT if any(one.history for one in self.candidates) else MADE
+        return f"Without another name, scores are of {self.chosen_on}. {kept}"
 
     def columns(self) -> dict[str, list[str]]:
         """Give the table column by column, as texts; what no candidate knows is left out."""
@@ -100,62 +242,72 @@ class Comparison:
         every = self.candidates
         yield "name", [one.name for one in every]
         for column, words in MEASURES.items():
-            yield words, [_percent(one.kept(column)) for one in every]
+            shown = _ranged if column == "val_macro_f1" else _percent
+            yield words, [shown(one.kept(column)) for one in every]
             yield f"{words} max", [_percent(one.highest(column)) for one in every]
         yield "params", [_amount(one.params) for one in every]
+        yield "size", ["" if one.size is None else f"{one.size / 1e6:.1f} MB" for one in every]
         yield "training", [_time(one.spent()) for one in every]
         on = self.reported_on
         for words, name in (("macro F1", "macro_f1"), ("balanced accuracy", "balanced_accuracy")):
             reports = (one.report for one in every)
-            yield f"{words} on {on}", ["" if r is None else str(getattr(r, name)) for r in reports]
+            yield f"{words} on {on}", ["" if r is None else _ranged(getattr(r, name)) for r in reports]
 
     def table(self) -> str:
         """Write the bare table as text, scores in per cent."""
-        columns = [["max" if name.endswith(" max") else name, *texts] for name, texts in self.columns().items()]
-        widths = [max(map(len, column)) for column in columns]
-        rows = zip(*columns, strict=True)
-        return "\n".join(
-            "  ".join(
-                text.rjust(width) if k else text.ljust(width)
-                for k, (text, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        )
+        named = [["max" if name.endswith(" max") else name, *texts] for name, texts in self.columns().items()]
+        rows = [list(row) for row in zip(*named, strict=True)]
+        return "\n".join(lined_up(rows, right=tuple(range(1, len(named)))))
 
     def __str__(self) -> str:
-        return f"{self.table()}\n\n{NOTE}"
+        parts = [self.table(), self.verdict()]
+        parts += ["\n".join([title, *lined_up(rows, right=(2, 3, 4, 5))]) for title, rows in self.tests()]
+        return "\n\n".join(filter(None, [*parts, self.note, TESTED if self.tests() else ""]))
 
-    def to_dict(self) -> list[dict[str, Any]]:
-        """Give one dict for each candidate: scores as fractions, None for what is unknown."""
-        return [
-            {
-                "name": one.name,
-                "params": one.params,
-                "seconds": one.spent(),
-                "validation": {
-                    column.removeprefix("val_"): {"kept": one.kept(column), "max": one.highest(column)}
-                    for column in MEASURES
-                },
-                self.reported_on: None if one.report is None else one.report.to_dict(),
-            }
-            for one in self.candidates
-        ]
+    def to_dict(self) -> dict[str, Any]:
+        """Give the candidates, the choice and the tests as plain data: scores as fractions, None for the unknown."""
+        small = self.smallest
+        return {
+            "candidates": [
+                {
+                    "name": one.name,
+                    "params": one.params,
+                    "size": one.size,
+                    "seconds": one.spent(),
+                    self.chosen_on: {
+                        column.removeprefix("val_"): {"kept": _plain(one.kept(column)), "max": one.highest(column)}
+                        for column in MEASURES
+                    },
+                }
+                | ({} if one.report is None else {self.reported_on: one.report.to_dict()})
+                for one in self.candidates
+            ],
+            "chosen": self.best.name,
+            "smallest": None if small is None else small.name,
+            "verdict": self.verdict(),
+            "tests": {
+                name: [{"name": one.name, "holm_p_value": one.corrected, **one.paired.to_dict()} for one in versus]
+                for name, versus in self._paired.items()
+            },
+        }
 
-    def to_markdown(self) -> str:
-        """Write the table as Markdown, for a pull request."""
+    def totable(self) -> str:
+        """Write the tables and the choice as Markdown, for a pull request."""
         columns = self.columns()
-        rows = [list(columns), [":--", *["--:"] * (len(columns) - 1)], *zip(*columns.values(), strict=True)]
-        lines = ("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows)
-        return "\n".join([*lines, "", NOTE])
+        parts = [table([list(columns), *zip(*columns.values(), strict=True)]), self.verdict()]
+        parts += [f"**{title}**\n\n{table(rows)}" for title, rows in self.tests()]
+        return "\n\n".join(filter(None, [*parts, self.note, TESTED if self.tests() else ""]))
 
     def write(self, path: str | Path) -> Path:
-        """Write the table as a self-contained page, or as Markdown if the path ends in ``.md``."""
+        """Write a self-contained page; Markdown if the path ends in ``.md``, data if it ends in ``.json``."""
         path = Path(path)
         if path.suffix.lower() == ".md":
-            return write(path, self.to_markdown() + "\n")
+            return write(path, self.totable() + "\n")
+        if path.suffix.lower() == ".json":
+            return write(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         columns = self.columns()
         rows = list(zip(*columns.values(), strict=True))
-        best = self.candidates[0]
+        best = self.best
         return write(
             path,
             render(
@@ -163,8 +315,11 @@ class Comparison:
                 title=f"{len(rows)} candidates compared" if len(rows) > 1 else best.name,
                 names=list(columns),
                 rows=rows,
-                note=NOTE,
+                note=self.note,
                 best=best.name if len(rows) > 1 and best.kept("val_macro_f1") is not None else None,
+                verdict=self.verdict(),
+                tests=self.tests(),
+                tested=TESTED,
                 reports=[(one.name, one.report) for one in self.candidates if one.report is not None],
                 reported_on=self.reported_on,
             ),
@@ -179,6 +334,20 @@ def _known(columns: Iterator[tuple[str, list[str]]]) -> Iterator[tuple[str, list
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
+
+
+def _ranged(share: float | None) -> str:
+    if not isinstance(share, Estimate):
+        return _percent(share)
+    return f"{_percent(share)} ({_percent(share.low)}-{_percent(share.high)})"
+
+
+def _plain(share: float | None) -> Any:
+    return share.to_dict() if isinstance(share, Estimate) else share
+
+
+def _chance(p_value: float) -> str:
+    return "< 0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 
 def _time(seconds: float | None) -> str:

@@ -71,7 +71,7 @@ class External:
         left_out: Their classes that were not scored.
         missing: Classes of the run that they have no pictures of: nothing is known about these.
         reference: What it is compared with, in words; None if there is nothing to compare with.
-        changes: Balanced accuracy, macro F1 and accuracy there and here, see ``compare_sets``.
+        changes: Balanced accuracy, macro F1 and accuracy on the reference and on theirs, see ``compare_sets``.
         recalls: The same for the recall of each class that both have.
         reference_calibration: Of the probabilities on the reference; None if only its counts are known.
         shift: Whether their pictures, all of them, are of the kind that the run knows; None if it is not calibrated.
@@ -116,13 +116,14 @@ class External:
             word = "lower than" if high < 0 else "higher than" if low > 0 else "not told apart from"
             found += f": {word} on the reference ({points(self.drop.difference)})"
         lines = [found]
-        worst = min(self.recalls, key=lambda one: one.difference, default=None)
+        counted = [one for one in self.recalls if one.name not in report.left_out]
+        worst = min(counted, key=lambda one: one.difference, default=None)
         if worst is not None and worst.difference.high < 0:
             lines.append(f"the class that loses most is {worst.name}: recall {worst.before} -> {worst.after}")
         gap = self.calibration.confidence - self.calibration.accuracy
         if self.calibration.ece > self.calibration.ece_if_perfect.high and abs(gap) >= 0.01:
             lines.append(
-                f"it is {abs(100 * gap):.0f} points too {'sure of itself' if gap > 0 else 'modest'} here: "
+                f"it is {abs(100 * gap):.0f} points too {'sure of itself' if gap > 0 else 'modest'} there: "
                 f"{100 * self.calibration.confidence:.0f} % sure, {100 * self.calibration.accuracy:.0f} % right"
             )
         if len(self.remedies) > 1:
@@ -133,6 +134,9 @@ class External:
                 gain = best.gain.balanced_accuracy
                 sure = "" if gain.low > 0 else ", which may be chance"
                 lines.append(f"without labels, {best.name} gives back most: {points(gain)} balanced accuracy{sure}")
+            for one in self.remedies:
+                if one.gain is not None and one.gain.balanced_accuracy.high < 0:
+                    lines.append(f"{one.name} makes it worse: {points(one.gain.balanced_accuracy)} balanced accuracy")
         return lines
 
     def summary(self) -> str:
@@ -150,14 +154,16 @@ class External:
         tables = []
         if self.changes:
             every = [*self.changes, *self.recalls]
-            names = [one.name for one in self.changes] + [f"recall of {one.name}" for one in self.recalls]
+            support = {one.name: one.support for one in self.report.classes}
+            names = [one.name for one in self.changes]
+            names += [f"recall of {one.name} ({support[one.name]:,})" for one in self.recalls]
             rows = [[n, str(c.before), str(c.after), points(c.difference)] for n, c in zip(names, every, strict=True)]
-            head = ["", f"reference: {self.reference}", "here", "change"]
-            tables.append((f"change, both sets in the mix of classes found here; {level}", [head, *rows]))
+            head = ["", f"reference: {self.reference}", f"theirs: {self.report.n:,} pictures", "change"]
+            tables.append((f"change, the reference in their mix of classes; {level}", [head, *rows]))
         else:
             rows = [[one.name, f"{one.support:,}", str(one.recall)] for one in self.report.classes if one.support]
             tables.append((f"classes; {level}", [["", "pictures", "recall"], *rows]))
-        sets = [("here", self.calibration)]
+        sets = [("theirs", self.calibration)]
         if self.reference_calibration is not None:
             sets.insert(0, ("reference", self.reference_calibration))
         rows = [
@@ -188,14 +194,12 @@ class External:
                 str(one.report.balanced_accuracy),
                 "" if one.gain is None else points(one.gain.balanced_accuracy),
                 str(one.report.macro_f1),
-                str(one.report.accuracy),
-                "" if one.gain is None else f"{one.gain.p_value:.2g}",
                 f"{one.calibration.ece:.3f}",
                 f"{one.calibration.log_loss:.3f}",
             ]
             for one in self.remedies
         ]
-        head = ["", "balanced accuracy", "gain", "macro F1", "accuracy", "McNemar p", "calibration error", "log loss"]
+        head = ["", "balanced accuracy", "gain", "macro F1", "calibration error", "log loss"]
         if len(rows) > 1:
             tables.append(("what helps without labels; gain paired by picture", [head, *rows]))
         if self.left_out:
@@ -250,7 +254,7 @@ class External:
             "recalls": [one.to_dict() for one in self.recalls],
             "calibration": {
                 "reference": None if known is None else known.to_dict(),
-                "here": self.calibration.to_dict(),
+                "theirs": self.calibration.to_dict(),
             },
             "shift": None if self.shift is None else self.shift.to_dict(),
             "remedies": [
@@ -266,7 +270,7 @@ class External:
         }
 
     def plot(self) -> Figure:
-        """Draw the recall of each class on the reference and here, and what the remedies give."""
+        """Draw the recall of each class on the reference and on theirs, and what the remedies give."""
         from cellclf.evaluation.plots import plot_external
 
         return plot_external(

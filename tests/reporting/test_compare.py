@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_helpers import history, read
 
@@ -23,7 +25,7 @@ def comparison() -> Comparison:
 
 
 def test_the_kept_epoch_stands_beside_the_maximum(comparison: Comparison) -> None:
-    first, second = comparison.to_dict()
+    first, second = comparison.to_dict()["candidates"]
     assert first["name"] == "mobilenet"
     assert first["validation"]["macro_f1"] == {"kept": 1 - 0.7 / 5, "max": 1 - 0.7 / 6}
     assert second["validation"]["macro_f1"]["kept"] == 1 - 0.7 / 2, "none is marked best: the last epoch"
@@ -42,9 +44,64 @@ def test_text_markdown_and_page_tell_the_same(comparison: Comparison, tmp_path: 
     assert markdown[2].startswith("| mobilenet | 86.0 | 88.3 |") and "small \\| own" in markdown[3]
     assert (tmp_path / "c.md").exists() is False
     assert comparison.write(tmp_path / "c.md").read_text(encoding="utf-8").startswith("| name |")
+    assert json.loads(comparison.write(tmp_path / "c.json").read_text("utf-8"))["chosen"] == "mobilenet"
     _, reader, words = read(comparison.write(tmp_path / "c.html"))
     assert all(address.startswith("data:") for address in reader.addresses)
-    assert "mobilenet has the best macro F1" in words and "86.0 88.3" in words
+    assert "Chosen: mobilenet, which has the highest macro F1" in words and "was not tested" in words
+    assert "86.0 88.3" in words
+
+
+TRUTH = np.arange(240) % 3
+
+
+def scored(name: str, wrong: int, *, seed: int, params: int, test: bool = False) -> Candidate:
+    called = TRUTH.copy()
+    places = np.random.default_rng(seed).permutation(len(TRUTH))[:wrong]
+    called[places] = (called[places] + 1) % 3
+    report = evaluate(TRUTH, np.eye(3)[called] * 0.8 + 0.2 / 3, "abc", resamples=100)
+    return Candidate(name=name, params=params, size=4 * params, val=report, report=report if test else None)
+
+
+def test_the_best_is_chosen_and_the_smallest_that_is_no_worse_is_named(tmp_path: Path) -> None:
+    every = [
+        scored("huge", 6, seed=1, params=9_000_000),
+        scored("small", 9, seed=2, params=300_000),
+        scored("poor", 90, seed=3, params=1_000),
+    ]
+    found = Comparison(every, chosen_on="val")
+    assert found.best.name == "huge" and found.smallest is not None and found.smallest.name == "small"
+    small, poor = found.against("val")
+    assert not small.paired.told_apart and poor.paired.told_apart
+    assert poor.corrected == pytest.approx(2 * poor.paired.p_value) and small.corrected == small.paired.p_value
+    assert found.verdict().startswith("Chosen: huge, which has the highest macro F1 on val (97.5 %). The smallest")
+    assert "small, with 0.3 M parameters instead of 9.0 M: -1.3 points (" in found.verdict()
+    assert found.columns()["macro F1"][0].startswith("97.5 (") and found.columns()["size"][0] == "36.0 MB"
+    for text in (str(found), found.to_markdown(), read(found.write(tmp_path / "c.html"))[2]):
+        assert "Against huge on val, 240 pictures" in text and "< 0.0001" in text and found.verdict() in text
+    data = found.to_dict()
+    json.dumps(data, allow_nan=False)
+    assert (data["chosen"], data["smallest"]) == ("huge", "small")
+    assert [one["name"] for one in data["tests"]["val"]] == ["small", "poor"]
+    assert list(data["tests"]) == ["val"]
+
+
+def test_what_is_said_of_the_choice() -> None:
+    clear = Comparison([scored("good", 5, seed=1, params=9), scored("poor", 90, seed=2, params=5)])
+    assert "Every other candidate is worse" in clear.verdict() and clear.smallest is clear.best
+    equal = Comparison([scored("good", 5, seed=1, params=5), scored("like it", 6, seed=2, params=9)])
+    assert "also the smallest of those that are not told apart" in equal.verdict()
+    rows = [replace(one, params=None) for one in equal.candidates]
+    assert "Not told apart from it on these pictures: like it" in Comparison(rows).verdict()
+    assert Comparison(rows[:1]).verdict() == ""
+
+
+def test_sets_that_played_no_part_are_tested_too() -> None:
+    every = [scored(name, wrong, seed=wrong, params=9, test=True) for name, wrong in (("a", 4), ("b", 60))]
+    titles = [title for title, _ in Comparison(every, chosen_on="val", reported_on="bccd").tests()]
+    assert titles == ["Against a on val, 240 pictures", "Against a on bccd, 240 pictures"]
+    other = evaluate(TRUTH[:6], np.eye(3)[TRUTH[:6]], "abc", resamples=100)
+    with pytest.raises(DataError, match="was scored on other pictures than"):
+        Comparison([every[0], replace(every[1], val=other)])
 
 
 def test_nothing_to_compare() -> None:
