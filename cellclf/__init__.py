@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cellclf.cleaning.index import Index as Index
     from cellclf.cleaning.outliers import OutlierFilter as OutlierFilter
     from cellclf.comparison import compare as compare
+    from cellclf.comparison import compare_runs as compare_runs
     from cellclf.crossval import CrossValidation as CrossValidation
     from cellclf.crossval import cross_validate as cross_validate
     from cellclf.data.generated import make_cells as make_cells
@@ -63,7 +64,7 @@ _HOMES = {
     "cellclf.cleaning.dedup": ["Dedup"],
     "cellclf.cleaning.index": ["Index"],
     "cellclf.cleaning.outliers": ["OutlierFilter"],
-    "cellclf.comparison": ["compare"],
+    "cellclf.comparison": ["compare", "compare_runs"],
     "cellclf.crossval": ["CrossValidation", "cross_validate"],
     "cellclf.data.generated": ["make_cells", "planted"],
     "cellclf.data.image_set": ["ImageSet"],

@@ -25,6 +25,7 @@ from cellclf.errors import CellclfError
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.pipeline import Outcome
+    from cellclf.reporting.compare import Comparison
 
 
 @click.command()
@@ -148,33 +149,56 @@ def train(
 
 @click.command()
 @click.argument("src")
-@click.argument("backbones", nargs=-1, required=True)
+@click.argument("candidates", metavar="BACKBONES|RUNS...", nargs=-1, required=True)
 @click.option("--recipe", default="fast", show_default=True, help="The job that all do: a name or a .toml file.")
 @click.option("--weights", "files", multiple=True, metavar="NAME=FILE", help="Weights of one of the backbones.")
 @click.option("--epochs", type=int, help="At most this many epochs in each stage, for a first look.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: split.val=0.1.")
 @click.option("--test", "tests", multiple=True, metavar="[NAME=]SRC", help="A further set that is only reported on.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the runs and the table.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the runs and the table.")
 @source_options
 def compare(
     src: str,
-    backbones: tuple[str, ...],
+    candidates: tuple[str, ...],
     source: Source,
     recipe: str,
     files: tuple[str, ...],
     epochs: int | None,
     changes: tuple[str, ...],
     tests: tuple[str, ...],
-    out: Path,
+    out: Path | None,
 ) -> None:
-    """Train several BACKBONES on one split of SRC and print them side by side.
+    """Train several BACKBONES on one split of SRC, or take the folders of finished RUNS, and print them side by side.
+
+    Runs are scored on SRC, which none of them should have been trained on. The best macro F1 is chosen, and all
+    others are tested against it on the same pictures.
 
     \b
     cellclf compare cells/ mobilenet sequential residual inception --epochs 3 --out runs/compared
+    cellclf compare test_set.npz runs/a runs/b
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     from cellclf.comparison import compare as train_all
+    from cellclf.comparison import compare_runs
     from cellclf.recipe import read_recipe
+    from cellclf.training.run import MANIFEST
 
+    folders = [name for name in candidates if (Path(name) / MANIFEST).is_file()]
+    if folders and len(folders) < len(candidates):
+        trained = ", ".join(name for name in candidates if name not in folders)
+        raise click.UsageError(f"{', '.join(folders)}: finished runs, {trained}: not; wanted all of one kind")
+    if folders:
+        import_keras()
+        found = compare_runs(
+            folders,
+            lambda size: source.load_telling(src, size=size),
+            name=Path(src).name,
+            show=sys.stderr.isatty(),
+        )
+        _tell_compared(found, out)
+        return
+    backbones = candidates
+    if out is None:
+        raise click.UsageError("wanted --out FOLDER, where the runs and their table go")
     table = read_recipe(recipe, changes)
     for stage in table.get("trainer", {}).get("stages", []):
         stage["epochs"] = min(epochs or stage["epochs"], stage["epochs"])
@@ -187,9 +211,15 @@ def compare(
     cells = source.load_telling(src)
     import_keras()
     found = train_all(cells, tables, recipe=table, out=out, tests=load_tests(tests, source, cells), show=True)
+    _tell_compared(found, out)
+
+
+def _tell_compared(found: Comparison, out: Path | None) -> None:
     click.echo(found)
-    for name in ("compare.html", "compare.md"):
-        click.echo(f"table: {found.write(out / name)}")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ("compare.html", "compare.md", "compare.json"):
+            click.echo(f"table: {found.write(out / name)}")
 
 
 def _print_outcome(outcome: Outcome) -> None:
