@@ -22,7 +22,7 @@ from cellclf.cli.options import PICTURE, Source, import_keras, save_figure, sour
     type=click.Choice(["gradcam", "gradcam++", "occlusion"]),
     default="gradcam",
     show_default=True,
-    help="gradcam++ finds several spots of a class; occlusion is finer and 100 times slower.",
+    help="gradcam++ finds several spots of a class; occlusion is finer and takes 30 times as long.",
 )
 @click.option("--class", "asked", metavar="NAME", help="Show what speaks for this class, not for the predicted one.")
 @click.option("--layer", metavar="NAME", help="Feature map that Grad-CAM reads; default: the last of at least 5x5.")

@@ -120,6 +120,7 @@ class _Reader:
         end, score = _before_softmax(model)
         maps = [one for one in model.layers if len(getattr(one.output, "shape", ())) == 4]
         if layer is None:
+            maps = [one for one in maps if not isinstance(one, keras.layers.ZeroPadding2D)]  # its rim shifts places
             sides = {one.name: min(one.output.shape[1:3]) for one in maps}
             order = [one for one in reversed(maps) if sides[one.name] >= _SMALLEST]
             order += [one for one in reversed(maps) if 1 < sides[one.name] < _SMALLEST]

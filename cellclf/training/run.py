@@ -340,8 +340,8 @@ class Run:
         Args:
             cells: Pictures, read batch by batch; labels are not looked at.
             method: ``"gradcam"`` and ``"gradcam++"`` read a feature map and its gradients: quick, and as coarse as the
-                map. ``"occlusion"`` covers one place after the other and sees what that costs: 145 times the work,
-                and needs no look inside the network.
+                map. ``"occlusion"`` covers one place after the other and sees what that costs: 145 predictions a
+                picture, and no look inside the network.
             classes: What to look for: one class for all pictures or one for each, by name or number; None takes the
                 class that the run gives to the picture.
             layer: The feature map that Grad-CAM reads; None takes the last one of at least 5x5. The papers take the

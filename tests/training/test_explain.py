@@ -206,6 +206,17 @@ def test_a_layer_that_something_goes_around_is_refused():
     assert run.explain(noise(1)).layer == "both"
 
 
+def test_a_padded_or_coarse_map_is_not_chosen():
+    pictures = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(3, 3, strides=2, padding="same", activation="relu", name="map")(pictures)
+    x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="padded")(x)
+    x = keras.layers.Conv2D(3, 3, strides=4, activation="relu", name="coarse")(x)
+    x = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    run = run_of(keras.Model(pictures, x))
+    assert run.explain(noise(1)).layer == "map"
+    assert run.explain(noise(1), layer="coarse").heat.shape == (1, 2, 2)
+
+
 def test_an_ensemble_has_no_map_but_can_be_covered(small):
     run = cc.ensemble([run_of(small), run_of(tiny(seed=5))])
     with pytest.raises(cc.OptionError, match="explain its members"):
