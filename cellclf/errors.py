@@ -10,7 +10,8 @@ Each class is also a built-in kind, so that code which knows nothing of cellclf 
     ├── MissingPackageError  (ImportError)   an optional package is not installed
     ├── PluginError          (RuntimeError)  a plugin broke its contract
     ├── RunFolderError       (OSError)       a run folder cannot be used as asked
-    └── TrainingError        (RuntimeError)  a training cannot go on
+    ├── TrainingError        (RuntimeError)  a training cannot go on
+    └── ExportError          (RuntimeError)  an exported network would not say what the run says
 
 What does not stop the work is a CellclfWarning (UserWarning).
 
@@ -57,6 +58,10 @@ class RunFolderError(CellclfError, OSError):
 
 class TrainingError(CellclfError, RuntimeError):
     """A training cannot go on."""
+
+
+class ExportError(CellclfError, RuntimeError):
+    """An exported network would not say what the run says, or cannot be made."""
 
 
 class CellclfWarning(UserWarning):

@@ -54,6 +54,42 @@ def replacing(path: Path) -> Iterator[Path]:
         new.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path, *, sign: str) -> Iterator[Path]:
+    """Give an empty folder beside ``path`` to fill; when the block ends well, it takes the place of ``path``.
+
+    Args:
+        path: The folder that shall appear; the one that holds it is made.
+        sign: A file that every folder of this kind has; what stands there without it is never replaced.
+
+    Raises:
+        RunFolderError: Something else stands there, or the disk is full; it is as it was.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not (path / sign).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise RunFolderError(f"{path} is there and holds no {sign}, so it is not replaced: choose another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        if path.exists():
+            os.replace(path, old)
+        os.replace(new, path)
+    except OSError as error:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        if not _is_full(error):
+            raise
+        raise RunFolderError(
+            f"no space to write {path}; what was there is unchanged: make room and do it again"
+        ) from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def _is_full(error: BaseException) -> bool:
     if getattr(error, "errno", None) in _NO_SPACE:
         return True

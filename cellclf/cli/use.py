@@ -58,3 +58,18 @@ def predict(
     else:
         click.echo(f"{len(cells):,} predictions: {told.save(out)}")
     say(told.summary())
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="NAME.onnx, NAME.tflite, or a folder: SavedModel."
+)
+@click.option("--check", metavar="SRC", help="Cells to compare on; without it, 64 pictures are drawn.")
+@source_options
+def export(run_folder: str, out: Path, check: str | None, source: Source) -> None:
+    """Write the network of RUN for other programs, and make sure that it says what the run says."""
+    import_keras()
+    found = cellclf.load_run(run_folder)
+    cells = None if check is None else source.load_telling(check, size=found.input_shape[:2])
+    click.echo(found.export(out, check=cells, show=sys.stderr.isatty()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +27,10 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 MOST_PIXELS = 50_000_000
 """A crop of a cell has some thousands of pixels; a file that claims more than this is not decoded."""
 
+_LARGE = 4_000_000
+"""From so many pixels on, one picture is decoded at a time: eight threads with 50 megapixels each fill the memory."""
+
+_one_large = threading.Lock()
 _ORIENTATION = 0x0112
 _BLOCK = 512
 Item = TypeVar("Item")
@@ -60,29 +66,52 @@ def decode(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image
     Raises:
         Unreadable: No picture, truncated, too large, or pixels that have no 0-255 meaning.
     """
-    from PIL import Image
 
+    def keep(opened: ImageFile) -> tuple[Images, tuple[int, int], str]:
+        picture, original, note = _convert(opened, size)
+        return np.asarray(picture), original, note
+
+    return _inside(path, keep)
+
+
+def _inside(path: str | Path, work: Callable[[ImageFile], Result]) -> Result:
+    """Open a file and do something with it, one large picture at a time, of which nothing is left but the result."""
     with _quiet:
         try:
-            with _open(path) as opened:
-                frames = getattr(opened, "n_frames", 1)
-                deep = ";16" in str(opened.tile[:1])
-                opened.load()
-                upright, turned = _turn(opened)
-                picture, note = _to_rgb(upright, deep)
+            with _open(path) as opened, _one_large if _is_large(opened) else contextlib.nullcontext():
+                result = work(opened)
+                opened.close()
+                return result
         except Exception as error:  # damaged files raise whatever their decoder stumbles over
             raise _why(error) from None
-        notes = ["first of several frames"] * (frames > 1) + ["turned as its EXIF tag says"] * turned
-        original = (picture.height, picture.width)
-        if size is not None and original != tuple(size):
-            picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-        return np.asarray(picture), original, "; ".join([*notes, note] if note else notes)
+
+
+def _convert(opened: ImageFile, size: tuple[int, int] | None) -> tuple[Image, tuple[int, int], str]:
+    from PIL import Image
+
+    frames = getattr(opened, "n_frames", 1)
+    deep = ";16" in str(opened.tile[:1])
+    opened.load()
+    upright, turned = _turn(opened)
+    picture, note = _to_rgb(upright, deep)
+    notes = ["first of several frames"] * (frames > 1) + ["turned as its EXIF tag says"] * turned
+    original = (picture.height, picture.width)
+    if size is not None and original != tuple(size):
+        picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    return picture, original, "; ".join([*notes, note] if note else notes)
+
+
+def _is_large(opened: ImageFile) -> bool:
+    return opened.width * opened.height > _LARGE
 
 
 def _open(path: str | Path) -> ImageFile:
     """Read the header, by one of four decoders: the many others of Pillow have no business with cells."""
     from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401  # register
 
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise Unreadable("a pipe or a device, which would be waited for without end")
     opened = Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP"))
     width, height = opened.size
     if width * height > MOST_PIXELS:
@@ -124,7 +153,7 @@ def _to_rgb(picture: Image, deep: bool) -> tuple[Image, str]:
     if picture.mode == "RGB":
         return picture, "16-bit colours cut to 8 bits" if deep else ""
     if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
+        values = np.asarray(picture)
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
             raise Unreadable(f"whole-number pixels within {low}-{high}, wanted 0-65535")
@@ -185,7 +214,7 @@ def scan(paths: Sequence[str], *, verify: bool = True, show: bool | None = None)
 
 def _look_whole(path: str) -> Scan:
     try:
-        _, size, note = decode(path)
+        size, note = _inside(path, lambda opened: _convert(opened, None)[1:])
     except Unreadable as problem:
         return Scan(problem=str(problem))
     return Scan(size, note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.errors import DataError, unknown
 
 _PART_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CSV_NAMES = {
     "path": ("path", "file", "filename", "file_name", "image", "image_path"),
     "label": ("label", "class", "class_name", "target"),
@@ -50,7 +52,7 @@ class Listing:
 def list_folder(root: Path, part: str | None = None) -> Listing:
     """Find the pictures below a folder; each folder in it is a class, however deep its pictures stand.
 
-    Links are followed; what begins with a dot is hidden and not looked at.
+    Links are followed, but not to a folder above; what begins with a dot is hidden and not looked at.
 
     Args:
         root: The folder.
@@ -66,7 +68,7 @@ def list_folder(root: Path, part: str | None = None) -> Listing:
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if os.path.isdir(entry.path):  # of a link that ends nowhere, entry.is_dir() may raise
             found[entry.name] = _pictures_below(entry.path, root, listing)
         elif _is_picture(entry.path, root, listing):
             loose.append(entry.path)
@@ -100,8 +102,12 @@ def _pictures_below(folder: str, root: Path, listing: Listing) -> list[str]:
 
     pictures: list[str] = []
     seen: set[str] = set()
+    top = os.path.join(os.path.realpath(root), "")
     for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
-        real = os.path.realpath(here)  # a link to a folder above would never end
+        real = os.path.realpath(here)
+        if top.startswith(os.path.join(real, "")):
+            listing.skipped.append(Skipped(_id(here, root), "a link to a folder above, which would never end"))
+            seen.add(real)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
             paths = (os.path.join(here, name) for name in sorted(files) if not name.startswith("."))
@@ -123,8 +129,9 @@ def _id(path: str, root: Path) -> str:
 
 
 def _printable(name: str) -> str:
-    """Spell a file name that is no valid text so that it can be printed and written to a CSV."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Spell a file name that is no valid text, or has line breaks, so that it is one line wherever it is printed."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def list_files(paths: Sequence[str | Path]) -> Listing:

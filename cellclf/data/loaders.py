@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -161,11 +162,20 @@ def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
 
 
 def _matching(pattern: str) -> Listing:
-    found = sorted(glob.glob(pattern, recursive=True))
+    found = sorted(_below(pattern) if "**" in pattern else glob.glob(pattern))
     paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
     if not paths:
         raise DataError(f"no picture matches {pattern!r} ({len(found)} other files do)")
     return list_files(paths)
+
+
+def _below(pattern: str) -> list[str]:
+    """Match a pattern with ``**``; unlike ``glob.glob``, follow no links down: two to a folder above never end."""
+    parts = Path(pattern).parts
+    fixed = next(k for k, part in enumerate(parts) if any(sign in part for sign in "*?["))
+    base, rest = Path(*parts[:fixed]), [*parts[fixed:], *(["*"] if parts[-1] == "**" else [])]
+    found = base.glob(os.path.join(*rest))
+    return [str(path) for path in found if not any(part.startswith(".") for part in path.relative_to(base).parts)]
 
 
 def _from_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -51,6 +52,11 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
             mapped = self._map(member)
             if mapped is not None:
                 return mapped
+            if member.file_size > _memory():
+                raise DataError(
+                    f"{self.path}: {name!r} unpacks to {member.file_size / 1e9:,.1f} GB and this machine has "
+                    f"{_memory() / 1e9:,.1f}; saved without compression (np.savez) it is mapped and needs no memory"
+                )
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
         except ValueError as error:
@@ -82,6 +88,14 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
         if offset - start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > member.file_size:
             raise ValueError(f"shape {shape} does not fit into its {member.file_size} bytes")
         return np.memmap(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
+
+
+def _memory() -> float:
+    """Give the bytes of memory that this machine has; where it does not tell, as many as one likes."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def write_npz(

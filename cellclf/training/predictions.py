@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.image_set import Skipped
 from cellclf.errors import MissingPackageError, OptionError
 from cellclf.evaluation.calibration import scale
 from cellclf.evaluation.foreign import Shift
@@ -38,6 +39,7 @@ class Predictions:
         foreign: (N,) bool, what is called foreign; None if the run is not calibrated.
         shift: Whether the set as a whole is of the kind that the run knows; None if the run is not calibrated.
         error: The share of sets that may miss the truth.
+        skipped: Inputs that are no picture, and why.
     """
 
     ids: NDArray[np.str_]
@@ -48,6 +50,7 @@ class Predictions:
     foreign: NDArray[np.bool_] | None = None
     shift: Shift | None = None
     error: float = 0.01
+    skipped: tuple[Skipped, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,7 +64,8 @@ class Predictions:
         """Give one dict a picture: id, class, probability; set and ood_score if calibrated; and p_CLASS for each class.
 
         A foreign picture has the class "not a cell that I know", no probability and an empty set; what the classifier
-        would have guessed stands in the columns of the classes.
+        would have guessed stands in the columns of the classes. What could not be read comes last: in the column
+        ``skipped`` stands why, and all others but the id are empty.
         """
         for k, (id_, called) in enumerate(zip(self.ids.tolist(), self.predicted.tolist(), strict=True)):
             strange = self.foreign is not None and bool(self.foreign[k])
@@ -75,7 +79,9 @@ class Predictions:
                 row["set"] = [] if strange else [self.class_names[c] for c in order if self.sets[k, c]]
                 row["ood_score"] = round(float(self.ood_score[k]), 4)
             shares = zip(self.class_names, self.probabilities[k].tolist(), strict=True)
-            yield row | {f"p_{name}": round(share, 5) for name, share in shares}
+            yield row | {f"p_{name}": round(share, 5) for name, share in shares} | {"skipped": None}
+        for lost in self.skipped:
+            yield dict.fromkeys(self._columns()) | {"id": lost.id, "skipped": lost.reason}
 
     def to_csv(self) -> str:
         """Write the rows as CSV text; the classes of a set are parted by ``|``."""
@@ -113,7 +119,7 @@ class Predictions:
                     f"writing {path.name} needs pyarrow: pip install pyarrow, or write .csv"
                 ) from None
             every = list(self.rows())
-            kinds = {"id": pa.string(), "class": pa.string(), "set": pa.list_(pa.string())}
+            kinds = {name: pa.string() for name in ("id", "class", "skipped")} | {"set": pa.list_(pa.string())}
             schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in self._columns()])
             with replacing(path) as new:
                 pq.write_table(pa.Table.from_pylist(every, schema=schema), new)
@@ -126,13 +132,15 @@ class Predictions:
         return path
 
     def summary(self) -> str:
-        """Say in some lines what was found: pictures of each class, foreign ones, size of the sets, shift."""
+        """Say in some lines what was found: pictures of each class, foreign ones, skipped ones, sets, shift."""
         named = Counter(
             FOREIGN if self.foreign is not None and self.foreign[k] else self.class_names[called]
             for k, called in enumerate(self.predicted.tolist())
         )
         width = max(map(len, named), default=0)
         lines = [f"{len(self):,} pictures", *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
+        if self.skipped:
+            lines.append(f"skipped, and why stands in their rows: {len(self.skipped):,}")
         if self.sets is None:
             return "\n".join([*lines, "the run was never calibrated: no sets, and foreign pictures are not told apart"])
         if len(self):
@@ -147,7 +155,7 @@ class Predictions:
 
     def _columns(self) -> list[str]:
         extra = [] if self.sets is None else ["set", "ood_score"]
-        return ["id", "class", "probability", *extra, *(f"p_{name}" for name in self.class_names)]
+        return ["id", "class", "probability", *extra, *(f"p_{name}" for name in self.class_names), "skipped"]
 
 
 def predictions(
@@ -159,6 +167,7 @@ def predictions(
     error: float,
     per_class: bool,
     refuse: float,
+    skipped: tuple[Skipped, ...] = (),
 ) -> Predictions:
     """Judge features and plain probabilities, some pictures at a time, by what a run knows of its reliability.
 
@@ -170,6 +179,7 @@ def predictions(
         error: The share of sets that may miss the truth.
         per_class: Keep that promise for every class by itself.
         refuse: The share of known cells that may be called foreign by mistake.
+        skipped: Inputs that are no picture.
 
     Raises:
         OptionError: Shares that cannot be; before the first batch is asked for.
@@ -188,4 +198,5 @@ def predictions(
         foreign=distance > limit,
         shift=known.familiar.compare(distance, refuse=refuse) if len(distance) else None,
         error=error,
+        skipped=skipped,
     )

@@ -29,6 +29,7 @@ from cellclf.training.predictions import Predictions, predictions
 from cellclf.training.stream import probabilities
 
 if TYPE_CHECKING:
+    from cellclf.training.export import Exported
     from cellclf.training.external import External
 
 MODEL, MANIFEST, HISTORY = "model.keras", "manifest.json", "history.csv"
@@ -149,10 +150,18 @@ class Run:
                 CellclfWarning,
                 stacklevel=2,
             )
-            return Predictions(cells.ids, self.class_names, self.predict_proba(cells, show=show))
+            found = self.predict_proba(cells, show=show)
+            return Predictions(cells.ids, self.class_names, found, skipped=cells.skipped)
         batches = FeatureReader(self.model).batches(cells, show=show)
         return predictions(
-            cells.ids, self.class_names, batches, self.confidence, error=error, per_class=per_class, refuse=refuse
+            cells.ids,
+            self.class_names,
+            batches,
+            self.confidence,
+            error=error,
+            per_class=per_class,
+            refuse=refuse,
+            skipped=cells.skipped,
         )
 
     def shift(self, cells: ImageSet, *, show: bool = False) -> Shift | None:
@@ -370,6 +379,35 @@ class Run:
             batch_size=batch_size,
             show=show,
         )
+
+    def export(
+        self, path: str | Path, *, format: str | None = None, check: ImageSet | None = None, show: bool = False
+    ) -> Exported:
+        """Write the network for other programs: SavedModel, ONNX or LiteRT.
+
+        All take ``pictures``, (n, H, W, 3) uint8, 0-255, RGB, any n, and give ``probabilities``, (n, K) float32. What
+        was written is opened with the runtime of its format and must say what the run says, to 0.0001, or nothing is
+        kept. Class names and temperature travel along: in the metadata of an ONNX file, in the ``cellclf.json`` that
+        ``unzip`` finds in a ``.tflite``, and in the folder ``assets.extra`` of a SavedModel. Sets and foreign pictures
+        stay with ``report_predictions``.
+
+        Args:
+            path: Ends in ``.onnx`` or ``.tflite``; a name without an ending becomes the folder of a SavedModel. What
+                stands there is replaced once the new one is whole.
+            format: ``"savedmodel"``, ``"onnx"`` or ``"litert"``; None tells it by the name.
+            check: Cells to compare on; labels are not looked at. None draws 64 pictures: cells and noise.
+            show: True draws a progress bar.
+
+        Raises:
+            MissingPackageError: The packages of ``pip install 'cellclf[export]'`` are not there.
+            ExportError: Other probabilities than the run's, or a network that the format cannot hold.
+            OptionError: A name that tells no format.
+            DataError: Pictures of another size than the run was trained on.
+            RunFolderError: A full disk, or a folder that is no SavedModel.
+        """
+        from cellclf.training.export import export
+
+        return export(self, path, format=format, check=None if check is None else self._fitting(check), show=show)
 
     def save(self, folder: str | Path) -> Path:
         """Write model, manifest and history into a folder; each file is whole or not there.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import cellclf as cc
+from cellclf.data.image_set import Skipped
 from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError
 from cellclf.training.confidence import CONFIDENCE, FeatureReader, fit_confidence
 from cellclf.training.predictions import FOREIGN, Predictions
@@ -68,14 +70,20 @@ def test_a_strange_set_is_shifted_and_its_pictures_are_no_cells(run, parts):
 
 def test_every_format_holds_the_same(run, parts, tmp_path):
     pq = pytest.importorskip("pyarrow.parquet")
-    told = run.report_predictions(parts.val[:9], error=0.3)
+    lost = (Skipped("a\\nb.png", "cannot be decoded, truly"), Skipped("notes.txt", "no picture"))
+    told = dataclasses.replace(run.report_predictions(parts.val[:9], error=0.3), skipped=lost)
+    assert "skipped, and why stands in their rows: 2" in told.summary() and len(told) == 9
     rows = list(told.rows())
+    assert [(row["id"], row["class"], row["skipped"]) for row in rows[-2:]] == [
+        (one.id, None, one.reason) for one in lost
+    ]
     assert json.loads(told.save(tmp_path / "a.json").read_text("utf-8")) == rows
     assert pq.read_table(told.save(tmp_path / "a.parquet")).to_pylist() == rows
     text = told.save(tmp_path / "a.CSV").read_text("utf-8")
     assert text == told.to_csv()
     for row, line in zip(rows, csv.DictReader(io.StringIO(text)), strict=True):
-        assert line["class"] == row["class"] and line["set"] == "|".join(row["set"]) and list(line) == list(row)
+        assert line["class"] == (row["class"] or "") and line["set"] == "|".join(row["set"] or ())
+        assert line["skipped"] == (row["skipped"] or "") and list(line) == list(row)
     with pytest.raises(OptionError, match=r"wanted a name ending in .csv, .json, .parquet"):
         told.save(tmp_path / "a.xlsx")
 
