@@ -354,13 +354,13 @@ def external(
         lacks = [name for k, name in enumerate(names) if first.confusion[k].any() and not counts[k].any()]
         if lacks:
             notes.append(f"The reference has no pictures of {', '.join(lacks)}: they are not in the change.")
-    called = shares.argmax(1)
+    called, theirs = shares.argmax(1), _present(cells)
     return External(
         report=first,
-        mapping={name: names[ours[cells.labels == k][0]] for k, name in _present(cells) if name not in left},
+        mapping={name: names[ours[rows[0]]] for name, rows in theirs.items() if name not in left},
         left_out=tuple(
-            LeftOut(name, int((cells.labels == k).sum()), left[name], _called(called[cells.labels == k], names))
-            for k, name in _present(cells)
+            LeftOut(name, len(rows), left[name], _called(called[rows], names))
+            for name, rows in theirs.items()
             if name in left
         ),
         missing=tuple(name for k, name in enumerate(names) if not first.confusion[k].any()),
@@ -409,7 +409,7 @@ def counterparts(
     places, left = np.full(cells.num_classes, -1), {}
     for k, name in enumerate(cells.class_names):
         own = mapping.get(name, name)
-        if own in class_names:
+        if own is not None and own in class_names:
             places[k] = list(class_names).index(own)
         elif numbered and name not in mapping and int(name) < len(class_names):
             places[k] = int(name)
@@ -418,14 +418,16 @@ def counterparts(
     found = places[cells.labels]
     if not (found >= 0).any():
         raise DataError(
-            f"none of their classes ({', '.join(name for _, name in _present(cells))}) is one of the run's "
+            f"none of their classes ({', '.join(_present(cells))}) is one of the run's "
             f"({', '.join(class_names)}); say which is which: mapping={{theirs: ours}}, --map theirs=ours"
         )
     return np.asarray(found, np.int64), left
 
 
-def _present(cells: ImageSet) -> list[tuple[int, str]]:
-    return [(k, name) for k, name in enumerate(cells.class_names) if (cells.labels == k).any()]
+def _present(cells: ImageSet) -> dict[str, NDArray[np.intp]]:
+    """Give the places of the pictures of each class that has any."""
+    rows = {name: np.flatnonzero(np.asarray(cells.labels) == k) for k, name in enumerate(cells.class_names)}
+    return {name: found for name, found in rows.items() if len(found)}
 
 
 def _called(called: NDArray[np.int64], names: Sequence[str]) -> dict[str, int]:
