@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cellclf.errors import CellclfError as CellclfError
     from cellclf.errors import CellclfWarning as CellclfWarning
     from cellclf.errors import DataError as DataError
+    from cellclf.errors import ExportError as ExportError
     from cellclf.errors import MissingPackageError as MissingPackageError
     from cellclf.errors import OptionError as OptionError
     from cellclf.errors import PluginError as PluginError
@@ -74,6 +75,7 @@ _HOMES = {
         "CellclfError",
         "CellclfWarning",
         "DataError",
+        "ExportError",
         "MissingPackageError",
         "OptionError",
         "PluginError",

@@ -49,6 +49,7 @@ MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[16,1
 
 
 SLOW_PAGES = {"docs/guides/hidden-test.md"}
+NEEDED = {"docs/guides/export.md": ("tf2onnx", "onnxruntime", "ai_edge_litert")}
 
 
 def name_of(page: Path) -> str:
@@ -147,6 +148,8 @@ def parse(words: list[str]) -> None:
     ],
 )
 def test_the_fences_of_a_page_run(page, bench, tmp_path, monkeypatch, request):
+    for package in NEEDED.get(name_of(page), ()):
+        pytest.importorskip(package, reason="the runtimes: pip install 'cellclf[export]'")
     slow = request.config.getoption("--slow")
     here = tmp_path / "here"
     shutil.copytree(bench, here)
