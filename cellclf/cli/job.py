@@ -89,9 +89,16 @@ def run(
 @click.option("-n", "count", type=click.IntRange(100), default=1200, show_default=True, help="Cells to generate.")
 @click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="Of the cells and of the training.")
 def demo(out: Path, count: int, seed: int) -> None:
-    """Do the whole job on generated cells; needs no data and no network."""
+    """Do the whole job on generated cells; needs no data and no network.
+
+    With the package cellclf-efficientnet-lite the classifier starts from ImageNet's weights, else from random ones.
+    """
+    from cellclf.backbones.registry import list_backbones
+
     few = count // 100
-    pipe = cellclf.Pipeline.from_recipe("demo", [f"seed={seed}"])
+    recipe = "demo:pretrained" if "efficientnetlite0" in {one.name for one in list_backbones()} else "demo"
+    say(f"recipe {recipe}: {'EfficientNet-Lite0 with ImageNet weights' if ':' in recipe else 'a small network'}")
+    pipe = cellclf.Pipeline.from_recipe(recipe, [f"seed={seed}"])
     say(f"drawing {count:,} cells, with duplicates and foreign pictures among them")
     made: dict[str, Any] = {
         "n": count,
