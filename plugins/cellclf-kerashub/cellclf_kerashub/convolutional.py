@@ -9,24 +9,20 @@ from cellclf_kerashub.transformer import Scaling
 
 
 def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) -> Any:
-    """Copy a functional backbone behind its scaling; identity layers ``part1`` ... ``part4`` mark where parts end.
+    """Copy a backbone behind its scaling; identity layers ``part1`` ... ``part4`` mark where parts end.
 
     Args:
-        backbone: A functional model of KerasHub for pictures of that shape, one output.
+        backbone: Of KerasHub, for pictures of any shape.
         input_shape: (height, width, 3), pixels.
         scaling: What its pixels need.
 
     Raises:
-        OptionError: It has another output than one map, or too few places where all paths meet.
+        OptionError: It has another output than one map, weights that depend on the shape, or too few places where all
+            paths meet.
     """
     import keras
 
-    output = backbone.outputs[0]
-    if len(backbone.inputs) != 1 or len(backbone.outputs) != 1 or len(output.shape) != 4:
-        raise OptionError(
-            f"KerasHub's {type(backbone).__name__} gives no single feature map: wanted a convolutional network, a ViT, "
-            "a DINOv2 or a DINOv3"
-        )
+    backbone = _sized(backbone, input_shape)
     ends = {operation: f"part{number}" for number, operation in enumerate(_ends(backbone), start=1)}
     pixels = keras.Input(input_shape, name="pixels")
     scaled = keras.layers.Rescaling(scaling.scale, scaling.offset, name="rescale")(pixels)
@@ -38,10 +34,33 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
 
     entry = keras.tree.map_structure(lambda _: pixels, backbone.input)
     clone = keras.models.clone_model(backbone, input_tensors=entry, call_function=call)
+    copied = {layer.name for layer in clone.layers}
+    renamed = [layer.name for layer in backbone.layers if layer.weights and layer.name not in copied]
+    if renamed:  # KerasHub's MobileNet: its blocks add to their names whenever they are made from a description
+        raise OptionError(
+            f"KerasHub's {type(backbone).__name__} cannot be copied: its layer {renamed[0]!r} does not keep its name; "
+            "cellclf has a mobilenet of its own"
+        )
     for layer in backbone.layers:
         if layer.weights:
             clone.get_layer(layer.name).set_weights(layer.get_weights())
     return keras.Model(pixels, clone.outputs[0], name="kerashub")
+
+
+def _sized(backbone: Any, input_shape: tuple[int, int, int]) -> Any:
+    """Return the backbone for that shape: its graph is of one, its weights are of none."""
+    wanted = "wanted a convolutional network, a ViT, a DINOv2 or a DINOv3"
+    who = f"KerasHub's {type(backbone).__name__}"
+    config = backbone.get_config()
+    key = next((key for key in ("image_shape", "input_shape") if key in config), None)
+    if key is None or len(backbone.inputs) != 1 or [len(output.shape) for output in backbone.outputs] != [4]:
+        raise OptionError(f"{who} gives no single feature map of a picture: {wanted}")
+    sized = type(backbone).from_config(config | {key: input_shape})
+    try:
+        sized.set_weights(backbone.get_weights())
+    except ValueError as error:
+        raise OptionError(f"{who} has weights that depend on the size of the pictures: {wanted}") from error
+    return sized
 
 
 def _ends(backbone: Any) -> list[str]:

@@ -23,7 +23,7 @@ def build(input_shape: tuple[int, int, int], *, weights: str | None, preset: str
 
     Raises:
         WeightsError: The preset can't be had, or is of no image backbone.
-        OptionError: The network cannot be cut into four parts.
+        OptionError: The network gives no feature map, or cannot be cut into four parts.
     """
     import keras_hub
 
@@ -46,9 +46,4 @@ def build(input_shape: tuple[int, int, int], *, weights: str | None, preset: str
         return transformer.rebuilt(backbone, input_shape, scaling)
     if isinstance(backbone, models.DINOV3Backbone):
         return rotary.rebuilt(backbone, input_shape, scaling)
-    # the graph of a convolutional network is of one size, its weights are of none
-    config = backbone.get_config()
-    config["image_shape" if "image_shape" in config else "input_shape"] = input_shape
-    sized = type(backbone).from_config(config)
-    sized.set_weights(backbone.get_weights())
-    return convolutional.rebuilt(sized, input_shape, scaling)
+    return convolutional.rebuilt(backbone, input_shape, scaling)

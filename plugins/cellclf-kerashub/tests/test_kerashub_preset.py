@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import NETWORKS, OFFSET, SCALE, preset
 
-from cellclf import Backbone, WeightsError
+from cellclf import Backbone, OptionError, WeightsError
 
 
 def pixels(side: int) -> np.ndarray:
@@ -20,10 +20,12 @@ def maps(name: str, side: int, weights: str | None = "preset") -> np.ndarray:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_maps_are_those_of_kerashub(name: str) -> None:
+    import keras
     import keras_hub
 
     backbone = keras_hub.models.Backbone.from_preset(preset(name))
-    expected = np.asarray(backbone(pixels(32) * np.float32(SCALE) + np.float32(OFFSET), training=False))
+    scaled = pixels(32) * np.float32(SCALE) + np.float32(OFFSET)
+    expected = np.asarray(backbone(keras.tree.map_structure(lambda _: scaled, backbone.input), training=False))
     if expected.ndim == 3:  # tokens: those of the 4x4 patches are the last
         expected = expected[:, -16:].reshape(2, 4, 4, -1)
     found = maps(name, 32)
@@ -36,11 +38,29 @@ def test_position_embeddings_follow_the_size_of_the_pictures() -> None:
     import keras_hub
 
     backbone = keras_hub.models.Backbone.from_preset(preset("dinov2"), image_shape=(64, 64, 3))
-    expected = np.asarray(backbone(pixels(64) * np.float32(SCALE) + np.float32(OFFSET)))[:, 1:].reshape(2, 8, 8, -1)
+    scaled = pixels(64) * np.float32(SCALE) + np.float32(OFFSET)
+    expected = np.asarray(backbone({"images": scaled}))[:, 1:].reshape(2, 8, 8, -1)
     found = maps("dinov2", 64)
     # KerasHub interpolates by TensorFlow's bicubic kernel, here it is PyTorch's, with which DINOv2 was made
     assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
     assert maps("vit", 45).shape == (2, 6, 6, 16), "45 pixels become 6 patches of 8, not 5 and a strip cut off"
+
+
+@pytest.mark.parametrize("name", ["vit", "dinov2_giant"])
+def test_a_transformer_is_of_keras_alone(name: str) -> None:
+    model = Backbone("kerashub", weights=None, params={"preset": preset(name)}).build((32, 32, 3))
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
+
+
+def test_a_network_without_one_feature_map_is_refused(tmp_path) -> None:
+    import keras_hub
+
+    size = {"image_shape": (32, 32, 3), "patch_size": 8, "num_layers": 1, "num_heads": 2, "hidden_dim": 8}
+    backbone = keras_hub.models.DeiTBackbone(intermediate_dim=16, **size)
+    backbone.save_to_preset(str(tmp_path))
+    keras_hub.layers.DeiTImageConverter(scale=1.0).save_to_preset(str(tmp_path))
+    with pytest.raises(OptionError, match="DeiTBackbone gives no single feature map of a picture: wanted"):
+        Backbone("kerashub", params={"preset": str(tmp_path)}).build((32, 32, 3))
 
 
 def test_a_preset_that_is_not_there(tmp_path) -> None:
