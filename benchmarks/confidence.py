@@ -24,12 +24,12 @@ from PIL import Image, ImageDraw
 from sklearn.metrics import roc_auc_score
 
 from cellclf import ImageSet, Run, load, load_run
+from cellclf.data.classes import match_labels
 from cellclf.evaluation.abstention import abstain
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.conformal import coverage, fit_conformal
 from cellclf.evaluation.foreign import energy
 from cellclf.training.confidence import FeatureReader
-from cellclf.training.run import match_labels
 
 
 def drawing(rng: np.random.Generator, cells: np.ndarray, photos: list[Image.Image]) -> np.ndarray:

@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import evaluate
 from cellclf.pipeline import Pipeline, Prepared
 from cellclf.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
-from cellclf.training.run import MODEL, Run, load_run, match_labels
+from cellclf.training.folder import MODEL
+from cellclf.training.run import Run, load_run
 
 
 def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:

@@ -22,6 +22,7 @@ from cellclf.cleaning.dedup import Dedup
 from cellclf.cleaning.oddness import Oddness
 from cellclf.cleaning.outliers import OutlierFilter
 from cellclf.cleaning.selection import Selection
+from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Parts, Split
 from cellclf.errors import CellclfError, DataError, OptionError, RunFolderError, unknown
@@ -29,8 +30,9 @@ from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.resilience import stored
 from cellclf.files import replacing
 from cellclf.recipe import Table, construct, make_trainer, read_recipe, table_of
+from cellclf.training.folder import read_manifest
 from cellclf.training.lock import held, is_free
-from cellclf.training.run import Run, match_labels, read_manifest
+from cellclf.training.run import Run
 from cellclf.training.trainer import Trainer
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")

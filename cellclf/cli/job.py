@@ -187,7 +187,7 @@ def compare(
     from cellclf.comparison import compare as train_all
     from cellclf.comparison import compare_runs
     from cellclf.recipe import read_recipe
-    from cellclf.training.run import MANIFEST
+    from cellclf.training.folder import MANIFEST
 
     folders = [name for name in candidates if (Path(name) / MANIFEST).is_file()]
     if folders and len(folders) < len(candidates):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cellclf.errors import RunFolderError
+from cellclf.training.folder import MODEL, read_manifest
 from cellclf.training.lock import is_free
-from cellclf.training.run import MODEL, read_manifest
 
 
 def claim(folder: Path, manifest: Mapping[str, Any]) -> bool:

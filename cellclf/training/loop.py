@@ -18,10 +18,10 @@ from cellclf.training.average import Average
 from cellclf.training.cache import Caching, Features
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
 from cellclf.training.feed import Feed, feeding
+from cellclf.training.folder import write_history
 from cellclf.training.interrupt import Interrupt
 from cellclf.training.listeners import Listeners
 from cellclf.training.optimizers import make_optimizer
-from cellclf.training.run import write_history
 from cellclf.training.stage import Stage
 from cellclf.training.steps import batch_watcher, progress_bar
 from cellclf.training.stream import Stream, probabilities

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.backbones.plugins import installed_version
+from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import CellclfWarning, DataError, RunFolderError
@@ -25,14 +23,13 @@ from cellclf.evaluation.resilience import Robustness
 from cellclf.evaluation.views import view_names
 from cellclf.files import replacing
 from cellclf.training.confidence import CONFIDENCE, Confidence, FeatureReader, fit_confidence, load_confidence
+from cellclf.training.folder import MANIFEST, MODEL, read_history, read_manifest, write_history, write_manifest
 from cellclf.training.predictions import Predictions, predictions
 from cellclf.training.stream import probabilities
 
 if TYPE_CHECKING:
+    from cellclf.evaluation.elsewhere import External
     from cellclf.training.export import Exported
-    from cellclf.training.external import External
-
-MODEL, MANIFEST, HISTORY = "model.keras", "manifest.json", "history.csv"
 
 
 @dataclass(eq=False)
@@ -480,78 +477,3 @@ def _advice(manifest: Mapping[str, Any]) -> str:
         made += f" and the plugin {there}: import the module that defines its layers first, or "
         made += f"pip install '{package.replace(' ', '==')}'"
     return made
-
-
-def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int64]:
-    """Number the labels of a set by the classes of a run.
-
-    Names that are bare numbers (from arrays without names) stand for places in ``class_names``.
-
-    Args:
-        cells: With labels.
-        class_names: The classes of the run.
-
-    Returns:
-        (N,) int64 places in ``class_names``.
-
-    Raises:
-        DataError: No labels, or a class that the run does not know.
-    """
-    if cells.labels is None:
-        raise DataError("these pictures have no labels, so there is nothing to compare with; use predict")
-    numbered = all(name.isdecimal() for name in cells.class_names)
-    run_numbered = all(name.isdecimal() for name in class_names)
-    if numbered != run_numbered and (numbered or cells.num_classes == len(class_names)):
-        places = [int(name) for name in cells.class_names] if numbered else list(range(cells.num_classes))
-        if max(places, default=-1) < len(class_names):
-            return np.asarray(places, np.int64)[cells.labels]
-    strangers = [name for name in cells.class_names if name not in class_names]
-    if strangers:
-        raise DataError(
-            f"the run knows no class {', '.join(map(repr, strangers))}; it knows {', '.join(class_names)}: "
-            "name the classes alike when loading (class_names=..., on the command line --class-names)"
-        )
-    return np.asarray([list(class_names).index(name) for name in cells.class_names], np.int64)[cells.labels]
-
-
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write ``manifest.json``."""
-    with replacing(folder / MANIFEST) as new:
-        new.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Read ``manifest.json``; None if there is none."""
-    path = folder / MANIFEST
-    if not path.exists():
-        return None
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunFolderError(f"{path} is damaged ({error}); the run cannot be used") from None
-    return manifest
-
-
-def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``history.csv``, one row an epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]) if history else ["stage", "epoch"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    with replacing(folder / HISTORY) as new:
-        new.write_text(text.getvalue(), encoding="utf-8")
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Read ``history.csv``; numbers and truth values come back as such."""
-    path = folder / HISTORY
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
-
-
-def _value(text: str) -> Any:
-    if text in ("True", "False"):
-        return text == "True"
-    return int(text) if text.isdecimal() else float(text)

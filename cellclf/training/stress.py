@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellclf.augmentation.augmenter import Augmenter
+from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
 from cellclf.evaluation.resilience import MEDMNIST_C, Robustness
 from cellclf.evaluation.robustness import load_suite, robustness
-from cellclf.training.run import match_labels
 
 if TYPE_CHECKING:
     from cellclf.training.run import Run

@@ -20,6 +20,7 @@ from cellclf.training.cache import MODES, Caching, byte_count
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.claim import claim
 from cellclf.training.devices import scope_of
+from cellclf.training.folder import write_manifest
 from cellclf.training.head import Head
 from cellclf.training.identity import machine, versions, weights_sha256
 from cellclf.training.listeners import Listeners
@@ -28,7 +29,7 @@ from cellclf.training.loop import Loop
 from cellclf.training.losses import make_loss
 from cellclf.training.optimizers import OPTIMIZERS, picture_weights
 from cellclf.training.precision import PRECISIONS, set_precision
-from cellclf.training.run import Run, load_run, write_manifest
+from cellclf.training.run import Run, load_run
 from cellclf.training.sampling import SAMPLINGS
 from cellclf.training.stage import Stage
 from cellclf.training.stream import Stream, in_memory, shifted_copy
