@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.evaluation.metrics import check_predictions
+from cellclf.evaluation.checks import check_predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError
-from cellclf.evaluation.metrics import check_predictions
+from cellclf.evaluation.checks import check_predictions
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cellclf.evaluation.calibration import Calibration
 from cellclf.evaluation.differences import Change, Paired, points
 from cellclf.evaluation.foreign import Shift
-from cellclf.evaluation.metrics import Report, columns
+from cellclf.evaluation.metrics import Report
+from cellclf.evaluation.tables import columns, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -219,14 +219,8 @@ class External:
 
     def to_markdown(self) -> str:
         """Write everything as Markdown."""
-
-        def row(texts: Sequence[str]) -> str:
-            return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
-
         parts = ["\n".join(f"- {line}" for line in self.headline())]
-        for title, (head, *rows) in self._tables():
-            lines = [row(head), row([":--", *["--:"] * (len(head) - 1)]), *map(row, rows)]
-            parts.append("\n".join([f"**{title[0].upper()}{title[1:]}**", "", *lines]))
+        parts += [f"**{title[0].upper()}{title[1:]}**\n\n{markdown_table(rows)}" for title, rows in self._tables()]
         parts += [str(self.shift)] if self.shift is not None else []
         return "\n\n".join([*parts, *filter(None, [" ".join(self._remarks())])]) + "\n"
 
@@ -235,7 +229,7 @@ class External:
         known = self.reference_calibration
         return {
             "mapping": dict(self.mapping),
-            "left_out": [vars(one) for one in self.left_out],
+            "left_out": [asdict(one) for one in self.left_out],
             "missing": list(self.missing),
             "reference": self.reference,
             "report": self.report.to_dict(),

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError
+from cellclf.evaluation.checks import check_predictions
 from cellclf.evaluation.scores import Estimate, estimate
+from cellclf.evaluation.tables import columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -355,57 +357,3 @@ def evaluate(
         confidence_level=confidence,
         resamples=resamples,
     )
-
-
-def check_predictions(
-    labels: ArrayLike, probabilities: ArrayLike, classes: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
-    """Refuse labels and probabilities that do not fit together; give copies as arrays.
-
-    Args:
-        labels: (N,) whole numbers from 0 to below ``classes``.
-        probabilities: (N, C) floats 0-1, rows that sum to 1.
-        classes: C; None takes what the probabilities have.
-
-    Raises:
-        DataError: Other shapes or types, numbers out of range, rows that do not sum to 1.
-    """
-    truth = np.array(labels)
-    if truth.ndim != 1 or not len(truth) or truth.dtype.kind not in "iu":
-        raise DataError(f"labels are {truth.dtype} of shape {truth.shape}; wanted one whole number for each picture")
-    shares = np.array(probabilities)
-    if shares.dtype not in (np.float32, np.float64):
-        shares = shares.astype(np.float64)
-    if classes is None:
-        classes = shares.shape[-1] if shares.ndim else 0
-    if shares.shape != (len(truth), classes):
-        raise DataError(
-            f"probabilities have shape {shares.shape}; wanted ({len(truth)}, {classes}): pictures x classes"
-        )
-    if not 0 <= truth.min() <= truth.max() < classes:
-        raise DataError(
-            f"labels run from {truth.min()} to {truth.max()}; with {classes} class names wanted 0-{classes - 1}"
-        )
-    if not np.isfinite(shares).all():
-        bad = int((~np.isfinite(shares)).any(1).sum())
-        raise DataError(f"{bad} of {len(shares)} rows of probabilities hold NaN or infinity; wanted numbers 0-1")
-    sums = shares.sum(1, dtype=np.float64)
-    if shares.min() < 0 or np.abs(sums - 1).max() > 0.01:
-        worst = float(sums[np.abs(sums - 1).argmax()])
-        raise DataError(
-            f"probabilities go down to {shares.min():.3g} and a row sums to {worst:.4g}; wanted rows of 0-1 that sum "
-            "to 1: apply softmax to logits"
-        )
-    return truth.astype(np.int64), shares
-
-
-def columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:
-    """Line texts up in columns, two blanks apart."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  ".join(
-            text.rjust(width) if k in right else text.ljust(width)
-            for k, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.errors import RunFolderError
-from cellclf.evaluation.metrics import columns
 from cellclf.evaluation.scores import Estimate
+from cellclf.evaluation.tables import columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

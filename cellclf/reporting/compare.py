@@ -12,10 +12,10 @@ import numpy as np
 
 from cellclf.errors import DataError
 from cellclf.evaluation.differences import Paired, compare_paired, holm, points
-from cellclf.evaluation.metrics import columns as lined_up
 from cellclf.evaluation.scores import Estimate
+from cellclf.evaluation.tables import columns as lined_up
+from cellclf.evaluation.tables import markdown_table
 from cellclf.reporting.figures import History, number, restored
-from cellclf.reporting.markdown import table
 from cellclf.reporting.template import duration, render, write
 
 if TYPE_CHECKING:
@@ -291,18 +291,18 @@ class Comparison:
             },
         }
 
-    def totable(self) -> str:
+    def to_markdown(self) -> str:
         """Write the tables and the choice as Markdown, for a pull request."""
         columns = self.columns()
-        parts = [table([list(columns), *zip(*columns.values(), strict=True)]), self.verdict()]
-        parts += [f"**{title}**\n\n{table(rows)}" for title, rows in self.tests()]
+        parts = [markdown_table([list(columns), *zip(*columns.values(), strict=True)]), self.verdict()]
+        parts += [f"**{title}**\n\n{markdown_table(rows)}" for title, rows in self.tests()]
         return "\n\n".join(filter(None, [*parts, self.note, TESTED if self.tests() else ""]))
 
     def write(self, path: str | Path) -> Path:
         """Write a self-contained page; Markdown if the path ends in ``.md``, data if it ends in ``.json``."""
         path = Path(path)
         if path.suffix.lower() == ".md":
-            return write(path, self.totable() + "\n")
+            return write(path, self.to_markdown() + "\n")
         if path.suffix.lower() == ".json":
             return write(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         columns = self.columns()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cellclf.evaluation.tables import markdown_table
 from cellclf.reporting.template import count, duration, percent, plain, write
 from cellclf.reporting.verdict import OWN, headline_name, verdict
 
@@ -40,19 +41,6 @@ def write_markdown(content: PageContent, path: str | Path) -> Path:
     return write(path, "\n\n".join(_parts(content)) + "\n")
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    r"""Write a table of Markdown; the first row is its head, the first column stands left.
-
-    Examples:
-        >>> print(table([["set", "n"], ["a|b", "7"]]))
-        | set | n |
-        | :-- | --: |
-        | a\|b | 7 |
-    """
-    lines = [list(rows[0]), [":--", *["--:"] * (len(rows[0]) - 1)], *rows[1:]]
-    return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in lines)
-
-
 def _parts(content: PageContent) -> Iterator[str]:
     yield f"# {content.title}"
     reports = {name: report for name, (report, _) in content.evaluations.items()}
@@ -83,7 +71,7 @@ def _scores(reports: dict[str, Report], lead: str) -> Iterator[str]:
         for name in sorted(reports, key=lambda name: (name in OWN, name != lead))
     ]
     report = reports[lead]
-    yield f"## Scores\n\nIn %, with {100 * report.confidence_level:g} % intervals.\n\n{table([head, *rows])}"
+    yield f"## Scores\n\nIn %, with {100 * report.confidence_level:g} % intervals.\n\n{markdown_table([head, *rows])}"
     for name, found in reports.items():
         if found.left_out:
             few = ", ".join(f"{plain(one)} ({n})" for one, n in found.left_out.items())
@@ -93,7 +81,7 @@ def _scores(reports: dict[str, Report], lead: str) -> Iterator[str]:
         for c in report.classes
         if c.support
     ]
-    yield f"## Classes on {lead}\n\n{table([['class', 'pictures', 'precision', 'recall', 'F1'], *classes])}"
+    yield f"## Classes on {lead}\n\n{markdown_table([['class', 'pictures', 'precision', 'recall', 'F1'], *classes])}"
     if pairs := report.confused()[:5]:
         lines = [
             f"- {plain(p.truth)} called {plain(p.predicted)}: {count(p.count)}, {percent(p.rate)} of the class"
