@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellclf.backbones.graph import copied
 from cellclf.data.image_set import ImageSet
@@ -12,6 +15,8 @@ from cellclf.errors import DataError, OptionError
 from cellclf.progress import track
 
 _BATCH = 64
+_HELD = 2**28
+"""Bytes of feature maps that are held, so that the layers before them need not run again."""
 
 
 def adapt_batch_norm(
@@ -40,14 +45,12 @@ def adapt_batch_norm(
 
     Source: Li et al. 2016, arXiv 1603.04779; the prior as in Schneider et al. 2020, arXiv 2006.16971.
     """
-    import keras
-
     if prior < 0 or limit < 2:
         raise OptionError(f"prior={prior}, limit={limit}; wanted a prior of 0 or more and a limit of 2 or more")
     if not len(cells):
         raise DataError("there are no pictures to adapt to")
     model = copied(model)
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = batch_norms(model)
     if not layers:
         raise OptionError(
             "this network has no BatchNorm, so there are no statistics to adapt; "
@@ -58,19 +61,50 @@ def adapt_batch_norm(
         rows = np.sort(np.random.default_rng(seed).choice(len(cells), limit, replace=False))
     pictures = cells.read(rows)
     keep = prior / (prior + len(rows))
+    whole = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
+    held: list[tuple[Any, list[Any], int]] = [(model.input, whole, 0)]  # what went into the layers before this one
     for layer in track(layers, total=len(layers), label="adapting BatchNorm", show=show):
-        mean, variance = _moments(keras.Model(model.input, layer.input), pictures)
+        part, batches = _from_the_last(held, layer.input)
+        size = 4 * len(pictures) * math.prod(layer.input.shape[1:])
+        maps: Iterable[Any] = (part(batch, training=False) for batch in batches)
+        if size <= _HELD:
+            maps = list(maps)
+            held.append((layer.input, maps, size))
+        mean, variance = _moments(maps)
+        while sum(taken for *_, taken in held) > _HELD:
+            del held[1]
         layer.moving_mean.assign(keep * np.asarray(layer.moving_mean) + (1 - keep) * mean)
         layer.moving_variance.assign(keep * np.asarray(layer.moving_variance) + (1 - keep) * variance)
     return model
 
 
-def _moments(part: Any, pictures: Any) -> tuple[Any, Any]:
+def batch_norms(model: Any) -> list[Any]:
+    """Give the BatchNorm layers of a flat model, from the input on."""
+    import keras
+
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def _from_the_last(held: list[tuple[Any, list[Any], int]], end: Any) -> tuple[Any, list[Any]]:
+    """Cut the graph from the last held tensor that no path to ``end`` goes around; those behind it are let go."""
+    import keras
+
+    while True:
+        start, batches, _ = held[-1]
+        try:
+            return keras.Model(start, end), batches
+        except ValueError:
+            if len(held) == 1:  # nothing goes around the pictures
+                raise
+            held.pop()
+
+
+def _moments(maps: Iterable[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Measure mean and variance of each channel over all pictures and places."""
     count, total, square = 0, np.zeros(()), np.zeros(())
-    for start in range(0, len(pictures), _BATCH):
-        found = np.asarray(part(pictures[start : start + _BATCH], training=False), np.float64)
-        found = found.reshape(-1, found.shape[-1])
-        count, total, square = count + len(found), total + found.sum(0), square + np.square(found).sum(0)
+    for found in maps:
+        values = np.asarray(found, np.float64)
+        values = values.reshape(-1, values.shape[-1])
+        count, total, square = count + len(values), total + values.sum(0), square + np.square(values).sum(0)
     mean = total / count
     return mean, np.maximum(square / count - mean**2, 0)

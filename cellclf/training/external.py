@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import DataError, OptionError, RunFolderError, unknown
+from cellclf.errors import DataError, RunFolderError, unknown
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.differences import Change, compare_paired, compare_sets
 from cellclf.evaluation.elsewhere import External, LeftOut, Remedy
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.views import view_names
+from cellclf.training.adaptation import batch_norms
 
 if TYPE_CHECKING:
     from cellclf.training.run import Run
@@ -39,7 +40,9 @@ def external(
 ) -> External:
     """Do what ``Run.external`` says."""
     names = run.class_names
+    turned = f"{len(view_names(views, cells.image_shape))} views"
     ours, left = counterparts(cells, names, mapping or {})
+    own = None if reference is None else match_labels(reference, names)
     scored = np.flatnonzero(ours >= 0)
     labels, temperature = ours[scored], 1.0 if run.confidence is None else run.confidence.temperature
     most = int(np.bincount(labels).max())
@@ -65,22 +68,18 @@ def external(
         shares, shift = np.asarray(told.probabilities, np.float64), told.shift
     remedies = [judged("as it is", shares)]
     first, notes = remedies[0].report, []
-    turned = f"{len(view_names(views, cells.image_shape))} views"
     if views != 1:
         remedies.append(judged(turned, asked(run, views), first))
-    if adapt:
-        try:
-            adapted = run.adapt(cells, prior=prior, show=show)
-        except OptionError as error:
-            notes.append(f"No adaptation: {error}.")
-        else:
-            remedies.append(judged("BatchNorm adapted", asked(adapted), first))
-            if views != 1:
-                remedies.append(judged(f"BatchNorm adapted, {turned}", asked(adapted, views), first))
+    if adapt and not batch_norms(run.model):
+        notes.append("No adaptation: this network has no BatchNorm.")
+    elif adapt:
+        adapted = run.adapt(cells, prior=prior, show=show)
+        remedies.append(judged("BatchNorm adapted", asked(adapted), first))
+        if views != 1:
+            remedies.append(judged(f"BatchNorm adapted, {turned}", asked(adapted, views), first))
 
     calibration, counts, words = None, None, None
-    if reference is not None:
-        own = match_labels(reference, names)
+    if reference is not None and own is not None:
         found = scale(run.predict_proba(reference, show=show), temperature)
         calibration, words = calibrate(own, found, seed=seed), f"{len(own):,} pictures"
         counts = np.zeros((len(names), len(names)), np.int64)

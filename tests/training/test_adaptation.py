@@ -9,6 +9,7 @@ import pytest
 import cellclf as cc
 from cellclf.backbones.graph import copied
 from cellclf.errors import OptionError
+from cellclf.training import adaptation
 from cellclf.training.adaptation import adapt_batch_norm
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
@@ -26,11 +27,33 @@ def model():
     return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
 
 
+@pytest.fixture(scope="module")
+def branched():
+    """Give a network with a path around a block, two norms of one map, and branches that meet."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((16, 16, 3))
+
+    def normed(x, filters=16):
+        return keras.layers.ReLU()(
+            keras.layers.BatchNormalization()(keras.layers.Conv2D(filters, 3, padding="same")(x))
+        )
+
+    x = normed(inputs)
+    x = keras.layers.Add()([x, normed(normed(x))])
+    x = keras.layers.Add()([x, normed(x)])
+    one, two = (keras.layers.BatchNormalization()(x) for _ in range(2))
+    x = keras.layers.Concatenate()([normed(one), normed(normed(two))])
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
+    return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+
+
 def norms(model):
     return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-def test_without_prior_it_is_the_network_in_training_mode(model):
+@pytest.mark.parametrize("network", ["model", "branched"])
+def test_without_prior_it_is_the_network_in_training_mode(network, request):
+    model = request.getfixturevalue(network)
     adapted = adapt_batch_norm(model, cc.ImageSet(PICTURES), prior=0)
     wanted = np.asarray(copied(model)(PICTURES.astype("float32"), training=True))
     np.testing.assert_allclose(np.asarray(adapted(PICTURES.astype("float32"))), wanted, atol=1e-4)
@@ -47,6 +70,16 @@ def test_the_prior_weighs_the_source(model):
         np.testing.assert_array_equal(old, np.asarray(new))
 
 
+def test_what_is_held_in_memory_changes_nothing(branched, monkeypatch):
+    cells = cc.ImageSet(PICTURES)
+    held = adapt_batch_norm(branched, cells)
+    one_map = 4 * 24 * 16 * 16 * 16
+    for limit in (0, one_map, 2 * one_map):
+        monkeypatch.setattr(adaptation, "_HELD", limit)
+        for a, b in zip(held.variables, adapt_batch_norm(branched, cells).variables, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_order_of_the_pictures_does_not_matter(model):
     one = adapt_batch_norm(model, cc.ImageSet(PICTURES))
     other = adapt_batch_norm(model, cc.ImageSet(PICTURES[::-1].copy()))
@@ -59,3 +92,5 @@ def test_a_network_without_it_says_so():
     plain = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     with pytest.raises(OptionError, match="no BatchNorm"):
         adapt_batch_norm(plain, cc.ImageSet(PICTURES))
+    with pytest.raises(OptionError, match="prior=-1"):
+        adapt_batch_norm(plain, cc.ImageSet(PICTURES), prior=-1)
