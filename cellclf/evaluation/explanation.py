@@ -106,21 +106,26 @@ class Explanation:
         return text
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Give one dict a picture: id, class, probability, and where the heat is greatest: x and y in pixels."""
+        """Give one dict a picture: id, class, probability, and x and y of the pixel where the heat is greatest.
+
+        Where nothing speaks for the class (the heat is 0 everywhere), x and y are None.
+        """
         height, width, _ = self.cells.image_shape
-        rows = []
+        _, rows, columns = self.heat.shape
+        found = []
         for k, id_ in enumerate(self.cells.ids.tolist()):
-            y, x = np.unravel_index(int(self.heat[k].argmax()), self.heat[k].shape)
-            found = {"id": id_, "class": self.class_names[self.classes[k]]}
-            rows.append(
-                found
-                | {
+            row, column = divmod(int(self.heat[k].argmax()), columns)
+            hot = bool(self.peak[k] > 0)
+            found.append(
+                {
+                    "id": id_,
+                    "class": self.class_names[self.classes[k]],
                     "probability": round(float(self.probabilities[k]), 5),
-                    "x": round((float(x) + 0.5) * width / self.heat.shape[2]),
-                    "y": round((float(y) + 0.5) * height / self.heat.shape[1]),
+                    "x": (2 * column + 1) * width // (2 * columns) if hot else None,  # the middle of the field
+                    "y": (2 * row + 1) * height // (2 * rows) if hot else None,
                 }
             )
-        return rows
+        return found
 
 
 def grad_cam(maps: Floats, gradients: Floats) -> NDArray[np.float64]:

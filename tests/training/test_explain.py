@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cellclf as cc
-from cellclf.evaluation.explanation import Occluded, enlarge, grad_cam, grad_cam_plus_plus
+from cellclf.evaluation.explanation import Explanation, Occluded, enlarge, grad_cam, grad_cam_plus_plus
 from cellclf.training.run import Run
 
 NAMES = ("dark", "grey", "light")
@@ -241,6 +241,22 @@ def test_pictures_beside_their_heat(small):
     assert "label" not in texts[2], "the label is what was asked for"
     row = found.to_rows()[0]
     assert row["id"] == "0" and row["class"] == "light" and 0 <= row["x"] < 16 and 0 <= row["y"] < 16
+
+
+def test_the_hottest_pixel_lies_in_the_picture_and_may_not_exist():
+    heat = np.zeros((3, 4, 6), np.float32)
+    heat[0, 3, 5] = heat[1, 0, 1] = 1
+    found = Explanation(
+        heat=heat,
+        peak=np.array([2, 2, 0], np.float32),
+        classes=np.zeros(3, np.int64),
+        probabilities=np.ones(3, np.float32),
+        class_names=NAMES,
+        method="occlusion",
+        layer=None,
+        cells=cc.ImageSet(noise(3, 6)[:, :4]),
+    )
+    assert [(row["x"], row["y"]) for row in found.to_rows()] == [(5, 3), (1, 0), (None, None)]
 
 
 @pytest.fixture(scope="module")
