@@ -261,7 +261,11 @@ def compare_sets(
         return Change(name, ends[0], ends[1], Estimate(difference[0], low, high))
 
     mean_reach = [float(reach[averaged].max() / averages) for reach in unseen]
-    whole_reach = [1 - tail ** (1 / counts[shared].sum()) for counts in (one, two)]
+    weight = support / support.sum()  # the unseen mistakes may all be in one class that weighs more here than there
+    whole_reach = [
+        max(1 - tail ** (1 / counts[shared].sum()), float((reach * weight).max()))
+        for counts, reach in zip((one, two), unseen, strict=True)
+    ]
     return (
         change("balanced accuracy", [s.macro[1] for s in drawn], mean_reach),
         change("macro F1", [s.macro[2] for s in drawn], mean_reach),

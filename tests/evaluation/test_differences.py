@@ -136,11 +136,19 @@ def test_intervals_hold_the_true_drop_as_often_as_they_say():
     rng = np.random.default_rng(3)
     held = []
     for seed in range(120):
-        rows = [[rng.multinomial(n, p) for p in ([0.9, 0.1], [0.2, 0.8])] for n in (300,)]
+        here = [rng.multinomial(300, p) for p in ([0.9, 0.1], [0.2, 0.8])]
         there = [rng.multinomial(60, p) for p in ([0.7, 0.3], [0.3, 0.7])]
-        change = compare_sets(rows[0], there, "ab", resamples=300, seed=seed)[0][0].difference
+        change = compare_sets(here, there, "ab", resamples=300, seed=seed)[0][0].difference
         held.append(change.low <= -0.15 <= change.high)
-    assert 0.89 <= np.mean(held) <= 1.0
+    assert np.mean(held) >= 0.89
+
+
+def test_a_class_without_mistakes_that_weighs_more_there_is_as_unsure_there():
+    averages, _ = compare_sets([[5, 0], [0, 995]], [[50, 0], [0, 50]], "ab")
+    few = 1 - 0.025 ** (1 / 5)
+    assert averages[2].name == "accuracy" and averages[2].before == 1
+    assert averages[2].before.low == pytest.approx(1 - few / 2) == pytest.approx(averages[0].before.low)
+    assert averages[2].after.low == pytest.approx(0.025 ** (1 / 100))
 
 
 def test_balanced_accuracy_of_a_set_is_scikit_learns():
