@@ -78,14 +78,14 @@ def replacing_folder(path: Path, *, sign: str) -> Iterator[Path]:
             os.replace(path, old)
         os.replace(new, path)
     except OSError as error:
-        if old.exists() and not path.exists():
-            os.replace(old, path)
         if not _is_full(error):
             raise
         raise RunFolderError(
             f"no space to write {path}; what was there is unchanged: make room and do it again"
         ) from None
     finally:
+        if old.exists() and not path.exists():  # whatever came between the two steps, Ctrl-C among it
+            os.replace(old, path)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

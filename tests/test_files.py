@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cellclf.files import replacing
+from cellclf.files import replacing, replacing_folder
 from cellclf.progress import track
 
 
@@ -42,6 +42,27 @@ def test_a_kill_leaves_the_old_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(target)])
     assert done.returncode == -9
     assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+def test_a_folder_stays_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, kind):
+    place, steps = tmp_path / "model", []
+    place.mkdir()
+    (place / "sign").write_text("old")
+
+    def replace(source, target, real=os.replace):
+        steps.append(target)
+        if len(steps) == 2:
+            raise kind("between the two steps")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(kind, match="between"), replacing_folder(place, sign="sign") as new:
+        (new / "sign").write_text("new")
+    assert (place / "sign").read_text() == "old" and os.listdir(tmp_path) == ["model"]
+    with replacing_folder(place, sign="sign") as new:
+        (new / "sign").write_text("new")
+    assert (place / "sign").read_text() == "new" and os.listdir(tmp_path) == ["model"]
 
 
 def test_a_link_stays_a_link(tmp_path):
