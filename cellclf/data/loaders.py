@@ -162,7 +162,7 @@ def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
 
 
 def _matching(pattern: str) -> Listing:
-    found = sorted(_below(pattern) if "**" in pattern else glob.glob(pattern))
+    found = sorted(_below(pattern) if "**" in Path(pattern).parts else glob.glob(pattern))
     paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
     if not paths:
         raise DataError(f"no picture matches {pattern!r} ({len(found)} other files do)")
@@ -174,7 +174,8 @@ def _below(pattern: str) -> list[str]:
     parts = Path(pattern).parts
     fixed = next(k for k, part in enumerate(parts) if any(sign in part for sign in "*?["))
     base, rest = Path(*parts[:fixed]), [*parts[fixed:], *(["*"] if parts[-1] == "**" else [])]
-    found = base.glob(os.path.join(*rest))
+    # within a name two stars are one, as glob has it; pathlib refuses them
+    found = base.glob(os.path.join(*(part if part == "**" else part.replace("**", "*") for part in rest)))
     return [str(path) for path in found if not any(part.startswith(".") for part in path.relative_to(base).parts)]
 
 

@@ -59,6 +59,8 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
                 )
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
+        except DataError:
+            raise
         except ValueError as error:
             if "allow_pickle" in str(error):
                 raise DataError(

@@ -212,7 +212,8 @@ def test_without_verifying_damage_is_told_when_it_is_met(folder):
 def test_lists_patterns_and_single_files(folder, monkeypatch):
     paths = sorted(folder.glob("*/a.png"))
     assert cc.load(paths).ids.tolist() == [str(path) for path in paths]
-    assert cc.load(str(folder / "**" / "*.png")).ids.tolist() == [str(path) for path in paths]
+    for pattern in ("**/*.png", "**/**.png", "*/**.png"):
+        assert cc.load(str(folder / pattern)).ids.tolist() == [str(path) for path in paths], pattern
     assert len(cc.load(paths[0])) == 1
     monkeypatch.chdir(folder)
     assert cc.load("lobed/*").ids.tolist() == ["lobed/a.png", "lobed/b.PNG"]
