@@ -71,5 +71,7 @@ def test_finished_runs_are_compared_without_training(folder, tmp_path):
 def test_runs_and_backbones_are_not_mixed(folder):
     done = call("compare", folder / "own.npz", folder / "good", "mobilenet")
     assert done.exit_code == 2 and "wanted all of one kind" in done.output
+    done = call("compare", folder / "own.npz", folder / "good", "--test", folder / "theirs.npz")
+    assert done.exit_code == 2 and "finished runs are only scored" in done.output
     done = call("compare", folder / "own.npz", "mobilenet")
     assert done.exit_code == 2 and "wanted --out FOLDER" in done.output

@@ -193,6 +193,8 @@ def compare(
     if folders and len(folders) < len(candidates):
         trained = ", ".join(name for name in candidates if name not in folders)
         raise click.UsageError(f"{', '.join(folders)}: finished runs, {trained}: not; wanted all of one kind")
+    if folders and (files or epochs or changes or tests):
+        raise click.UsageError("--weights, --epochs, --set and --test are for backbones; finished runs are only scored")
     if folders:
         import_keras()
         found = compare_runs(

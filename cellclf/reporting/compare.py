@@ -128,7 +128,7 @@ class Comparison:
         self,
         candidates: Sequence[Candidate],
         *,
-        chosen_on: str = "validation",
+        chosen_on: str = "val",
         reported_on: str = "test",
         min_count: int = 1,
     ) -> None:
