@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellclf.backbones.plugins import installed_version
 from cellclf.errors import RunFolderError
 from cellclf.files import replacing
 
@@ -31,6 +32,29 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged ({error}); the run cannot be used") from None
     return manifest
+
+
+def read_model(folder: Path, manifest: Mapping[str, Any]) -> Any:
+    """Read ``model.keras``.
+
+    Args:
+        folder: Of the run.
+        manifest: Of the run; it tells what the network was made with.
+
+    Raises:
+        RunFolderError: The training is not finished, or the network cannot be made again; the message says what is
+            missing.
+    """
+    path = folder / MODEL
+    if not path.exists():
+        raise RunFolderError(f"the run in {folder} is not finished; start the same training again and it goes on")
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    # layers of strangers raise what they like while they are made again
+    except Exception as error:
+        raise RunFolderError(f"{path} cannot be read ({_first_sentence(error)}); {_advice(manifest)}") from error
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -56,3 +80,25 @@ def _value(text: str) -> Any:
     if text in ("True", "False"):
         return text == "True"
     return int(text) if text.isdecimal() else float(text)
+
+
+def _first_sentence(error: Exception) -> str:
+    """Cut what Keras says, a page with the whole network in it, down to what went wrong innermost."""
+    text = " ".join(str(error).split("Exception encountered: ")[-1].split())
+    return text.split(". ")[0][:200] or type(error).__name__
+
+
+def _advice(manifest: Mapping[str, Any]) -> str:
+    """Say what to install: the plugins that made the run, or else its version of Keras."""
+    plugins = dict(manifest.get("plugins") or {})
+    absent = {name: package for name, package in plugins.items() if not installed_version(package.split(" ")[0])}
+    if absent:
+        named = " and ".join(f"{name!r} (package {package})" for name, package in absent.items())
+        wanted = " ".join(f"'{package.replace(' ', '==')}'" for package in absent.values())
+        return f"it was trained with the plugin {named}, which is not installed here: pip install {wanted}"
+    made = f"it was written with keras {manifest.get('versions', {}).get('keras', '?')}"
+    for name, package in plugins.items():
+        there = f"{name!r} (package {package}; here {installed_version(package.split(' ')[0])})"
+        made += f" and the plugin {there}: import the module that defines its layers first, or "
+        made += f"pip install '{package.replace(' ', '==')}'"
+    return made

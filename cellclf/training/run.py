@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.backbones.plugins import installed_version
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
@@ -23,7 +22,15 @@ from cellclf.evaluation.resilience import Robustness
 from cellclf.evaluation.views import view_names
 from cellclf.files import replacing
 from cellclf.training.confidence import CONFIDENCE, Confidence, FeatureReader, fit_confidence, load_confidence
-from cellclf.training.folder import MANIFEST, MODEL, read_history, read_manifest, write_history, write_manifest
+from cellclf.training.folder import (
+    MANIFEST,
+    MODEL,
+    read_history,
+    read_manifest,
+    read_model,
+    write_history,
+    write_manifest,
+)
 from cellclf.training.predictions import Predictions, predictions
 from cellclf.training.stream import probabilities
 
@@ -269,8 +276,11 @@ class Run:
             show: True draws progress bars.
 
         Raises:
-            DataError: No labels, no class with a counterpart or with ``min_count`` pictures, pictures of another size.
+            DataError: No labels, no class with a counterpart or with ``min_count`` pictures, pictures of another size;
+                a reference without any of these classes; quarter turns of oblong pictures.
             UnknownNameError: ``mapping`` speaks of a class that there is not.
+            OptionError: A number that cannot be used.
+            RunFolderError: The report in the run's folder is damaged.
         """
         from cellclf.training.external import external
 
@@ -442,38 +452,6 @@ def load_run(folder: str | Path) -> Run:
     manifest = read_manifest(folder)
     if manifest is None:
         raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); wanted the --out folder of a training")
-    if not (folder / MODEL).exists():
-        raise RunFolderError(f"the run in {folder} is not finished; start the same training again and it goes on")
-    import keras
-
-    try:
-        model = keras.models.load_model(folder / MODEL, compile=False)
-    # layers of strangers raise what they like while they are made again
-    except Exception as error:
-        raise RunFolderError(
-            f"{folder / MODEL} cannot be read ({_first_sentence(error)}); {_advice(manifest)}"
-        ) from error
+    model = read_model(folder, manifest)
     names, known = tuple(manifest["class_names"]), load_confidence(folder / CONFIDENCE)
     return Run(model, names, read_history(folder), manifest, folder, known)
-
-
-def _first_sentence(error: Exception) -> str:
-    """Cut what Keras says, a page with the whole network in it, down to what went wrong innermost."""
-    text = " ".join(str(error).split("Exception encountered: ")[-1].split())
-    return text.split(". ")[0][:200] or type(error).__name__
-
-
-def _advice(manifest: Mapping[str, Any]) -> str:
-    """Say what to install: the plugins that made the run, or else its version of Keras."""
-    plugins = dict(manifest.get("plugins") or {})
-    absent = {name: package for name, package in plugins.items() if not installed_version(package.split(" ")[0])}
-    if absent:
-        named = " and ".join(f"{name!r} (package {package})" for name, package in absent.items())
-        wanted = " ".join(f"'{package.replace(' ', '==')}'" for package in absent.values())
-        return f"it was trained with the plugin {named}, which is not installed here: pip install {wanted}"
-    made = f"it was written with keras {manifest.get('versions', {}).get('keras', '?')}"
-    for name, package in plugins.items():
-        there = f"{name!r} (package {package}; here {installed_version(package.split(' ')[0])})"
-        made += f" and the plugin {there}: import the module that defines its layers first, or "
-        made += f"pip install '{package.replace(' ', '==')}'"
-    return made
