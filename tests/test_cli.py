@@ -187,7 +187,9 @@ def test_a_finished_run_shows_where_it_looked(finished, npz, tmp_path):
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader(done.stdout.splitlines()[:-1]))
     assert len(rows) == 5 and {row["class"] for row in rows} == {"monocyte"}
-    assert all(0 <= float(row["probability"]) <= 1 and 0 <= int(row["x"]) < 40 for row in rows)
+    assert all(0 <= float(row["probability"]) <= 1 for row in rows)
+    spoken = [int(row["x"]) for row in rows if row["x"]]  # for the class: Grad-CAM of a picture may be 0 everywhere
+    assert spoken and all(0 <= x < 40 for x in spoken)
     assert done.stdout.splitlines()[-1] == f"picture: {sheet}" and width_of(sheet) > 300
     refused = run("explain", out, npz, "--class", "monocite", "--out", sheet)
     assert refused.exit_code == 1 and "did you mean 'monocyte'" in refused.stderr
