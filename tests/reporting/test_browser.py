@@ -18,7 +18,7 @@ PROBE = """
 <script>
 const tall = one => one.getBoundingClientRect().height > 0;
 const step = link => new Promise(done => {
-  addEventListener("hashchange", () => requestAnimationFrame(done), {once: true});
+  addEventListener("hashchange", () => setTimeout(done), {once: true});
   link.click();
 });
 addEventListener("load", async () => {
@@ -31,7 +31,6 @@ addEventListener("load", async () => {
     await step(link);
     const top = Math.min(...panels.filter(tall).map(one => one.getBoundingClientRect().top));
     const pictures = [...panel.querySelectorAll("img")];
-    await Promise.all(pictures.map(one => one.decode()));
     const found = {key: link.hash, open: panel.classList.contains("open"), before, focused, after: tall(panel),
       first: panel.getBoundingClientRect().top === top, number: parseInt(link.firstChild.textContent),
       pictures: pictures.filter(one => one.naturalWidth > 0 && tall(one)).length,
@@ -67,7 +66,7 @@ def browse(browser: str, page: Path, profile: Path, *more: str) -> subprocess.Co
     """Open a page; console messages come on stderr, the page as it is at last on stdout."""
     command = [browser, "--headless", "--no-sandbox", "--no-first-run", "--hide-scrollbars", "--enable-logging=stderr"]
     command += [f"--disable-{name}" for name in QUIET.split()]
-    command += ["--virtual-time-budget=20000", f"--user-data-dir={profile}", *more, "--dump-dom", page.as_uri()]
+    command += ["--virtual-time-budget=200000", f"--user-data-dir={profile}", *more, "--dump-dom", page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
 
 
