@@ -27,7 +27,7 @@ Written from `cellclf --help` by `scripts/make_pages.py`; the tests compare the 
 
 Every command answers `--help` without loading TensorFlow. Results go to standard output, notes and progress to
 standard error. The exit code is 0 when all went well, 1 after an error (told in one line), 2 for a mistake in the
-command itself, and 3 when `--check` found something.
+command itself, 3 when `--check` or `rerun` found something, and 130 after Ctrl-C.
 
 `CELLCLF_PLUGINS=NAME,NAME` in the environment uses only these plugins, `CELLCLF_PLUGINS=` none.
 
@@ -37,9 +37,9 @@ command itself, and 3 when `--check` found something.
 
 NAMES = """# Reference
 
-`import cellclf as cc` gives the names below and nothing else; what stands behind other paths may move between
-versions. Each is loaded at first use, so that the import takes some milliseconds. `cc.__version__` is the version.
-The list is written by `scripts/make_pages.py`, and the tests compare it with `cellclf.__all__`.
+`import cellclf as cc` gives the names below and nothing else; what stands behind paths that these pages do
+not show may move between versions. Each is loaded at first use, so that the import takes some milliseconds.
+`cc.__version__` is the version. The list is written by `scripts/make_pages.py`, and the tests compare it with `cellclf.__all__`.
 
 Pictures are `(N, H, W, 3)` uint8, 0-255, everywhere. Arguments of constructors are keywords. Everything random takes
 a `seed`. Arrays that go in are never changed. The [command line](../cli.md) has a page of its own, and so have the
