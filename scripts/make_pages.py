@@ -39,7 +39,8 @@ NAMES = """# Reference
 
 `import cellclf as cc` gives the names below and nothing else; what stands behind paths that these pages do
 not show may move between versions. Each is loaded at first use, so that the import takes some milliseconds.
-`cc.__version__` is the version. The list is written by `scripts/make_pages.py`, and the tests compare it with `cellclf.__all__`.
+`cc.__version__` is the version. The list is written by `scripts/make_pages.py`, and the tests compare it with
+`cellclf.__all__`.
 
 Pictures are `(N, H, W, 3)` uint8, 0-255, everywhere. Arguments of constructors are keywords. Everything random takes
 a `seed`. Arrays that go in are never changed. The [command line](../cli.md) has a page of its own, and so have the
