@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from cellclf.training.cut import Cut, cut_for
 from cellclf.training.stage import Stage
 from cellclf.training.stream import Stream, filled
 
-FILL = 64
+FILL = 128
 """Pictures at a time that go through the frozen part."""
 
 
@@ -148,12 +149,20 @@ def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
     cells, augmenter = plain.stream.cells, plain.stream.augmenter
     parts: list[tuple[Any, int | None]] = [(cells, None if augmenter is None else view) for view in range(views)]
     parts += [(part, None) for part in (plain.val, plain.shifted) if part is not None]
-    starts = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL)]
+    places = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL)]
     entries = tf.TensorSpec((FILL, *cells.image_shape), tf.uint8)
     run = tf.function(lambda pictures: front(pictures, training=False), autograph=False).get_concrete_function(entries)
-    for part, view, start in track(starts, total=len(starts), label="filling the feature cache", unit="batch"):
+
+    def prepare(place: tuple[Any, int | None, int]) -> NDArray[np.uint8]:
+        part, view, start = place
         rows = np.arange(start, min(start + FILL, len(part)))
-        pictures = part.read(rows)
-        if view is not None and augmenter is not None:
-            pictures = augmenter(pictures, part.ids[rows], view)
-        yield np.asarray(run(tf.constant(filled(pictures, FILL))))[: len(pictures)]
+        pictures: NDArray[np.uint8] = part.read(rows)
+        return pictures if view is None or augmenter is None else augmenter(pictures, part.ids[rows], view)
+
+    with ThreadPoolExecutor(1) as ahead:  # the next are read and augmented while these are in the network
+        coming = ahead.submit(prepare, places[0])
+        for following in track([*places[1:], None], total=len(places), label="filling the feature cache", unit="batch"):
+            pictures = coming.result()
+            if following is not None:
+                coming = ahead.submit(prepare, following)
+            yield np.asarray(run(tf.constant(filled(pictures, FILL))))[: len(pictures)]

@@ -23,7 +23,7 @@ from cellclf.training.interrupt import Interrupt
 from cellclf.training.listeners import Listeners
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.stage import Stage
-from cellclf.training.steps import batch_watcher, progress_bar
+from cellclf.training.steps import Watcher, fit, fitter_of_groups, make_scores, progress_bar
 from cellclf.training.stream import Stream, probabilities
 from cellclf.training.watch import Watch
 
@@ -128,6 +128,8 @@ class Loop:
         return self.history
 
     def _stage(self, number: int, stage: Stage, watch: Watch) -> Watch:
+        import tensorflow as tf
+
         optimizer = make_optimizer(
             self.optimizer,
             stage.rate(self.stream.steps),
@@ -137,6 +139,9 @@ class Loop:
         )
         self._feed.model.compile(optimizer=optimizer, loss=self.loss, metrics=["accuracy"], jit_compile=False)
         optimizer.build(self.model.trainable_variables)
+        make_scores(self._feed.model)
+        in_groups = self._feed.cache is not None and not tf.distribute.has_strategy()
+        self._fit_groups = fitter_of_groups(self._feed.model) if in_groups else None
         moving = moving_variables(self.model)
         self._average = None if self.ema is None else Average(moving, self.ema)
         best = values(moving)
@@ -198,34 +203,39 @@ class Loop:
     def _epoch(self, number: int, epoch: int, begun: Begun, save: Callable[[Begun], None]) -> Row:
         started = time.perf_counter() - begun.seconds
         rate = begun.rate if begun.batches else float(np.asarray(self._feed.model.optimizer.learning_rate))
-        dataset = self._feed.stream.epoch(len(self.history)).skip(begun.batches)
+        model, stream = self._feed.model, self._feed.stream
 
         def now(batches: int) -> Begun:
-            return Begun(batches, time.perf_counter() - started, values(self._feed.model.metrics_variables), rate)
+            return Begun(batches, time.perf_counter() - started, values(model.metrics_variables), rate)
 
-        watcher = batch_watcher(
-            start=begun.batches,
-            metrics=begun.metrics,
-            after_step=lambda batches: self._after_batch((epoch - 1) * self.stream.steps + batches),
-            save=lambda batches: save(now(batches)) if batches < self.stream.steps else None,  # else see below
-            asked_to_stop=lambda: self.interrupt.asked,
-        )
-        callbacks = [watcher]
-        if sys.stderr.isatty():
-            callbacks.append(progress_bar(self.stream.steps - begun.batches, f"stage {number + 1} epoch {epoch}"))
-        found = self._feed.model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
-        if watcher.done < self.stream.steps:
-            save(now(watcher.done))
-            raise self._stop(
-                f"after {watcher.done} of {self.stream.steps} batches of epoch {epoch}, stage {number + 1}"
+        with progress_bar(model, begun.batches, stream.steps, f"stage {number + 1} epoch {epoch}") as tell:
+
+            def after_step(batches: int) -> None:
+                self._after_batch((epoch - 1) * stream.steps + batches)
+                tell(batches)
+
+            watcher = Watcher(
+                done=begun.batches,
+                after_step=after_step,
+                save=lambda batches: save(now(batches)) if batches < stream.steps else None,  # else see below
+                asked_to_stop=lambda: self.interrupt.asked,
             )
-        loss = found["loss"][0]
+            if self._fit_groups is None:
+                fit(model, stream.epoch(len(self.history)).skip(begun.batches), watcher, begun.metrics)
+            else:
+                together = None if self._average is None else 1  # the average takes in every step
+                self._fit_groups(stream.groups(len(self.history), begun.batches, together), watcher, begun.metrics)
+        if watcher.done < stream.steps:
+            save(now(watcher.done))
+            raise self._stop(f"after {watcher.done} of {stream.steps} batches of epoch {epoch}, stage {number + 1}")
+        found = {name: float(value) for name, value in model.get_metrics_result().items()}
+        loss = found["loss"]
         if not np.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} in epoch {epoch} of stage {number + 1} at a learning rate of {rate:g}; "
                 "lower learning_rate (a tenth is a good try) or leave out pictures that are no cells"
             )
-        row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"][0]}
+        row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"]}
         with nullcontext() if self._average is None else self._average.in_place():
             row |= validate(self._feed.judge, self.val, inputs=self._feed.val)
             if self.shifted is not None:

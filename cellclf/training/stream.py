@@ -13,6 +13,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.evaluation.views import over_views
 from cellclf.training.sampling import epoch_order, names_of
+from cellclf.training.steps import Group
 
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter
@@ -67,69 +68,69 @@ class Stream:
         """
         import tensorflow as tf
 
-        size = min(self.batch_size, len(self.cells))
+        if self.features is None:
+            make, dtype = self._batches, np.dtype(np.uint8)
+        else:
+            make, dtype = self._single, self.features.cache.dtype
+        shape = self.cells.image_shape if self.features is None else self.features.shape
+        together = min(self.batch_size, len(self.cells)) * self.views
+        signature = (
+            tf.TensorSpec((together, *shape), dtype),
+            tf.TensorSpec((together, self.cells.num_classes), tf.float32),
+            tf.TensorSpec((together,), tf.float32),
+        )
+        dataset = tf.data.Dataset.from_generator(lambda: make(number), output_signature=signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
+
+    def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
+        """Give pictures, labels and weights of one batch after the other."""
+        size, labels = min(self.batch_size, len(self.cells)), self.cells.labels
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
-        labels = self.cells.labels
         assert labels is not None
         order = epoch_order(labels, self.seed, number, self.sampling)
         names = names_of(self.cells.ids, order)
-        if self.features is not None:
-            return self._read(self.features, order, self.features.choose(order, names, self.seed, number))
+        for step in range(self.steps):
+            now = slice(step * size, (step + 1) * size)
+            rows, ids = order[now], names[now]
+            pictures, targets, weights = self._pictures(rows, ids, number), classes[labels[rows]], self.weights[rows]
+            if self.mix is not None:
+                wide = np.concatenate([targets, weights[:, None]], axis=1)
+                drawn = self.mix.draw(ids, number)
+                mixed, wide = (np.asarray(found) for found in self.mix.apply(pictures, wide, drawn))
+                pictures, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
+            yield pictures, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
 
-        def batches() -> Iterator[tuple[Any, ...]]:
-            for step in range(self.steps):
-                now = slice(step * size, (step + 1) * size)
-                rows, ids = order[now], names[now]
-                pictures, targets, weights = (
-                    self._pictures(rows, ids, number),
-                    classes[labels[rows]],
-                    self.weights[rows],
-                )
-                if self.mix is not None:
-                    wide = np.concatenate([targets, weights[:, None]], axis=1)
-                    drawn = self.mix.draw(ids, number)
-                    mixed, wide = (np.asarray(found) for found in self.mix.apply(pictures, wide, drawn))
-                    pictures, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
-                yield pictures, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
+    def _single(self, number: int) -> Iterator[tuple[Any, ...]]:
+        """Give cached features, labels and weights of one batch after the other."""
+        for group in self.groups(number, together=1):
+            yield tuple(entries[0] for entries in group)
 
-        together = size * self.views
-        signature = (
-            tf.TensorSpec((together, *self.cells.image_shape), tf.uint8),
-            tf.TensorSpec((together, len(classes)), tf.float32),
-            tf.TensorSpec((together,), tf.float32),
-        )
-        dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
-
-    def _read(self, features: Features, order: NDArray[np.int64], places: NDArray[np.int64]) -> Any:
-        """Give the batches of one epoch from a cache, many batches at a time where they are small: a call takes longer.
+    def groups(self, number: int, start: int = 0, together: int | None = None) -> Iterator[Group]:
+        """Give the batches of one epoch from the cache, many at a time where they are small: a call takes longer.
 
         Args:
-            features: What is read.
-            order: (N,) places of the pictures in the set.
-            places: (N,) rows of the cache.
+            number: As for ``epoch``.
+            start: Batches that are left out.
+            together: Batches at a time; None for some megabytes of them.
+
+        Returns:
+            (g, n, ...) features, (g, n, K) one-hot labels and (g, n) weights of g batches of n.
         """
-        import tensorflow as tf
-
-        size, held, labels = min(self.batch_size, len(self.cells)), features.cache.open(), self.cells.labels
+        features, labels = self.features, self.cells.labels
+        assert features is not None and labels is not None
+        size, held = min(self.batch_size, len(self.cells)), features.cache.open()
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
-        assert labels is not None
-        together = max(1, min(self.steps, _READ // (size * held[:1].nbytes)))
-
-        def groups() -> Iterator[tuple[Any, ...]]:
-            for step in range(0, self.steps, together):
-                now = slice(step * size, min(step + together, self.steps) * size)
-                entries = np.asarray(held[places[now]]), classes[labels[order[now]]], self.weights[order[now]]
-                yield tuple(entry.reshape(-1, size, *entry.shape[1:]) for entry in entries)
-
-        signature = (
-            tf.TensorSpec((None, size, *features.shape), held.dtype),
-            tf.TensorSpec((None, size, len(classes)), tf.float32),
-            tf.TensorSpec((None, size), tf.float32),
-        )
-        dataset = tf.data.Dataset.from_generator(groups, output_signature=signature).prefetch(1)
-        dataset = dataset.flat_map(lambda *entries: tf.data.Dataset.from_tensor_slices(entries))
-        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
+        order = epoch_order(labels, self.seed, number, self.sampling)
+        places = features.choose(order, names_of(self.cells.ids, order), self.seed, number)
+        together = together or max(1, _READ // (size * held[:1].nbytes))
+        for step in range(start, self.steps, together):
+            now = slice(step * size, min(step + together, self.steps) * size)
+            rows = order[now]
+            yield (
+                np.asarray(held[places[now]]).reshape(-1, size, *features.shape),
+                classes[labels[rows]].reshape(-1, size, len(classes)),
+                self.weights[rows].reshape(-1, size),
+            )
 
     def _pictures(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
         pictures = self.cells.read(rows)
