@@ -7,7 +7,6 @@ import csv
 import functools
 import hashlib
 import io
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -363,23 +362,13 @@ class Pipeline:
     ) -> Path:
         import tomli_w
 
+        from cellclf.reporting.data import write_data
         from cellclf.reporting.markdown import write_markdown
         from cellclf.reporting.page import PageContent, write_page
 
         recipe = tomli_w.dumps(self.to_dict())
         _write_text(folder / "recipe.toml", recipe)
         shifts = {name: run.shift(part) for name, part in sets.items() if name not in ("train", "val")}
-        told = {name: shift for name, shift in shifts.items() if shift is not None}
-        data = {
-            "schema": 1,
-            "scores": {name: report.to_dict() for name, report in reports.items()},
-            "removed": {name: selection.to_dict() for name, selection in prepared.removals.items()},
-            "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in prepared.before.skipped],
-            "notices": list(prepared.before.notices),
-            "shifts": {name: shift.to_dict() for name, shift in told.items()},
-            "seconds": dict(seconds),
-        }
-        _write_text(folder / "report.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
         content = PageContent(
             title=folder.resolve().name,
             cells_before=prepared.before,
@@ -392,12 +381,13 @@ class Pipeline:
             robustness=stored(folder),
             run=run,
             confidence=run.confidence,
-            shifts=told,
+            shifts={name: shift for name, shift in shifts.items() if shift is not None},
             seconds=seconds,
             manifest=run.manifest,
             recipe_toml=recipe,
             command=command,
         )
+        write_data(content, folder / "report.json")
         write_markdown(content, folder / "report.md")
         return write_page(content, folder / "report.html")
 
