@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import csv
 import functools
 import hashlib
-import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,11 +21,12 @@ from cellclf.cleaning.outliers import OutlierFilter
 from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
-from cellclf.data.split import Parts, Split
+from cellclf.data.split import Split
 from cellclf.errors import CellclfError, DataError, OptionError, RunFolderError, unknown
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.resilience import stored
 from cellclf.files import replacing
+from cellclf.prepared import Prepared, split_table
 from cellclf.recipe import Table, construct, make_trainer, read_recipe, table_of
 from cellclf.training.folder import read_manifest
 from cellclf.training.lock import held, is_free
@@ -35,29 +34,6 @@ from cellclf.training.run import Run
 from cellclf.training.trainer import Trainer
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prepared:
-    """A set that is ready to be trained on, and how it came to be.
-
-    Args:
-        before: What came in.
-        after: What stayed of it.
-        parts: The split of what was no duplicate.
-        train: What is trained on: without outliers, balanced, expanded.
-        val: What choices are made on: without outliers.
-        removals: Step -> what it took away and why.
-        seconds: Step -> how long it took.
-    """
-
-    before: ImageSet
-    after: ImageSet
-    parts: Parts
-    train: ImageSet
-    val: ImageSet
-    removals: Mapping[str, Selection]
-    seconds: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -399,26 +375,6 @@ def _check_folder(out: str | Path | None) -> None:
         raise RunFolderError(f"{out} is a file; wanted a folder for the run: choose another name")
     if not is_free(Path(out)) and read_manifest(Path(out)) is None:
         raise RunFolderError(f"{out} is not empty and holds no run; choose a new folder, nothing was changed")
-
-
-def split_table(prepared: Prepared) -> str:
-    """Tell for every picture that came in where it went: CSV of id, part and reason."""
-    part = {id_: "train" for id_ in prepared.train.ids.tolist()}
-    part |= {id_: "val" for id_ in prepared.val.ids.tolist()}
-    part |= {id_: "test" for id_ in prepared.parts.test.ids.tolist()}
-    reasons: dict[str, str] = {}
-    for name, selection in prepared.removals.items():
-        gone = ~selection.keep
-        why = zip(selection.ids[gone].tolist(), selection.reasons[gone].tolist(), strict=True)
-        reasons |= {id_: f"{name}: {reason}" for id_, reason in why}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "part", "reason"])
-    for id_ in prepared.before.ids.tolist():
-        writer.writerow([id_, part.get(id_, "dropped"), reasons.get(id_, "")])
-    for skipped in prepared.before.skipped:
-        writer.writerow([skipped.id, "skipped", skipped.reason])
-    return text.getvalue()
 
 
 def _places(cells: ImageSet, *parts: ImageSet) -> list[int]:
