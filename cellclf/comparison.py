@@ -12,7 +12,8 @@ from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import evaluate
-from cellclf.pipeline import Pipeline, Prepared
+from cellclf.pipeline import Pipeline
+from cellclf.prepared import Prepared
 from cellclf.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
 from cellclf.training.folder import MODEL

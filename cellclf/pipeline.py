@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import csv
 import functools
 import hashlib
-import io
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,11 +21,12 @@ from cellclf.cleaning.outliers import OutlierFilter
 from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
-from cellclf.data.split import Parts, Split
+from cellclf.data.split import Split
 from cellclf.errors import CellclfError, DataError, OptionError, RunFolderError, unknown
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.resilience import stored
 from cellclf.files import replacing
+from cellclf.prepared import Prepared, split_table
 from cellclf.recipe import Table, construct, make_trainer, read_recipe, table_of
 from cellclf.training.folder import read_manifest
 from cellclf.training.lock import held, is_free
@@ -36,29 +34,6 @@ from cellclf.training.run import Run
 from cellclf.training.trainer import Trainer
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prepared:
-    """A set that is ready to be trained on, and how it came to be.
-
-    Args:
-        before: What came in.
-        after: What stayed of it.
-        parts: The split of what was no duplicate.
-        train: What is trained on: without outliers, balanced, expanded.
-        val: What choices are made on: without outliers.
-        removals: Step -> what it took away and why.
-        seconds: Step -> how long it took.
-    """
-
-    before: ImageSet
-    after: ImageSet
-    parts: Parts
-    train: ImageSet
-    val: ImageSet
-    removals: Mapping[str, Selection]
-    seconds: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -363,23 +338,13 @@ class Pipeline:
     ) -> Path:
         import tomli_w
 
+        from cellclf.reporting.data import write_data
         from cellclf.reporting.markdown import write_markdown
         from cellclf.reporting.page import PageContent, write_page
 
         recipe = tomli_w.dumps(self.to_dict())
         _write_text(folder / "recipe.toml", recipe)
         shifts = {name: run.shift(part) for name, part in sets.items() if name not in ("train", "val")}
-        told = {name: shift for name, shift in shifts.items() if shift is not None}
-        data = {
-            "schema": 1,
-            "scores": {name: report.to_dict() for name, report in reports.items()},
-            "removed": {name: selection.to_dict() for name, selection in prepared.removals.items()},
-            "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in prepared.before.skipped],
-            "notices": list(prepared.before.notices),
-            "shifts": {name: shift.to_dict() for name, shift in told.items()},
-            "seconds": dict(seconds),
-        }
-        _write_text(folder / "report.json", json.dumps(data, indent=1, allow_nan=False) + "\n")
         content = PageContent(
             title=folder.resolve().name,
             cells_before=prepared.before,
@@ -392,12 +357,13 @@ class Pipeline:
             robustness=stored(folder),
             run=run,
             confidence=run.confidence,
-            shifts=told,
+            shifts={name: shift for name, shift in shifts.items() if shift is not None},
             seconds=seconds,
             manifest=run.manifest,
             recipe_toml=recipe,
             command=command,
         )
+        write_data(content, folder / "report.json")
         write_markdown(content, folder / "report.md")
         return write_page(content, folder / "report.html")
 
@@ -409,26 +375,6 @@ def _check_folder(out: str | Path | None) -> None:
         raise RunFolderError(f"{out} is a file; wanted a folder for the run: choose another name")
     if not is_free(Path(out)) and read_manifest(Path(out)) is None:
         raise RunFolderError(f"{out} is not empty and holds no run; choose a new folder, nothing was changed")
-
-
-def split_table(prepared: Prepared) -> str:
-    """Tell for every picture that came in where it went: CSV of id, part and reason."""
-    part = {id_: "train" for id_ in prepared.train.ids.tolist()}
-    part |= {id_: "val" for id_ in prepared.val.ids.tolist()}
-    part |= {id_: "test" for id_ in prepared.parts.test.ids.tolist()}
-    reasons: dict[str, str] = {}
-    for name, selection in prepared.removals.items():
-        gone = ~selection.keep
-        why = zip(selection.ids[gone].tolist(), selection.reasons[gone].tolist(), strict=True)
-        reasons |= {id_: f"{name}: {reason}" for id_, reason in why}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "part", "reason"])
-    for id_ in prepared.before.ids.tolist():
-        writer.writerow([id_, part.get(id_, "dropped"), reasons.get(id_, "")])
-    for skipped in prepared.before.skipped:
-        writer.writerow([skipped.id, "skipped", skipped.reason])
-    return text.getvalue()
 
 
 def _places(cells: ImageSet, *parts: ImageSet) -> list[int]:

@@ -7,16 +7,16 @@ import json
 import keras
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import cellclf as cc
-from cellclf.cli import main
+
+from .command import run
 
 NAMES = ("dark", "light")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def lab(tmp_path_factory):
     """Give a folder with two runs that call pictures by their level, one of them wrongly, and a set."""
     root = tmp_path_factory.mktemp("lab")
     rng = np.random.default_rng(0)
@@ -34,32 +34,28 @@ def folder(tmp_path_factory):
     return root
 
 
-def call(*words):
-    return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def test_external_prints_draws_and_writes(folder, tmp_path):
-    words = ["external", folder / "good", folder / "theirs.npz", "--map", "D=dark", "--reference", folder / "own.npz"]
-    done = call(*words, "--out", tmp_path / "e.json", "--plot", tmp_path / "e.png")
+def test_external_prints_draws_and_writes(lab, tmp_path):
+    words = ["external", lab / "good", lab / "theirs.npz", "--map", "D=dark", "--reference", lab / "own.npz"]
+    done = run(*words, "--out", tmp_path / "e.json", "--plot", tmp_path / "e.png")
     assert done.exit_code == 0, done.output
     assert "balanced accuracy 100.0 %" in done.output and "No adaptation" in done.output
     assert json.loads((tmp_path / "e.json").read_text("utf-8"))["mapping"] == {"D": "dark", "light": "light"}
     assert (tmp_path / "e.png").stat().st_size
-    assert call(*words, "--views", "1", "--out", tmp_path / "e.md").exit_code == 0
+    assert run(*words, "--views", "1", "--out", tmp_path / "e.md").exit_code == 0
     assert (tmp_path / "e.md").read_text("utf-8").startswith("- balanced accuracy")
 
 
-def test_external_says_what_is_wrong(folder):
-    done = call("external", folder / "good", folder / "theirs.npz", "--map", "D:dark")
+def test_external_says_what_is_wrong(lab):
+    done = run("external", lab / "good", lab / "theirs.npz", "--map", "D:dark")
     assert done.exit_code == 2 and "wanted THEIRS=OURS" in done.output
-    done = call("external", folder / "good", folder / "theirs.npz", "--map", "D=drak")
+    done = run("external", lab / "good", lab / "theirs.npz", "--map", "D=drak")
     assert done.exit_code == 1 and "did you mean 'dark'" in done.output
-    left = call("external", folder / "good", folder / "theirs.npz", "--map", "D=", "--no-adapt", "--views", "1")
+    left = run("external", lab / "good", lab / "theirs.npz", "--map", "D=", "--no-adapt", "--views", "1")
     assert left.exit_code == 0 and "the mapping says so" in left.output and "about: dark" in left.output
 
 
-def test_finished_runs_are_compared_without_training(folder, tmp_path):
-    done = call("compare", folder / "own.npz", folder / "poor", folder / "good", "--out", tmp_path / "side")
+def test_finished_runs_are_compared_without_training(lab, tmp_path):
+    done = run("compare", lab / "own.npz", lab / "poor", lab / "good", "--out", tmp_path / "side")
     assert done.exit_code == 0, done.output
     assert "Chosen: good, which has the highest macro F1 on own.npz (100.0 %)" in done.output
     assert "Every other candidate is worse" in done.output
@@ -68,10 +64,10 @@ def test_finished_runs_are_compared_without_training(folder, tmp_path):
     assert [one["name"] for one in data["candidates"]] == ["good", "poor"]
 
 
-def test_runs_and_backbones_are_not_mixed(folder):
-    done = call("compare", folder / "own.npz", folder / "good", "mobilenet")
+def test_runs_and_backbones_are_not_mixed(lab):
+    done = run("compare", lab / "own.npz", lab / "good", "mobilenet")
     assert done.exit_code == 2 and "wanted all of one kind" in done.output
-    done = call("compare", folder / "own.npz", folder / "good", "--test", folder / "theirs.npz")
+    done = run("compare", lab / "own.npz", lab / "good", "--test", lab / "theirs.npz")
     assert done.exit_code == 2 and "finished runs are only scored" in done.output
-    done = call("compare", folder / "own.npz", "mobilenet")
+    done = run("compare", lab / "own.npz", "mobilenet")
     assert done.exit_code == 2 and "wanted --out FOLDER" in done.output

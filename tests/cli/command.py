@@ -1,0 +1,19 @@
+"""Call the program in this process: what the tests of the commands share."""
+
+from __future__ import annotations
+
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from cellclf.cli import main
+
+
+def run(*words) -> Result:
+    """Call ``cellclf`` with these words."""
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def width_of(path) -> int:
+    """Give the width of a picture that a command drew."""
+    with Image.open(path) as picture:
+        return picture.width

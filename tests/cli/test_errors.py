@@ -1,0 +1,112 @@
+"""How commands end: errors and warnings in one line, exit codes, and help that loads nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+
+import click
+import pytest
+
+import cellclf
+from cellclf.cli import main
+from cellclf.errors import CellclfWarning
+
+from .command import run
+
+COMMANDS = main.list_commands(click.Context(main))
+assert COMMANDS, "without a command, the test of their help would pass unseen"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("inspect", "nowhere.npz"), "there is no 'nowhere.npz'"),
+        (("run", "{npz}", "--recipe", "fsat", "--out", "x"), "did you mean 'fast'"),
+        (("run", "{npz}", "--recipe", "{recipe}", "--backbone", "resnet5", "--out", "x"), "did you mean 'resnet50'"),
+        (("run", "{npz}", "--recipe", "{recipe}", "--param", "widht=3", "--out", "x"), "no parameter of backbone"),
+        (("run", "{npz}", "--recipe", "{recipe}", "--set", "seed", "--out", "x"), "wanted key=value"),
+        (("run", "{npz}", "--recipe", "{recipe}", "--out", "{folder}"), "is not empty and holds no run"),
+        (("run", "{npz}", "--recipe", "{recipe}", "--out", "{npz}"), "is a file"),
+        (("run", "{bare}", "--recipe", "{recipe}", "--out", "x"), "the pictures have no labels"),
+        (("train", "{bare}", "{npz}", "--recipe", "{recipe}", "--out", "x"), "no labels"),
+        (("dedup", "{npz}", "--method", "sha"), "no method of Dedup 'sha'"),
+        (("outliers", "{npz}", "--method", "forrest"), "did you mean 'forest'"),
+        (("dedup", "{npz}", "--apply", "{npz}/cells.csv"), "File exists"),
+        (("evaluate", "{folder}", "{npz}"), "holds no run"),
+    ],
+)
+def test_an_expected_error_is_one_line_and_exit_code_1(words, message, npz, recipe, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bare = cellclf.load(npz).replace(labels=None).save(tmp_path / "bare.npz")
+    places = {"npz": npz, "recipe": recipe, "folder": folder, "bare": bare}
+    done = run(*(word.format(**places) for word in words))
+    assert done.exit_code == 1
+    assert message in done.stderr and done.stderr.startswith("cellclf: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runn",),
+        ("run", "{npz}"),
+        ("inspect",),
+        ("inspect", "{npz}", "--plot", "sheet.gif"),
+        ("dedup", "{npz}", "--apply", "cells.txt"),
+        ("dedup", "{npz}", "--gallery", "cells.pdf"),
+        ("dedup", "{npz}", "--keep", "last"),
+        ("run", "{npz}", "--check", "--test", "{npz}", "--test", "{npz}"),
+        ("demo", "-n", "3"),
+    ],
+)
+def test_a_command_line_that_is_not_understood_is_exit_code_2(words, npz):
+    done = run(*(word.format(npz=npz) for word in words))
+    assert done.exit_code == 2 and "Usage: " in done.stderr
+
+
+def test_a_stop_by_the_keyboard_is_exit_code_130(npz, monkeypatch):
+    def stopped(*words, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cellclf, "load", stopped)
+    done = run("inspect", npz)
+    assert done.exit_code == 130 and "the same command goes on" in done.stderr
+
+
+def test_a_warning_is_one_line_told_once(npz, monkeypatch):
+    cells = cellclf.load(npz)
+
+    def warning(*words, **options):
+        for _ in range(2):
+            warnings.warn("a class is small", CellclfWarning, stacklevel=2)
+        return cells
+
+    monkeypatch.setattr(cellclf, "load", warning)
+    done = run("inspect", npz)
+    assert done.exit_code == 0 and done.stderr == "note: a class is small\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    done = run(command, "--help")
+    assert done.exit_code == 0 and done.stdout.startswith("Usage: ")
+    assert command in run("--help").stdout
+
+
+def test_help_loads_nothing_heavy_and_no_backend_says_how_to_get_one():
+    code = (
+        "import sys; sys.argv = ['cellclf', '--help']\n"
+        "from cellclf.cli import main; main(standalone_mode=False)\n"
+        "heavy = {'numpy', 'keras', 'tensorflow', 'sklearn', 'PIL', 'matplotlib', 'jinja2', 'pluggy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    code = "import sys; sys.modules['tensorflow'] = None\nfrom cellclf.cli import main; main(['predict', 'a', 'b'])"
+    env = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "cellclf: Keras has no backend to run on: pip install 'cellclf[cpu]' brings TensorFlow\n"

@@ -1,0 +1,76 @@
+"""The whole job at the command line: what a run tells, records and checks, and that train and demo do theirs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+
+import pytest
+
+import cellclf
+
+from .command import run
+
+
+def test_the_run_says_what_it_does_and_ends_with_the_page(finished, folder):
+    out, done = finished
+    assert done.stdout.splitlines()[-1] == f"report: {out / 'report.html'}"
+    assert (out / "report.html").is_file()
+    assert "skipped platelet/torn.png" in done.stderr
+    assert "duplicates: 65 pictures -> 64" in done.stderr
+    assert "stage 1/1 epoch   2/2" in done.stderr
+    assert "copies" in done.stdout and "macro F1" in done.stdout
+    assert "oneDNN" not in done.stderr and "absl" not in done.stderr, "TensorFlow's chatter stays away"
+
+
+def test_a_strangers_backbone_is_trained_and_recorded(finished):
+    out, _ = finished
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["plugins"] == {"good": "pkg-good 1.0"}
+    assert manifest["trainer"]["backbone"] == {"name": "good:twoconv", "weights": "none", "params": {"width": 24}}
+    assert manifest["trainer"]["stages"][0]["unfreeze"] == "all", "random weights learn, whatever the recipe froze"
+    assert manifest["command"].startswith("cellclf run ") and manifest["command"].endswith("--seed 5")
+    stored = tomllib.loads((out / "recipe.toml").read_text(encoding="utf-8"))
+    assert stored["split"] == {"val": 0.25, "test": 0.0, "seed": 5}
+    with (out / "split.csv").open(newline="", encoding="utf-8") as file:
+        parts = [row["part"] for row in csv.DictReader(file)]
+    assert len(parts) == 66 and parts.count("skipped") == 1 and parts.count("dropped") == 1
+
+
+def test_train_needs_no_recipe_steps_and_matches_classes_by_name(folder, recipe, finished, tmp_path):
+    lacking = tmp_path / "val"
+    for name in ("monocyte", "platelet"):
+        (lacking / name).mkdir(parents=True)
+        for file in sorted((folder / name).glob("cell*.png"))[:2]:
+            (lacking / name / file.name).write_bytes(file.read_bytes())
+    words = ("--recipe", recipe, "--weights", "none", "--set", "trainer.stages.0.epochs=1")
+    done = run("train", folder, lacking, *words, "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"run: {tmp_path / 'run'}"
+    assert len(cellclf.load_run(tmp_path / "run").class_names) == 8
+
+
+def test_check_finds_nothing_or_everything(npz, recipe, tmp_path):
+    good = run("run", npz, "--recipe", recipe, "--check")
+    assert (good.exit_code, good.stdout) == (0, "no mistake found\n")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    words = ("--set", "trainer.optimizer=lino", "--set", "split.val=2", "--test", f"val={npz}", "--out", tmp_path)
+    bad = run("run", npz, "--recipe", recipe, "--check", *words)
+    assert bad.exit_code == 3 and bad.stderr.count("\n") == 1
+    for said in ("4 mistakes", "did you mean 'lion'", "val=2", "called 'val'", "is not empty"):
+        assert said in bad.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+    for wrong in (("--set", "spilt.val=1"), ("--recipe", "fsat"), ("--backbone", "mobilnet")):
+        done = run("run", npz, "--check", *wrong)
+        assert done.exit_code == 3 and "did you mean" in done.stderr, wrong
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_page_and_sensible_scores(tmp_path):
+    done = run("demo", "--out", tmp_path / "demo")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'demo' / 'report.html'}"
+    report = json.loads((tmp_path / "demo" / "report.json").read_text(encoding="utf-8"))
+    assert report["scores"]["test"]["macro_f1"]["value"] > 0.8
+    assert "planted: 48 of 48 copies, 12 of 12 cells under two labels" in done.stdout

@@ -1,0 +1,84 @@
+"""What a finished run is used for: evaluate, robustness, explain and predict."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+from PIL import Image
+
+import cellclf
+from cellclf.evaluation.resilience import stored
+
+from .command import run, width_of
+
+
+def test_a_finished_run_evaluates(finished, npz):
+    out, _ = finished
+    table = run("evaluate", out, npz)
+    assert table.exit_code == 0 and "macro F1" in table.stdout and "neutrophil" in table.stdout
+    data = json.loads(run("evaluate", out, npz, "--json", "--min-count", "9").stdout)
+    assert data["n"] == len(cellclf.load(npz)) and len(data["confusion"]) == 8
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["scores"]["copies"] == data
+
+
+def test_a_finished_run_meets_bad_pictures(finished, npz, tmp_path):
+    out, _ = finished
+    plot = tmp_path / "curves.png"
+    done = run("robustness", out, npz, "--limit", 16, "--plot", plot)
+    assert done.exit_code == 0, done.output
+    assert "medmnist-c: 16 pictures" in done.stdout and "jpeg_compression" in done.stdout and "BE " in done.stdout
+    assert done.stdout.splitlines()[-1] == f"figures: {out / 'robustness.json'}" and width_of(plot) > 500
+    (shown,) = stored(out)
+    assert shown.n == 16 and len(shown.corruptions) == 11 and shown.seen == ()
+    other = tmp_path / "other.json"
+    done = run("robustness", out, npz, "--limit", 8, "--suite", npz, "--out", other)
+    assert done.exit_code == 0 and json.loads(other.read_text(encoding="utf-8"))["suite"] == "cells"
+    done = run("robustness", out, npz, "--suite", "medmnist")
+    assert done.exit_code == 1 and "did you mean 'medmnist-c'?" in done.stderr.splitlines()[-1]
+
+
+def test_a_finished_run_shows_where_it_looked(finished, npz, tmp_path):
+    out, sheet = finished[0], tmp_path / "sheet.png"
+    done = run("explain", out, npz, "--limit", 5, "--class", "monocyte", "--out", sheet)
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(done.stdout.splitlines()[:-1]))
+    assert len(rows) == 5 and {row["class"] for row in rows} == {"monocyte"}
+    assert all(0 <= float(row["probability"]) <= 1 for row in rows)
+    spoken = [int(row["x"]) for row in rows if row["x"]]  # for the class: Grad-CAM of a picture may be 0 everywhere
+    assert spoken and all(0 <= x < 40 for x in spoken)
+    assert done.stdout.splitlines()[-1] == f"picture: {sheet}" and width_of(sheet) > 300
+    refused = run("explain", out, npz, "--class", "monocite", "--out", sheet)
+    assert refused.exit_code == 1 and "did you mean 'monocyte'" in refused.stderr
+
+
+def test_a_finished_run_predicts(finished, folder, npz, tmp_path):
+    out, _ = finished
+    target = tmp_path / "deep" / "named.csv"
+    done = run("predict", out, folder, "--out", target)
+    assert done.exit_code == 0 and done.stdout == f"65 predictions: {target}\n"
+    with target.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    lost = rows.pop()
+    assert lost["id"] == "platelet/torn.png" and "decoded" in lost["skipped"] and not lost["class"]
+    names = cellclf.load_run(out).class_names
+    shares = np.array([[float(row[f"p_{name}"]) for name in names] for row in rows])
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-4)
+    assert all(
+        row["class"] in (names[k], "not a cell that I know") for row, k in zip(rows, shares.argmax(1), strict=True)
+    )
+    printed = run("predict", out, npz)
+    assert printed.stdout.startswith("id,class,probability,") and len(printed.stdout.splitlines()) == 1 + len(
+        cellclf.load(npz)
+    )
+
+
+def test_pictures_of_another_size_are_resized_for_a_run_or_refused(finished, tmp_path):
+    out, _ = finished
+    other = cellclf.make_cells(8, size=24)
+    Image.fromarray(other[0]).save(tmp_path / "small.png")
+    assert len(run("predict", out, tmp_path).stdout.splitlines()) == 2
+    refused = run("predict", out, other.save(tmp_path / "small.npz"))
+    assert refused.exit_code == 1 and refused.stderr.count("\n") == 1 and "40" in refused.stderr
