@@ -251,12 +251,31 @@ class Features:
             return rows
         return rows + self.count * Draws.of(ids, seed=seed, epoch=epoch).child("cached view").integers(self.views)
 
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read the features of the pictures at these places, in their first view."""
+        return np.asarray(self.cache.open()[self.start + rows])
+
     def batches(self, size: int = 256, *, label: str = "", show: bool | None = False) -> Iterator[NDArray[Any]]:
         """Read the features of the first view in order, some at a time, as ``ImageSet.batches`` reads pictures."""
         rows = self.cache.open()
         starts = range(self.start, self.start + self.count, size)
         for start in track(starts, total=len(starts), label=label, unit="batch", show=show):
             yield np.asarray(rows[start : min(start + size, self.start + self.count)])
+
+
+@dataclass(frozen=True, eq=False)
+class Cached:
+    """What a cache holds of pictures as they are, for those who would run them through the frozen part once more.
+
+    Args:
+        layer: Whose output the features are.
+        train: Of the training pictures; None if only augmented views are there.
+        val: Of the validation pictures.
+    """
+
+    layer: str
+    train: Features | None
+    val: Features
 
 
 def free_bytes(folder: Path) -> int:

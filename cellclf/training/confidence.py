@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from cellclf.evaluation.calibration import fit_temperature, scale
 from cellclf.evaluation.conformal import Conformal, fit_conformal
 from cellclf.evaluation.foreign import Familiar, learn_familiar
 from cellclf.files import replacing
+from cellclf.progress import track
+from cellclf.training.cache import Cached, Features
 from cellclf.training.head import POOL
 from cellclf.training.stream import filled, step_size
 
@@ -81,13 +84,16 @@ def load_confidence(path: Path) -> Confidence | None:
         raise RunFolderError(f"{path} is damaged ({error}); remove it and call Run.calibrate again") from None
 
 
-def fit_confidence(model: Any, train: ImageSet, val: ImageSet, *, show: bool = False) -> Confidence:
+def fit_confidence(
+    model: Any, train: ImageSet, val: ImageSet, *, cached: Cached | None = None, show: bool = False
+) -> Confidence:
     """Learn temperature, conformal scores and what known cells look like.
 
     Args:
         model: Keras model from pictures to probabilities.
         train: What it was trained on, with labels in the model's order; only features are taken from it.
         val: Pictures that it was not trained on, with labels; every threshold comes from them.
+        cached: What is read in the place of the pictures, where it is there.
         show: True draws a progress bar.
 
     Raises:
@@ -98,14 +104,19 @@ def fit_confidence(model: Any, train: ImageSet, val: ImageSet, *, show: bool = F
             raise DataError(
                 f"the {name} set has {len(cells)} pictures; wanted two or more, with labels, to calibrate on"
             )
-    train, val = _some(train, _TRAIN), _some(val, _VAL)
     assert train.labels is not None and val.labels is not None
-    reader = FeatureReader(model)
-    learnt, _ = reader.read(train, show=show)
-    held_out, shares = reader.read(val, show=show)
-    temperature = fit_temperature(val.labels, shares)
-    familiar = learn_familiar(learnt, train.labels, held_out)
-    return Confidence(temperature, fit_conformal(val.labels, scale(shares, temperature)), familiar)
+    learnt_from, judged = _some(len(train), _TRAIN), _some(len(val), _VAL)
+    whole = FeatureReader(model)
+    rest = whole if cached is None else FeatureReader(model, behind=cached.layer)
+    if cached is None or cached.train is None:
+        learnt, _ = whole.read(train, learnt_from, show=show)
+    else:
+        learnt, _ = rest.read(cached.train, learnt_from, show=show)
+    held_out, shares = rest.read(val if cached is None else cached.val, judged, show=show)
+    labels = val.labels[judged]
+    temperature = fit_temperature(labels, shares)
+    familiar = learn_familiar(learnt, train.labels[learnt_from], held_out)
+    return Confidence(temperature, fit_conformal(labels, scale(shares, temperature)), familiar)
 
 
 class FeatureReader:
@@ -116,36 +127,43 @@ class FeatureReader:
 
     Args:
         model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities.
+        behind: Name of a layer whose output is read in the place of pictures; None reads pictures.
         batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
     """
 
-    def __init__(self, model: Any, *, batch_size: int = 256) -> None:
+    def __init__(self, model: Any, *, behind: str | None = None, batch_size: int = 256) -> None:
         import keras
 
         self.batch_size = batch_size
-        self._model = keras.Model(model.inputs, [_features(model), model.output])
+        inputs, features = model.inputs if behind is None else model.get_layer(behind).output, _features(model)
+        if features is inputs:  # Keras gives no tensor back as it came
+            features = keras.layers.Identity()(features)
+        self._model = keras.Model(inputs, [features, model.output])
         self._model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
 
-    def batches(self, cells: ImageSet, *, show: bool = False) -> Any:
+    def batches(
+        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool = False
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Give (features, probabilities) of some pictures at a time, in order.
 
         Args:
             cells: The pictures.
+            rows: Places of those that are read; None for all.
             show: True draws a progress bar.
         """
-        size = step_size(max(1, len(cells)), self.batch_size)
-        for batch in cells.batches(size, label="predicting", show=show):
+        rows = np.arange(len(cells)) if rows is None else rows
+        size = step_size(max(1, len(rows)), self.batch_size)
+        starts = range(0, len(rows), size)
+        for start in track(starts, total=len(starts), label="predicting", unit="batch", show=show):
+            batch = cells.read(rows[start : start + size])
             features, shares = self._model.predict_on_batch(filled(batch, size))
             yield np.asarray(features, np.float32)[: len(batch)], np.asarray(shares, np.float32)[: len(batch)]
 
-    def read(self, cells: ImageSet, *, show: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Give features (N, d) and probabilities (N, K) of all pictures.
-
-        Args:
-            cells: At least one picture.
-            show: True draws a progress bar.
-        """
-        features, shares = zip(*self.batches(cells, show=show), strict=True)
+    def read(
+        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give features (N, d) and probabilities (N, K) of pictures, at least one; arguments as for ``batches``."""
+        features, shares = zip(*self.batches(cells, rows, show=show), strict=True)
         return np.concatenate(features), np.concatenate(shares)
 
 
@@ -168,7 +186,5 @@ def _features(model: Any) -> Any:
     return used
 
 
-def _some(cells: ImageSet, most: int) -> ImageSet:
-    if len(cells) <= most:
-        return cells
-    return cells.subset(np.sort(np.random.default_rng(0).permutation(len(cells))[:most]))
+def _some(count: int, most: int) -> NDArray[np.int64]:
+    return np.sort(np.random.default_rng(0).permutation(count)[:most])

@@ -33,6 +33,7 @@ LIMIT = 1e-4
 
 CARD = "cellclf.json"
 _NEEDS = {SAVED_MODEL: (), ONNX: ("tf2onnx", "onnx", "onnxruntime"), LITERT: ("ai_edge_litert",)}
+"""The packages that write each format; the last is its runtime."""
 _SIGN = "saved_model.pb"
 _BATCH = 64
 
@@ -68,9 +69,7 @@ def export(
     """Write the network of a run for other programs and compare what it says; see ``Run.export``."""
     path = Path(path)
     kind = _format(path, format)
-    missing = [name for name in _NEEDS[kind] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingPackageError(f"writing {path.name} needs {', '.join(missing)}: pip install 'cellclf[export]'")
+    _require(*_NEEDS[kind], what=f"writing {path.name}")
     cells = _pictures(run.input_shape) if check is None else check
     if not len(cells):
         raise OptionError("check holds no picture; wanted cells to compare the exported network on, or None")
@@ -107,8 +106,10 @@ def open_exported(path: str | Path, *, format: str | None = None, threads: int |
 
     Raises:
         OptionError: A name that tells no format.
+        MissingPackageError: The format's runtime is not installed.
     """
     kind = _format(Path(path), format)
+    _require(*_NEEDS[kind][-1:], what=f"opening {Path(path).name}")
     if kind == SAVED_MODEL:
         import tensorflow as tf
 
@@ -132,6 +133,12 @@ def open_exported(path: str | Path, *, format: str | None = None, threads: int |
 
     runner = Interpreter(str(path), num_threads=threads).get_signature_runner()
     return lambda pictures: np.array(runner(pictures=pictures)["probabilities"])
+
+
+def _require(*packages: str, what: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(f"{what} needs {', '.join(missing)}: pip install 'cellclf[export]'")
 
 
 def card(run: Run) -> dict[str, Any]:

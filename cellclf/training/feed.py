@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
 from cellclf.progress import track
-from cellclf.training.cache import Cache, Caching, Features, free_bytes, in_words, key_of, sweep
+from cellclf.training.cache import Cache, Cached, Caching, Features, free_bytes, in_words, key_of, sweep
 from cellclf.training.cut import Cut, cut_for
 from cellclf.training.stage import Stage
 from cellclf.training.stream import Stream, filled
@@ -36,6 +36,7 @@ class Feed:
         val: What ``judge`` takes of the validation pictures.
         shifted: The same of their altered copy; None where there is none.
         cache: Holds the features; None if the stage trains on pictures.
+        cached: What of them others can use.
         told: One line about it; empty if nobody asked for a cache.
     """
 
@@ -45,6 +46,7 @@ class Feed:
     val: ImageSet | Features
     shifted: ImageSet | Features | None
     cache: Cache | None = None
+    cached: Cached | None = None
     told: str = ""
 
     def prepare(self) -> float:
@@ -114,13 +116,15 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
     count = len(stream.cells)
     val = Features(cache, count * views, len(plain.val))
     shifted = None if plain.shifted is None else Features(cache, count * views + len(plain.val), len(plain.shifted))
+    train = Features(cache, 0, count, views)
     return Feed(
         model=cut.tail,
         judge=keras.Model(cut.tail.inputs, cut.tail.outputs),
-        stream=replace(stream, augmenter=None, features=Features(cache, 0, count, views)),
+        stream=replace(stream, augmenter=None, features=train),
         val=val,
         shifted=shifted,
         cache=cache,
+        cached=Cached(cut.layer, None if augmented else train, val),
         told=f"feature cache of {in_words(cache.size)} {'found ' if found else ''}in {caching.folder}"
         f"{f', {views} views of each picture' if views > 1 else ''}; the frozen part (up to {cut.layer}) runs "
         f"{0 if found else views} instead of {stage.epochs} times over {count:,} pictures",

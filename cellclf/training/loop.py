@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
 from cellclf.training.average import Average
-from cellclf.training.cache import Caching, Features
+from cellclf.training.cache import Cached, Caching, Features
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
 from cellclf.training.feed import Feed, feeding
 from cellclf.training.folder import write_history
@@ -69,6 +69,7 @@ class Loop:
         checkpoint: Where the state goes after each epoch.
         show: Whether to print a line an epoch.
         listeners: Who else is told of each epoch.
+        finish: Called when the last stage is over, with what is cached, which goes after it.
     """
 
     model: Any
@@ -88,6 +89,7 @@ class Loop:
     checkpoint: Checkpoint
     show: bool
     listeners: Listeners = field(default_factory=Listeners)
+    finish: Callable[[Cached | None], None] = lambda cached: None
     history: list[Row] = field(default_factory=list)
     interrupt: Interrupt = field(default_factory=Interrupt)
 
@@ -125,6 +127,8 @@ class Loop:
                     self._say(f"stage {number + 1}: {self._feed.told}")
                 with self.listeners.around(self._feed.model, stage.epochs):
                     watch = self._stage(number, stage, watch)
+                if number + 1 == len(self.stages):
+                    self.finish(self._feed.cached)
         return self.history
 
     def _stage(self, number: int, stage: Stage, watch: Watch) -> Watch:

@@ -16,9 +16,10 @@ from cellclf.backbones.registry import list_plugins
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError, OptionError, unknown
 from cellclf.params import Params
-from cellclf.training.cache import MODES, Caching, byte_count
+from cellclf.training.cache import MODES, Cached, Caching, byte_count
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.claim import claim
+from cellclf.training.confidence import Confidence, fit_confidence
 from cellclf.training.devices import scope_of
 from cellclf.training.folder import write_manifest
 from cellclf.training.head import Head
@@ -325,6 +326,16 @@ class Trainer(Params):
             train, self.augmenter, self.batch_size, weights, self.seed, self.mix, views, sampling=self.sampling
         )
         checkpoint = Checkpoint(folder)
+        confidence: list[Confidence] = []
+
+        def calibrate(cached: Cached | None) -> None:
+            set_precision(model, None)
+            try:
+                # features of another precision are not what the finished network will see
+                confidence.append(fit_confidence(model, train, val, cached=None if self.precision else cached))
+            except DataError as error:  # a training is worth keeping without it
+                warnings.warn(f"the run was not calibrated: {error}", CellclfWarning, stacklevel=5)
+
         loop = Loop(
             model=model,
             blocks=blocks,
@@ -343,16 +354,13 @@ class Trainer(Params):
             checkpoint=checkpoint,
             show=shown,
             listeners=listeners,
+            finish=calibrate,
         )
         history = loop.run()
-        set_precision(model, None)
         manifest |= {"status": "finished", "seconds": round(sum(row["seconds"] for row in history), 1)}
         manifest |= {"parameters": int(model.count_params()), "end_sha256": weights_sha256(model)}
         run = Run(model, train.class_names, history, manifest)
-        try:
-            run.calibrate(train, val)
-        except DataError as error:  # a training is worth keeping without it
-            warnings.warn(f"the run was not calibrated: {error}", CellclfWarning, stacklevel=3)
+        run.confidence = confidence[0] if confidence else None
         if folder is not None:
             run.save(folder)
             checkpoint.remove()

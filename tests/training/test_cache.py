@@ -63,6 +63,27 @@ def test_cached_features_give_what_the_pictures_give(plain_and_cached):
     assert differences(plain.model, cached.model) < 1e-5
 
 
+def same_confidence(one, other):
+    assert one.temperature == pytest.approx(other.temperature, rel=1e-3)
+    np.testing.assert_allclose(np.sort(one.conformal.given), np.sort(other.conformal.given), atol=1e-4)
+    np.testing.assert_allclose(one.familiar.centres, other.familiar.centres, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(one.familiar.reference, other.familiar.reference, rtol=1e-2)
+    return True
+
+
+def test_what_a_run_knows_of_itself_comes_from_the_cache_and_is_the_same(plain_and_cached):
+    plain, cached = plain_and_cached
+    assert same_confidence(plain.confidence, cached.confidence)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_calibrating_on_cached_pooled_features_is_calibrating_on_pictures(small_trainer, parts, augmented):
+    augmenter = cc.Augmenter([Brightness()], seed=1) if augmented else None
+    run = small_trainer(stages=HEAD, augmenter=augmenter, views=2 if augmented else 1).fit(parts.train, parts.val)
+    told = run.confidence
+    assert same_confidence(told, run.calibrate(parts.train, parts.val)) and run.confidence is not told
+
+
 def test_the_cache_of_a_run_goes_with_its_stage(plain_and_cached):
     _, cached = plain_and_cached
     assert not (cached.folder / "cache").exists()

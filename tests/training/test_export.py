@@ -80,6 +80,8 @@ def test_what_is_not_installed_is_told_with_the_cure(run, tmp_path, monkeypatch,
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'cellclf\[export\]'"):
         run.export(tmp_path / name)
+    with pytest.raises(MissingPackageError, match=rf"opening {name} needs \w+: pip install"):
+        open_exported(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
