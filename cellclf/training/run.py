@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ class Run:
             )
             found = self.predict_proba(cells, show=show)
             return Predictions(cells.ids, self.class_names, found, skipped=cells.skipped)
-        batches = FeatureReader(self.model).batches(cells, show=show)
+        batches = self._reader.batches(cells, show=show)
         return predictions(
             cells.ids,
             self.class_names,
@@ -167,6 +168,10 @@ class Run:
             refuse=refuse,
             skipped=cells.skipped,
         )
+
+    @cached_property
+    def _reader(self) -> FeatureReader:
+        return FeatureReader(self.model)  # compiled once, however often few pictures are asked for
 
     def shift(self, cells: ImageSet, *, show: bool = False) -> Shift | None:
         """Test whether a set as a whole is of the kind that the run knows; labels are not looked at.

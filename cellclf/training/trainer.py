@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from cellclf.backbones.backbone import Backbone
 from cellclf.backbones.registry import list_plugins
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import CellclfWarning, DataError, OptionError, unknown
+from cellclf.errors import CellclfWarning, DataError
 from cellclf.params import Params
-from cellclf.training.cache import MODES, Cached, Caching, byte_count
+from cellclf.training.cache import Cached, Caching, byte_count
 from cellclf.training.checkpoint import Checkpoint
+from cellclf.training.checks import check_options, check_sets
 from cellclf.training.claim import claim
 from cellclf.training.confidence import Confidence, fit_confidence
 from cellclf.training.devices import scope_of
@@ -28,10 +29,9 @@ from cellclf.training.listeners import Listeners
 from cellclf.training.lock import held
 from cellclf.training.loop import Loop
 from cellclf.training.losses import make_loss
-from cellclf.training.optimizers import OPTIMIZERS, picture_weights
-from cellclf.training.precision import PRECISIONS, set_precision
+from cellclf.training.optimizers import picture_weights
+from cellclf.training.precision import set_precision
 from cellclf.training.run import Run, load_run
-from cellclf.training.sampling import SAMPLINGS
 from cellclf.training.stage import Stage
 from cellclf.training.stream import Stream, in_memory, shifted_copy
 
@@ -152,98 +152,15 @@ class Trainer(Params):
             DataError: Sets without labels, of one class, of different classes or sizes.
         """
         self.check_options()
-        for name, cells in (("training", train), ("validation", val)):
-            if cells.labels is None:
-                raise DataError(f"the {name} set has no labels; wanted a class for each picture")
-            if not len(cells):
-                raise DataError(f"the {name} set is empty; wanted pictures: Split(val=0.2) cuts some off")
-        if train.class_names != val.class_names:
-            raise DataError(
-                f"the training set has the classes {', '.join(train.class_names)} and the validation set "
-                f"{', '.join(val.class_names)}; wanted the same in the same order: cut both from one set with Split"
-            )
-        if train.image_shape != val.image_shape:
-            raise DataError(f"training pictures are {train.image_shape} and validation pictures {val.image_shape}")
-        present = [name for name, count in train.counts().items() if count]
-        if len(present) < 2:
-            raise DataError(f"all training pictures are of the class {present[0]!r}; wanted at least two classes")
-        absent = [name for name in train.class_names if name not in present]
-        if absent:
-            warnings.warn(
-                f"no training picture of {', '.join(absent)}: the classifier will not find this class",
-                CellclfWarning,
-                stacklevel=3,
-            )
+        for notice in check_sets(train, val):
+            warnings.warn(notice, CellclfWarning, stacklevel=3)
         for notice in self._backbone().check(self._shape(train)):
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         picture_weights(train, self.class_weight)
 
     def check_options(self) -> None:
         """Raise for mistakes in the arguments alone, before there is any data."""
-        if not self.stages:
-            raise OptionError("stages is empty; wanted at least one, such as [Stage(epochs=30, learning_rate=1e-4)]")
-        if self.batch_size < 1:
-            raise OptionError(f"batch_size={self.batch_size}; wanted 1 or more")
-        if not 0 <= self.label_smoothing < 1:
-            raise OptionError(f"label_smoothing={self.label_smoothing}; wanted from 0 to below 1")
-        if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
-            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        backbone = self._backbone()
-        blocks = backbone.spec.blocks
-        self._head().check()
-        for stage in self.stages:
-            stage.check()
-            if stage.unfreeze != "all" and stage.unfreeze > len(blocks):
-                raise OptionError(
-                    f"unfreeze={stage.unfreeze} but {backbone.name} has {len(blocks)} blocks "
-                    f"({', '.join(blocks)}); wanted at most that many, or 'all'"
-                )
-            if self.shift is None and not stage.monitor.startswith("val_"):
-                raise OptionError(
-                    f"monitor={stage.monitor!r} needs a shifted copy of the validation set; "
-                    'wanted shift=Augmenter.preset("challenge"), or a monitor that begins with val_'
-                )
-        for augmenter in (self.augmenter, self.shift):
-            if augmenter is not None:
-                augmenter.check()
-        if self.mix is not None:
-            self.mix.check()
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise OptionError(f"ema={self.ema}; wanted between 0 and 1, such as 0.999, or None")
-        if self.consistency < 0:
-            raise OptionError(f"consistency={self.consistency}; wanted 0 or more, 12 is usual")
-        if self.consistency and self.mix is not None:
-            raise OptionError("consistency compares views of one picture, and mix blends two: choose one of them")
-        if self.consistency and self.augmenter is None:
-            raise OptionError("consistency compares augmented views; wanted an augmenter, such as one with AugMix")
-        if self.cache is not None and self.cache not in MODES:
-            raise unknown("cache", self.cache, MODES)
-        if self.sampling is not None and self.sampling not in SAMPLINGS:
-            raise unknown("sampling", self.sampling, SAMPLINGS)
-        if self.sampling is not None and isinstance(self.class_weight, str):
-            raise OptionError(
-                f"sampling={self.sampling!r} and class_weight={self.class_weight!r} both even out the classes; "
-                "choose one of them"
-            )
-        if self.focal < 0:
-            raise OptionError(f"focal={self.focal}; wanted 0 or more, 2 is usual")
-        if self.precision is not None and self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
-        if self.accumulate < 1:
-            raise OptionError(f"accumulate={self.accumulate}; wanted 1 or more batches")
-        if self.devices < 1 or self.batch_size % self.devices:
-            raise OptionError(
-                f"devices={self.devices} with batch_size={self.batch_size}; "
-                "wanted 1 or more, and a batch that can be shared equally"
-            )
-        if self.devices > 1 and (self.accumulate > 1 or self.consistency):
-            other = f"accumulate={self.accumulate}" if self.accumulate > 1 else f"consistency={self.consistency}"
-            raise OptionError(f"devices={self.devices} and {other} do not go together: one needs whole batches")
-        if self.cache == "disk" and (self.mix is not None or self.consistency):
-            raise OptionError("cache='disk' holds features of single pictures; mix and consistency want cache='auto'")
-        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 1:
-            raise OptionError(f"views={self.views!r}; wanted 1 or more views of each picture, such as 6")
-        byte_count(self.cache_limit)
+        check_options(self, self._backbone(), self._head())
 
     def build(self, image_shape: tuple[int, int, int], classes: int) -> Any:
         """Build the untrained classifier, a flat Keras model.

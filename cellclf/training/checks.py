@@ -1,0 +1,118 @@
+"""Mistakes in what a training is given, told before it starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cellclf.errors import DataError, OptionError, unknown
+from cellclf.training.cache import MODES, byte_count
+from cellclf.training.optimizers import OPTIMIZERS
+from cellclf.training.precision import PRECISIONS
+from cellclf.training.sampling import SAMPLINGS
+
+if TYPE_CHECKING:
+    from cellclf.backbones.backbone import Backbone
+    from cellclf.data.image_set import ImageSet
+    from cellclf.training.head import Head
+    from cellclf.training.trainer import Trainer
+
+
+def check_options(trainer: Trainer, backbone: Backbone, head: Head) -> None:
+    """Raise OptionError for arguments that cannot be used, alone or together.
+
+    Args:
+        trainer: Holds them.
+        backbone: Its backbone.
+        head: Its head.
+    """
+    if not trainer.stages:
+        raise OptionError("stages is empty; wanted at least one, such as [Stage(epochs=30, learning_rate=1e-4)]")
+    if trainer.batch_size < 1:
+        raise OptionError(f"batch_size={trainer.batch_size}; wanted 1 or more")
+    if not 0 <= trainer.label_smoothing < 1:
+        raise OptionError(f"label_smoothing={trainer.label_smoothing}; wanted from 0 to below 1")
+    if isinstance(trainer.optimizer, str) and trainer.optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", trainer.optimizer, OPTIMIZERS)
+    blocks = backbone.spec.blocks
+    head.check()
+    for stage in trainer.stages:
+        stage.check()
+        if stage.unfreeze != "all" and stage.unfreeze > len(blocks):
+            raise OptionError(
+                f"unfreeze={stage.unfreeze} but {backbone.name} has {len(blocks)} blocks "
+                f"({', '.join(blocks)}); wanted at most that many, or 'all'"
+            )
+        if trainer.shift is None and not stage.monitor.startswith("val_"):
+            raise OptionError(
+                f"monitor={stage.monitor!r} needs a shifted copy of the validation set; "
+                'wanted shift=Augmenter.preset("challenge"), or a monitor that begins with val_'
+            )
+    for augmenter in (trainer.augmenter, trainer.shift):
+        if augmenter is not None:
+            augmenter.check()
+    if trainer.mix is not None:
+        trainer.mix.check()
+    if trainer.ema is not None and not 0 < trainer.ema < 1:
+        raise OptionError(f"ema={trainer.ema}; wanted between 0 and 1, such as 0.999, or None")
+    if trainer.consistency < 0:
+        raise OptionError(f"consistency={trainer.consistency}; wanted 0 or more, 12 is usual")
+    if trainer.consistency and trainer.mix is not None:
+        raise OptionError("consistency compares views of one picture, and mix blends two: choose one of them")
+    if trainer.consistency and trainer.augmenter is None:
+        raise OptionError("consistency compares augmented views; wanted an augmenter, such as one with AugMix")
+    if trainer.cache is not None and trainer.cache not in MODES:
+        raise unknown("cache", trainer.cache, MODES)
+    if trainer.sampling is not None and trainer.sampling not in SAMPLINGS:
+        raise unknown("sampling", trainer.sampling, SAMPLINGS)
+    if trainer.sampling is not None and isinstance(trainer.class_weight, str):
+        raise OptionError(
+            f"sampling={trainer.sampling!r} and class_weight={trainer.class_weight!r} both even out the classes; "
+            "choose one of them"
+        )
+    if trainer.focal < 0:
+        raise OptionError(f"focal={trainer.focal}; wanted 0 or more, 2 is usual")
+    if trainer.precision is not None and trainer.precision not in PRECISIONS:
+        raise unknown("precision", trainer.precision, PRECISIONS)
+    if trainer.accumulate < 1:
+        raise OptionError(f"accumulate={trainer.accumulate}; wanted 1 or more batches")
+    if trainer.devices < 1 or trainer.batch_size % trainer.devices:
+        raise OptionError(
+            f"devices={trainer.devices} with batch_size={trainer.batch_size}; "
+            "wanted 1 or more, and a batch that can be shared equally"
+        )
+    if trainer.devices > 1 and (trainer.accumulate > 1 or trainer.consistency):
+        other = f"accumulate={trainer.accumulate}" if trainer.accumulate > 1 else f"consistency={trainer.consistency}"
+        raise OptionError(f"devices={trainer.devices} and {other} do not go together: one needs whole batches")
+    if trainer.cache == "disk" and (trainer.mix is not None or trainer.consistency):
+        raise OptionError("cache='disk' holds features of single pictures; mix and consistency want cache='auto'")
+    if isinstance(trainer.views, bool) or not isinstance(trainer.views, int) or trainer.views < 1:
+        raise OptionError(f"views={trainer.views!r}; wanted 1 or more views of each picture, such as 6")
+    byte_count(trainer.cache_limit)
+
+
+def check_sets(train: ImageSet, val: ImageSet) -> list[str]:
+    """Raise DataError for sets that nothing can be learnt from; give what should be known of those that can.
+
+    Args:
+        train: What shall be trained on.
+        val: What choices shall be made on.
+    """
+    for name, cells in (("training", train), ("validation", val)):
+        if cells.labels is None:
+            raise DataError(f"the {name} set has no labels; wanted a class for each picture")
+        if not len(cells):
+            raise DataError(f"the {name} set is empty; wanted pictures: Split(val=0.2) cuts some off")
+    if train.class_names != val.class_names:
+        raise DataError(
+            f"the training set has the classes {', '.join(train.class_names)} and the validation set "
+            f"{', '.join(val.class_names)}; wanted the same in the same order: cut both from one set with Split"
+        )
+    if train.image_shape != val.image_shape:
+        raise DataError(f"training pictures are {train.image_shape} and validation pictures {val.image_shape}")
+    present = [name for name, count in train.counts().items() if count]
+    if len(present) < 2:
+        raise DataError(f"all training pictures are of the class {present[0]!r}; wanted at least two classes")
+    absent = [name for name in train.class_names if name not in present]
+    if not absent:
+        return []
+    return [f"no training picture of {', '.join(absent)}: the classifier will not find this class"]
