@@ -1,18 +1,20 @@
 """Pictures a second of the plain way, without a cache: the naive Keras script against cellclf, made for a GPU.
 
 usage: python benchmarks/throughput.py [CELLS] [--sides 96 224] [--precisions float32 mixed_float16] [--pictures 2000]
-                                       [--epochs 3]
+                                       [--epochs 3] [--network resnet50] [--jit auto no]
 
-CELLS is whatever `cellclf.load` reads; without it $CELLCLF_DATA/data/acevedo96/train. ResNet50 with random weights, all
-layers learning (BatchNorm still), batches of 64, no augmentation; the pictures are enlarged inside the model. The first
-epoch, which compiles, is left out; the median of the others counts, with the scoring of an eighth of the pictures. The
-script computes in float32; cellclf in each precision. On a processor 16 bits are slower, not faster.
+CELLS is whatever `cellclf.load` reads; without it $CELLCLF_DATA/data/acevedo96/train. A network with random weights,
+all layers learning (BatchNorm still), batches of 64, no augmentation; the pictures are enlarged inside the model. The
+first epoch, which compiles, is left out; the median of the others counts, with the scoring of an eighth of the pictures.
+The script computes in float32, and Keras decides there whether XLA compiles its steps ("auto": on a GPU); cellclf in each
+precision, with and without XLA. On a processor 16 bits are slower, not faster.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,10 +27,13 @@ import tensorflow as tf
 import cellclf as cc
 from cellclf.data.split import sample
 
+JIT = {"auto": "auto", "no": False, "yes": True}
+"""What `Trainer` takes as `jit_compile`."""
 
-def script(train, val, side, epochs):
+
+def script(network, train, val, side, epochs):
     """Time the script's epochs, its pictures enlarged first, all layers but BatchNorm learning."""
-    classifier, base = naive.build("resnet50", side, train.num_classes)
+    classifier, base = naive.build(network, side, train.num_classes)
     for layer in base.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     pictures = keras.Input(train.image_shape)
@@ -38,15 +43,16 @@ def script(train, val, side, epochs):
     return naive.fit(model, *sets, rate=1e-5, epochs=epochs)[1:, 0]
 
 
-def ours(train, val, side, epochs, precision):
+def ours(network, train, val, side, epochs, precision, jit):
     """Time cellclf's epochs of the same training."""
     marks = []
     trainer = cc.Trainer(
-        backbone=cc.Backbone("resnet50", weights=None),
+        backbone=cc.Backbone(network, weights=None, params={"alpha": 0.75} if network == "mobilenet" else {}),
         head=cc.Head(),
         stages=[cc.Stage(epochs=epochs, learning_rate=1e-5, unfreeze="all", patience=None)],
         image_size=None if side == train.image_shape[0] else side,
         precision=None if precision == "float32" else precision,
+        jit_compile=JIT[jit],
         cache=None,
     )
     trainer.fit(train, val, callbacks=[lambda row: marks.append(naive.clock()[0])])
@@ -60,6 +66,8 @@ def main():
     parser.add_argument("cells", nargs="?", default=data / "data" / "acevedo96" / "train")
     parser.add_argument("--sides", nargs="+", type=int, default=[96, 224])
     parser.add_argument("--precisions", nargs="+", default=["float32", "mixed_float16"])
+    parser.add_argument("--network", choices=sorted(naive.LAST_BLOCK_BEGINS), default="resnet50")
+    parser.add_argument("--jit", nargs="+", choices=JIT, default=["auto", "no"])
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args()
@@ -70,12 +78,13 @@ def main():
     device = [gpu.name for gpu in tf.config.list_physical_devices("GPU")] or f"no GPU, {os.cpu_count()} cores"
     print(f"{len(parts.train):,} + {len(parts.val):,} pictures, {device}, TensorFlow {tf.__version__}", flush=True)
     for side in options.sides:
-        base = np.median(script(parts.train, parts.val, side, options.epochs))
-        print(f"{side} px, script, float32: {len(parts.train) / base:.0f} pictures a second", flush=True)
-        for precision in options.precisions:
-            taken = np.median(ours(parts.train, parts.val, side, options.epochs, precision))
+        what = f"{options.network}, {side} px"
+        base = np.median(script(options.network, parts.train, parts.val, side, options.epochs))
+        print(f"{what}, script, float32: {len(parts.train) / base:.0f} pictures a second", flush=True)
+        for precision, jit in product(options.precisions, options.jit):
+            taken = np.median(ours(options.network, parts.train, parts.val, side, options.epochs, precision, jit))
             rate = f"{len(parts.train) / taken:.0f} pictures a second, {base / taken:.2f} x the script"
-            print(f"{side} px, cellclf, {precision}: {rate}", flush=True)
+            print(f"{what}, cellclf, {precision}, jit {jit}: {rate}", flush=True)
 
 
 if __name__ == "__main__":

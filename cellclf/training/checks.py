@@ -73,6 +73,8 @@ def check_options(trainer: Trainer, backbone: Backbone, head: Head) -> None:
         raise OptionError(f"focal={trainer.focal}; wanted 0 or more, 2 is usual")
     if trainer.precision is not None and trainer.precision not in PRECISIONS:
         raise unknown("precision", trainer.precision, PRECISIONS)
+    if trainer.jit_compile not in (True, False, "auto"):
+        raise OptionError(f"jit_compile={trainer.jit_compile!r}; wanted True, False or 'auto'")
     if trainer.accumulate < 1:
         raise OptionError(f"accumulate={trainer.accumulate}; wanted 1 or more batches")
     if trainer.devices < 1 or trainer.batch_size % trainer.devices:

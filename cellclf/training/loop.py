@@ -65,6 +65,7 @@ class Loop:
         loss: Keras loss.
         shifted: The altered copy of the validation pictures; None where there is none.
         ema: Momentum of the moving average of weights that is judged and kept; None keeps the weights themselves.
+        jit_compile: Whether XLA compiles the training steps, as Keras takes it.
         caching: Whether and where features of frozen layers are kept.
         checkpoint: Where the state goes after each epoch.
         show: Whether to print a line an epoch.
@@ -85,6 +86,7 @@ class Loop:
     loss: Any
     shifted: ImageSet | None
     ema: float | None
+    jit_compile: bool | str
     caching: Caching
     checkpoint: Checkpoint
     show: bool
@@ -141,11 +143,12 @@ class Loop:
             accumulate=self.accumulate,
             scale_loss=self.scale_loss,
         )
-        self._feed.model.compile(optimizer=optimizer, loss=self.loss, metrics=["accuracy"], jit_compile=False)
+        model = self._feed.model
+        model.compile(optimizer=optimizer, loss=self.loss, metrics=["accuracy"], jit_compile=self.jit_compile)
         optimizer.build(self.model.trainable_variables)
-        make_scores(self._feed.model)
+        make_scores(model)
         in_groups = self._feed.cache is not None and not tf.distribute.has_strategy()
-        self._fit_groups = fitter_of_groups(self._feed.model) if in_groups else None
+        self._fit_groups = fitter_of_groups(model) if in_groups else None
         moving = moving_variables(self.model)
         self._average = None if self.ema is None else Average(moving, self.ema)
         best = values(moving)

@@ -93,10 +93,11 @@ def fitter_of_groups(model: Any) -> Callable[[Iterable[Group], Watcher, Sequence
     import tensorflow as tf
 
     run: Callable[..., Any] | None = None
+    train_step = tf.function(model.train_step, autograph=False, jit_compile=True if model.jit_compile else None)
 
     def train(features: Any, labels: Any, weights: Any) -> None:
         def step(k: Any) -> tuple[Any]:
-            model.train_step((features[k], labels[k], weights[k]))
+            train_step((features[k], labels[k], weights[k]))
             return (k + 1,)
 
         tf.while_loop(lambda k: k < tf.shape(features)[0], step, (0,), parallel_iterations=1)

@@ -80,7 +80,9 @@ class Stream:
             tf.TensorSpec((together,), tf.float32),
         )
         dataset = tf.data.Dataset.from_generator(lambda: make(number), output_signature=signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # nothing to tune, and at an epoch's end its thread is waited for: seconds
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2).with_options(options)
 
     def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
         """Give pictures, labels and weights of one batch after the other."""

@@ -77,6 +77,8 @@ class Trainer(Params):
             all of them together; the least recently used go first. None keeps a cache while its stage lasts.
         precision: ``"mixed_bfloat16"`` or ``"mixed_float16"`` computes in 16 bits while it trains, which GPUs with
             tensor cores do two or three times as fast; weights and the finished model are float32. None for float32.
+        jit_compile: Whether XLA compiles the training steps. ``"auto"`` leaves it to Keras, which does on a single GPU
+            where all layers allow it and ``deterministic`` is not wanted; on processors XLA mostly trains slower.
         devices: How many GPUs of this machine share each batch (logical CPUs where there is no GPU).
         seed: Of first weights, order, dropout and augmentation.
         deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole
@@ -113,6 +115,7 @@ class Trainer(Params):
         cache_limit: int | str = "4GB",
         cache_dir: str | Path | None = None,
         precision: str | None = None,
+        jit_compile: bool | str = "auto",
         devices: int = 1,
         seed: int = 0,
         deterministic: bool = False,
@@ -139,6 +142,7 @@ class Trainer(Params):
         self.cache_limit = cache_limit
         self.cache_dir = cache_dir
         self.precision = precision
+        self.jit_compile = jit_compile
         self.devices = devices
         self.seed = seed
         self.deterministic = deterministic
@@ -267,6 +271,7 @@ class Trainer(Params):
             loss=make_loss(self.label_smoothing, self.consistency, self.focal),
             shifted=None if self.shift is None else shifted_copy(val, self.shift),
             ema=self.ema,
+            jit_compile=self.jit_compile,
             caching=self._caching(folder, manifest),
             checkpoint=checkpoint,
             show=shown,
@@ -320,6 +325,7 @@ class Trainer(Params):
             **({} if self.sampling is None else {"sampling": self.sampling}),
             **({"focal": self.focal} if self.focal else {}),
             **({} if self.precision is None else {"precision": self.precision}),
+            **({} if self.jit_compile == "auto" else {"jit_compile": self.jit_compile}),
             **({} if self.devices == 1 else {"devices": self.devices}),
             **({} if self.mix is None else {"mix": self.mix.to_dict()}),
             **({"consistency": self.consistency} if self.consistency else {}),

@@ -44,8 +44,23 @@ def test_accumulated_batches_make_the_step_of_a_large_one(small_trainer, parts):
         assert one["val_loss"] == pytest.approx(other["val_loss"], rel=0.02)
 
 
+def test_xla_trains_the_same(small_trainer, parts):
+    stages = (
+        cc.Stage(epochs=2, learning_rate=2e-3, unfreeze="all", train_batch_norm=True),
+        cc.Stage(epochs=2, learning_rate=1e-3, unfreeze=1, warmup=1),
+    )
+    settings = {"stages": stages, "head": cc.Head(units=(8,), dropout=0.0), "cache": "disk", "optimizer": "lion"}
+    runs = [small_trainer(**settings, jit_compile=jit).fit(parts.train, parts.val) for jit in (False, True)]
+    plain, compiled = (np.array([[row["loss"], row["val_loss"]] for row in run.history]) for run in runs)
+    np.testing.assert_allclose(compiled, plain, rtol=0.01)
+    assert (compiled != plain).any(), "XLA rounds otherwise: it was not used"
+    assert runs[1].manifest["trainer"]["jit_compile"] is True
+
+
 def test_names_and_numbers_that_cannot_be_are_refused(small_trainer):
     with pytest.raises(cc.UnknownNameError, match="did you mean 'mixed_float16'"):
         small_trainer(precision="float16").check_options()
+    with pytest.raises(cc.OptionError, match="jit_compile='on'; wanted True"):
+        small_trainer(jit_compile="on").check_options()
     with pytest.raises(cc.OptionError, match="accumulate=0"):
         small_trainer(accumulate=0).check_options()
