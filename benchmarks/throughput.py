@@ -5,9 +5,9 @@ usage: python benchmarks/throughput.py [CELLS] [--sides 96 224] [--precisions fl
 
 CELLS is whatever `cellclf.load` reads; without it $CELLCLF_DATA/data/acevedo96/train. A network with random weights,
 all layers learning (BatchNorm still), batches of 64, no augmentation; the pictures are enlarged inside the model. The
-first epoch, which compiles, is left out; the median of the others counts, with the scoring of an eighth of the pictures.
-The script computes in float32, and Keras decides there whether XLA compiles its steps ("auto": on a GPU); cellclf in each
-precision, with and without XLA. On a processor 16 bits are slower, not faster.
+first epoch, which compiles, is left out; the median of the others counts, with the scoring of an eighth of the
+pictures. The script computes in float32, and Keras decides there whether XLA compiles its steps ("auto": on a GPU);
+cellclf in each precision, with and without XLA. On a processor 16 bits are slower, not faster.
 """
 
 from __future__ import annotations
