@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from cellclf.data.loaders import load
 from cellclf.errors import RunFolderError
 from cellclf.pipeline import Pipeline
 from cellclf.recipe import make_trainer
+from cellclf.training.lock import scratch
 from cellclf.training.run import Run, load_run
 
 ROUNDING = 1e-3
@@ -81,8 +81,8 @@ def rerun(
     first = load_run(folder)
     source = first.manifest.get("source") or {}
     whole = (Path(folder) / "recipe.toml").is_file()
-    with tempfile.TemporaryDirectory(prefix="cellclf-") as temporary:
-        place = Path(temporary) / "run" if out is None else Path(out)
+    with scratch() as temporary:
+        place = temporary / "run" if out is None else Path(out)
         if whole:
             given = _read(source, folder) if cells is None else cells
             if not isinstance(given, ImageSet):

@@ -38,18 +38,16 @@ class Caching:
         mode: ``"auto"``, ``"disk"`` or None.
         views: Augmented views of each training picture that are held.
         limit: Bytes that the caches in the folder may take together.
-        folder: Where caches lie.
-        kept: Whether they stay there, for other runs; else a stage's cache goes when the stage ends.
-        resumable: Whether a stage that is interrupted leaves its cache for when it goes on.
+        folder: Where caches lie; None takes a temporary one.
+        kept: Whether they stay there, for other runs; else a stage's cache goes when the stage is done.
         content: What features follow from beside the network: data, augmentation.
     """
 
     mode: str | None
     views: int
     limit: int
-    folder: Path
+    folder: Path | None
     kept: bool
-    resumable: bool
     content: Mapping[str, Any]
 
 

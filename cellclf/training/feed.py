@@ -18,6 +18,7 @@ from cellclf.errors import OptionError
 from cellclf.progress import track
 from cellclf.training.cache import Cache, Cached, Caching, Features, free_bytes, in_words, key_of, sweep
 from cellclf.training.cut import Cut, cut_for
+from cellclf.training.lock import scratch
 from cellclf.training.stage import Stage
 from cellclf.training.stream import Stream, filled
 
@@ -72,6 +73,10 @@ def feeding(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
     if caching.mode is None:
         yield plain
         return
+    if caching.folder is None:
+        with scratch() as folder, feeding(plain, stage, blocks, replace(caching, folder=folder / "cache")) as feed:
+            yield feed
+        return
     try:
         feed = _cached(plain, stage, blocks, caching)
     except OptionError as error:
@@ -83,7 +88,7 @@ def feeding(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
     finally:
         if feed.cache is not None:
             feed.cache.close()
-            if not caching.kept and (done or not caching.resumable):
+            if done and not caching.kept:
                 shutil.rmtree(caching.folder, ignore_errors=True)
 
 
@@ -92,6 +97,7 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
     import keras
 
     stream, augmented = plain.stream, plain.stream.augmenter is not None
+    assert caching.folder is not None
     assert isinstance(plain.val, ImageSet)
     assert not isinstance(plain.shifted, Features)
     if stream.mix is not None or stream.views > 1:
@@ -132,6 +138,7 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
 
 
 def _cache(plain: Feed, cut: Cut, views: int, caching: Caching) -> Cache:
+    assert caching.folder is not None
     features = cut.front.outputs[0]
     kind = str(features.dtype)
     dtype = np.dtype(kind if kind in ("float16", "float32") else "float32")

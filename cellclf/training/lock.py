@@ -1,4 +1,4 @@
-"""One process at a time in a run folder, and what a killed one left there swept away."""
+"""One process at a time in a run folder or a temporary one, and what a killed one left there swept away."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import socket
 import sys
+import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,9 @@ else:
 
 LOCK = ".lock"
 _PART = re.compile(r"\..+\.\d+\.part(\.\w+)*")
+_SCRATCH = "cellclf-scratch-"
+_TAKING = 60.0
+"""Seconds for which the lock of a temporary folder may be there without being held: it is being taken."""
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _CANNOT_LOCK = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _held: set[tuple[str, int]] = set()
@@ -69,6 +75,23 @@ def held(folder: Path | None) -> Iterator[None]:
                 (folder / LOCK).unlink()
 
 
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a temporary folder, and remove those whose process was killed before it could.
+
+    Examples:
+        >>> with scratch() as folder:
+        ...     _ = (folder / "large").write_bytes(b"...")
+        >>> folder.exists()
+        False
+    """
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as made, held(Path(made)):
+        for other in Path(made).parent.glob(f"{_SCRATCH}*"):
+            if _is_abandoned(other):
+                shutil.rmtree(other, ignore_errors=True)
+        yield Path(made)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it.
 
@@ -95,6 +118,25 @@ def sweep(folder: Path) -> None:
             for item in place.iterdir():
                 if _PART.fullmatch(item.name):
                     item.unlink(missing_ok=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Tell whether the process that held a folder is gone; False if that cannot be known."""
+    if any(os.path.realpath(folder) == name for name, _ in _held):
+        return False
+    try:
+        if time.time() - (folder / LOCK).stat().st_mtime < _TAKING:
+            return False
+        file = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:  # without a lock, or another user's
+        return False
+    try:
+        _lock(file)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True
 
 
 def _take(folder: Path) -> int:

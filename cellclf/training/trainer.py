@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -354,7 +352,7 @@ class Trainer(Params):
         return Head() if described is None else Head(**{**described, "units": tuple(described["units"])})
 
     def _caching(self, folder: Path | None, manifest: Mapping[str, Any]) -> Caching:
-        own = Path(tempfile.gettempdir()) / f"cellclf-{uuid.uuid4().hex}" if folder is None else folder / "cache"
+        own = folder and folder / "cache"
         steps = {"augmenter": self.augmenter, "shift": self.shift}
         return Caching(
             mode=self.cache,
@@ -362,7 +360,6 @@ class Trainer(Params):
             limit=byte_count(self.cache_limit),
             folder=own if self.cache_dir is None else Path(self.cache_dir).expanduser(),
             kept=self.cache_dir is not None,
-            resumable=folder is not None,
             content={"data": manifest["data"], "precision": self.precision}
             | {k: v and v.to_dict() for k, v in steps.items()},
         )

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -87,7 +88,13 @@ def test_calibrating_on_cached_pooled_features_is_calibrating_on_pictures(small_
 def test_the_cache_of_a_run_goes_with_its_stage(plain_and_cached):
     _, cached = plain_and_cached
     assert not (cached.folder / "cache").exists()
-    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("cellclf-*/features-*"))
+
+
+def test_without_a_folder_the_cache_is_a_temporary_file(small_trainer, parts, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    small_trainer(stages=HEAD).fit(parts.train, parts.val, show=True)
+    assert f"in {tmp_path / 'cellclf-scratch-'}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_frozen_statistics_stand_still_and_learning_ones_move(small_trainer, parts, plain_and_cached):

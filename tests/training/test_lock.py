@@ -4,18 +4,29 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
 import cellclf as cc
-from cellclf.training.lock import LOCK, held, is_free
+from cellclf.training.lock import LOCK, held, is_free, scratch
 
 HOLD = """
 import pathlib, sys, time
 from cellclf.training.lock import held
 with held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
+    time.sleep(600)
+"""
+
+SCRATCH = """
+import time
+from cellclf.training.lock import scratch
+with scratch() as folder:
+    print(folder, flush=True)
     time.sleep(600)
 """
 
@@ -50,6 +61,27 @@ def test_what_a_killed_process_held_is_free(holder):
     with held(folder):
         assert f"process {os.getpid()} " in (folder / LOCK).read_text()
     assert [str(p.relative_to(folder)) for p in sorted(folder.rglob("*"))] == ["checkpoint", "checkpoint/epoch.npz"]
+
+
+def test_temporary_folders_of_killed_processes_go_and_those_in_use_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "cellclf-scratch-unknown").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRATCH], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as process:
+        theirs = Path(process.stdout.readline().strip())
+        (theirs / "cache").mkdir()
+        long_ago = time.time() - 3600
+        os.utime(theirs / LOCK, (long_ago, long_ago))
+        try:
+            with scratch() as outer:
+                os.utime(outer / LOCK, (long_ago, long_ago))
+                with scratch() as inner:
+                    assert outer.is_dir() and inner.is_dir() and (theirs / "cache").is_dir()
+        finally:
+            process.kill()
+    with scratch() as own:
+        assert {item.name for item in tmp_path.iterdir()} == {own.name, "cellclf-scratch-unknown"}
 
 
 def test_the_same_thread_may_ask_again_and_another_may_not(tmp_path):
