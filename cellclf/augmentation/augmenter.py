@@ -198,7 +198,7 @@ class Augmenter:
                 out[f"{place}/blend"] = stage.blend(own, active).astype(np.float32)
                 for chain in range(stage.width):
                     program = Program(len(draws))
-                    stage.chain(own.child(f"chain {chain}"), program, active, self.strength)
+                    stage.emit(own.child(f"chain {chain}"), program, active, self.strength)
                     keep(f"{place}/{chain}", program)
             else:
                 program = Program(len(draws))

@@ -204,8 +204,8 @@ class AugMix(Step):
                 raise OptionError(f"aug_mix: {field} is {value!r}; wanted a whole number from 1 to 8")
         within(self, "alpha", 0.01, 100)
 
-    def chain(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write one chain of each picture."""
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write one chain of each picture, for the augmenter to blend; see `Step.emit`."""
         length = 1 + draws.integers(self.depth)
         for slot in range(self.depth):
             chosen = draws.integers(len(self.steps))

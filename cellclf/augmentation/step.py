@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +20,7 @@ STEPS: dict[str, type[Step]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(ABC):
     """One thing that may happen to a picture.
 
     Args:
@@ -30,6 +31,7 @@ class Step:
 
     rate: float = 1.0
 
+    @abstractmethod
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
         """Draw for every picture and write the work into the program.
 
@@ -39,7 +41,6 @@ class Step:
             active: (N,) bool, the pictures that get the step (its rate is already in).
             strength: Scales how far the step goes; 0 does nothing.
         """
-        raise NotImplementedError(type(self).__name__)
 
     def check(self) -> None:
         """Refuse values that cannot be used.

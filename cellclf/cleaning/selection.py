@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,7 @@ def spread(count: int, limit: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, max(count - 1, 0), min(count, limit)).astype(np.intp))
 
 
-class Selector(Params):
+class Selector(Params, ABC):
     """What ``Dedup``, ``OutlierFilter`` and ``Downsample`` share: parameters by name, and ``fit_resample``.
 
     A child stores its constructor's arguments under their own names and has ``find(cells) -> Selection``.
@@ -185,9 +186,9 @@ class Selector(Params):
         given = (f"{name}={value!r}" for name, value in said if repr(value) != repr(defaults[name].default))
         return f"{type(self).__name__}({', '.join(given)})"
 
+    @abstractmethod
     def find(self, cells: ImageSet) -> Selection:
-        """Say which pictures stay; the children do it."""
-        raise NotImplementedError
+        """Say which pictures stay."""
 
     def apply(self, cells: ImageSet) -> ImageSet:
         """Return the set without what ``find`` would remove."""

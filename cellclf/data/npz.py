@@ -68,7 +68,11 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
                     "unpickled; save plain arrays instead (all pictures of one size, dtype uint8)"
                 ) from None
             raise DataError(f"{self.path}: {name!r} cannot be read ({error})") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        except RuntimeError as error:  # a password, or a compression that zipfile does not know
+            raise DataError(
+                f"{self.path}: {name!r} cannot be unpacked ({error}); save it with np.savez or np.savez_compressed"
+            ) from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
             raise DataError(f"{self.path}: {name!r} is damaged ({error}); copy the file again") from None
 
     def _map(self, member: zipfile.ZipInfo) -> NDArray[Any] | None:

@@ -6,8 +6,9 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,31 +74,25 @@ def feeding(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
     if caching.mode is None:
         yield plain
         return
-    if caching.folder is None:
-        with scratch() as folder, feeding(plain, stage, blocks, replace(caching, folder=folder / "cache")) as feed:
+    with scratch() if caching.folder is None else nullcontext(caching.folder) as folder:
+        try:
+            feed = _cached(plain, stage, blocks, caching, folder)
+        except OptionError as error:
+            feed = replace(plain, told=f"no feature cache: {error}")
+        try:
             yield feed
-        return
-    try:
-        feed = _cached(plain, stage, blocks, caching)
-    except OptionError as error:
-        feed = replace(plain, told=f"no feature cache: {error}")
-    done = False
-    try:
-        yield feed
-        done = True
-    finally:
-        if feed.cache is not None:
-            feed.cache.close()
-            if done and not caching.kept:
-                shutil.rmtree(caching.folder, ignore_errors=True)
+        finally:
+            if feed.cache is not None:
+                feed.cache.close()
+        if feed.cache is not None and not caching.kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching) -> Feed:
+def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching, folder: Path) -> Feed:
     """Make the feed of cached features, or raise OptionError with the reason why not."""
     import keras
 
     stream, augmented = plain.stream, plain.stream.augmenter is not None
-    assert caching.folder is not None
     assert isinstance(plain.val, ImageSet)
     assert not isinstance(plain.shifted, Features)
     if stream.mix is not None or stream.views > 1:
@@ -111,13 +106,13 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
         )
     if caching.mode == "auto" and views >= stage.epochs:
         raise OptionError(f"{stage.epochs} epochs take no more passes than filling it")
-    cache = _cache(plain, cut, views, caching)
-    sweep(caching.folder, after=3600 if caching.kept else 0)
+    cache = _cache(plain, cut, views, caching, folder)
+    sweep(folder, after=3600 if caching.kept else 0)
     found = cache.exists()
     if not found:
         if cache.size > caching.limit:
             raise OptionError(f"its {in_words(cache.size)} are more than cache_limit={in_words(caching.limit)}")
-        if cache.size > (free := free_bytes(caching.folder)):
+        if cache.size > (free := free_bytes(folder)):
             raise OptionError(f"its {in_words(cache.size)} do not fit on the disk ({in_words(free)} free)")
     count = len(stream.cells)
     val = Features(cache, count * views, len(plain.val))
@@ -131,21 +126,20 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
         shifted=shifted,
         cache=cache,
         cached=Cached(cut.layer, None if augmented else train, val),
-        told=f"feature cache of {in_words(cache.size)} {'found ' if found else ''}in {caching.folder}"
+        told=f"feature cache of {in_words(cache.size)} {'found ' if found else ''}in {folder}"
         f"{f', {views} views of each picture' if views > 1 else ''}; the frozen part (up to {cut.layer}) runs "
         f"{0 if found else views} instead of {stage.epochs} times over {count:,} pictures",
     )
 
 
-def _cache(plain: Feed, cut: Cut, views: int, caching: Caching) -> Cache:
-    assert caching.folder is not None
+def _cache(plain: Feed, cut: Cut, views: int, caching: Caching, folder: Path) -> Cache:
     features = cut.front.outputs[0]
     kind = str(features.dtype)
     dtype = np.dtype(kind if kind in ("float16", "float32") else "float32")
     content = {**caching.content, "layer": cut.layer, "views": views, "dtype": dtype.str}
     sets = [plain.stream.cells] * views + [plain.val] + [plain.shifted] * (plain.shifted is not None)
     return Cache(
-        path=caching.folder / f"features-{key_of(content, cut.front)[:40]}.npy",
+        path=folder / f"features-{key_of(content, cut.front)[:40]}.npy",
         shape=(sum(len(cells) for cells in sets if cells is not None), *features.shape[1:]),
         dtype=dtype,
         make=lambda: _features(cut.front, plain, views),

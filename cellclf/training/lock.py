@@ -77,7 +77,7 @@ def held(folder: Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """Give a temporary folder, and remove those whose process was killed before it could.
+    """Give a temporary folder, and remove those whose process was killed, from a minute after they were made.
 
     Examples:
         >>> with scratch() as folder:

@@ -188,10 +188,6 @@ class Run:
         """
         return None if self.confidence is None else self.report_predictions(cells, show=show).shift
 
-    def predict_table(self, cells: ImageSet, *, show: bool = False) -> str:
-        """Give what ``report_predictions`` finds as CSV text, one row a picture."""
-        return self.report_predictions(cells, show=show).to_csv()
-
     def _fitting(self, images: ImageSet | Images) -> ImageSet:
         cells = images if isinstance(images, ImageSet) else ImageSet(images)
         if cells.image_shape != self.input_shape:

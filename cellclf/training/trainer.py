@@ -74,7 +74,7 @@ class Trainer(Params):
         cache_dir: Folder for caches that stay and serve other runs of the same layers and pictures, ``cache_limit`` for
             all of them together; the least recently used go first. None keeps a cache while its stage lasts.
         precision: ``"mixed_bfloat16"`` or ``"mixed_float16"`` computes in 16 bits while it trains, which GPUs with
-            tensor cores do two or three times as fast; weights and the finished model are float32. None for float32.
+            tensor cores do faster; weights and the finished model are float32. None for float32.
         jit_compile: Whether XLA compiles the training steps. ``"auto"`` leaves it to Keras, which does on a single GPU
             where all layers allow it and ``deterministic`` is not wanted; on processors XLA mostly trains slower.
         devices: How many GPUs of this machine share each batch (logical CPUs where there is no GPU).

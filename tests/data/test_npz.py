@@ -108,6 +108,18 @@ def test_an_npz_with_a_damaged_inside(tmp_path):
         cc.load(tmp_path / "b.npz")
 
 
+@pytest.mark.parametrize(("place", "value", "why"), [(6, 1, "encrypted"), (8, 9, "compression")])
+def test_an_npz_that_another_program_packed(tmp_path, place, value, why):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, images=pixels(2, 80, 80, 3))
+    packed = bytearray(path.read_bytes())
+    directory = packed.index(b"PK\x01\x02")
+    packed[place] = packed[directory + place + 2] = value  # in the file's own header and in the directory
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match=rf"'images' cannot be unpacked \(.*{why}.*\); save it with np\.savez"):
+        cc.load(path)
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
