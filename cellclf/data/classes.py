@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import DataError
+from cellclf.errors import CellclfWarning, DataError
+
+_NAME_ALIKE = "name the classes alike when loading (class_names=..., on the command line --class-names)"
 
 
 def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int64]:
     """Number the labels of a set by the classes of a run.
 
-    Names that are bare numbers (from arrays without names) stand for places in ``class_names``.
+    Names that are bare numbers (from arrays without names) stand for places in ``class_names``. Where it is the run
+    that has numbers, a set of as many named classes is matched by place, with a warning that says so.
 
     Args:
         cells: With labels.
@@ -30,14 +34,18 @@ def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int6
         raise DataError("these pictures have no labels, so there is nothing to compare with; use predict")
     numbered = all(name.isdecimal() for name in cells.class_names)
     run_numbered = all(name.isdecimal() for name in class_names)
-    if numbered != run_numbered and (numbered or cells.num_classes == len(class_names)):
-        places = [int(name) for name in cells.class_names] if numbered else list(range(cells.num_classes))
+    if numbered and not run_numbered:
+        places = [int(name) for name in cells.class_names]
         if max(places, default=-1) < len(class_names):
             return np.asarray(places, np.int64)[cells.labels]
+    if run_numbered and not numbered and cells.num_classes == len(class_names):
+        pairs = ", ".join(f"{ours} is {theirs}" for ours, theirs in zip(class_names, cells.class_names, strict=True))
+        warnings.warn(f"classes are matched by place: {pairs}; {_NAME_ALIKE} if not so", CellclfWarning, stacklevel=3)
+        return cells.labels
     strangers = [name for name in cells.class_names if name not in class_names]
     if strangers:
         raise DataError(
             f"the run knows no class {', '.join(map(repr, strangers))}; it knows {', '.join(class_names)}: "
-            "name the classes alike when loading (class_names=..., on the command line --class-names)"
+            f"{_NAME_ALIKE}"
         )
     return np.asarray([list(class_names).index(name) for name in cells.class_names], np.int64)[cells.labels]

@@ -1,0 +1,45 @@
+"""Labels of one set are numbered by the classes of another: by name, or by place where one side has no names."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import cellclf as cc
+from cellclf.data.classes import match_labels
+
+
+def cells(labels, names=None):
+    return cc.ImageSet(np.zeros((len(labels), 4, 4, 3), np.uint8), labels, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "known", "wanted"),
+    [
+        ([0, 1, 1], ["lobed", "round"], ["round", "flat", "lobed"], [2, 0, 0]),
+        ([2, 0, 1], None, ["round", "flat", "lobed"], [2, 0, 1]),
+        ([0, 1], ["2", "0"], ["0", "1", "2"], [2, 0]),
+        ([0, 1], ["2", "0"], ["round", "flat", "lobed"], [2, 0]),
+    ],
+)
+def test_names_are_matched_and_bare_numbers_are_places(labels, names, known, wanted):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert match_labels(cells(labels, names), known).tolist() == wanted
+
+
+def test_names_for_a_run_that_has_none_are_matched_by_place_and_this_is_told():
+    named = cells([1, 0, 1], ["flat", "round"])
+    with pytest.warns(cc.CellclfWarning, match=r"by place: 0 is flat, 1 is round; name the classes alike .* if not so"):
+        assert match_labels(named, ["0", "1"]).tolist() == [1, 0, 1]
+    with pytest.raises(cc.DataError, match="knows no class 'flat', 'round'; it knows 0, 1, 2: name the classes alike"):
+        match_labels(named, ["0", "1", "2"])
+
+
+def test_strangers_and_sets_without_labels_are_refused():
+    with pytest.raises(cc.DataError, match="knows no class '0', '3'; it knows round, flat: name"):
+        match_labels(cells([0, 1], ["0", "3"]), ["round", "flat"])
+    with pytest.raises(cc.DataError, match="no labels"):
+        match_labels(cc.ImageSet(np.zeros((1, 4, 4, 3), np.uint8)), ["round"])
