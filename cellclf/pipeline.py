@@ -26,7 +26,7 @@ from cellclf.errors import CellclfError, DataError, OptionError, RunFolderError,
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.resilience import stored
 from cellclf.files import replacing
-from cellclf.prepared import Prepared, split_table
+from cellclf.prepared import Prepared, count_copies, split_table
 from cellclf.recipe import Table, construct, make_trainer, read_recipe, table_of
 from cellclf.training.folder import read_manifest
 from cellclf.training.lock import held, is_free
@@ -275,7 +275,8 @@ class Pipeline:
             cells: With labels.
             out: Folder for the run, its tables, ``report.html`` and ``report.md``. After a kill the same call goes on
                 with the epoch that was interrupted.
-            tests: Further sets to report on, by name; nothing is chosen or cleaned on them.
+            tests: Further sets to report on, by name; nothing is chosen or cleaned on them. With ``dedup``, copies of
+                training or validation pictures in them are told.
             show: True tells on stderr what happens, None only on a terminal.
             command: What the report names as the way to make it again.
             min_count: In further sets, classes with fewer pictures are listed but left out of the macro averages.
@@ -303,9 +304,13 @@ class Pipeline:
                 },
                 "recipe": self.to_dict(),
             }
+            started = time.perf_counter()
+            copies = {} if self.dedup is None else count_copies(prepared, tests or {}, self.dedup)
+            seconds = prepared.seconds | ({"leaks": time.perf_counter() - started} if tests else {})
             run = self.trainer.fit(
                 prepared.train, prepared.val, out=folder, show=shown, callbacks=callbacks, record=record
             )
+            seconds["training"] = run.manifest["seconds"]
             started = time.perf_counter()
             sets = {"train": prepared.train, "val": prepared.val}
             if self.expand is not None:
@@ -318,12 +323,11 @@ class Pipeline:
             least = dict.fromkeys(tests or {}, min_count)
             bar = shown and sys.stderr.isatty()
             reports = {name: run.evaluate(part, min_count=least.get(name, 1), show=bar) for name, part in sets.items()}
-            seconds = prepared.seconds | {"training": run.manifest["seconds"]}
-            seconds |= {"evaluation": time.perf_counter() - started}
+            seconds["evaluation"] = time.perf_counter() - started
             page = None
             if folder is not None:
                 _write_text(folder / "split.csv", table)
-                page = self._write(folder, prepared, run, reports, sets, seconds, command)
+                page = self._write(folder, prepared, run, reports, sets, copies, seconds, command)
             return Outcome(run=run, prepared=prepared, reports=reports, page=page)
 
     def _write(
@@ -333,6 +337,7 @@ class Pipeline:
         run: Run,
         reports: Mapping[str, Report],
         sets: Mapping[str, ImageSet],
+        copies: Mapping[str, int],
         seconds: Mapping[str, float],
         command: str,
     ) -> Path:
@@ -354,6 +359,7 @@ class Pipeline:
             augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
             history=run.history,
             evaluations={name: (report, sets[name]) for name, report in reports.items()},
+            copies=copies,
             robustness=stored(folder),
             run=run,
             confidence=run.confidence,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from cellclf.cleaning.dedup import Dedup
 from cellclf.cleaning.selection import Selection
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Parts
+from cellclf.errors import CellclfWarning
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,3 +58,29 @@ def split_table(prepared: Prepared) -> str:
     for skipped in prepared.before.skipped:
         writer.writerow([skipped.id, "skipped", skipped.reason])
     return text.getvalue()
+
+
+def count_copies(prepared: Prepared, tests: Mapping[str, ImageSet], dedup: Dedup) -> dict[str, int]:
+    """Count in each set the pictures that are copies of pictures that a training saw, and warn where there are any.
+
+    Args:
+        prepared: What the training sees: its ``train`` and ``val``.
+        tests: Sets to report on, by name.
+        dedup: What a copy is.
+
+    Returns:
+        Name of a set -> pictures. The split's own test part has none: copies went before it was cut.
+    """
+    seen = {*prepared.train.ids.tolist(), *prepared.val.ids.tolist()}
+    cells = prepared.after.subset([id_ in seen for id_ in prepared.after.ids.tolist()])
+    counts = {"test": 0} if len(prepared.parts.test) else {}
+    for name, test in tests.items():
+        counts[name] = len(np.unique(dedup.find(cells, against=test).pairs.second))
+        if counts[name]:
+            warnings.warn(
+                f"the set {name!r}: {counts[name]:,} of its {len(test):,} pictures are copies of training or "
+                "validation pictures, which flatters its figures; `cellclf leaks` lists them",
+                CellclfWarning,
+                stacklevel=3,
+            )
+    return counts

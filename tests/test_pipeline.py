@@ -12,7 +12,7 @@ import cellclf as cc
 from cellclf.data.generated import planted
 from cellclf.data.image_set import Skipped
 from cellclf.errors import DataError, OptionError, RunFolderError, UnknownNameError
-from cellclf.prepared import split_table
+from cellclf.prepared import count_copies, split_table
 
 TINY = [
     "trainer.batch_size=16",
@@ -122,14 +122,26 @@ def test_the_report_files_say_what_the_outcome_says(outcome):
     assert data["removed"]["duplicates"]["kept"] == int(outcome.prepared.removals["duplicates"].keep.sum())
     assert data["skipped"] == [{"id": "torn.png", "reason": "truncated file"}]
     assert data["notices"] == ["2 grey pictures became RGB"]
-    assert {"duplicates", "outliers", "training", "evaluation"} <= set(data["seconds"])
+    assert data["copies"] == {"test": 0, "elsewhere": 0}
+    assert {"duplicates", "outliers", "leaks", "training", "evaluation"} <= set(data["seconds"])
+
+
+def test_pictures_of_further_sets_that_the_training_saw_are_counted_and_told(outcome, elsewhere):
+    prepared = outcome.prepared
+    seen = [prepared.train.images[0][:, ::-1], prepared.train.images[1], prepared.val.images[0]]
+    apart = prepared.parts.test.images[:2]
+    images = np.concatenate([elsewhere.images[:9], seen, apart])
+    tests = {"b": cc.ImageSet(images, np.zeros(len(images), int), class_names=["any"]), "elsewhere": elsewhere}
+    with pytest.warns(cc.CellclfWarning, match="the set 'b': 3 of its 14 pictures are copies of training") as told:
+        assert count_copies(prepared, tests, cc.Dedup()) == {"test": 0, "b": 3, "elsewhere": 0}
+    assert len(told) == 1
 
 
 def keys_of(data, above=""):
     """Give the paths of all keys down to what the page of the report describes in one row."""
     for key, value in data.items():
         path = f"{above}{key}"
-        if path.count(".") < 2 and isinstance(value, dict) and key not in ("shifts", "seconds"):
+        if path.count(".") < 2 and isinstance(value, dict) and key not in ("copies", "shifts", "seconds"):
             yield from keys_of(value, f"{path}.")
         else:
             yield path

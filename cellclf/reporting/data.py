@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_data(content: PageContent, path: str | Path) -> Path:
-    """Write the scores of every set, what was removed and skipped, what is foreign, and what each step took.
+    """Write what each set scored, what was removed and skipped, what is foreign, and what each step took.
 
     Args:
         content: What the page shows, too.
@@ -39,6 +39,7 @@ def write_data(content: PageContent, path: str | Path) -> Path:
     data = {
         "schema": 1,
         "scores": {name: report.to_dict() for name, (report, _) in content.evaluations.items()},
+        "copies": dict(content.copies),
         "removed": {name: selection.to_dict() for name, selection in content.removals.items()},
         "skipped": [] if before is None else [{"id": one.id, "reason": one.reason} for one in before.skipped],
         "notices": [] if before is None else list(before.notices),

@@ -46,7 +46,7 @@ def _parts(content: PageContent) -> Iterator[str]:
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     lead = headline_name(content.evaluations, content.headline)
     if lead is not None:
-        sentence, lines = verdict(reports, lead)
+        sentence, lines = verdict(reports, lead, content.copies)
         yield sentence
         yield "\n".join(f"- {line}" for line in lines)
         yield from _scores(reports, lead)

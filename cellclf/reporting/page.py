@@ -43,6 +43,8 @@ class PageContent:
         augmenter: What changed the training pictures.
         history: Rows of the training, one an epoch (see ``cellclf.reporting.figures.History``).
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the pictures or None.
+        copies: Name of a set -> how many of its pictures are copies of pictures that the training saw; a set that was
+            not compared is missing.
         robustness: How the classifier fares on bad pictures, one a suite.
         run: The classifier, which is asked where it looked; None shows no heat maps.
         confidence: What the run learnt of its own reliability, or None.
@@ -63,6 +65,7 @@ class PageContent:
     augmenter: Augments | None = None
     history: History = ()
     evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)
+    copies: Mapping[str, int] = field(default_factory=dict)
     robustness: Sequence[Robustness] = ()
     run: Run | None = None
     confidence: Confidence | None = None

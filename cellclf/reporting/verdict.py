@@ -32,12 +32,15 @@ def headline_name(names: Mapping[str, object], wanted: str | None) -> str | None
     return next((name for name in order if name is not None), None)
 
 
-def verdict(reports: Mapping[str, Report], headline: str) -> tuple[str, list[str]]:
+def verdict(
+    reports: Mapping[str, Report], headline: str, copies: Mapping[str, int] | None = None
+) -> tuple[str, list[str]]:
     r"""Say what the reports mean.
 
     Args:
         reports: Name of the set -> its report.
         headline: The one to lead with.
+        copies: Name of a set -> how many of its pictures are copies of pictures that the training saw, where known.
 
     Returns:
         One sentence, and what to know beside it.
@@ -50,16 +53,40 @@ def verdict(reports: Mapping[str, Report], headline: str) -> tuple[str, list[str
     """
     report = reports[headline]
     f1 = report.macro_f1
-    seen = {
-        "train": "which it was trained on",
-        "val": "which were not trained on, but on which the best epoch was chosen",
-    }.get(headline, "which it had never seen")
+    copies = copies or {}
+    seen = _seen(headline, copies.get(headline))
     lead = (
         f"On {report.n:,} pictures of \u201c{headline}\u201d, {seen}, the classifier reaches a macro F1 of "
         f"{percent(f1)} ({percent(f1.low)} to {percent(f1.high)}): the mean over "
         f"{len(report.class_names) - len(report.left_out)} classes, each counted alike."
     )
-    return lead, [*_weakest(report), *_memory(reports), *_elsewhere(reports, headline)]
+    others = {name: n for name, n in copies.items() if n and name != headline}
+    return lead, [*_weakest(report), *_memory(reports), *_elsewhere(reports, headline), *_copied(reports, others)]
+
+
+def _seen(name: str, copies: int | None) -> str:
+    """Say how new the pictures of a set were to the classifier; ``copies`` is None if nobody looked for any."""
+    if name == "train":
+        return "which it was trained on"
+    if name == "val":
+        return "which were not trained on, but on which the best epoch was chosen"
+    if copies is None:
+        return "which took no part in the training"
+    if copies == 0:
+        return "which it had never seen"
+    return f"of which {copies:,} {_are(copies)} of pictures that it was trained or chosen on"
+
+
+def _are(copies: int) -> str:
+    return "is a copy" if copies == 1 else "are copies"
+
+
+def _copied(reports: Mapping[str, Report], copies: Mapping[str, int]) -> list[str]:
+    return [
+        f"Of the {reports[name].n:,} pictures of \u201c{name}\u201d, {n:,} {_are(n)} of pictures that it was trained "
+        "or chosen on, which flatters the figures."
+        for name, n in copies.items()
+    ]
 
 
 def _weakest(report: Report) -> list[str]:

@@ -174,10 +174,19 @@ def test_headline() -> None:
 
 def test_the_verdict_tells_memory_fewness_and_elsewhere(content: PageContent) -> None:
     reports = {name: report for name, (report, _) in content.evaluations.items()}
-    lead, lines = verdict(reports, "test")
+    lead, lines = verdict(reports, "test", {"test": 0})
     assert "never seen" in lead and lines[0].startswith("The weakest class is ")
     assert any("Fewer than 20 pictures" in line for line in lines)
     assert any("learnt by heart" in line for line in lines)
     assert any("the other lab" in line and "do not rely on it" in line for line in lines)
     lead, lines = verdict({"val": reports["val"]}, "val")
     assert "the best epoch was chosen" in lead and "another laboratory" in lines[-1]
+
+
+def test_the_verdict_calls_pictures_new_only_where_somebody_looked(content: PageContent) -> None:
+    reports = {name: report for name, (report, _) in content.evaluations.items()}
+    lead, lines = verdict(reports, "test")
+    assert "which took no part in the training" in lead and not any("copies" in line for line in lines)
+    lead, lines = verdict(reports, "test", {"test": 3, "the other lab": 1})
+    assert "“test”, of which 3 are copies of pictures that it was trained or chosen on, the classifier" in lead
+    assert lines[-1].startswith("Of the 40 pictures of “the other lab”, 1 is a copy of pictures that it was trained")
