@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 import cellclf as cc
-from cellclf.augmentation import colour, geometry, optics
-from cellclf.augmentation.policies import AugMix, SomeOf
+from cellclf.augmentation.steps import colour, geometry, optics
+from cellclf.augmentation.steps.policies import AugMix, SomeOf
 
 KERAS_OPERATIONS = (
     geometry.Shear(high=0.5),

@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import cellclf as cc
-from cellclf.files import replacing
+from cellclf.utils.atomic import replacing
 
 CLASSES = ["basophil", "eosinophil", "erythroblast", "immature_granulocyte", "lymphocyte", "monocyte", "neutrophil"]
 CLASSES.append("platelet")
@@ -107,7 +107,7 @@ def train(row: str, shared: Path, folder: Path, seed: int, changes: list[str]) -
         recipe: dict[str, Any] = {"seed": seed, "dedup": {}, "outliers": {}, "split": {"val": 0.2}}
         recipe["trainer"] = {"batch_size": 64, **STEPS[row][1], "backbone": backbone}
     else:
-        from cellclf.recipe import read_recipe
+        from cellclf.pipeline.recipe import read_recipe
 
         recipe = read_recipe(row)
         recipe["trainer"]["backbone"], recipe["seed"] = backbone, seed

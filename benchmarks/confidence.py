@@ -25,11 +25,11 @@ from sklearn.metrics import roc_auc_score
 
 from cellclf import ImageSet, Run, load, load_run
 from cellclf.data.classes import match_labels
-from cellclf.evaluation.abstention import abstain
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.conformal import coverage, fit_conformal
-from cellclf.evaluation.foreign import energy
-from cellclf.training.confidence import FeatureReader
+from cellclf.evaluation.ood import energy
+from cellclf.evaluation.selective import abstain
+from cellclf.runs.features.reader import FeatureReader
 
 
 def drawing(rng: np.random.Generator, cells: np.ndarray, photos: list[Image.Image]) -> np.ndarray:

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellclf import Dedup, ImageSet, load
-from cellclf.cleaning.fingerprints import fingerprint
-from cellclf.cleaning.pairs import near_pairs
+from cellclf.cleaning.dedup.fingerprints import fingerprint
+from cellclf.cleaning.dedup.hamming import near_pairs
 
 
 def best_of(times: int, work: Any) -> tuple[Any, float, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellclf import ImageSet
-from cellclf.cleaning.hashing import turned_picture
+from cellclf.cleaning.dedup.hashes import turned_picture
 
 Pictures = NDArray[np.uint8]
 WHOLE = ("identical", "JPEG 60", "brightness", "flip/turn + JPEG 60 + brightness")

@@ -52,7 +52,7 @@ def main() -> int:
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     import cellclf
-    from cellclf.training.export import LIMIT, open_exported
+    from cellclf.runs.export import LIMIT, open_exported
 
     run = cellclf.load_run(options.run)
     cells = cellclf.load(Path(os.environ["CELLCLF_DATA"]) / "data" / "acevedo96" / "val", size=run.input_shape[:2])

@@ -22,10 +22,10 @@ from dedup_peers import anonymous, watched
 from numpy.typing import NDArray
 
 from cellclf import ImageSet
-from cellclf.cleaning.fingerprints import energies
-from cellclf.cleaning.index import Index
-from cellclf.cleaning.matching import bits_of
-from cellclf.cleaning.pairs import search
+from cellclf.cleaning.dedup.fingerprints import energies
+from cellclf.cleaning.dedup.hamming import search
+from cellclf.cleaning.dedup.index import Index
+from cellclf.cleaning.dedup.matching import bits_of
 
 
 class Made:

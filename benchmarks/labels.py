@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from cellclf import Dedup, check_labels, load
-from cellclf.recipe import read_recipe
+from cellclf.pipeline.recipe import read_recipe
 
 
 def main() -> None:

@@ -4,11 +4,7 @@
 import os
 
 import cellclf as cc
-from cellclf.augmentation.colour import Brightness
-from cellclf.augmentation.geometry import Flip, Rotate
-from cellclf.augmentation.optics import Defocus
-from cellclf.augmentation.policies import SomeOf
-from cellclf.augmentation.stain import StainHED
+from cellclf.augmentation import Brightness, Defocus, Flip, Rotate, SomeOf, StainHED
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 side = 48 if TINY else 96

@@ -4,7 +4,7 @@
 import os
 
 import cellclf as cc
-from cellclf.reporting.gallery import write_gallery
+from cellclf.reporting import write_gallery
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 N = 120 if TINY else 1200

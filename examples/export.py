@@ -6,7 +6,7 @@ import time
 from importlib.util import find_spec
 
 import cellclf as cc
-from cellclf.training.export import open_exported
+from cellclf.runs import open_exported
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 cells = cc.make_cells(72 if TINY else 800, size=48 if TINY else 64, seed=7)

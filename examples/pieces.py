@@ -9,9 +9,7 @@ import tensorflow as tf
 from sklearn.base import clone
 
 import cellclf as cc
-from cellclf.augmentation.colour import Contrast
-from cellclf.augmentation.geometry import Flip, Rotate
-from cellclf.augmentation.stain import StainHED
+from cellclf.augmentation import Contrast, Flip, Rotate, StainHED
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 made = cc.make_cells(96 if TINY else 800, size=64, seed=7, duplicates=4)

@@ -4,7 +4,7 @@
 import os
 
 import cellclf as cc
-from cellclf.recipe import list_recipes
+from cellclf.pipeline import list_recipes
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 print(*list_recipes().items(), sep="\n")

@@ -4,8 +4,7 @@
 import os
 
 import cellclf as cc
-from cellclf.evaluation.abstention import abstain
-from cellclf.evaluation.calibration import calibrate
+from cellclf.evaluation import abstain, calibrate
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 side = 48 if TINY else 64

@@ -46,7 +46,7 @@ import sys
 import zipfile
 
 names = zipfile.ZipFile(sys.argv[1]).namelist()
-wanted = ["cellclf/py.typed", "cellclf/recipes/fast.toml", "cellclf/reporting/templates/report.html.j2"]
+wanted = ["cellclf/py.typed", "cellclf/pipeline/recipes/fast.toml", "cellclf/reporting/templates/report.html.j2"]
 missing = [name for name in wanted if name not in names]
 strangers = [name for name in names if not name.startswith("cellclf")]
 sys.exit(f"missing {missing}, should not be there {strangers}" if missing or strangers else 0)

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from helpers.small import parts, small_trainer  # noqa: F401 - fixtures for every room
 from hypothesis import settings
 
 settings.register_profile("cellclf", deadline=None, max_examples=40, print_blob=True)

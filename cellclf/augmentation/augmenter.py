@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation import colour, geometry, masks, optics, stain
-from cellclf.augmentation.draws import Draws
-from cellclf.augmentation.policies import AllOf, AugMix, SomeOf, check_steps
 from cellclf.augmentation.presets import PRESETS
 from cellclf.augmentation.program import Arrays, Program
-from cellclf.augmentation.step import Step, run_steps, step_from_dict
+from cellclf.augmentation.rng import Draws
+from cellclf.augmentation.steps import colour, geometry, masks, optics, stain
+from cellclf.augmentation.steps.base import Step, run_steps, step_from_dict
+from cellclf.augmentation.steps.policies import AllOf, AugMix, SomeOf, check_steps
 from cellclf.errors import DataError, OptionError, unknown
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Augmenter:
         seed: Any whole number.
 
     Examples:
-        >>> from cellclf.augmentation.geometry import Rotate
+        >>> from cellclf.augmentation.steps.geometry import Rotate
         >>> augmenter = Augmenter([Rotate(degrees=20)], seed=7)
         >>> pictures = np.zeros((2, 16, 16, 3), np.uint8)
         >>> augmenter(pictures, ids=["a", "b"], epoch=3).shape
@@ -218,7 +218,7 @@ class Augmenter:
         Returns:
             (N, H, W, 3) of the type that came in; float pictures come back in whole levels.
         """
-        from cellclf.augmentation import engine
+        from cellclf.augmentation.kernels import engine
 
         layout = [(place, stage.width if isinstance(stage, AugMix) else 0) for place, stage in self._stages]
         return engine.apply(images, params, layout, together=together)
@@ -300,7 +300,7 @@ class Augmenter:
         Raises:
             DataError: Elements of another form.
         """
-        from cellclf.augmentation.pipeline import map_dataset
+        from cellclf.augmentation.tf_dataset import map_dataset
 
         return map_dataset(self, dataset, has_ids=has_ids, epoch=epoch)
 
@@ -331,7 +331,7 @@ class Augmenter:
             OptionError: Both ``copies`` and ``per_class``, or values that cannot be used.
             DataError: ``per_class`` for a set without labels.
         """
-        from cellclf.augmentation.expansion import expand
+        from cellclf.augmentation.expand import expand
 
         return expand(self, cells, copies=copies, strengths=strengths, per_class=per_class)
 
@@ -343,7 +343,7 @@ class Augmenter:
             pictures: Rows.
             views: Augmented pictures a row.
         """
-        from cellclf.sheet import sheet
+        from cellclf.utils.contact_sheet import sheet
 
         rows = np.unique(np.linspace(0, len(cells) - 1, pictures).round().astype(int))
         originals = cells.read(rows)
@@ -374,7 +374,7 @@ def _compiled(
     """Compile (on TensorFlow; elsewhere it runs as it is) for one layout; ``shapes`` keeps one trace a function."""
     import keras
 
-    from cellclf.augmentation import engine
+    from cellclf.augmentation.kernels import engine
 
     if keras.backend.backend() != "tensorflow":
         return partial(engine.apply, layout=layout)

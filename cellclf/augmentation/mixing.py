@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation.draws import Draws
 from cellclf.augmentation.program import Arrays
+from cellclf.augmentation.rng import Draws
 from cellclf.errors import OptionError, unknown
 
 Tensor = Any

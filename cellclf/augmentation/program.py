@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation.draws import Flags, Floats, Keys
+from cellclf.augmentation.rng import Flags, Floats, Keys
 
 Arrays = dict[str, NDArray[Any]]
 

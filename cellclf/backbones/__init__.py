@@ -1,1 +1,5 @@
-"""Networks that turn pictures into feature maps, and the plugins that bring more of them."""
+"""Feature extractors: built-in networks, plugins, weights."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

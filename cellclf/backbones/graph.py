@@ -13,6 +13,9 @@ from cellclf.errors import OptionError
 
 _SEEDING = threading.RLock()
 
+POOL = "head_pool"
+"""Name of the pooling layer that a classifier's head starts with."""
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
@@ -125,6 +128,13 @@ def resized(model: Any, input_shape: tuple[int, int, int]) -> Any:
         )
 
     return _rebuilt(model, edit)
+
+
+def batch_norms(model: Any) -> list[Any]:
+    """Give the BatchNorm layers of a flat model, from the input on."""
+    import keras
+
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _config(model: Any) -> dict[str, Any]:

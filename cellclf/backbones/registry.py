@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cellclf.backbones import applications, custom
-from cellclf.backbones.plugins import Plugin, discover
 from cellclf.backbones.spec import BackboneSpec
-from cellclf.errors import UnknownNameError, unknown
+from cellclf.errors import OptionError, PluginError, UnknownNameError, unknown
+from cellclf.plugins.discovery import Found, brief, find_plugins
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What one entry point brought, or why it did not.
+
+    Args:
+        name: Name of the entry point, the prefix in ``plugin:backbone``.
+        package: Name of the package that offers it.
+        version: The package's version.
+        backbones: The backbones that can be used.
+        error: What is wrong, in one line, or None. Backbones beside a bad one stay usable.
+    """
+
+    name: str
+    package: str
+    version: str
+    backbones: tuple[BackboneSpec, ...] = ()
+    error: str | None = None
+
+    @property
+    def adds(self) -> tuple[str, ...]:
+        """Full names of what it adds."""
+        return tuple(f"{self.name}:{spec.name}" for spec in self.backbones)
 
 
 @dataclass(frozen=True)
@@ -75,6 +99,42 @@ class Registry:
                 f"there is no backbone {name!r}: the plugin {broken.name!r} is broken: {broken.error}"
             )
         raise unknown("backbone", name, [entry.short or entry.name for entry in self.backbones])
+
+
+def discover(environ: Mapping[str, str] | None = None) -> tuple[Plugin, ...]:
+    """Load the plugins of the installed packages and check the backbones that they offer.
+
+    Args:
+        environ: See ``find_plugins``.
+
+    Returns:
+        A record of every plugin that was asked for, the broken ones with their error.
+
+    Examples:
+        >>> discover({"CELLCLF_PLUGINS": ""})
+        ()
+    """
+    return tuple(_checked(found) for found in find_plugins(environ))
+
+
+def _checked(found: Found) -> Plugin:
+    good: dict[str, BackboneSpec] = {}
+    errors = [found.error] if found.error else []
+    for spec in found.offered:
+        try:
+            _accept(spec, good)
+        except (OptionError, PluginError) as error:
+            errors.append(str(error))
+    return Plugin(found.name, found.package, found.version, tuple(good.values()), "; ".join(errors) or None)
+
+
+def _accept(spec: object, good: dict[str, BackboneSpec]) -> None:
+    if not isinstance(spec, BackboneSpec):
+        raise PluginError(f"cellclf_backbones returned {brief(spec)} in its list, expected BackboneSpec")
+    spec.check()
+    if spec.name in good:
+        raise PluginError(f"backbone {spec.name!r} is there twice: the first is kept")
+    good[spec.name] = spec
 
 
 @functools.cache

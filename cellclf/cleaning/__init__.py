@@ -1,1 +1,5 @@
-"""What does not belong in: duplicates, foreign pictures, outliers, surplus of a class."""
+"""What leaves a set before training: duplicates, outliers, surplus images of frequent classes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.errors import DataError
-from cellclf.params import Params
+from cellclf.utils.parameters import Params
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,7 +126,7 @@ class Selection:
         Raises:
             DataError: The selection does not know its pictures (it was read from a file).
         """
-        from cellclf.sheet import sheet
+        from cellclf.utils.contact_sheet import sheet
 
         gone = np.flatnonzero(~self.keep)
         shown = gone[np.unique(np.linspace(0, len(gone) - 1, limit).astype(int))] if len(gone) > limit else gone

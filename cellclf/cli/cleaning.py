@@ -132,7 +132,7 @@ def outliers(src: str, source: Source, fit_src: str | None, method: Any, seed: i
 
 def _check_table(path: Path | None) -> None:
     if path is not None:
-        from cellclf.cleaning.duplicates import check_table
+        from cellclf.cleaning.dedup.result import check_table
 
         check_table(path)
 
@@ -151,7 +151,7 @@ def _selected(found: Selection, plot: Path | None, gallery: Path | None, apply: 
     if found.cells is not None and apply.suffix.lower() == ".npz":
         found.apply(found.cells).save(apply)
     else:
-        from cellclf.files import replacing
+        from cellclf.utils.atomic import replacing
 
         rows = zip(found.ids.tolist(), found.keep.tolist(), found.reasons.tolist(), strict=True)
         with replacing(apply) as new, new.open("w", newline="", encoding="utf-8") as file:

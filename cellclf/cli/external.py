@@ -10,7 +10,7 @@ import click
 
 import cellclf
 from cellclf.cli.options import PICTURE, OutFile, Source, import_keras, save_figure, source_options
-from cellclf.files import replacing
+from cellclf.utils.atomic import replacing
 
 
 @click.command()

@@ -24,7 +24,7 @@ from cellclf.errors import CellclfError
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
-    from cellclf.pipeline import Outcome
+    from cellclf.pipeline.pipeline import Outcome
     from cellclf.reporting.compare import Comparison
 
 
@@ -184,10 +184,10 @@ def compare(
     cellclf compare cells/ mobilenet sequential residual inception --epochs 3 --out runs/compared
     cellclf compare test_set.npz runs/a runs/b
     """  # noqa: D301 - click reads the backspace as "do not wrap"
-    from cellclf.comparison import compare as train_all
-    from cellclf.comparison import compare_runs
-    from cellclf.recipe import read_recipe
-    from cellclf.training.folder import MANIFEST
+    from cellclf.pipeline.compare import compare as train_all
+    from cellclf.pipeline.compare import compare_runs
+    from cellclf.pipeline.recipe import read_recipe
+    from cellclf.runs.folder import MANIFEST
 
     folders = [name for name in candidates if (Path(name) / MANIFEST).is_file()]
     if folders and len(folders) < len(candidates):
@@ -275,7 +275,7 @@ def labels(src: str, recipe: RecipeChoice, source: Source, folds: int, out: Path
     Trains FOLDS classifiers, so it takes as many times as long as one; the same command goes on after a stop.
     Nothing is changed: look at the gallery, then mend the labels or leave the pictures out.
     """
-    from cellclf.labels import check_labels
+    from cellclf.pipeline.label_check import check_labels
 
     table = recipe.read()
     cells = source.load_telling(src)

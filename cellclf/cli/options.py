@@ -131,7 +131,7 @@ PICTURE, PAGE, TABLE = OutFile(".png", ".svg", ".pdf"), OutFile(".html"), OutFil
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all."""
-    from cellclf.files import replacing
+    from cellclf.utils.atomic import replacing
 
     with replacing(path) as new:
         figure.savefig(new)
@@ -212,8 +212,8 @@ class RecipeChoice:
 
     def read(self) -> dict[str, Any]:
         """Read the recipe; another backbone, its weights and its parameters first, ``--set`` last."""
-        from cellclf.comparison import recipe_for
-        from cellclf.recipe import read_recipe
+        from cellclf.pipeline.compare import recipe_for
+        from cellclf.pipeline.recipe import read_recipe
 
         table = read_recipe(self.recipe)
         trainer = table.get("trainer")

@@ -49,7 +49,7 @@ def robustness(
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     import_keras()
     from cellclf.data.split import sample
-    from cellclf.files import replacing
+    from cellclf.utils.atomic import replacing
 
     run = cellclf.load_run(run_folder)
     cells = source.load_telling(src, size=run.input_shape[:2])

@@ -1,1 +1,5 @@
-"""What comes in: sets of pictures, how they are read, split and, for tests and demos, generated."""
+"""Sets of images: loading, inspecting, splitting, generating."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,7 +17,7 @@ import numpy as np
 
 from cellclf.data.sources import Images, Rows, dim, to_8_bits
 from cellclf.errors import DataError
-from cellclf.progress import track
+from cellclf.utils.progress import track
 
 if TYPE_CHECKING:
     from PIL.Image import Image

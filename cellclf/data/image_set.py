@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cellclf.data import columns
 from cellclf.data.sources import ArraySource, Images, PictureSource, Rows, check_images
 from cellclf.errors import DataError, OptionError, unknown
-from cellclf.progress import track
+from cellclf.utils.progress import track
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellclf.sheet import PALETTE, drawable, sheet
+from cellclf.utils.contact_sheet import PALETTE, drawable, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

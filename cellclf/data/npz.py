@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cellclf.data.sources import Images
 from cellclf.errors import DataError
-from cellclf.files import replacing
+from cellclf.utils.atomic import replacing
 
 _LEAST_MAPPED = 1 << 20
 

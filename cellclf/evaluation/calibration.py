@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cellclf.errors import OptionError
 from cellclf.evaluation.checks import check_predictions
-from cellclf.evaluation.scores import Estimate
+from cellclf.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,7 +144,7 @@ class Calibration:
 
     def plot(self) -> Figure:
         """Draw the reliability diagram: accuracy against confidence, with intervals."""
-        from cellclf.evaluation.curves import plot_reliability
+        from cellclf.evaluation.confidence_plots import plot_reliability
 
         return plot_reliability(self)
 

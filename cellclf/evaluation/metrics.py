@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.checks import check_predictions
-from cellclf.evaluation.scores import Estimate, estimate
-from cellclf.evaluation.tables import columns
+from cellclf.evaluation.intervals import Estimate, estimate
+from cellclf.utils.text_tables import columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -312,7 +312,7 @@ def evaluate(
 
     Source:
         Sokolova & Lapalme, Information Processing & Management 45 (2009) 427-437 (the measures); the
-        intervals: see ``cellclf.evaluation.scores``.
+        intervals: see ``cellclf.evaluation.intervals``.
     """
     names = tuple(str(name) for name in class_names)
     truth, shares = check_predictions(labels, probabilities, len(names))

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellclf.sheet import PALETTE, drawable
+from cellclf.utils.contact_sheet import PALETTE, drawable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cellclf.data.image_set import ImageSet
+    from cellclf.evaluation.intervals import Estimate
     from cellclf.evaluation.metrics import Report
-    from cellclf.evaluation.resilience import Robustness
-    from cellclf.evaluation.scores import Estimate
+    from cellclf.evaluation.robustness.result import Robustness
 
 
 def plot_confusion(report: Report) -> Figure:

@@ -1,1 +1,5 @@
-"""Results as a page that people can read."""
+"""Reports of runs: HTML, Markdown, JSON, galleries, comparisons."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

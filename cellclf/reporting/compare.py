@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.errors import DataError
-from cellclf.evaluation.differences import Paired, compare_paired, holm, points
-from cellclf.evaluation.scores import Estimate
-from cellclf.evaluation.tables import columns as lined_up
-from cellclf.evaluation.tables import markdown_table
-from cellclf.reporting.figures import History, number, restored
-from cellclf.reporting.template import duration, render, write
+from cellclf.evaluation.intervals import Estimate
+from cellclf.evaluation.significance import Paired, compare_paired, holm, points
+from cellclf.pages.figures import History, number, restored
+from cellclf.pages.template import duration, render, write
+from cellclf.utils.text_tables import columns as lined_up
+from cellclf.utils.text_tables import markdown_table
 
 if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellclf.evaluation.abstention import abstain
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.conformal import coverage
 from cellclf.evaluation.metrics import Report
-from cellclf.reporting.figures import inline_svg
-from cellclf.reporting.looks import looked_at
-from cellclf.reporting.template import percent, pictures, plain
+from cellclf.evaluation.selective import abstain
+from cellclf.pages.figures import inline_svg
+from cellclf.pages.template import percent, pictures, plain
+from cellclf.reporting.heatmaps import looked_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cellclf.data.image_set import ImageSet
-    from cellclf.evaluation.foreign import Shift
-    from cellclf.training.confidence import Confidence
-    from cellclf.training.run import Run
+    from cellclf.evaluation.ood import Shift
+    from cellclf.runs.confidence import Confidence
+    from cellclf.runs.run import Run
 
 ERROR = 0.01
 LEFT = (0.02, 0.05, 0.1)

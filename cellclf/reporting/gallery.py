@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.errors import DataError
-from cellclf.files import replacing
+from cellclf.pages.template import count, render
 from cellclf.reporting.removals import MEANINGS, Line, kinds, lines, scores_of, searched, strip
-from cellclf.reporting.template import count, render
+from cellclf.utils.atomic import replacing
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cellclf.evaluation.tables import markdown_table
-from cellclf.reporting.template import count, duration, percent, plain, write
+from cellclf.pages.template import count, duration, percent, plain, write
 from cellclf.reporting.verdict import OWN, headline_name, verdict
+from cellclf.utils.text_tables import markdown_table
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
+    from cellclf.evaluation.intervals import Estimate
     from cellclf.evaluation.metrics import Report
-    from cellclf.evaluation.scores import Estimate
     from cellclf.reporting.page import PageContent
 
 ROLES = {"train": "learnt from", "val": "chosen on"}

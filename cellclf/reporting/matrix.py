@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.evaluation.metrics import Report
-from cellclf.reporting.template import percent, pictures, plain
+from cellclf.pages.template import percent, pictures, plain
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cellclf.reporting.figures import History
+from cellclf.pages.figures import History
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
-    from cellclf.evaluation.foreign import Shift
     from cellclf.evaluation.metrics import Report
-    from cellclf.evaluation.resilience import Robustness
-    from cellclf.training.confidence import Confidence
-    from cellclf.training.run import Run
+    from cellclf.evaluation.ood import Shift
+    from cellclf.evaluation.robustness.result import Robustness
+    from cellclf.runs.confidence import Confidence
+    from cellclf.runs.run import Run
 
 
 class Augments(Protocol):
@@ -41,7 +41,7 @@ class PageContent:
         removals: What was removed, in order: name of the step -> its selection (with its ``cells``).
         parts: The split, before anything was removed from or added to its training part.
         augmenter: What changed the training pictures.
-        history: Rows of the training, one an epoch (see ``cellclf.reporting.figures.History``).
+        history: Rows of the training, one an epoch (see ``cellclf.pages.figures.History``).
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the pictures or None.
         copies: Name of a set -> how many of its pictures are copies of pictures that the training saw; a set that was
             not compared is missing.
@@ -93,7 +93,7 @@ def write_page(content: PageContent, path: str | Path) -> Path:
         >>> "macro F1" in page.read_text(encoding="utf-8")
         True
     """
+    from cellclf.pages.template import render, write
     from cellclf.reporting.sections import sections
-    from cellclf.reporting.template import render, write
 
     return write(path, render("report.html.j2", title=content.title, sided=True, **sections(content)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.reporting.template import count, pictures, plain
+from cellclf.pages.template import count, pictures, plain
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.evaluation.metrics import Estimate, Report
+from cellclf.pages.figures import CURVES, curves_in, inline_svg, plot_curve, restored
+from cellclf.pages.template import count, duration, percent, pictures, plain
 from cellclf.reporting.confidence import confidence_view
-from cellclf.reporting.figures import CURVES, curves_in, inline_svg, plot_curve, restored
-from cellclf.reporting.looks import looked_at
+from cellclf.reporting.heatmaps import looked_at
 from cellclf.reporting.matrix import matrix_rows, panels
 from cellclf.reporting.removals import removal_view
-from cellclf.reporting.template import count, duration, percent, pictures, plain
 from cellclf.reporting.verdict import OWN, headline_name, verdict
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
-    from cellclf.evaluation.resilience import Robustness
-    from cellclf.reporting.figures import History
+    from cellclf.evaluation.robustness.result import Robustness
+    from cellclf.pages.figures import History
     from cellclf.reporting.page import Augments, PageContent
-    from cellclf.training.run import Run
+    from cellclf.runs.run import Run
 
 View = dict[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cellclf.errors import unknown
-from cellclf.reporting.template import percent, plain
+from cellclf.pages.template import percent, plain
 
 if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report

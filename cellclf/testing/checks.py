@@ -27,7 +27,7 @@ _IMPORTS = """
 import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
 if sys.argv[2]:
-    from cellclf.backbones.plugins import discover
+    from cellclf.backbones.registry import discover
     discover({"CELLCLF_PLUGINS": sys.argv[2]})
 else:
     importlib.import_module(sys.argv[3])

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cellclf.backbones.plugins import one_line
 from cellclf.backbones.spec import BackboneSpec
 from cellclf.errors import OptionError, PluginError, unknown
+from cellclf.plugins.discovery import one_line
 from cellclf.testing.case import Case, CheckFailed
 from cellclf.testing.checks import CHECKS, NEED_NO_NETWORK
 

@@ -1,1 +1,5 @@
-"""From a backbone and a training set to a run that can be stopped, continued, evaluated and shared."""
+"""Training in stages, resumable at any moment."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

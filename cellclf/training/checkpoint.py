@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import RunFolderError
-from cellclf.files import replacing
+from cellclf.utils.atomic import replacing
 
 Arrays = list[NDArray[Any]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cellclf.errors import DataError, OptionError, unknown
-from cellclf.training.cache import MODES, byte_count
+from cellclf.runs.features.cache import MODES, byte_count
 from cellclf.training.optimizers import OPTIMIZERS
 from cellclf.training.precision import PRECISIONS
 from cellclf.training.sampling import SAMPLINGS

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cellclf.backbones.graph import POOL
 from cellclf.errors import OptionError
 
 POOLINGS = ("avg", "max", "flatten")
-
-POOL = "head_pool"
-"""Name of the pooling layer."""
 
 
 @dataclass(frozen=True, kw_only=True)

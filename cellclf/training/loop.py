@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
-from cellclf.training.average import Average
-from cellclf.training.cache import Cached, Caching, Features
+from cellclf.runs.features.cache import Cached, Caching, Features
+from cellclf.runs.folder import write_history
+from cellclf.runs.predict import probabilities
+from cellclf.training.batches import Feed, feeding
+from cellclf.training.callbacks import Listeners
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
-from cellclf.training.feed import Feed, feeding
-from cellclf.training.folder import write_history
-from cellclf.training.interrupt import Interrupt
-from cellclf.training.listeners import Listeners
+from cellclf.training.early_stopping import Watch
+from cellclf.training.ema import Average
+from cellclf.training.freezing import freeze, moving_variables
 from cellclf.training.optimizers import make_optimizer
+from cellclf.training.signals import Interrupt
 from cellclf.training.stage import Stage
+from cellclf.training.stage_input import Stream
 from cellclf.training.steps import Watcher, fit, fitter_of_groups, make_scores, progress_bar
-from cellclf.training.stream import Stream, probabilities
-from cellclf.training.watch import Watch
 
 Row = dict[str, Any]
 
@@ -279,31 +281,6 @@ class Loop:
     def _say(self, text: str) -> None:
         if self.show:
             print(text, file=sys.stderr, flush=True)
-
-
-def freeze(layers: Sequence[Any], blocks: Sequence[Sequence[Any]], stage: Stage) -> None:
-    """Set which layers of the backbone learn in a stage; the model must be compiled after it.
-
-    Args:
-        layers: All layers of the backbone.
-        blocks: The layers of each block, from the input on.
-        stage: Whose ``unfreeze`` and ``train_batch_norm`` count.
-    """
-    import keras
-
-    if stage.unfreeze == "all":
-        learning = {id(layer) for layer in layers}
-    else:
-        learning = {id(layer) for block in blocks[len(blocks) - stage.unfreeze :] for layer in block}
-    for layer in layers:
-        still = isinstance(layer, keras.layers.BatchNormalization) and not stage.train_batch_norm
-        layer.trainable = id(layer) in learning and not still
-
-
-def moving_variables(model: Any) -> list[Any]:
-    """List the variables that training can change: those of layers that learn, and every random state."""
-    still = {id(v) for layer in model.layers if not layer.trainable for v in layer.variables}
-    return [v for v in model.variables if id(v) not in still or "seed" in v.path]
 
 
 def validate(

@@ -13,25 +13,25 @@ from cellclf.backbones.backbone import Backbone
 from cellclf.backbones.registry import list_plugins
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
-from cellclf.params import Params
-from cellclf.training.cache import Cached, Caching, byte_count
+from cellclf.runs.confidence import Confidence, fit_confidence
+from cellclf.runs.features.cache import Cached, Caching, byte_count
+from cellclf.runs.folder import write_manifest
+from cellclf.runs.provenance import machine, versions, weights_sha256
+from cellclf.runs.run import Run, load_run
+from cellclf.training.callbacks import Listeners
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.checks import check_options, check_sets
-from cellclf.training.claim import claim
-from cellclf.training.confidence import Confidence, fit_confidence
+from cellclf.training.class_weights import picture_weights
 from cellclf.training.devices import scope_of
-from cellclf.training.folder import write_manifest
 from cellclf.training.head import Head
-from cellclf.training.identity import machine, versions, weights_sha256
-from cellclf.training.listeners import Listeners
-from cellclf.training.lock import held
 from cellclf.training.loop import Loop
 from cellclf.training.losses import make_loss
-from cellclf.training.optimizers import picture_weights
 from cellclf.training.precision import set_precision
-from cellclf.training.run import Run, load_run
+from cellclf.training.resume import claim
 from cellclf.training.stage import Stage
-from cellclf.training.stream import Stream, in_memory, shifted_copy
+from cellclf.training.stage_input import Stream, in_memory, shifted_copy
+from cellclf.utils.locks import held
+from cellclf.utils.parameters import Params
 
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 from cellclf.augmentation.augmenter import Augmenter
-from cellclf.augmentation.colour import Brightness
-from cellclf.augmentation.geometry import Flip, Rotate, Zoom
-from cellclf.augmentation.optics import Blur, Noise
-from cellclf.augmentation.policies import AllOf, AugMix, RandAugment, SomeOf
 from cellclf.augmentation.presets import PRESETS
-from cellclf.augmentation.step import STEPS, step_from_dict
+from cellclf.augmentation.steps.base import STEPS, step_from_dict
+from cellclf.augmentation.steps.colour import Brightness
+from cellclf.augmentation.steps.geometry import Flip, Rotate, Zoom
+from cellclf.augmentation.steps.optics import Blur, Noise
+from cellclf.augmentation.steps.policies import AllOf, AugMix, RandAugment, SomeOf
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError, UnknownNameError
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.smooth import smooth
 from PIL import Image
 
 import cellclf
-from cellclf.cleaning.dedup import Dedup
-from cellclf.cleaning.fingerprints import fingerprint, spread_out
-
-from .smooth import smooth
+from cellclf.cleaning.dedup.dedup import Dedup
+from cellclf.cleaning.dedup.fingerprints import fingerprint, spread_out
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import tomllib
 
-import cellclf
+from helpers.command import run, width_of
 
-from .command import run, width_of
+import cellclf
 
 
 def test_inspect_tells_and_draws(folder, tmp_path):

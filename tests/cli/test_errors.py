@@ -10,12 +10,11 @@ import warnings
 
 import click
 import pytest
+from helpers.command import run
 
 import cellclf
 from cellclf.cli import main
 from cellclf.errors import CellclfWarning
-
-from .command import run
 
 COMMANDS = main.list_commands(click.Context(main))
 assert COMMANDS, "without a command, the test of their help would pass unseen"

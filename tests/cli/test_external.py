@@ -7,10 +7,9 @@ import json
 import keras
 import numpy as np
 import pytest
+from helpers.command import run
 
 import cellclf as cc
-
-from .command import run
 
 NAMES = ("dark", "light")
 

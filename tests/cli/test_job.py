@@ -7,10 +7,9 @@ import json
 import tomllib
 
 import pytest
+from helpers.command import run
 
 import cellclf
-
-from .command import run
 
 
 def test_the_run_says_what_it_does_and_ends_with_the_page(finished, folder):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cellclf.backbones.registry import registry
+from helpers.command import run
 
-from .command import run
+from cellclf.backbones.registry import registry
 
 
 def test_plugins_and_backbones_are_listed_the_broken_one_with_its_error(site, monkeypatch):

@@ -6,12 +6,11 @@ import csv
 import json
 
 import numpy as np
+from helpers.command import run, width_of
 from PIL import Image
 
 import cellclf
-from cellclf.evaluation.resilience import stored
-
-from .command import run, width_of
+from cellclf.evaluation.robustness.result import stored
 
 
 def test_a_finished_run_evaluates(finished, npz):

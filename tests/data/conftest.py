@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-
-from .pictures import picture
+from helpers.images import picture
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.images import pixels
 
 import cellclf as cc
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
-
-from .pictures import pixels
 
 # Arrays
 

@@ -6,12 +6,11 @@ import os
 import pickle
 
 import pytest
+from helpers.images import picture
 
 import cellclf as cc
 from cellclf.data import listing
 from cellclf.errors import DataError, OptionError, UnknownNameError
-
-from .pictures import picture
 
 # Folders
 

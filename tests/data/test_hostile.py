@@ -10,7 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hostile import bomb
+from helpers.hostile import bomb
 from PIL import Image
 
 import cellclf as cc

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.inspect import plot, plot_counts, summary
-from cellclf.sheet import png
+from cellclf.utils.contact_sheet import png
 
 
 def cells_of(labels, **columns):

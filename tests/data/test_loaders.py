@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from helpers.images import pixels
 from hypothesis import given
 from hypothesis import strategies as st
 
 import cellclf as cc
 from cellclf.errors import CellclfError, DataError, OptionError, UnknownNameError
-
-from .pictures import pixels
 
 # Arguments
 

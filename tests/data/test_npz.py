@@ -8,11 +8,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers.images import pixels
 
 import cellclf as cc
 from cellclf.errors import DataError, UnknownNameError
-
-from .pictures import pixels
 
 
 @pytest.mark.parametrize(

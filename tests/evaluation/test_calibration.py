@@ -4,23 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from helpers.probabilities import honest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
 
 from cellclf.errors import DataError, OptionError
-from cellclf.evaluation.abstention import abstain
 from cellclf.evaluation.calibration import calibrate, fit_temperature, scale
+from cellclf.evaluation.selective import abstain
 
 seeds = st.integers(0, 2**32 - 1)
-
-
-def honest(n: int, seed: int, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from the probabilities that stand beside them: perfectly calibrated."""
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(0, 2, (n, classes))
-    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return (rng.random((n, 1)) > shares.cumsum(1)).sum(1).clip(0, classes - 1), shares
 
 
 @given(seed=seeds, temperature=st.floats(0.05, 20))

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.probabilities import honest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_calibration import honest
 
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.calibration import scale

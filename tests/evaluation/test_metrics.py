@@ -10,7 +10,7 @@ from sklearn import metrics
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import Report, evaluate
-from cellclf.sheet import png
+from cellclf.utils.contact_sheet import png
 
 NAMES = ("basophil", "monocyte", "neutrophil", "platelet")
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_helpers import history
+from helpers.report import history
 
-from cellclf.cleaning.dedup import Dedup
+from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.split import Split
-from cellclf.evaluation.explanation import Explanation
 from cellclf.evaluation.metrics import Report, evaluate
+from cellclf.evaluation.saliency import Explanation
 from cellclf.reporting.page import PageContent, write_page
 
 NAMES = ("basophil", "immature_granulocyte", "<b>odd & name</b>")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_helpers import history, read
+from helpers.report import history, read
 
 from cellclf.errors import DataError
 from cellclf.evaluation.metrics import evaluate

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_helpers import read
+from helpers.report import read
 
-from cellclf.cleaning.dedup import Dedup
+from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.selection import Selection
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.report import read
 from markupsafe import escape
-from report_helpers import read
 
 import cellclf as cc
 from cellclf.errors import DataError, UnknownNameError
 from cellclf.evaluation.metrics import evaluate
-from cellclf.evaluation.robustness import robustness
+from cellclf.evaluation.robustness.measure import robustness
 from cellclf.reporting.matrix import panels
 from cellclf.reporting.page import PageContent, write_page
 from cellclf.reporting.verdict import headline_name, verdict

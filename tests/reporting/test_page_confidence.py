@@ -4,13 +4,13 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from report_helpers import read
+from helpers.report import read
 
 from cellclf.evaluation.conformal import fit_conformal
-from cellclf.evaluation.foreign import learn_familiar
+from cellclf.evaluation.ood import learn_familiar
 from cellclf.reporting.confidence import confidence_view
 from cellclf.reporting.page import PageContent, write_page
-from cellclf.training.confidence import Confidence
+from cellclf.runs.confidence import Confidence
 
 
 def known(content: PageContent) -> Confidence:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 import cellclf as cc
 from cellclf.augmentation.mixing import Mix
+from cellclf.training.class_weights import picture_weights
 from cellclf.training.losses import make_loss
-from cellclf.training.optimizers import picture_weights
 from cellclf.training.sampling import epoch_order, names_of
-from cellclf.training.stream import Stream
+from cellclf.training.stage_input import Stream
 
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.asarray)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cellclf as cc
-from cellclf.training.optimizers import picture_weights
+from cellclf.training.class_weights import picture_weights
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 import cellclf as cc
 from cellclf.augmentation.mixing import Mix
 from cellclf.errors import DataError, OptionError
-from cellclf.training.average import Average
+from cellclf.training.ema import Average
 from cellclf.training.losses import make_loss
-from cellclf.training.stream import Stream, shifted_copy
+from cellclf.training.stage_input import Stream, shifted_copy
 
 LIGHT = cc.Augmenter.preset("light", seed=5)
 

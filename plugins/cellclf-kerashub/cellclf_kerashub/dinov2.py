@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cellclf import WeightsError
-from cellclf.backbones.tensors import read_tensors
+from cellclf.backbones import read_tensors
 from cellclf_kerashub.transformer import Plan, Scaling, fill, tokens
 from cellclf_kerashub.transformer import build as build_transformer
 

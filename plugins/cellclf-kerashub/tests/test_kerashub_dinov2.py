@@ -13,7 +13,7 @@ from cellclf_kerashub.dinov2 import DEVIATION, MEAN
 from cellclf_kerashub.transformer import _bicubic
 
 from cellclf import Backbone, WeightsError
-from cellclf.backbones.tensors import read_tensors
+from cellclf.backbones import read_tensors
 
 WIDTH, HEADS, DEPTH, PATCH, SIDE = 128, 2, 4, 14, 56
 KINDS = {"small": {"registers": 0, "swiglu": False}, "giant": {"registers": 3, "swiglu": True}}

@@ -1,0 +1,1 @@
+"""How it is computed: pure keras.ops on any device."""

@@ -1,0 +1,209 @@
+"""What needs neighbours or randomness a pixel: convolution, sharpness, noise, JPEG (`keras.ops`, jit-safe)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.augmentation.kernels.colour import channels, join
+
+Tensor = Any
+
+LUMA = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+"""Quantisation of luma at quality 50 (ITU-T T.81, annex K)."""
+
+CHROMA = np.full((8, 8), 99)
+CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+"""Quantisation of chroma at quality 50 (ITU-T T.81, annex K)."""
+
+
+def convolve(packed: Tensor, count: Tensor, kernels: Tensor, *, height: int, width: int) -> Tensor:
+    """Convolve each picture with its kernels, one after the other; borders are mirrored (edge repeated).
+
+    Args:
+        packed: (N, H * W) int32.
+        count: (N,) int32, kernels of each picture.
+        kernels: (N, K, k, k) float32, symmetric under a half turn or not: it is correlation.
+        height: Pixels, more than k / 2.
+        width: Pixels, more than k / 2.
+    """
+    from keras import ops
+
+    n, most, side, _ = kernels.shape
+    edge = side // 2
+    for slot in range(most):
+        planes = []
+        for channel in channels(packed):
+            plane = ops.reshape(ops.cast(channel, "float32"), (n, height, width))
+            plane = ops.pad(plane, ((0, 0), (edge, edge), (edge, edge)), mode="symmetric")
+            planes.append(plane)
+        weights = ops.reshape(kernels[:, slot], (n, side * side))
+
+        def body(tap: Tensor, *sums: Tensor, planes: Any = planes, weights: Any = weights) -> tuple[Tensor, ...]:
+            weight = ops.reshape(ops.take(weights, tap, axis=1), (n, 1, 1))
+            down, right = tap // side, tap % side
+            corner = ops.stack([ops.zeros_like(tap), down, right])
+            return (
+                tap + 1,
+                *(
+                    total + weight * ops.slice(plane, corner, (n, height, width))
+                    for total, plane in zip(sums, planes, strict=True)
+                ),
+            )
+
+        empty = ops.zeros((n, height, width), "float32")
+        _, *sums = ops.while_loop(
+            lambda tap, *sums: ops.less(tap, side * side), body, (ops.zeros((), "int32"), empty, empty, empty)
+        )
+        done = ops.reshape(join(*sums), (n, height * width))
+        packed = ops.where(ops.greater(count, slot)[:, None], done, packed)
+    return packed
+
+
+def sharpen(packed: Tensor, count: Tensor, factor: Tensor, *, height: int, width: int) -> Tensor:
+    """Blend each picture with its smoothed self, as Pillow's ``ImageEnhance.Sharpness`` does.
+
+    Args:
+        packed: (N, H * W) int32.
+        count: (N,) int32, not used: a factor of 1 is the identity.
+        factor: (N,) float32: 0 smooth, 1 unchanged, 2 sharp.
+        height: Pixels.
+        width: Pixels.
+    """
+    from keras import ops
+
+    n = packed.shape[0]
+    out = []
+    for channel in channels(packed):
+        plane = ops.reshape(ops.cast(channel, "float32"), (n, height, width))
+        inner = plane[:, 1:-1, 1:-1]
+        nine = sum(plane[:, i : height - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3))
+        smooth = ops.floor((nine + 4 * inner) / 13 + 0.5)
+        sharp = smooth + ops.reshape(factor, (n, 1, 1)) * (inner - smooth)
+        rows = ops.concatenate([plane[:, 1:-1, :1], sharp, plane[:, 1:-1, -1:]], axis=2)
+        rows = ops.concatenate([plane[:, :1], rows, plane[:, -1:]], axis=1)
+        out.append(ops.reshape(rows, (n, height * width)))
+    return join(*out)
+
+
+@lru_cache(maxsize=1)
+def normal_levels() -> NDArray[np.float32]:
+    """Give 4,096 equally likely values whose mean is 0 and whose deviation is 1, after the normal law."""
+    from scipy.special import ndtri
+
+    values = ndtri((np.arange(4096) + 0.5) / 4096)
+    return np.asarray(values / values.std(), np.float32)
+
+
+def _int32(word: int) -> int:
+    """Give the 32-bit word as the signed number with the same bits."""
+    return word - (1 << 32) if word >= 1 << 31 else word
+
+
+def add_noise(packed: Tensor, count: Tensor, deviation: Tensor, key: Tensor) -> Tensor:
+    """Add Gaussian noise, its own for each pixel and channel, made from the picture's key alone.
+
+    Args:
+        packed: (N, P) int32.
+        count: (N,) int32, not used: a deviation of 0 is the identity.
+        deviation: (N,) float32, levels.
+        key: (N,) int32.
+    """
+    from keras import ops
+
+    law = ops.convert_to_tensor(normal_levels())
+    place = ops.arange(packed.shape[1], dtype="int32")[None] * 3
+    out = []
+    for index, channel in enumerate(channels(packed)):
+        # the finaliser of MurmurHash3 (Appleby), in signed words that wrap around
+        word = (place + index) * _int32(0x9E3779B1) + key[:, None]
+        word = ops.bitwise_xor(word, ops.bitwise_and(ops.right_shift(word, 16), 0xFFFF))
+        word = word * _int32(0x85EBCA6B)
+        word = ops.bitwise_xor(word, ops.bitwise_and(ops.right_shift(word, 13), 0x7FFFF))
+        word = word * _int32(0xC2B2AE35)
+        slot = ops.bitwise_and(ops.right_shift(word, 20), 0xFFF)
+        out.append(ops.cast(channel, "float32") + deviation[:, None] * ops.take(law, slot))
+    return join(*out)
+
+
+@lru_cache(maxsize=8)
+def _jpeg_matrices(side: int, shrink: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fold padding, chroma averaging and the blocks' DCT of one axis into one matrix; and the way back."""
+    padded = -(-side // 16) * 16
+    pad = np.zeros((padded, side))
+    pad[np.arange(padded), np.minimum(np.arange(padded), side - 1)] = 1
+    short = padded // shrink
+    down = np.zeros((short, padded))
+    up = np.zeros((padded, short))
+    for i in range(padded):
+        down[i // shrink, i] = 1 / shrink
+        if shrink == 1:
+            up[i, i] = 1
+        else:  # the triangle filter of libjpeg's "fancy" upsampling
+            near = i // 2
+            far = min(max(near + (1 if i % 2 else -1), 0), short - 1)
+            up[i, near] += 0.75
+            up[i, far] += 0.25
+    k = np.arange(8)
+    dct = np.cos(np.pi * np.outer(k, 2 * k + 1) / 16) * np.where(k == 0, np.sqrt(1 / 8), 0.5)[:, None]
+    blocks = np.kron(np.eye(short // 8), dct)
+    there = blocks @ down @ pad
+    back = (up @ blocks.T)[:side]
+    return there.astype(np.float32), back.astype(np.float32)
+
+
+def jpeg(packed: Tensor, count: Tensor, quality: Tensor, *, height: int, width: int) -> Tensor:
+    """Lose what JPEG loses: 8x8 blocks, chroma at half size (4:2:0), libjpeg's scaling of its tables.
+
+    Args:
+        packed: (N, H * W) int32.
+        count: (N,) int32; 0 leaves the picture as it is.
+        quality: (N,) float32, whole numbers 1-100.
+        height: Pixels.
+        width: Pixels.
+
+    Source: ITU-T T.81.
+    """
+    from keras import ops
+
+    n = packed.shape[0]
+    red, green, blue = (ops.reshape(ops.cast(c, "float32"), (n, height, width)) for c in channels(packed))
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue - 128
+    planes = (luma, (blue - luma - 128) * 0.564334, (red - luma - 128) * 0.713267)
+    scale = ops.where(quality < 50, ops.floor(5000 / quality), 200 - 2 * quality)
+    done = []
+    for index, plane in enumerate(planes):
+        shrink = 2 if index else 1
+        rows, rows_back = _jpeg_matrices(height, shrink)
+        columns, columns_back = _jpeg_matrices(width, shrink)
+        steps = np.tile(CHROMA if index else LUMA, (rows.shape[0] // 8, columns.shape[0] // 8)).astype(np.float32)
+        quantum = ops.clip(ops.floor((steps * ops.reshape(scale, (n, 1, 1)) + 50) / 100), 1, 255)
+        terms = ops.matmul(ops.matmul(rows, ops.round(plane)), columns.T)
+        terms = ops.round(terms / quantum) * quantum
+        done.append(ops.matmul(ops.matmul(rows_back, terms), columns_back.T))
+    luma = ops.round(done[0]) + 128
+    out = join(
+        *(
+            ops.reshape(part, (n, height * width))
+            for part in (
+                luma + 1.402 * done[2],
+                luma - 0.344136 * done[1] - 0.714136 * done[2],
+                luma + 1.772 * done[1],
+            )
+        )
+    )
+    return ops.where(ops.greater(count, 0)[:, None], out, packed)

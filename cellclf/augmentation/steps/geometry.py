@@ -1,0 +1,310 @@
+"""Steps that move pixels. Positions are (down, right) in pixels from the picture's centre."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellclf.augmentation.program import Program
+from cellclf.augmentation.rng import Draws, Flags, Floats
+from cellclf.augmentation.steps.base import (
+    Step,
+    border_known,
+    fill_known,
+    grey,
+    log_scaled,
+    ordered,
+    register,
+    within,
+)
+from cellclf.errors import OptionError
+
+
+def turn(radians: Floats) -> Floats:
+    """Make (N, 2, 2) maps that turn the picture clockwise by (N,) angles."""
+    c, s = np.cos(radians), np.sin(radians)
+    return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
+
+
+def stretch(down: Floats, right: Floats) -> Floats:
+    """Make (N, 2, 2) maps that enlarge the picture by (N,) factors along each axis."""
+    out = np.zeros((len(down), 2, 2))
+    out[:, 0, 0], out[:, 1, 1] = 1 / down, 1 / right
+    return out
+
+
+def shear_map(down: Floats, right: Floats) -> Floats:
+    """Make (N, 2, 2) maps that move columns down by ``down`` a pixel and rows right by ``right`` a pixel."""
+    out = np.zeros((len(down), 2, 2))
+    out[:, 0, 0] = out[:, 1, 1] = 1
+    out[:, 0, 1], out[:, 1, 0] = -down, -right
+    return out
+
+
+def still(count: int) -> Floats:
+    """Make (N, 2, 2) maps that do nothing."""
+    return np.tile(np.eye(2), (count, 1, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warp(Step):
+    """A step that moves pixels and so must say what comes in from outside.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        border: "reflect" (mirror image), "nearest" (edge pixel) or "constant" (fill colour).
+        fill: Grey levels 0-255 to choose from for a constant border; empty for any colour.
+    """
+
+    border: str = "reflect"
+    fill: Sequence[int] = ()
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        border_known(self.border)
+        fill_known(self)
+
+    def _warp(self, draws: Draws, program: Program, active: Flags, linear: Floats, shift: Floats | None = None) -> None:
+        colour = grey(draws, self.fill) if self.border == "constant" else None
+        program.warp(active, linear, shift, border=self.border, fill=colour)
+
+
+@register("rotate")
+@dataclass(frozen=True, kw_only=True)
+class Rotate(Warp):
+    """Turn about the centre, by up to ``degrees`` either way.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        degrees: Largest angle, 0-180.
+        border: What comes in from outside; see `Warp`.
+        fill: Levels of a constant border; see `Warp`.
+
+    Examples:
+        >>> Rotate(degrees=20).check()
+    """
+
+    degrees: float = 180.0
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        within(self, "degrees", 0, 180)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        angle = np.radians(min(self.degrees * strength, 180.0)) * draws.uniform(-1, 1)
+        self._warp(draws, program, active & (angle != 0), turn(angle))
+
+
+@register("flip")
+@dataclass(frozen=True, kw_only=True)
+class Flip(Step):
+    """Mirror left-right and top-bottom, each for half of the pictures. A strength of 0 turns it off.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        horizontal: Mirror left-right.
+        vertical: Mirror top-bottom.
+    """
+
+    horizontal: bool = True
+    vertical: bool = True
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        sides = draws.chance(0.5) & self.horizontal
+        ends = draws.chance(0.5) & self.vertical
+        linear = stretch(np.where(ends, -1.0, 1.0), np.where(sides, -1.0, 1.0))
+        program.warp(active & (sides | ends) & (strength > 0), linear, border="nearest")
+
+
+@register("zoom")
+@dataclass(frozen=True, kw_only=True)
+class Zoom(Warp):
+    """Enlarge (above 1) or shrink (below 1) about the centre.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest factor.
+        high: Largest factor; factors are drawn evenly in their logarithm.
+        border: What comes in from outside; see `Warp`.
+        fill: Levels of a constant border; see `Warp`.
+    """
+
+    low: float = 0.8
+    high: float = 1.25
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0.05, 20)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        factor = log_scaled(draws, self.low, self.high, strength)
+        self._warp(draws, program, active & (factor != 1), stretch(factor, factor))
+
+
+@register("aspect")
+@dataclass(frozen=True, kw_only=True)
+class Aspect(Warp):
+    """Change height against width; the area stays.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest ratio of the new height to the new width.
+        high: Largest; ratios are drawn evenly in their logarithm.
+        border: What comes in from outside; see `Warp`.
+        fill: Levels of a constant border; see `Warp`.
+    """
+
+    low: float = 0.8
+    high: float = 1.25
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0.05, 20)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        root = np.sqrt(log_scaled(draws, self.low, self.high, strength))
+        self._warp(draws, program, active & (root != 1), stretch(root, 1 / root))
+
+
+@register("crop")
+@dataclass(frozen=True, kw_only=True)
+class Crop(Step):
+    """Cut a window anywhere out of the picture and enlarge it to full size (random resized crop).
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        area: Smallest share of the area that stays.
+        aspect: Largest ratio of the window's sides.
+    """
+
+    area: float = 0.8
+    aspect: float = 1.1
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        within(self, "area", 0.01, 1)
+        within(self, "aspect", 1, 10)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        area = 1 - np.minimum(strength * (1 - self.area), 0.99) * draws.uniform(0, 1)
+        root = np.sqrt(log_scaled(draws, 1 / self.aspect, self.aspect, strength))
+        sides = np.minimum(np.sqrt(area)[:, None] * np.stack([root, 1 / root], -1), 1.0)
+        shift = (1 - sides) * draws.uniform(-0.5, 0.5, (2,))
+        program.warp(active & (sides.min(1) < 1), stretch(1 / sides[:, 0], 1 / sides[:, 1]), shift, border="nearest")
+
+
+@register("shear")
+@dataclass(frozen=True, kw_only=True)
+class Shear(Warp):
+    """Shear along one axis, drawn for each picture.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest slope.
+        high: Largest slope, in pixels a pixel; the sign is drawn.
+        border: What comes in from outside; see `Warp`.
+        fill: Levels of a constant border; see `Warp`.
+    """
+
+    low: float = 0.0
+    high: float = 0.3
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0, 10)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        slope = strength * draws.sign() * draws.uniform(self.low, self.high)
+        down = draws.chance(0.5)
+        linear = shear_map(np.where(down, slope, 0.0), np.where(down, 0.0, slope))
+        self._warp(draws, program, active & (slope != 0), linear)
+
+
+@register("translate")
+@dataclass(frozen=True, kw_only=True)
+class Translate(Warp):
+    """Move the picture, down or up and left or right.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest distance along each axis, as a fraction of the side.
+        high: Largest distance; the signs are drawn.
+        border: What comes in from outside; see `Warp`.
+        fill: Levels of a constant border; see `Warp`.
+    """
+
+    low: float = 0.0
+    high: float = 0.1
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0, 1)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        signs = np.stack([draws.sign(), draws.sign()], -1)
+        shift = strength * signs * draws.uniform(self.low, self.high, (2,))
+        self._warp(draws, program, active & (shift != 0).any(1), still(program.count), shift)
+
+
+@register("seam")
+@dataclass(frozen=True, kw_only=True)
+class Seam(Step):
+    """Make strips and mirror seams, as chained random layers with different borders leave them.
+
+    Moves the picture a little and fills the strip with one colour; moves it far the same way and fills with
+    its mirror image, so that the strip lies inside; turns it.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        axis: "down", "right" or "either".
+        strip: Smallest and largest width of the strip, as fractions of the side.
+        mirror: Smallest and largest width of the mirrored part, as fractions of the side.
+        degrees: Smallest and largest turn, either way.
+        fill: Grey levels 0-255 to choose from for the strip; empty for any colour.
+    """
+
+    axis: str = "either"
+    strip: Sequence[float] = (0.0, 0.08)
+    mirror: Sequence[float] = (0.1, 0.4)
+    degrees: Sequence[float] = (0.0, 60.0)
+    fill: Sequence[int] = (0, 0, 96, 128)
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        fill_known(self)
+        if self.axis not in ("down", "right", "either"):
+            raise OptionError(f"seam: axis is {self.axis!r}; wanted 'down', 'right' or 'either'")
+        for field, most in (("strip", 1), ("mirror", 1), ("degrees", 180)):
+            pair = getattr(self, field)
+            if len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= most:
+                raise OptionError(f"seam: {field} is {pair!r}; wanted two numbers in order from 0 to {most}")
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        active = active & (strength > 0)
+        down = draws.chance(0.5) if self.axis == "either" else np.full(program.count, self.axis == "down")
+        along = np.stack([down, ~down], -1) * draws.sign()[:, None]
+        lines = still(program.count)
+        strip = strength * draws.uniform(self.strip[0], self.strip[1])
+        program.warp(active, lines, along * strip[:, None], border="constant", fill=grey(draws, self.fill))
+        mirror = strength * draws.uniform(self.mirror[0], self.mirror[1])
+        program.warp(active, lines, along * mirror[:, None], border="reflect")
+        angle = np.radians(strength * draws.uniform(self.degrees[0], self.degrees[1])) * draws.sign()
+        program.warp(active & (angle != 0), turn(angle), border="reflect")

@@ -1,0 +1,89 @@
+"""Steps that hide parts of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellclf.augmentation.program import Program
+from cellclf.augmentation.rng import Draws, Flags
+from cellclf.augmentation.steps.base import Step, fill_known, grey, ordered, register, within
+
+
+@register("cutout")
+@dataclass(frozen=True, kw_only=True)
+class Cutout(Step):
+    """Paint a box somewhere over the picture; part of it may lie outside.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest side, as a fraction of the picture's.
+        high: Largest side; height and width are drawn on their own.
+        fill: Grey levels 0-255 to choose from; empty for any colour.
+
+    Source: DeVries and Taylor 2017, arXiv 1708.04552; with sides and colours drawn it is random erasing,
+    Zhong et al. 2017, arXiv 1708.04896.
+    """
+
+    low: float = 0.2
+    high: float = 0.2
+    fill: Sequence[int] = (0,)
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0, 1)
+        fill_known(self)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        half = 0.5 * strength * draws.uniform(self.low, self.high, (2,))
+        middle = draws.uniform(0, 1, (2,))
+        box = np.concatenate([middle - half, middle + half], axis=1)
+        program.box(active & (strength > 0), box, grey(draws, self.fill))
+
+
+@register("gridmask")
+@dataclass(frozen=True, kw_only=True)
+class GridMask(Step):
+    """Paint a turned grid of squares over the picture.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest period, as a fraction of the shorter side.
+        high: Largest period.
+        share: Covered part of a period along each axis, 0-1.
+        fill: Grey levels 0-255 to choose from; empty for any colour.
+
+    Source: Chen et al. 2020, arXiv 2001.04086.
+    """
+
+    low: float = 0.25
+    high: float = 0.6
+    share: float = 0.4
+    fill: Sequence[int] = (0,)
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0.02, 2)
+        within(self, "share", 0, 1)
+        fill_known(self)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        n = program.count
+        share = np.full(n, min(strength * self.share, 1.0))
+        grid = np.stack(
+            [
+                draws.uniform(self.low, self.high),
+                share,
+                draws.uniform(0, 1),
+                draws.uniform(0, 1),
+                draws.uniform(0, 2 * np.pi),
+            ],
+            axis=1,
+        )
+        program.grid(active & (share > 0), grid, grey(draws, self.fill))

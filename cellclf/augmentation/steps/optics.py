@@ -1,0 +1,200 @@
+"""Steps that need a pixel's neighbours or a random number a pixel: blur, defocus, sharpness, noise, JPEG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellclf.augmentation.program import Program
+from cellclf.augmentation.rng import Draws, Flags, Floats
+from cellclf.augmentation.steps.base import Step, ordered, register, scaled, within
+
+
+def gaussian_kernel(sigma: Floats, side: int) -> Floats:
+    """Make (N, side, side) Gaussian kernels that sum to 1."""
+    place = np.arange(side) - side // 2
+    line = np.exp(-0.5 * (place / np.maximum(sigma, 1e-3)[:, None]) ** 2)
+    line /= line.sum(1, keepdims=True)
+    return np.asarray(line[:, :, None] * line[:, None, :])
+
+
+def disc_kernel(radius: Floats, side: int) -> Floats:
+    """Make (N, side, side) discs with soft edges (each pixel counts by how much of it is covered), sum 1."""
+    fine = 5
+    place = (np.arange(side * fine) + 0.5) / fine - side / 2
+    far = np.hypot(place[:, None], place[None, :])
+    inside = (far[None] <= np.maximum(radius, 0.2)[:, None, None]).astype(np.float64)
+    kernel = inside.reshape(len(radius), side, fine, side, fine).sum((2, 4))
+    return np.asarray(kernel / kernel.sum((1, 2), keepdims=True))
+
+
+def line_kernel(length: Floats, radians: Floats, side: int) -> Floats:
+    """Make (N, side, side) lines through the middle that sum to 1 (motion)."""
+    along = np.linspace(-0.5, 0.5, 4 * side)
+    kernel = np.zeros((len(length), side, side))
+    rows = side // 2 + along * (length * np.sin(radians))[:, None]
+    columns = side // 2 + along * (length * np.cos(radians))[:, None]
+    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    picture = np.arange(len(length))[:, None]
+    for down in (0, 1):
+        for right in (0, 1):
+            weight = np.abs(1 - down - (rows - top)) * np.abs(1 - right - (columns - left))
+            where = np.minimum(top + down, side - 1), np.minimum(left + right, side - 1)
+            np.add.at(kernel, (picture, *where), weight)
+    return np.asarray(kernel / kernel.sum((1, 2), keepdims=True))
+
+
+@register("blur")
+@dataclass(frozen=True, kw_only=True)
+class Blur(Step):
+    """Gaussian blur.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest standard deviation, pixels.
+        high: Largest standard deviation, pixels; the kernel is cut at 2.5 of them.
+    """
+
+    low: float = 0.3
+    high: float = 1.2
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0, 8)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        sigma = strength * draws.uniform(self.low, self.high)
+        side = 2 * int(np.ceil(2.5 * self.high * strength)) + 1
+        program.kernel(active & (sigma > 0.05), gaussian_kernel(sigma, side))
+
+
+@register("defocus")
+@dataclass(frozen=True, kw_only=True)
+class Defocus(Step):
+    """Blur by a disc, as a lens out of focus does.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest radius, pixels.
+        high: Largest radius, pixels.
+    """
+
+    low: float = 0.5
+    high: float = 2.0
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0, 12)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        radius = strength * draws.uniform(self.low, self.high)
+        side = 2 * int(np.ceil(self.high * strength)) + 1
+        program.kernel(active & (radius > 0.5), disc_kernel(radius, side))
+
+
+@register("motion")
+@dataclass(frozen=True, kw_only=True)
+class Motion(Step):
+    """Blur along a line of any direction, as a moving stage does.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Shortest line, pixels.
+        high: Longest line, pixels.
+    """
+
+    low: float = 1.0
+    high: float = 5.0
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0, 25)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        length = strength * draws.uniform(self.low, self.high)
+        side = 2 * int(np.ceil(self.high * strength / 2)) + 1
+        kernel = line_kernel(length, draws.uniform(0, np.pi), side)
+        program.kernel(active & (length > 0.1), kernel)
+
+
+@register("sharpness")
+@dataclass(frozen=True, kw_only=True)
+class Sharpness(Step):
+    """Blend with the smoothed picture: 0 is smooth, 1 the picture, above 1 sharper.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest factor.
+        high: Largest factor.
+    """
+
+    low: float = 0.2
+    high: float = 3.0
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0, 100)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        factor = scaled(draws, self.low, self.high, strength)
+        program.sharpen(active & (factor != 1), factor)
+
+
+@register("noise")
+@dataclass(frozen=True, kw_only=True)
+class Noise(Step):
+    """Add Gaussian noise to each pixel and channel.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Smallest standard deviation, in levels 0-255.
+        high: Largest standard deviation, in levels 0-255.
+    """
+
+    low: float = 0.0
+    high: float = 8.0
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 0, 255)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        deviation = strength * draws.uniform(self.low, self.high)
+        program.noise(active & (deviation > 0), deviation, draws.bits(1)[:, 0])
+
+
+@register("jpeg")
+@dataclass(frozen=True, kw_only=True)
+class JPEG(Step):
+    """Save as JPEG and read again.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        low: Lowest quality at strength 1, 1-100; it falls from 100 with the strength.
+        high: Highest quality at strength 1, 1-100.
+    """
+
+    low: float = 20.0
+    high: float = 90.0
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        ordered(self, 1, 100)
+        within(self, "high", 1, 100)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        quality = np.rint(100 - strength * (100 - draws.uniform(self.low, self.high)))
+        program.jpeg(active & (strength > 0), np.clip(quality, 1, 100).astype(np.int64))

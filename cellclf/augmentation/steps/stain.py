@@ -1,0 +1,95 @@
+"""Steps that change the stain: how much of each dye there is, and how the laboratory's colours lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellclf.augmentation.program import DENSITY, LAB, Program
+from cellclf.augmentation.rng import Draws, Flags, Floats
+from cellclf.augmentation.steps.base import Step, register, within
+from cellclf.errors import OptionError
+
+HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+"""Optical densities of haematoxylin, eosin and DAB in red, green and blue (Ruifrok and Johnston 2001)."""
+
+
+def stain_matrix(factor: Floats, shift: Floats) -> Floats:
+    """Make (N, 3, 4) matrices on densities: each stain's amount s becomes factor * s + shift.
+
+    Args:
+        factor: (N, 3), for haematoxylin, eosin and DAB.
+        shift: (N, 3), in units of density.
+    """
+    stains = HED / np.linalg.norm(HED, axis=1, keepdims=True)
+    apart = np.linalg.inv(stains)  # densities (a row) @ apart = amounts
+    out = np.zeros((len(factor), 3, 4))
+    out[:, :, :3] = np.swapaxes(apart[None] * factor[:, None] @ stains, 1, 2)
+    out[:, :, 3] = shift @ stains
+    return out
+
+
+@register("stain_hed")
+@dataclass(frozen=True, kw_only=True)
+class StainHED(Step):
+    """Vary the amount of each stain: s becomes a * s + b in optical density.
+
+    The three colour vectors are those of haematoxylin, eosin and DAB. A Giemsa-stained smear has other dyes;
+    the vectors still span all colours, so that this is a jitter along plausible stain directions and not an
+    unmixing of what is in the smear.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        theta: a is drawn from 1 - theta to 1 + theta and b from -theta to theta; .05 is light, .2 strong.
+
+    Source: Tellez et al. 2018, "Whole-slide mitosis detection in H&E breast histology", IEEE TMI 37(9).
+    """
+
+    theta: float = 0.1
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        within(self, "theta", 0, 1)
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        width = strength * self.theta
+        factor = 1 + width * draws.uniform(-1, 1, (3,))
+        shift = width * draws.uniform(-1, 1, (3,))
+        program.matrix(active & (width > 0), stain_matrix(factor, shift), DENSITY)
+
+
+@register("stain_lab")
+@dataclass(frozen=True, kw_only=True)
+class StainLAB(Step):
+    """Move the picture's mean colour and change its spread, in CIELAB.
+
+    Args:
+        rate: Share of the pictures that get it, 0-1.
+        mean: Standard deviations of the mean's move along L*, a* and b*.
+        spread: Standard deviation of the factor on the spread along each axis (about 1).
+
+    Source: after RandStainNA, Shen et al. 2022, arXiv 2206.12694, with the picture's own statistics as the
+    centre instead of a data set's.
+    """
+
+    mean: Sequence[float] = (6.0, 4.0, 6.0)
+    spread: float = 0.15
+
+    def check(self) -> None:
+        """Refuse values that cannot be used; see `Step.check`."""
+        super().check()
+        within(self, "spread", 0, 1)
+        if len(self.mean) != 3 or not all(0 <= value <= 100 for value in self.mean):
+            raise OptionError(f"stain_lab: mean is {self.mean!r}; wanted three deviations from 0 to 100")
+
+    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each picture; see `Step.emit`."""
+        matrix = np.zeros((program.count, 3, 4))
+        factor = np.clip(1 + strength * self.spread * draws.normal((3,)), 0.2, 3.0)
+        matrix[:, [0, 1, 2], [0, 1, 2]] = factor
+        matrix[:, :, 3] = strength * np.asarray(self.mean) * np.clip(draws.normal((3,)), -3, 3)
+        program.matrix(active & (strength > 0), matrix, LAB)

@@ -1,0 +1,10 @@
+from .dedup.dedup import Dedup as Dedup
+from .dedup.index import Index as Index
+from .dedup.result import DedupResult as DedupResult
+from .dedup.result import Group as Group
+from .dedup.result import LeakResult as LeakResult
+from .downsample import Balance as Balance
+from .downsample import Downsample as Downsample
+from .outliers.filter import OutlierFilter as OutlierFilter
+from .outliers.filter import Outliers as Outliers
+from .selection import Selection as Selection

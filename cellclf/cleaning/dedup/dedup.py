@@ -1,0 +1,258 @@
+"""Dedup: find the pictures that are in a set twice, or in two sets, however they were changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.cleaning.dedup.decide import judge, judge_leaks, names_of
+from cellclf.cleaning.dedup.fingerprints import Fingerprints, energies, fingerprint, hash_pictures, identical, threads
+from cellclf.cleaning.dedup.matching import (
+    Copies,
+    Rules,
+    bits_of,
+    calibrated,
+    copies_by_blocks,
+    copies_by_hash,
+    leaks_by_blocks,
+)
+from cellclf.cleaning.dedup.result import DedupResult, LeakResult
+from cellclf.cleaning.dedup.verify import Links
+from cellclf.cleaning.selection import Selector
+from cellclf.errors import OptionError, unknown
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+
+HASHES = ("phash", "dhash", "ahash", "whash")
+METHODS = ("dct", "content", *HASHES)
+KEEP = ("first", "sharpest", "largest")
+Method = Literal["dct", "content", "phash", "dhash", "ahash", "whash"]
+
+
+class Dedup(Selector):
+    """Find pictures that are in a set more than once.
+
+    By default three kinds of copies: identical ones, re-encoded or brightened ones, flipped or turned ones.
+    Of each group one picture stays, the keeper; every other member looks like the keeper itself, never only like
+    another member. A group whose members carry different labels, or that has more than ``max_copies`` members, goes
+    whole: nobody can say which label is right, and no cell is photographed that often, but a foreign picture is.
+
+    Args:
+        method: "dct" (all kinds), "content" (identical ones only), or a hash of the imagehash package: "phash",
+            "dhash", "ahash", "whash" (whatever lies within the distance, unverified).
+        distance: Most bits in which the hashes of two copies differ; None takes 8 for "dct", whose candidates are
+            verified, and 4 for the others.
+        similarity: Cosine of two pictures' gradients from which on they are copies ("dct" only). On real cells copies
+            lie above .99 after JPEG 60 and 10 % of brightness, other cells below .94, and the same cell photographed
+            twice near .97: such pairs are reported as ``near`` and stay.
+        turns: Look for the 8 flips and turns, too ("dct" only).
+        foreground: Find the same cell on another background, too: compares the centres of the pictures, so the cells
+            must be centred ("dct" only).
+        offset: Pixels by which a cell may be off the centre, 0-3, for ``foreground``; the search takes
+            (2 offset + 1)² times as long.
+        background: Find one foreign background behind, or blended with a weight of a half or more into, 30 or more
+            different cells, too; such a group goes whole ("dct" only).
+        max_copies: Largest group of which one picture stays. Twice or three times is an oversight, ten times may be
+            hand-made over-sampling; beyond that it is a placeholder, a calibration shot or a prank.
+        keep: Which one stays: the "first", the "sharpest", or the "largest" by the original size in pixels.
+        jobs: Tasks at once; None takes joblib's setting, or else every core.
+
+    Examples:
+        >>> from cellclf import ImageSet
+        >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+        >>> images[1], images[3] = images[0], images[2, ::-1]
+        >>> cells = ImageSet(images, [0, 1, 1, 1])
+        >>> found = Dedup().find(cells)
+        >>> print(found.summary())
+        4 pictures -> 1: 3 go
+          2  conflict
+          1  turned
+        2 groups: 1 conflict, 1 one stays
+        >>> len(found.apply(cells))
+        1
+    """
+
+    def __init__(
+        self,
+        *,
+        method: Method = "dct",
+        distance: int | None = None,
+        similarity: float = 0.98,
+        turns: bool = True,
+        foreground: bool = False,
+        offset: int = 0,
+        background: bool = False,
+        max_copies: int = 10,
+        keep: Literal["first", "sharpest", "largest"] = "first",
+        jobs: int | None = None,
+    ) -> None:
+        self.method = method
+        self.distance = distance
+        self.similarity = similarity
+        self.turns = turns
+        self.foreground = foreground
+        self.offset = offset
+        self.background = background
+        self.max_copies = max_copies
+        self.keep = keep
+        self.jobs = jobs
+
+    def check(self) -> None:
+        """Raise for every option that cannot be used.
+
+        Raises:
+            UnknownNameError: No such method or keep policy.
+            OptionError: A number out of its range, or options that exclude each other.
+        """
+        if self.method not in METHODS:
+            raise unknown("method of Dedup", self.method, METHODS)
+        if self.keep not in KEEP:
+            raise unknown("keep policy", self.keep, KEEP)
+        if self.distance is not None and not 0 <= self.distance <= 64:
+            raise OptionError(f"distance is {self.distance}; wanted bits from 0 to 64, or None")
+        if not 0.5 <= self.similarity <= 1:
+            raise OptionError(f"similarity is {self.similarity}; wanted a cosine from 0.5 to 1")
+        if not 0 <= self.offset <= 3:
+            raise OptionError(f"offset is {self.offset}; wanted 0 to 3 pixels")
+        if self.max_copies < 1:
+            raise OptionError(f"max_copies is {self.max_copies}; wanted 1 or more")
+        if self.method != "dct" and (self.foreground or self.background):
+            raise OptionError(
+                f"foreground and background are found by the method 'dct' only, and the method is {self.method!r}"
+            )
+        if self.offset and not self.foreground:
+            raise OptionError(f"offset is {self.offset} without foreground=True, which alone uses it")
+
+    @overload
+    def find(self, cells: ImageSet) -> DedupResult: ...
+    @overload
+    def find(self, cells: ImageSet, against: ImageSet) -> LeakResult: ...
+    def find(self, cells: ImageSet, against: ImageSet | None = None) -> DedupResult | LeakResult:
+        """Find copies within a set, or the pictures of a set that are in another one, too.
+
+        Args:
+            cells: The set to search.
+            against: Another set, mostly the test set; None searches ``cells`` itself.
+
+        Returns:
+            What was found and what stays; nothing is changed until ``apply``.
+        """
+        self.check()
+        if against is not None:
+            return self._leaks(cells, against)
+        groups: list[NDArray[np.int64]] = []
+        if self.method in HASHES:
+            hashes = hash_pictures(cells, self.method, jobs=self.jobs)
+            sharp = energies(fingerprint(cells, jobs=self.jobs).blocks)[0] if self.keep == "sharpest" else None
+            rank = rank_of(self.keep, cells.sizes, sharp)
+            copies = copies_by_hash(hashes, rank, self._bits(), self.method, threads(self.jobs))
+        else:
+            prints = fingerprint(cells, centres=self.foreground, jobs=self.jobs)
+            rank = rank_of(self.keep, cells.sizes, energies(prints.blocks)[0])
+            copies = self.copies(prints, identical(prints, [cells]), rank, [cells])
+            if self.background:
+                from cellclf.cleaning.dedup.background import shared_backgrounds
+
+                groups = shared_backgrounds(cells, copies.keeper, jobs=self.jobs)
+        return judge(copies, cells.ids, names_of(cells), self.max_copies, groups, cells)
+
+    def copies(
+        self,
+        prints: Fingerprints,
+        content: NDArray[np.int64],
+        rank: NDArray[np.int64],
+        sources: list[ImageSet],
+        cut: NDArray[np.float32] | None = None,
+    ) -> Copies:
+        """Find each picture's keeper from fingerprints; ``find`` and ``Index`` share it.
+
+        Args:
+            prints: Of all pictures.
+            content: (N,) equal numbers for equal pictures.
+            rank: (N,) the lower, the better as a keeper.
+            sources: Where pictures can be read again; needed for an ``offset`` only.
+            cut: Frozen thresholds of the bits; None calibrates.
+        """
+        _, flat = energies(prints.blocks)
+        if cut is None:
+            cut, hashes = calibrated(prints.blocks, flat)
+        else:
+            hashes = bits_of(prints.blocks, cut, flat)
+        more = None
+        if self.foreground:
+            from cellclf.cleaning.dedup.foreground import link_centres
+
+            more = link_centres(prints, best=content, rules=self._rules(), offset=self.offset, sources=sources)
+        rules = None if self.method == "content" else self._rules()
+        return copies_by_blocks(prints, content, rank, rules, hashes=hashes, cut=cut, more=more)
+
+    def _leaks(self, cells: ImageSet, against: ImageSet) -> LeakResult:
+        count, total = len(cells), len(cells) + len(against)
+        side = np.arange(total) >= count
+        if self.method in HASHES:
+            links = self._hash_leaks(cells, against, side)
+        else:
+            parts = [fingerprint(one, centres=self.foreground, jobs=self.jobs) for one in (cells, against)]
+            prints = Fingerprints.joined(parts, centres=self.foreground)
+            content = identical(prints, [cells, against])
+            cut, hashes = calibrated(prints.blocks, energies(prints.blocks)[1])
+            more = None
+            if self.foreground:
+                from cellclf.cleaning.dedup.foreground import link_centres
+
+                more = link_centres(
+                    prints,
+                    best=content,
+                    rules=self._rules(),
+                    offset=self.offset,
+                    sources=[cells, against],
+                    side=side,
+                )
+            rules = None if self.method == "content" else self._rules()
+            links = leaks_by_blocks(prints, content, side, rules, hashes=hashes, cut=cut, more=more)
+        return judge_leaks(links, cells, against)
+
+    def _hash_leaks(self, cells: ImageSet, against: ImageSet, side: NDArray[np.bool_]) -> Links:
+        from cellclf.cleaning.dedup.hamming import near_pairs
+
+        one, two = (hash_pictures(part, self.method, jobs=self.jobs) for part in (cells, against))
+        found = near_pairs(one, two, distance=self._bits(), jobs=threads(self.jobs))
+        return Links(
+            found.first,
+            found.second + len(cells),
+            np.zeros(len(found), np.uint8),
+            (1 - found.distance / 64).astype(np.float32),
+            found.distance,
+            np.full(len(found), self.method, "<U10"),
+        )
+
+    def _bits(self) -> int:
+        if self.distance is not None:
+            return int(self.distance)
+        return 8 if self.method == "dct" else 4
+
+    def _rules(self) -> Rules:
+        return Rules(self._bits(), self.similarity, self.turns, threads(self.jobs))
+
+
+def rank_of(keep: str, sizes: NDArray[np.int64], sharpness: NDArray[np.float32] | None) -> NDArray[np.int64]:
+    """Order pictures by a keep policy: (N,) the lower, the better; ties by their place.
+
+    Args:
+        keep: "first", "sharpest" or "largest".
+        sizes: (N, 2) original height and width in pixels.
+        sharpness: (N,) of ``energies``; only for "sharpest".
+    """
+    place = np.arange(len(sizes))
+    if keep == "largest":
+        order = np.lexsort((place, -sizes.prod(1)))
+    elif keep == "sharpest" and sharpness is not None:
+        order = np.lexsort((place, -sharpness.round(3)))
+    else:
+        return place
+    rank = np.empty(len(sizes), np.int64)
+    rank[order] = place
+    return rank

@@ -1,0 +1,239 @@
+"""One pass over the pictures: what is kept of each to find its copies, in about a kilobyte."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.cleaning.dedup.hashes import (
+    CENTRE_SIDE,
+    FLAT,
+    SIDE,
+    Blocks,
+    Hashes,
+    centre,
+    dct_blocks,
+    imagehash_hashes,
+    whole,
+)
+from cellclf.utils.progress import track
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+
+_TASK = 1024  # pictures that one task takes
+_READ = 64  # pictures read at once: those of a task never lie in memory together
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """What is kept of each picture.
+
+    Args:
+        blocks: (N, 16, 16) float16 DCT blocks of the whole pictures.
+        centres: (N, 12, 12) float16 DCT blocks of the centres, or None.
+        digests: (N, 16) uint8 first half of the SHA-256 of shape and pixels, or None.
+    """
+
+    blocks: Blocks
+    centres: Blocks | None = None
+    digests: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @classmethod
+    def joined(cls, parts: list[Fingerprints], *, centres: bool) -> Fingerprints:
+        """Join the fingerprints of several sets, one after the other; digests stay if all have them.
+
+        Args:
+            parts: Of each set.
+            centres: They hold centres.
+        """
+        blocks = [np.empty((0, SIDE, SIDE), np.float16), *(part.blocks for part in parts)]
+        middles = [part.centres for part in parts if part.centres is not None]
+        sums = [part.digests for part in parts if part.digests is not None]
+        return cls(
+            np.concatenate(blocks),
+            np.concatenate([np.empty((0, CENTRE_SIDE, CENTRE_SIDE), np.float16), *middles]) if centres else None,
+            np.concatenate([np.empty((0, 16), np.uint8), *sums]) if len(sums) == len(parts) else None,
+        )
+
+
+def fingerprint(
+    cells: ImageSet, *, centres: bool = False, digests: bool = False, jobs: int | None = None
+) -> Fingerprints:
+    """Read every picture once and keep its fingerprint.
+
+    Runs on joblib: in threads of this process, or wherever ``joblib.parallel_config`` says.
+
+    Args:
+        cells: What to read; files are decoded batch by batch.
+        centres: Keep the centre's block, too.
+        digests: Keep a digest of the content, too.
+        jobs: Tasks at once; None takes joblib's setting, or else every core.
+
+    Examples:
+        >>> from cellclf.data.image_set import ImageSet
+        >>> len(fingerprint(ImageSet(np.zeros((3, 32, 32, 3), np.uint8))))
+        3
+    """
+    count = len(cells)
+    blocks = np.empty((count, SIDE, SIDE), np.float16)
+    middles = np.empty((count, CENTRE_SIDE, CENTRE_SIDE), np.float16) if centres else None
+    sums = np.empty((count, 16), np.uint8) if digests else None
+    start = 0
+    for part in spread_out(cells, _fingerprint, centres, digests, jobs=jobs, label="hashing pictures"):
+        stop = start + len(part)
+        blocks[start:stop] = part.blocks
+        if middles is not None:
+            middles[start:stop] = part.centres
+        if sums is not None:
+            sums[start:stop] = part.digests
+        start = stop
+    return Fingerprints(blocks, middles, sums)
+
+
+def _fingerprint(cells: ImageSet, centres: bool, digests: bool) -> Fingerprints:
+    height, width, _ = cells.image_shape
+    bases = [whole(height, width)] + ([centre(height, width)] if centres else [])
+    made = [np.empty((len(cells), len(basis.rows), len(basis.rows)), np.float16) for basis in bases]
+    sums = np.empty((len(cells), 16), np.uint8)
+    start = 0
+    for images in cells.batches(_READ):
+        stop = start + len(images)
+        for into, blocks in zip(made, dct_blocks(images, *bases), strict=True):
+            into[start:stop] = blocks
+        if digests:
+            sums[start:stop] = digest(images)
+        start = stop
+    return Fingerprints(made[0], made[1] if centres else None, sums if digests else None)
+
+
+def hash_pictures(cells: ImageSet, method: str, *, jobs: int | None = None) -> Hashes:
+    """Hash every picture with one of imagehash's hashes: (N,) uint64.
+
+    Args:
+        cells: What to read.
+        method: "phash", "dhash", "ahash" or "whash".
+        jobs: As in ``fingerprint``.
+    """
+    parts = list(spread_out(cells, _hash, method, jobs=jobs, label="hashing pictures"))
+    return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+
+
+def _hash(cells: ImageSet, method: str) -> Hashes:
+    return np.concatenate([imagehash_hashes(images, method) for images in cells.batches(_READ)])
+
+
+def spread_out(cells: ImageSet, task: Any, *options: Any, jobs: int | None, label: str) -> Iterator[Any]:
+    """Run ``task(part of cells, *options)`` on all parts in joblib's workers; results come in order.
+
+    Args:
+        cells: Cut into parts of 1,024 pictures.
+        task: A function that can be pickled.
+        options: Passed on to the task.
+        jobs: Tasks at once; None takes joblib's setting, or else every core.
+        label: For the progress bar.
+    """
+    import joblib
+
+    starts = range(0, len(cells), _TASK)
+    with one_blas_thread():
+        results = joblib.Parallel(n_jobs=threads(jobs), prefer="threads", return_as="generator")(
+            joblib.delayed(task)(cells[start : start + _TASK], *options) for start in starts
+        )
+        yield from track(results, total=len(starts), label=label, unit="k")
+
+
+def threads(jobs: int | None) -> int:
+    """Say how many tasks run at once: as asked, as joblib is configured, or one for each core."""
+    import joblib
+
+    if jobs is not None:
+        return int(jobs)
+    configured = int(joblib.effective_n_jobs(None))
+    return configured if configured > 1 else int(joblib.cpu_count())
+
+
+@cache
+def _blas() -> Any:
+    import threadpoolctl  # type: ignore[import-untyped]  # ships no types
+
+    return threadpoolctl.ThreadpoolController()
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold the linear algebra to one thread: the products are small, more threads only get in each other's way."""
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+def digest(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give the first 16 bytes of the SHA-256 of each picture's shape and pixels: (n, 16) uint8."""
+    head = repr(images.shape[1:]).encode()
+    made = [hashlib.sha256(head + image.tobytes()).digest()[:16] for image in images]
+    return np.frombuffer(b"".join(made), np.uint8).reshape(len(images), 16)
+
+
+def identical(prints: Fingerprints, sources: list[ImageSet]) -> NDArray[np.int64]:
+    """Number the contents: pictures of one number are the same, byte for byte.
+
+    Only pictures whose blocks agree to the last bit are read again and compared, unless digests are at hand.
+
+    Args:
+        prints: Of all sources, one after the other.
+        sources: Where the pictures are read from; may be empty with digests.
+
+    Returns:
+        (N,) the place of the first picture with the same content.
+    """
+    words = prints.blocks.reshape(len(prints), SIDE * SIDE).view(np.uint64)
+    odd = np.random.default_rng(2024).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2)
+    keys = np.empty(len(words), np.uint64)
+    for start in range(0, len(words), 1 << 14):
+        keys[start : start + (1 << 14)] = (words[start : start + (1 << 14)] * (odd + np.uint64(1))).sum(1)
+    _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    asked = np.flatnonzero(counts[which] > 1)
+    content = np.arange(len(prints))
+    if not len(asked):
+        return content
+    if prints.digests is not None:
+        sums = prints.digests[asked]
+    else:
+        sums = np.empty((len(asked), 16), np.uint8)
+        start = 0
+        for source in sources:
+            here = np.flatnonzero((asked >= start) & (asked < start + len(source)))
+            for some in np.array_split(here, max(1, len(here) // _READ)):
+                sums[some] = digest(source.read(asked[some] - start))
+            start += len(source)
+    _, first, same = np.unique(sums.view(np.dtype("V16")).ravel(), return_index=True, return_inverse=True)
+    content[asked] = asked[first[same]]
+    return content
+
+
+def energies(blocks: Blocks) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Measure how sharp each picture is, and whether it shows anything at all.
+
+    Returns:
+        (N,) float32, the mean squared frequency of what the picture shows, and (N,) bool, True for a flat picture
+        (grey levels deviate by less than a half).
+    """
+    sharp, flat = np.empty(len(blocks), np.float32), np.empty(len(blocks), bool)
+    squares = (np.add.outer(np.arange(SIDE) ** 2, np.arange(SIDE) ** 2)).astype(np.float32)
+    for start in range(0, len(blocks), 4096):
+        power = blocks[start : start + 4096].astype(np.float32) ** 2
+        power[:, 0, 0] = 0
+        total = power.sum((1, 2))
+        sharp[start : start + 4096] = (power * squares).sum((1, 2)) / np.maximum(total, 1e-6)
+        flat[start : start + 4096] = total < FLAT
+    return sharp, flat

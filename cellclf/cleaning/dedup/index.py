@@ -1,0 +1,159 @@
+"""Index: fingerprints on disk that grow batch by batch, so that what was seen need not be read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.cleaning.dedup.decide import judge, names_of
+from cellclf.cleaning.dedup.dedup import HASHES, Dedup, rank_of
+from cellclf.cleaning.dedup.fingerprints import Fingerprints, energies, fingerprint, identical
+from cellclf.cleaning.dedup.hashes import calibrate
+from cellclf.cleaning.dedup.result import DedupResult
+from cellclf.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+
+_VERSION = 1
+
+
+class Index:
+    """Fingerprints of all pictures ever seen, about 600 bytes each, without the pictures.
+
+    The first batch calibrates the bits, and that calibration stays: ten batches give the pairs that one gives.
+
+    Args:
+        dedup: What counts as a copy; None takes ``Dedup()``. Its method is "dct" or "content"; ``offset`` and
+            ``background`` need the pictures and are not for an index.
+        cut: (8, 8) float32 calibration to start with (another index's ``cut``); None takes the first batch's.
+
+    Raises:
+        OptionError: A ``dedup`` that needs the pictures.
+
+    Examples:
+        >>> from cellclf import ImageSet
+        >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+        >>> images[3] = images[0, ::-1]
+        >>> index = Index()
+        >>> index.append(ImageSet(images[:2], ids=["a", "b"]))
+        >>> index.append(ImageSet(images[2:], ids=["c", "d"]))
+        >>> index.find().reasons[3]
+        np.str_('turned: a, upside down')
+    """
+
+    def __init__(self, dedup: Dedup | None = None, *, cut: NDArray[np.float32] | None = None) -> None:
+        self.dedup = Dedup() if dedup is None else dedup
+        self.dedup.check()
+        if self.dedup.method in HASHES or self.dedup.offset or self.dedup.background:
+            raise OptionError(
+                f"an index cannot serve {self.dedup!r}: it keeps DCT blocks and no pictures; use the method 'dct' or "
+                "'content' without offset and background"
+            )
+        self.cut = cut
+        self.ids = np.empty(0, "<U1")
+        self.names = np.empty(0, "<U1")
+        self.sizes = np.empty((0, 2), np.int64)
+        self._parts: list[Fingerprints] = []
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Index: {len(self):,} pictures, {self.dedup!r}"
+
+    def append(self, cells: ImageSet) -> None:
+        """Add the fingerprints of more pictures; they are read once, and the index is unchanged if that fails.
+
+        Args:
+            cells: Pictures with ids that are not in the index yet.
+
+        Raises:
+            DataError: An id that is in the index already.
+        """
+        ids = np.concatenate([self.ids, cells.ids])
+        seen, times = np.unique(ids, return_counts=True)
+        if (times > 1).any():
+            raise DataError(
+                f"{int((times > 1).sum())} of these ids are in the index already, {str(seen[times > 1][0])!r} among "
+                "them; append pictures once, or give them other ids with cells.replace(ids=...)"
+            )
+        part = fingerprint(cells, centres=self.dedup.foreground, digests=True, jobs=self.dedup.jobs)
+        if self.cut is None and len(part):
+            self.cut = calibrate(part.blocks)
+        self._parts.append(part)
+        self.ids = ids
+        self.names = np.concatenate([self.names, names_of(cells)])
+        self.sizes = np.concatenate([self.sizes, cells.sizes])
+
+    @property
+    def prints(self) -> Fingerprints:
+        """All fingerprints, in the order in which they came."""
+        if len(self._parts) != 1:
+            self._parts = [Fingerprints.joined(self._parts, centres=self.dedup.foreground)]
+        return self._parts[0]
+
+    def find(self) -> DedupResult:
+        """Find the copies among all pictures of the index.
+
+        Returns:
+            What ``Dedup.find`` gives for one set of all these pictures, without the pictures themselves:
+            ``apply`` takes a set with the same ids, ``plot`` needs ``find`` on a set.
+        """
+        prints = self.prints
+        rank = rank_of(self.dedup.keep, self.sizes, energies(prints.blocks)[0])
+        copies = self.dedup.copies(prints, identical(prints, []), rank, [], self.cut)
+        return judge(copies, self.ids, self.names, self.dedup.max_copies, [], None)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the index, whole or not at all.
+
+        Args:
+            path: Ends in ".npz".
+        """
+        from cellclf.utils.atomic import replacing
+
+        path, prints = Path(path), self.prints
+        columns: dict[str, Any] = {
+            "version": _VERSION,
+            "ids": self.ids,
+            "names": self.names,
+            "sizes": self.sizes,
+            "blocks": prints.blocks,
+            "digests": prints.digests,
+            "centres": prints.centres,
+            "cut": self.cut,
+            **{f"dedup_{name}": value for name, value in self.dedup.get_params().items()},
+        }
+        with replacing(path) as new, new.open("wb") as file:
+            np.savez(file, **{name: value for name, value in columns.items() if value is not None})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Index:
+        """Read an index back.
+
+        Args:
+            path: What ``save`` wrote.
+
+        Raises:
+            DataError: The file is no index, or one of another version.
+        """
+        path = Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                data = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is not an index that can be read ({error}); write one with Index.save") from error
+        if int(data.get("version", -1)) != _VERSION:
+            raise DataError(f"{path} is no index of version {_VERSION}; append the pictures to a new Index")
+        settings = {name[6:]: value.item() for name, value in data.items() if name.startswith("dedup_")}
+        index = cls(Dedup(**settings), cut=data.get("cut"))
+        index.ids, index.names, index.sizes = data["ids"], data["names"], data["sizes"]
+        index._parts = [Fingerprints(data["blocks"], data.get("centres"), data["digests"])]
+        return index

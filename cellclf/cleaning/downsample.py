@@ -1,0 +1,134 @@
+"""Downsample: leave surplus pictures of the large classes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cellclf.cleaning.selection import Selection, Selector
+from cellclf.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cellclf.data.image_set import ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class Balance(Selection):
+    """What ``Downsample`` found.
+
+    Args:
+        before: Pictures of each class in the set.
+        after: Pictures of each class that stay.
+    """
+
+    before: dict[str, int] = field(kw_only=True)
+    after: dict[str, int] = field(kw_only=True)
+
+    def summary(self) -> str:
+        """Say how many pictures of each class stay."""
+        head = super().summary().partition("\n")[0]
+        name, count = (
+            max((len(f"{part:,}" if isinstance(part, int) else part) for part in column), default=0)
+            for column in (self.before, self.before.values())
+        )
+        rows = (f"  {key:<{name}}  {n:>{count},} -> {self.after[key]:>{count},}" for key, n in self.before.items())
+        return "\n".join([head, *rows])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the selection as plain data that JSON can hold."""
+        return {**super().to_dict(), "before": dict(self.before), "after": dict(self.after)}
+
+    def plot(self, limit: int = 48) -> Figure:
+        """Draw the class sizes before and after.
+
+        Args:
+            limit: At most so many classes, the largest first.
+        """
+        from matplotlib.figure import Figure
+
+        from cellclf.utils.contact_sheet import PALETTE
+
+        names = list(self.before)
+        if len(names) > limit:
+            names = sorted(names, key=lambda name: -self.before[name])[:limit]
+        figure = Figure(figsize=(6.5, 1.2 + 0.32 * len(names)), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        place = np.arange(len(names))
+        for shift, counts, colour, label in (
+            (-0.2, self.before, PALETTE[5], "before"),
+            (0.2, self.after, PALETTE[0], "after"),
+        ):
+            bars = axes.barh(place + shift, [counts[name] for name in names], 0.4, color=colour, label=label)
+            axes.bar_label(bars, fmt="{:,.0f}", fontsize=7, padding=2)
+        axes.set_yticks(place, names)
+        axes.invert_yaxis()
+        axes.margins(x=0.1)
+        axes.set_xlabel("pictures")
+        axes.set_title(f"Class sizes: {len(self):,} pictures -> {len(self) - self.dropped:,}")
+        axes.legend(loc="best", fontsize=8)
+        return figure
+
+
+class Downsample(Selector):
+    """Balance the classes: of each larger one, pictures drawn at random stay.
+
+    Which pictures of a class stay depends on the seed and on the pictures of that class only, and what stays keeps
+    its order. Classes below the target keep all they have; classes without a picture are passed over.
+
+    Args:
+        target: Most pictures of a class: "min" is the size of the smallest class, a whole number is itself, and a
+            fraction between 0 and 1 is that quantile of the class sizes (0.5: the median class).
+        seed: Chooses which pictures stay.
+
+    Examples:
+        >>> from cellclf import ImageSet
+        >>> cells = ImageSet(np.zeros((6, 8, 8, 3), np.uint8), [0, 0, 0, 0, 1, 1], class_names=["round", "lobed"])
+        >>> print(Downsample().find(cells).summary())
+        6 pictures -> 4: 2 go
+          round  4 -> 2
+          lobed  2 -> 2
+    """
+
+    def __init__(self, *, target: Literal["min"] | int | float = "min", seed: int = 0) -> None:
+        self.target = target
+        self.seed = seed
+
+    def find(self, cells: ImageSet) -> Balance:
+        """Choose the pictures that stay.
+
+        Raises:
+            DataError: The pictures have no labels.
+            OptionError: The target is neither "min", a whole number from 1 on, nor a fraction.
+        """
+        if cells.labels is None:
+            raise DataError("these pictures have no labels; Downsample balances classes, so load them with labels")
+        before = cells.counts()
+        most = self._most([n for n in before.values() if n])
+        keep = np.zeros(len(cells), bool)
+        for label in range(cells.num_classes):
+            rows = np.flatnonzero(cells.labels == label)
+            rng = np.random.default_rng((self.seed, label))
+            keep[rng.permutation(rows)[:most]] = True
+        names = np.array(cells.class_names)[cells.labels] if len(cells) else np.empty(0, str)
+        surplus = [f"surplus: {name} has {before[name]:,}, {most:,} stay" for name in names.tolist()]
+        after = cells.subset(keep).counts()
+        return Balance(
+            cells.ids, keep, np.where(keep, "", np.array(surplus, str)), cells=cells, before=before, after=after
+        )
+
+    def _most(self, sizes: list[int]) -> int:
+        target = self.target
+        if target == "min":
+            return min(sizes, default=0)
+        if isinstance(target, int) and not isinstance(target, bool) and target >= 1:
+            return target
+        if isinstance(target, float) and 0 < target < 1:
+            return int(np.quantile(sizes, target)) if sizes else 0
+        raise OptionError(
+            f'target is {target!r}; wanted "min" (the smallest class), a whole number from 1 on, or a fraction '
+            "between 0 and 1 (a quantile of the class sizes)"
+        )

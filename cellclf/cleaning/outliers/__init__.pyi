@@ -1,0 +1,2 @@
+from .filter import OutlierFilter as OutlierFilter
+from .filter import Outliers as Outliers

@@ -1,0 +1,9 @@
+from .generated import make_cells as make_cells
+from .generated import planted as planted
+from .generated.truth import Planted as Planted
+from .image_set import ImageSet as ImageSet
+from .image_set import Skipped as Skipped
+from .loaders import load as load
+from .split import Parts as Parts
+from .split import Split as Split
+from .split import sample as sample

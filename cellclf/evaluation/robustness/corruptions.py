@@ -1,0 +1,149 @@
+"""The blood list of MedMNIST-C: eleven ways in which a picture of a cell goes bad, at five severities each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.augmentation.rng import Draws
+from cellclf.errors import DataError, OptionError, unknown
+from cellclf.evaluation.robustness import shapes, signals
+
+if TYPE_CHECKING:
+    from cellclf.data.sources import Images
+
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One way in which pictures go bad.
+
+    Args:
+        name: As MedMNIST-C calls it.
+        family: What it has in common with others, and with steps of an augmenter: "blur", "compression" ...
+        summary: What it does, in a line.
+        values: Its setting at severity 1-5, as the paper gives it: pixels are pixels of a 224x224 picture.
+        work: Does it: (pictures, setting, streams of random numbers) -> new pictures.
+    """
+
+    name: str
+    family: str
+    summary: str
+    values: tuple[Any, ...]
+    work: Callable[[Images, Any, Draws], Images]
+
+    def __repr__(self) -> str:
+        return f"Corruption({self.name}: {self.family})"
+
+
+_LIST = (
+    Corruption("pixelate", "pixelation", "fewer, larger pixels", (0.6, 0.5, 0.4, 0.3, 0.25), signals.pixelate),
+    Corruption(
+        "jpeg_compression", "compression", "saved as JPEG of low quality", (50, 30, 15, 10, 7), signals.compress
+    ),
+    Corruption(
+        "defocus_blur",
+        "blur",
+        "out of focus: smeared over a disc",
+        ((2, 0.01), (3, 0.1), (4, 0.1), (5, 0.1), (6, 0.1)),
+        shapes.defocus,
+    ),
+    Corruption(
+        "motion_blur",
+        "blur",
+        "the stage moved: smeared along a line",
+        ((3, 3), (5, 5), (10, 5), (10, 7), (10, 9)),
+        shapes.move,
+    ),
+    Corruption("brightness_up", "brightness", "more light", (1.1, 1.2, 1.3, 1.35, 1.4), signals.brighten),
+    Corruption("brightness_down", "brightness", "less light", (0.9, 0.8, 0.7, 0.6, 0.5), signals.brighten),
+    Corruption("contrast_up", "contrast", "more contrast", (1.1, 1.15, 1.2, 1.25, 1.3), signals.contrast),
+    Corruption("contrast_down", "contrast", "less contrast", (0.9, 0.8, 0.7, 0.6, 0.5), signals.contrast),
+    Corruption("saturate", "saturation", "stronger colour", (0.05, 0.10, 0.15, 0.17, 0.20), signals.saturate),
+    Corruption(
+        "stain_deposit",
+        "occlusion",
+        "black precipitate of the stain",
+        ((1, 24), (2, 24), (3, 24), (3, 24), (3, 32)),
+        shapes.deposit,
+    ),
+    Corruption(
+        "bubble", "bubbles", "air bubbles in the mount", ((5, 10), (7, 10), (10, 10), (12, 12), (15, 12)), shapes.bubble
+    ),
+)
+CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType({corruption.name: corruption for corruption in _LIST})
+"""Every corruption by name, in the paper's order."""
+
+
+def list_corruptions() -> tuple[Corruption, ...]:
+    """List the corruptions, in the paper's order.
+
+    Examples:
+        >>> [c.name for c in list_corruptions() if c.family == "blur"]
+        ['defocus_blur', 'motion_blur']
+    """
+    return _LIST
+
+
+def corrupt(
+    images: NDArray[np.uint8],
+    name: str,
+    severity: int,
+    *,
+    ids: Sequence[object] | NDArray[Any] | None = None,
+    seed: int = 0,
+) -> NDArray[np.uint8]:
+    """Corrupt pictures as MedMNIST-C corrupts blood cells.
+
+    The paper works on 224x224 pictures. Here pictures keep their size and lengths are scaled by their shorter side /
+    224: at 224 it is the paper's definition, nothing is resampled on the way, and severity 0 is exactly the picture.
+    What has no length stays: pixelation keeps its share of the side and JPEG its 8x8 blocks, so that both take more
+    from a smaller picture than if it were blown up to 224 first. Figures at 96 are on the strict side of the paper's.
+
+    What is drawn (an angle, the place of a bubble) belongs to the picture: it follows from its id, the seed and the
+    name, not from the batch, and is the same at every severity, so that a step in severity is no luck of the draw.
+
+    Args:
+        images: (N, H, W, 3) uint8, 0-255; not changed.
+        name: One of ``list_corruptions()``.
+        severity: 1-5, or 0 for pictures as they are.
+        ids: N texts; None counts the pictures from 0.
+        seed: Any whole number.
+
+    Returns:
+        A new (N, H, W, 3) uint8 array.
+
+    Raises:
+        UnknownNameError: There is no such corruption.
+        OptionError: A severity that does not exist.
+        DataError: Pictures of another shape or type, or another number of ids.
+
+    Examples:
+        >>> corrupt(np.full((1, 8, 8, 3), 100, np.uint8), "brightness_up", 2)[0, 0, 0].tolist()
+        [120, 120, 120]
+
+    Source:
+        Di Salvo, Doerrich & Ledig 2024, "MedMNIST-C", arXiv 2406.17536, with the settings of its package; after
+        Hendrycks & Dietterich 2019, arXiv 1903.12261. The outlines of the stain deposits are drawn anew for each
+        picture, as ragged and as large as the package's ten stencils.
+    """
+    if name not in CORRUPTIONS:
+        raise unknown("corruption", name, CORRUPTIONS)
+    if isinstance(severity, bool) or severity not in (0, *SEVERITIES):
+        raise OptionError(f"severity is {severity!r}; wanted a whole number from 1 to 5, or 0 for the picture itself")
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise DataError(f"pictures are {images.dtype} of shape {images.shape}; wanted uint8 0-255 of (N, H, W, 3)")
+    ids = range(len(images)) if ids is None else ids
+    if len(ids) != len(images):
+        raise DataError(f"{len(images)} pictures came with {len(ids)} ids; wanted one id for each picture")
+    if not severity or not images.size:
+        return images.copy()
+    chosen = CORRUPTIONS[name]
+    return chosen.work(images, chosen.values[severity - 1], Draws.of(ids, seed=seed, epoch=0).child(name))

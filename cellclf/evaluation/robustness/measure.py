@@ -1,0 +1,220 @@
+"""How much of its skill a classifier keeps when pictures go bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.data.loaders import load
+from cellclf.errors import DataError, OptionError, unknown
+from cellclf.evaluation.intervals import Estimate, Floats, estimate, estimate_shares
+from cellclf.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from cellclf.evaluation.robustness.families import families_of
+from cellclf.evaluation.robustness.result import ALEXNET, ALEXNET_CLEAN, MEDMNIST_C, CorruptionScores, Robustness
+from cellclf.utils.progress import track
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
+Condition = tuple[str, int]
+
+CLEAN: Condition = ("clean", 0)
+SHIFTED: Condition = ("shifted", 1)
+
+
+def robustness(
+    predict: Predict,
+    cells: ImageSet,
+    suite: str | Path | ImageSet = MEDMNIST_C,
+    *,
+    name: str | None = None,
+    seen: Collection[str] = (),
+    seed: int = 0,
+    min_count: int = 1,
+    batch_size: int = 256,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    show: bool | None = None,
+) -> Robustness:
+    """Ask a classifier the same pictures again, corrupted, and compare.
+
+    Pictures are read once, a batch at a time, and every corruption of a batch is made when it is asked; what stays is
+    one bit a picture and corruption. The result does not depend on ``batch_size``.
+
+    Args:
+        predict: From (n, H, W, 3) uint8 pictures to (n, C) probabilities, columns as ``cells.class_names``.
+        cells: Clean pictures with labels.
+        suite: "medmnist-c" corrupts ``cells`` in eleven ways at five severities (see ``corrupt``). Or shifted
+            pictures with labels of the same classes: a set, or a path that ``load`` reads.
+        name: What to call a set of shifted pictures; None takes the name of its file.
+        seen: Steps of the augmenter that the classifier was trained with (``Augmenter.names()``), or families of
+            corruptions; corruptions of these families are marked, and a mean is given without them.
+        seed: Of what the corruptions draw, and of the intervals.
+        min_count: Classes with fewer pictures stay out of the balanced accuracy.
+        batch_size: Pictures at a time.
+        confidence: Level of the intervals, between 0 and 1.
+        resamples: Bootstrap resamples behind the intervals; whole pictures are drawn, with all their corruptions.
+        show: True or False to force the progress bar; None shows it on a terminal only.
+
+    Raises:
+        DataError: No pictures, no labels, or shifted pictures of other classes or another size.
+        UnknownNameError: A suite, or a name in ``seen``, that does not exist.
+        OptionError: Settings that cannot be used.
+
+    Examples:
+        >>> cells = ImageSet(np.full((4, 8, 8, 3), 90, np.uint8), [0, 1, 0, 1], class_names=["round", "lobed"])
+        >>> found = robustness(lambda images: np.tile([0.9, 0.1], (len(images), 1)), cells, seen=["jpeg"])
+        >>> float(found.mean), len(found.corruptions), len(found.unseen)
+        (0.5, 11, 10)
+
+    Source:
+        Di Salvo, Doerrich & Ledig 2024, "MedMNIST-C", arXiv 2406.17536.
+    """
+    if not 0 < confidence < 1:
+        raise OptionError(f"confidence is {confidence}; wanted a level between 0 and 1, such as 0.95")
+    for option, value, least in (
+        ("min_count", min_count, 1),
+        ("batch_size", batch_size, 1),
+        ("resamples", resamples, 100),
+    ):
+        if value < least:
+            raise OptionError(f"{option} is {value}; wanted {least} or more")
+    families = families_of(seen)
+    called_suite, shifted = load_suite(suite, cells.image_shape[:2])
+    title = name or called_suite
+    tests = [(CLEAN, cells, _labels(cells, min_count))]
+    if shifted is None:
+        tests += [((kind, severity), cells, tests[0][2]) for kind in CORRUPTIONS for severity in SEVERITIES]
+    else:
+        shifted = _fitting(shifted, cells)
+        tests.append((SHIFTED, shifted, _labels(shifted, min_count)))
+    called = _ask(predict, {test[0]: test[1] for test in tests}, seed=seed, batch_size=batch_size, show=show)
+    settings: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+
+    def point(condition: Condition, truth: NDArray[np.int64], averaged: NDArray[np.bool_]) -> tuple[Estimate, Estimate]:
+        classes = len(averaged)
+        confusion = np.bincount(truth * classes + called[condition], minlength=classes**2).reshape(classes, classes)
+        found = estimate(confusion, averaged, **settings)
+        return found.macro[1], found.accuracy
+
+    each = {condition: point(condition, *truth) for condition, _, truth in tests}
+    truth, averaged = tests[-1][2]
+    hits = {condition: (called[condition] == truth).astype(np.float64) for condition in each if condition != CLEAN}
+
+    def over(conditions: Collection[Condition]) -> tuple[Estimate, Estimate]:
+        shares: Floats = sum((hits[condition] for condition in conditions), np.zeros(len(truth))) / len(conditions)
+        return estimate_shares(shares, truth, averaged, **settings)
+
+    corruptions = []
+    for kind in dict.fromkeys(kind for kind, _ in hits):
+        conditions = [condition for condition in hits if condition[0] == kind]
+        family = CORRUPTIONS[kind].family if shifted is None else "shifted"
+        balanced, plain = zip(*(each[condition] for condition in conditions), strict=True)
+        mean, mean_accuracy = over(conditions) if len(conditions) > 1 else each[conditions[0]]
+        scores = CorruptionScores(
+            kind if shifted is None else title, family, family in families, balanced, plain, mean, mean_accuracy
+        )
+        corruptions.append(scores if shifted is not None else _against_alexnet(scores, each[CLEAN][0]))
+    unseen = [c for c in hits if shifted is not None or CORRUPTIONS[c[0]].family not in families]
+    mean, mean_accuracy = over(list(hits)) if len(hits) > 1 else each[next(iter(hits))]
+    return Robustness(
+        suite=title,
+        n=len(truth),
+        seed=seed,
+        clean=each[CLEAN][0],
+        clean_accuracy=each[CLEAN][1],
+        corruptions=tuple(corruptions),
+        mean=mean,
+        mean_accuracy=mean_accuracy,
+        unseen_mean=over(unseen)[0] if unseen else None,
+        be=_mean([scores.be for scores in corruptions]),
+        relative_be=_mean([scores.relative_be for scores in corruptions]),
+        seen=families,
+        left_out={cells.class_names[k]: int((truth == k).sum()) for k in np.flatnonzero(~averaged)},
+        confidence_level=confidence,
+    )
+
+
+def load_suite(suite: str | Path | ImageSet, size: tuple[int, int]) -> tuple[str, ImageSet | None]:
+    """Give the name of a suite and its shifted pictures; None for the corruptions, which are made of clean ones.
+
+    Args:
+        suite: "medmnist-c", a set, or a path.
+        size: Height and width of the pictures, if they come from files.
+
+    Raises:
+        UnknownNameError: Neither a suite nor a file.
+    """
+    if isinstance(suite, ImageSet):
+        return "shifted pictures", suite
+    if str(suite) == MEDMNIST_C:
+        return MEDMNIST_C, None
+    if not Path(suite).exists():
+        raise unknown("suite (and no file)", str(suite), [MEDMNIST_C])
+    return Path(suite).stem, load(suite, size=size)
+
+
+def _fitting(shifted: ImageSet, cells: ImageSet) -> ImageSet:
+    """Number the classes of shifted pictures as the clean ones'; refuse another size."""
+    if shifted.image_shape != cells.image_shape:
+        found, wanted = (f"{s.image_shape[0]}x{s.image_shape[1]}" for s in (shifted, cells))
+        raise DataError(f"shifted pictures are {found} and clean ones {wanted}; load both with one size=(H, W)")
+    return shifted if shifted.labels is None else shifted.align(cells.class_names)
+
+
+def _labels(cells: ImageSet, min_count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Give the labels, and which classes have pictures enough to be averaged over."""
+    if cells.labels is None:
+        raise DataError("these pictures have no labels, so there is nothing to compare with")
+    support = np.bincount(cells.labels, minlength=cells.num_classes)
+    if not (support >= min_count).any():
+        most = support.max(initial=0)
+        raise DataError(f"no class has min_count = {min_count} pictures, the largest has {most}; lower min_count")
+    return cells.labels, support >= min_count
+
+
+def _ask(
+    predict: Predict, tests: dict[Condition, ImageSet], *, seed: int, batch_size: int, show: bool | None
+) -> dict[Condition, NDArray[np.int64]]:
+    """Ask every condition, batch by batch; classes called, in the order of the pictures."""
+    called: dict[Condition, list[NDArray[np.int16]]] = {condition: [] for condition in tests}
+    sets: dict[int, tuple[ImageSet, list[Condition]]] = {}
+    for condition, cells in tests.items():
+        sets.setdefault(id(cells), (cells, []))[1].append(condition)
+    total = sum(-(-len(cells) // batch_size) * len(conditions) for cells, conditions in sets.values())
+
+    def work() -> Iterator[None]:
+        for cells, conditions in sets.values():
+            for start, batch in zip(range(0, len(cells), batch_size), cells.batches(batch_size), strict=True):
+                ids = cells.ids[start : start + batch_size]
+                for name, severity in conditions:
+                    pictures = corrupt(batch, name, severity, ids=ids, seed=seed) if name in CORRUPTIONS else batch
+                    called[name, severity].append(_called(predict(pictures), len(batch), cells.num_classes))
+                    yield
+
+    for _ in track(work(), total=total, label="corrupted pictures", unit="batch", show=show):
+        pass
+    return {condition: np.concatenate(parts).astype(np.int64) for condition, parts in called.items()}
+
+
+def _called(probabilities: NDArray[Any], pictures: int, classes: int) -> NDArray[np.int16]:
+    found = np.asarray(probabilities)
+    if found.shape != (pictures, classes):
+        raise DataError(
+            f"predict gave {found.shape} for {pictures} pictures of {classes} classes; wanted ({pictures}, {classes})"
+        )
+    return np.asarray(found.argmax(1), np.int16)
+
+
+def _against_alexnet(scores: CorruptionScores, clean: Estimate) -> CorruptionScores:
+    error, other = 1 - float(np.mean(scores.balanced_accuracy)), ALEXNET[scores.name]
+    return replace(scores, be=error / other, relative_be=(error - (1 - clean)) / (other - ALEXNET_CLEAN))
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

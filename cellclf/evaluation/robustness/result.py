@@ -1,0 +1,210 @@
+"""The result of ``robustness``: scores under each corruption, beside AlexNet's."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellclf.errors import RunFolderError
+from cellclf.evaluation.intervals import Estimate
+from cellclf.utils.text_tables import columns
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MEDMNIST_C = "medmnist-c"
+
+ALEXNET: Mapping[str, float] = {
+    "pixelate": 0.05976,
+    "jpeg_compression": 0.13976,
+    "defocus_blur": 0.22400,
+    "motion_blur": 0.18452,
+    "brightness_up": 0.06946,
+    "brightness_down": 0.07901,
+    "contrast_up": 0.05215,
+    "contrast_down": 0.07966,
+    "saturate": 0.03479,
+    "stain_deposit": 0.18536,
+    "bubble": 0.12899,
+}
+"""AlexNet's balanced error under each corruption, mean over severities: BloodMNIST-C at 224, arXiv 2406.17536."""
+
+ALEXNET_CLEAN = 0.018369
+"""AlexNet's balanced error on clean BloodMNIST at 224."""
+
+
+@dataclass(frozen=True)
+class CorruptionScores:
+    """How a classifier fares under one corruption.
+
+    Args:
+        name: The corruption, or the name of a set of shifted pictures.
+        family: What it has in common with others: "blur", "compression" ...
+        seen: Whether the training augmented with something of that family.
+        balanced_accuracy: At severity 1, 2 ...; one alone for a set.
+        accuracy: The same for the accuracy.
+        mean: Balanced accuracy, mean over the severities.
+        mean_accuracy: Accuracy, mean over the severities.
+        be: Balanced error over AlexNet's; None where there is no figure of AlexNet's.
+        relative_be: The same for how far the error rises above the clean one; None likewise.
+    """
+
+    name: str
+    family: str
+    seen: bool
+    balanced_accuracy: tuple[Estimate, ...]
+    accuracy: tuple[Estimate, ...]
+    mean: Estimate
+    mean_accuracy: Estimate
+    be: float | None = None
+    relative_be: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """How a classifier fares on a suite of bad pictures; made by ``robustness``.
+
+    With E(c, s) = 1 - balanced accuracy under corruption c at severity s, and E on clean pictures::
+
+        BE(c)          = sum over s of E(c, s)        /  sum over s of E_AlexNet(c, s)
+        relative BE(c) = sum over s of (E(c, s) - E)  /  sum over s of (E_AlexNet(c, s) - E_AlexNet)
+
+    ``be`` and ``relative_be`` are their means over c. Below 1 is better than AlexNet, whose figures are of 224x224
+    pictures of BloodMNIST's test part: on other pictures and sizes they are a yardstick and no competitor.
+
+    Args:
+        suite: "medmnist-c", or the name of a set of shifted pictures.
+        n: Pictures under each corruption.
+        seed: Of what was drawn, and of the intervals.
+        clean: Balanced accuracy on the pictures as they are.
+        clean_accuracy: Accuracy on them.
+        corruptions: In the order of the suite.
+        mean: Balanced accuracy, mean over severities and corruptions.
+        mean_accuracy: Accuracy, mean over severities and corruptions.
+        unseen_mean: ``mean`` over corruptions of families that the training has not met; None if it met all.
+        be: Mean BE; None for a set.
+        relative_be: Mean relative BE; None for a set.
+        seen: Families that the training has met.
+        left_out: Classes outside the balanced accuracy, with their number of pictures.
+        confidence_level: Of the intervals, 0-1.
+
+    Source:
+        Di Salvo, Doerrich & Ledig 2024, "MedMNIST-C", arXiv 2406.17536.
+    """
+
+    suite: str
+    n: int
+    seed: int
+    clean: Estimate
+    clean_accuracy: Estimate
+    corruptions: tuple[CorruptionScores, ...]
+    mean: Estimate
+    mean_accuracy: Estimate
+    unseen_mean: Estimate | None
+    be: float | None
+    relative_be: float | None
+    seen: tuple[str, ...]
+    left_out: dict[str, int]
+    confidence_level: float
+
+    @property
+    def unseen(self) -> tuple[CorruptionScores, ...]:
+        """The corruptions of families that the training has not met."""
+        return tuple(scores for scores in self.corruptions if not scores.seen)
+
+    def __str__(self) -> str:
+        steps = max(len(scores.balanced_accuracy) for scores in self.corruptions)
+        numbers = [str(k + 1) for k in range(steps)] if steps > 1 else []
+        rows = [["", "family", *numbers, "mean", "BE", "relative"]]
+        rows.append(["clean", "", *("" for _ in numbers), str(self.clean), "", ""])
+        for scores in self.corruptions:
+            each = [f"{100 * value:.1f}" for value in scores.balanced_accuracy] if numbers else []
+            family = scores.family + ", seen" * scores.seen
+            ratios = ["" if value is None else f"{value:.2f}" for value in (scores.be, scores.relative_be)]
+            rows.append([scores.name, family, *each, str(scores.mean), *ratios])
+        if self.be is None:
+            rows = [row[:-2] for row in rows]
+        lines = [
+            f"{self.suite}: {self.n:,} pictures, seed {self.seed}; balanced accuracy in %"
+            f"{', at severity 1-5' if numbers else ''}; in brackets: {100 * self.confidence_level:g} % intervals",
+            "",
+            *columns(rows, right=tuple(range(2, 2 + len(numbers)))),
+            "",
+            *(f"{name}: {text}" for name, text in self.headline().items()),
+        ]
+        if self.left_out:
+            named = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
+            lines += textwrap.wrap(f"balanced accuracy leaves out, for want of pictures: {named}", 100)
+        return "\n".join(lines)
+
+    def headline(self) -> dict[str, str]:
+        """Give the means in words, under what they are means of."""
+        count = len(self.corruptions)
+        every = f"mean of all {count}" if count > 1 else "mean"
+        found = {every: f"balanced accuracy {self.mean}, accuracy {self.mean_accuracy}"}
+        if self.seen and count > 1:
+            names = ", ".join(scores.name for scores in self.unseen)
+            found[f"mean of the {len(self.unseen)} of families that the training has not met"] = (
+                "there is none" if self.unseen_mean is None else f"balanced accuracy {self.unseen_mean} ({names})"
+            )
+        if self.be is not None and self.relative_be is not None:
+            found["error over AlexNet's (224 px)"] = f"BE {self.be:.3f}, relative BE {self.relative_be:.3f}"
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result as plain data that JSON can hold: fractions, None where there is no number."""
+        data = {name: _plain(value) for name, value in vars(self).items() if name != "corruptions"}
+        rows = [{name: _plain(value) for name, value in vars(scores).items()} for scores in self.corruptions]
+        return data | {"corruptions": rows, "unseen": [scores.name for scores in self.unseen]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Robustness:
+        """Read what ``to_dict`` gave."""
+        known = {name: _rich(value) for name, value in data.items() if name in cls.__dataclass_fields__}
+        known["corruptions"] = tuple(
+            CorruptionScores(**{name: _rich(value) for name, value in row.items()}) for row in data["corruptions"]
+        )
+        return cls(**known)
+
+    def plot(self) -> Figure:
+        """Draw balanced accuracy against severity, a panel for each corruption; of a set, its bar beside clean."""
+        from cellclf.evaluation.plots import plot_robustness
+
+        return plot_robustness(self)
+
+
+def stored(folder: Path) -> tuple[Robustness, ...]:
+    """Read every ``robustness*.json`` of a run folder.
+
+    Raises:
+        RunFolderError: A file that is no such result.
+    """
+    found = []
+    for path in sorted(folder.glob("robustness*.json")):
+        try:
+            found.append(Robustness.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunFolderError(f"{path} holds no robustness ({error}); delete it or measure again") from None
+    return tuple(found)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _rich(value: Any) -> Any:
+    if isinstance(value, Mapping) and value.keys() == {"value", "low", "high"}:
+        return Estimate(*(np.nan if number is None else number for number in value.values()))
+    if isinstance(value, list):
+        return tuple(_rich(item) for item in value)
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,297 @@
+"""Where a classifier looked: Grad-CAM, Grad-CAM++ and occlusion as mathematics on arrays, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.data.sources import Images, Rows
+from cellclf.errors import OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.floating[Any]]
+
+METHODS = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "occlusion": "Occlusion"}
+"""What a method is called in an option -> in print."""
+
+_PATCH, _STEPS = 0.25, 12
+_STRENGTH = 0.62
+_TINY = 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Where in each picture the classifier found one class; made by ``Run.explain``.
+
+    Args:
+        heat: (N, h, w) float32, 0-1: 1 is the place of the picture that spoke most for the class, 0 spoke not at all
+            for it or against it. As coarse as the method is; ``at_full_size`` gives it for every pixel.
+        peak: (N,) what a heat of 1 stands for: with occlusion the fall of the log-odds of the class, in nats; with
+            Grad-CAM a value that only other pictures by the same method and layer can be compared with.
+        classes: (N,) the class that was asked for, an index into ``class_names``.
+        probabilities: (N,) the probability that the classifier gives to it.
+        class_names: Names in label order.
+        method: A key of ``METHODS``.
+        layer: The feature map that Grad-CAM read; None for occlusion.
+        cells: The N pictures.
+    """
+
+    heat: NDArray[np.float32]
+    peak: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    method: str
+    layer: str | None
+    cells: ImageSet = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.heat)
+
+    def at_full_size(self, rows: Sequence[int] | NDArray[Any] | None = None) -> NDArray[np.float32]:
+        """Give the heat of every pixel: (n, H, W) float32, 0-1, bilinear.
+
+        Args:
+            rows: Places of the pictures; None takes all.
+        """
+        height, width, _ = self.cells.image_shape
+        heat = self.heat if rows is None else self.heat[np.asarray(rows, np.int64)]
+        return enlarge(heat, height, width)
+
+    def overlays(self, rows: Sequence[int] | NDArray[Any] | None = None) -> Images:
+        """Lay the heat over the pictures: bright yellow where it looked, dark where it did not.
+
+        Args:
+            rows: Places of the pictures; None takes all.
+
+        Returns:
+            (n, H, W, 3) uint8.
+        """
+        from matplotlib import colormaps
+
+        places = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
+        colour = colormaps["inferno"](self.at_full_size(places))[..., :3] * 255
+        grey = self.cells.read(places).astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        mixed = (1 - _STRENGTH) * grey[..., None] + _STRENGTH * colour
+        return np.rint(mixed).clip(0, 255).astype(np.uint8)
+
+    def plot(self, *, limit: int = 24) -> Figure:
+        """Draw each picture beside its heat, with class and probability; of a wrong one, its label.
+
+        Args:
+            limit: The first so many pictures.
+        """
+        from cellclf.utils.contact_sheet import sheet
+
+        shown = np.arange(min(limit, len(self)))
+        both = np.stack([self.cells.read(shown), self.overlays(shown)], axis=1) if len(shown) else self.cells.read([])
+        captions = [text for k in shown.tolist() for text in (self._caption(k), "")]
+        title = f"{METHODS[self.method]}: bright is what spoke for the class (0 to 1, the most in each picture)"
+        columns = 2 * max(1, min(4, len(shown)))
+        return sheet(both.reshape(-1, *self.cells.image_shape), captions=captions, columns=columns, title=title)
+
+    def _caption(self, k: int) -> str:
+        name = self.class_names[self.classes[k]]
+        text = f"{name.replace('_', ' ')} {100 * self.probabilities[k]:.0f} %"
+        if self.cells.labels is not None:
+            label = self.cells.class_names[self.cells.labels[k]]
+            text += f"\nlabel: {label.replace('_', ' ')}" if label != name else "\n"
+        return text
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Give one dict a picture: id, class, probability, and x and y of the pixel where the heat is greatest.
+
+        Where nothing speaks for the class (the heat is 0 everywhere), x and y are None.
+        """
+        height, width, _ = self.cells.image_shape
+        _, rows, columns = self.heat.shape
+        found = []
+        for k, id_ in enumerate(self.cells.ids.tolist()):
+            row, column = divmod(int(self.heat[k].argmax()), columns)
+            hot = bool(self.peak[k] > 0)
+            found.append(
+                {
+                    "id": id_,
+                    "class": self.class_names[self.classes[k]],
+                    "probability": round(float(self.probabilities[k]), 5),
+                    "x": (2 * column + 1) * width // (2 * columns) if hot else None,  # the middle of the field
+                    "y": (2 * row + 1) * height // (2 * rows) if hot else None,
+                }
+            )
+        return found
+
+
+def grad_cam(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
+    """Weigh each channel of a feature map by its mean gradient, and keep what speaks for the class.
+
+    Args:
+        maps: (N, h, w, c) the feature map A of each picture.
+        gradients: (N, h, w, c) dS/dA, where S is the score of the class before the softmax.
+
+    Returns:
+        (N, h, w), 0 or more.
+
+    Examples:
+        >>> maps = np.arange(8.0).reshape(1, 2, 2, 2)
+        >>> grad_cam(maps, np.broadcast_to([1.0, -0.5], maps.shape))[0].tolist()
+        [[0.0, 0.5], [1.5, 2.5]]
+
+    Source: Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2.
+    """
+    weights = np.asarray(gradients, np.float64).mean((1, 2), keepdims=True)
+    found: NDArray[np.float64] = np.maximum((weights * maps).sum(-1), 0)
+    return found
+
+
+def grad_cam_plus_plus(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
+    """Weigh each channel by those of its gradients that are positive, each place by its share: Grad-CAM++.
+
+    The closed form for a class score that is an exponential, whose factor is the same for all of a picture and
+    so left out. Finds all of several spots of one class, where Grad-CAM favours the largest.
+
+    Args:
+        maps: (N, h, w, c) the feature map A of each picture, behind a ReLU: 0 or more.
+        gradients: (N, h, w, c) dS/dA, where S is the score of the class before the softmax.
+
+    Returns:
+        (N, h, w), 0 or more.
+
+    Source: Chattopadhay et al. 2018, arXiv 1710.11063, equations 11 and 19.
+    """
+    slope, maps = np.asarray(gradients, np.float64), np.asarray(maps, np.float64)
+    below = 2 * slope**2 + maps.sum((1, 2), keepdims=True) * slope**3
+    alpha = np.divide(slope**2, below, out=np.zeros_like(below), where=below > 0)
+    weights = (alpha * np.maximum(slope, 0)).sum((1, 2), keepdims=True)
+    found: NDArray[np.float64] = np.maximum((weights * maps).sum(-1), 0)
+    return found
+
+
+class Occluded:
+    """A source of pictures for an ``ImageSet``: each picture as it is, then with one place after the other covered.
+
+    The picture is cut into steps x steps fields; a square around the middle of each is painted in the mean colour of
+    the picture itself. Pictures are made as they are read, so that any number of them needs no memory.
+
+    Args:
+        cells: N pictures.
+        patch: Side of the square, as a share of the shorter side of a picture, above 0 to 1.
+        steps: Fields along each side.
+
+    Raises:
+        OptionError: A number that cannot be used.
+
+    Examples:
+        >>> pictures = np.zeros((2, 8, 8, 3), np.uint8)
+        >>> len(Occluded(ImageSet(pictures), patch=0.5, steps=4))
+        34
+
+    Source: Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2.
+    """
+
+    def __init__(self, cells: ImageSet, *, patch: float = _PATCH, steps: int = _STEPS) -> None:
+        if not 0 < patch <= 1:
+            raise OptionError(f"patch={patch}; wanted a share of the picture's side, above 0 to 1, such as 0.25")
+        height, width, _ = cells.image_shape
+        if not 1 <= steps <= min(height, width):
+            raise OptionError(
+                f"steps={steps} for pictures of {height}x{width}; wanted 1 to {min(height, width)} fields along a side"
+            )
+        self.cells, self.patch, self.steps = cells, patch, steps
+        self.shape = cells.image_shape
+        self.each = steps**2 + 1
+
+    def __len__(self) -> int:
+        return len(self.cells) * self.each
+
+    def read(self, rows: Rows) -> Images:
+        """Make the pictures at these places: (n, H, W, 3) uint8."""
+        wanted, places = np.divmod(np.asarray(rows, np.int64), self.each)
+        needed, back = np.unique(wanted, return_inverse=True)
+        pictures = self.cells.read(needed)
+        means = np.rint(pictures.mean((1, 2), dtype=np.float64)).astype(np.uint8)
+        made = pictures[back]  # a copy: indexed by places
+        for k, place in enumerate(places.tolist()):
+            if place:
+                made[k][self._square(place - 1)] = means[back[k]]
+        return made
+
+    def _square(self, field_: int) -> tuple[slice, slice]:
+        """Give the part of a picture that is covered, cut off at its edges."""
+        half = self.patch * min(self.shape[:2]) / 2
+        middles = (
+            (number + 0.5) * side / self.steps
+            for number, side in zip(divmod(field_, self.steps), self.shape[:2], strict=True)
+        )
+        rows, columns = (slice(max(0, round(middle - half)), round(middle + half)) for middle in middles)
+        return rows, columns
+
+    def heat(self, shares: Floats, classes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Tell by how much the log-odds of a class fall where a place is covered.
+
+        Log-odds, since the probability of a sure classifier hardly moves: from .9999 to .99 is a long way.
+
+        Args:
+            shares: (N * (steps**2 + 1), K) probabilities of each picture of this source.
+            classes: (N,) the class that is asked for, of each picture of the set.
+
+        Returns:
+            (N, steps, steps) nats: 0 where they stay or rise.
+        """
+        asked = np.repeat(classes, self.each)[:, None] == np.arange(shares.shape[1])
+        wide = np.maximum(np.asarray(shares, np.float64), _TINY)  # the others are added up: 1 - p loses its digits
+        odds = np.log(wide.max(1, where=asked, initial=0)) - np.log(wide.sum(1, where=~asked, initial=_TINY))
+        table = odds.reshape(len(self.cells), self.each)
+        fall: NDArray[np.float64] = np.maximum(table[:, :1] - table[:, 1:], 0)
+        return fall.reshape(-1, self.steps, self.steps)
+
+
+def normalised(heat: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scale each picture's heat to 0-1 by its greatest value; a map of zeros stays one.
+
+    Args:
+        heat: (N, h, w), 0 or more.
+
+    Returns:
+        The scaled heat (N, h, w), and the greatest values (N,).
+
+    Examples:
+        >>> scaled, peak = normalised(np.array([[[0.0, 4.0]], [[0.0, 0.0]]]))
+        >>> scaled.tolist(), peak.tolist()
+        ([[[0.0, 1.0]], [[0.0, 0.0]]], [4.0, 0.0])
+    """
+    peak = heat.max((1, 2))
+    scaled = heat / np.where(peak > 0, peak, 1)[:, None, None]
+    return scaled.astype(np.float32), peak.astype(np.float32)
+
+
+def enlarge(heat: Floats, height: int, width: int) -> NDArray[np.float32]:
+    """Spread maps over the pixels that they stand for: bilinear between the middles of their fields.
+
+    Args:
+        heat: (N, h, w).
+        height: H in pixels.
+        width: W in pixels.
+
+    Returns:
+        (N, H, W) float32.
+
+    Examples:
+        >>> enlarge(np.array([[[0.0, 1.0]]]), 1, 4).tolist()
+        [[[0.0, 0.25, 0.75, 1.0]]]
+    """
+    rows, columns = _between(heat.shape[1], height), _between(heat.shape[2], width)
+    spread: NDArray[np.float32] = (rows @ heat @ columns.T).astype(np.float32)
+    return spread
+
+
+def _between(fields: int, pixels: int) -> NDArray[np.float64]:
+    middles = np.clip((np.arange(pixels) + 0.5) * fields / pixels - 0.5, 0, fields - 1)
+    weights: NDArray[np.float64] = np.clip(1 - np.abs(middles[:, None] - np.arange(fields)), 0, 1)
+    return weights

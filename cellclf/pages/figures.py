@@ -1,0 +1,204 @@
+"""Figures of a job: class balance and training curves; and how a figure gets into a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cellclf.utils.contact_sheet import INK, PALETTE, drawable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cellclf.data.image_set import ImageSet
+
+BLUE, VERMILION, GREEN = PALETTE[:3]
+
+History = Sequence[Mapping[str, Any]]
+"""Rows of a training, one an epoch: ``stage``, ``epoch``, ``loss``, ``val_loss``, ``accuracy``, ``val_accuracy``,
+``val_macro_f1``, ``shifted_...``, ``learning_rate``, ``seconds``, ``best``; a page draws what is there."""
+
+CURVES: dict[str, tuple[str, str, str]] = {
+    "loss": ("loss", "val_loss", "Loss (nats)"),
+    "accuracy": ("accuracy", "val_accuracy", "Accuracy (%)"),
+    "macro F1": ("macro_f1", "val_macro_f1", "Macro F1 (%)"),
+    "learning rate": ("learning_rate", "", "Learning rate"),
+}
+"""What is drawn of a history: name -> column of training, column of validation, title with unit."""
+
+
+def plot_balance(before: ImageSet, after: ImageSet | None = None) -> Figure:
+    """Draw how many pictures each class has, before and after something was removed.
+
+    Args:
+        before: What came in.
+        after: What was left; None draws one bar a class.
+
+    Examples:
+        >>> import numpy as np
+        >>> from cellclf.data.image_set import ImageSet
+        >>> cells = ImageSet(np.zeros((4, 8, 8, 3), np.uint8), [0, 0, 0, 1], class_names=["round", "lobed"])
+        >>> plot_balance(cells, cells[1:]).axes[0].get_xlabel()
+        'pictures'
+    """
+    from matplotlib.figure import Figure
+
+    names = [*before.counts()][::-1]
+    figure = Figure(figsize=(6.4, 1.1 + 0.34 * len(names)), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    drawn = [(before, "before", "#9aa3ad")] + ([(after, "after", BLUE)] if after is not None else [])
+    thick = 0.8 / len(drawn)
+    for k, (cells, label, colour) in enumerate(drawn):
+        counts = [cells.counts().get(name, 0) for name in names]
+        places = [row + 0.4 - thick * (k + 0.5) for row in range(len(names))]
+        bars = axes.barh(places, counts, thick, color=colour, label=label)
+        axes.bar_label(bars, [f"{n:,}" for n in counts], padding=3, fontsize=7)
+    axes.set_yticks(range(len(names)), [drawable(name.replace("_", " ")) for name in names])
+    axes.set_xlabel("pictures")
+    axes.set_title("Pictures of each class", fontsize=10)
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    if after is not None:
+        axes.legend(frameon=False, fontsize=8, loc="best")  # named, or it warns where the machine is slow
+    return figure
+
+
+def plot_history(history: History) -> Figure:
+    """Draw the curves of a whole training in one figure: loss, accuracy, macro F1, learning rate.
+
+    Args:
+        history: One row an epoch.
+
+    Examples:
+        >>> rows = [{"stage": 1, "epoch": k, "loss": 1 / k, "val_loss": 1.2 / k, "best": k == 3} for k in (1, 2, 3)]
+        >>> [axes.get_title() for axes in plot_history(rows).axes]
+        ['Loss (nats)']
+    """
+    from matplotlib.figure import Figure
+
+    names = curves_in(history)
+    columns = min(2, max(1, len(names)))
+    rows = max(1, -(-len(names) // columns))
+    figure = Figure(figsize=(4.6 * columns, 2.9 * rows), dpi=110, layout="constrained")
+    for k, name in enumerate(names):
+        _draw_curve(figure.add_subplot(rows, columns, k + 1), history, name)
+    return figure
+
+
+def plot_curve(history: History, name: str) -> Figure:
+    """Draw one curve of a training.
+
+    Args:
+        history: One row an epoch.
+        name: A key of ``CURVES``.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 2.9), layout="constrained")
+    _draw_curve(figure.add_subplot(), history, name)
+    return figure
+
+
+def curves_in(history: History) -> list[str]:
+    """Give the names of the curves for which the history has numbers."""
+    return [
+        name
+        for name, (train, val, _) in CURVES.items()
+        if any(number(row.get(column)) is not None for row in history for column in (train, val))
+    ]
+
+
+def restored(history: History) -> int | None:
+    """Give the place of the row whose weights were restored at the end: the last one marked best.
+
+    Examples:
+        >>> restored([{"best": True}, {"best": True}, {"best": False}])
+        1
+    """
+    marked = [k for k, row in enumerate(history) if row.get("best") in (True, 1, "True", "true", "1")]
+    return marked[-1] if marked else None
+
+
+def _draw_curve(axes: Axes, history: History, name: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    train, val, title = CURVES[name]
+    scale = 100 if title.endswith("(%)") else 1
+    epochs = range(1, len(history) + 1)
+    shifted = val.replace("val_", "shifted_")
+    lines = [(train, "training", BLUE, "-"), (val, "validation", VERMILION, "--")]
+    lines += [(shifted, "validation, altered", GREEN, "-.")] if val else []
+    for column, label, colour, style in lines:
+        values = [number(row.get(column)) for row in history]
+        if all(value is None for value in values):
+            continue
+        heights = [float("nan") if value is None else scale * value for value in values]
+        dot = "o" if len(heights) < 15 else ""
+        named = label if val else None
+        axes.plot(epochs, heights, style, color=colour, label=named, marker=dot, markersize=3, linewidth=1.6)
+    if name == "learning rate":
+        axes.set_yscale("log")
+    for k in range(1, len(history)):
+        if history[k].get("stage") != history[k - 1].get("stage"):
+            axes.axvline(k + 0.5, color=INK, linewidth=0.7, alpha=0.35)
+    if (best := restored(history)) is not None:
+        axes.axvline(best + 1, color=INK, linewidth=1.4, linestyle=(0, (1, 1.6)), label="weights kept")
+    axes.set_title(title, fontsize=10, color=INK)
+    axes.set_xlabel("epoch", fontsize=9, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.tick_params(colors=INK, labelsize=8, which="both")
+    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    if val or best is not None:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="best")  # named, for the same reason
+
+
+def number(value: object) -> float | None:
+    """Read a cell of a history, which may come from a CSV: None for what is empty or no number."""
+    try:
+        number = float(value)  # type: ignore[arg-type]  # the except clause is the test
+    except (TypeError, ValueError):
+        return None
+    return number if number == number else None
+
+
+def inline_svg(figure: Figure, label: str, key: str) -> str:
+    """Turn a figure into SVG that stands inside a page and follows its light or dark colours.
+
+    Ink and the two series colours become CSS variables; names inside the SVG get the prefix ``key``, so that
+    several figures share a page, and the same figure always gives the same text.
+
+    Args:
+        figure: Drawn with ``INK`` and the palette.
+        label: What it shows, for people who hear the page.
+        key: Letters that no other figure of the page has.
+
+    Examples:
+        >>> rows = [{"loss": 1.0}, {"loss": 0.5}]
+        >>> inline_svg(plot_curve(rows, "loss"), "loss", "a")[:30]
+        '<svg role="img" aria-label="lo'
+    """
+    from markupsafe import escape
+
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    box = re.search(r'viewBox="([^"]+)"', svg)
+    svg = re.sub(
+        r"<svg[^>]*>",
+        f'<svg role="img" aria-label="{escape(label)}" viewBox="{box[1] if box else ""}" '
+        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">',
+        svg,
+        count=1,
+    )
+    names = {name: f"{key}{k}" for k, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)))}
+    svg = re.sub(r'(\bid="|href="#|url\(#)([^")]+)', lambda m: m[1] + names.get(m[2], m[2]), svg)
+    for colour, name in ((INK, "ink"), (BLUE, "blue"), (VERMILION, "vermilion")):
+        svg = re.sub(colour, f"var(--{name})", svg, flags=re.IGNORECASE)
+    return re.sub(r"\n\s*", "\n", svg).strip()

@@ -1,0 +1,5 @@
+"""The whole job: recipes, pipelines, cross-validation, comparison, repetition."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,184 @@
+"""Several backbones on one cleaned split, or runs on one set: the original report's table, made by one call."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cellclf.data.classes import match_labels
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import DataError, OptionError
+from cellclf.evaluation.metrics import evaluate
+from cellclf.pipeline.pipeline import Pipeline
+from cellclf.pipeline.prepare import Prepared
+from cellclf.pipeline.recipe import Table, make_backbone, read_recipe
+from cellclf.reporting.compare import Candidate, Comparison
+from cellclf.runs.folder import MODEL
+from cellclf.runs.run import Run, load_run
+
+
+def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
+    """Change a recipe to another backbone.
+
+    The backbone of the recipe keeps the recipe's head and stages. Another one takes the head that it was described
+    with, if it was; and one that starts from random weights learns all its layers and its BatchNorm statistics in
+    every stage, since holding random layers still teaches nothing.
+
+    Args:
+        recipe: As data.
+        backbone: ``name`` and, if wanted, ``weights`` and ``params``.
+
+    Returns:
+        A new recipe.
+    """
+    table = read_recipe(recipe)
+    trainer = table["trainer"]
+    used = trainer["backbone"]
+    used = {"name": used} if isinstance(used, str) else used
+    same = used["name"] == backbone["name"]
+    trainer["backbone"] = (used if same else {}) | dict(backbone)
+    made = make_backbone(trainer["backbone"])
+    if not same and made.spec.head is not None:
+        trainer.pop("head", None)
+    if made.weights is None or (made.weights == "default" and not made.spec.published):
+        for stage in trainer.get("stages", []):
+            stage |= {"unfreeze": "all", "train_batch_norm": True}
+    return table
+
+
+def compare(
+    cells: ImageSet,
+    backbones: Sequence[Mapping[str, Any]],
+    *,
+    recipe: str | Path | Mapping[str, Any] = "fast",
+    out: str | Path,
+    tests: Mapping[str, ImageSet] | None = None,
+    n_jobs: int | None = None,
+    show: bool | None = None,
+) -> Comparison:
+    """Train several backbones on one cleaned split.
+
+    Args:
+        cells: With labels.
+        backbones: Tables of ``name`` and, if wanted, ``weights`` and ``params``.
+        recipe: The job; its seed makes the split the same for all.
+        out: Folder; each backbone gets a run folder in it, so that a comparison that was stopped goes on.
+        tests: Further sets; the first one's scores stand in the table, or else those of the split's test part.
+        n_jobs: Backbones at a time, each in a process of its own (joblib); None means one after the other here, or what
+            ``joblib.parallel_config`` says, such as ``backend="dask"``.
+        show: True tells on stderr what happens, None only on a terminal.
+
+    Returns:
+        A row for each backbone, with the scores of the kept epoch and the highest of any epoch; the choice, and
+        whether the others are worse on the same pictures.
+
+    Raises:
+        CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
+    """
+    if not backbones:
+        raise OptionError("there is no backbone to compare; `cellclf backbones` lists them")
+    pipes: dict[str, Pipeline] = {}
+    for backbone in backbones:
+        name = str(backbone["name"]).replace(":", "-")
+        while name in pipes:
+            name += "+"
+        pipes[name] = Pipeline.from_recipe(recipe_for(read_recipe(recipe), backbone))
+        pipes[name].check(cells)
+    import joblib
+
+    shown = sys.stderr.isatty() if show is None else show
+    prepared = next(iter(pipes.values())).prepare(cells, show=shown)  # they differ in what is trained alone
+    candidates = joblib.Parallel(n_jobs=n_jobs)(
+        joblib.delayed(_candidate)(name, pipe, cells, prepared, Path(out) / name, tests, shown)
+        for name, pipe in pipes.items()
+    )
+    return Comparison(candidates, reported_on=next(iter(tests or {}), "test"))
+
+
+def compare_runs(
+    runs: Sequence[Run | str | Path],
+    on: ImageSet | Callable[[tuple[int, int]], ImageSet],
+    *,
+    name: str = "this set",
+    min_count: int = 1,
+    show: bool = False,
+) -> Comparison:
+    """Put finished runs side by side on one set with labels, which none of them was trained on.
+
+    Args:
+        runs: Runs or their folders, with the same classes in any order.
+        on: The pictures; or, for runs of different picture sizes, a function that reads them at (height, width).
+        name: What the set is called in the table.
+        min_count: Classes with fewer pictures stay out of the averages over classes.
+        show: True draws progress bars.
+
+    Returns:
+        A row for each run, the best macro F1 on the set first, and whether the others are worse.
+
+    Raises:
+        OptionError: No run.
+        DataError: Runs of different classes, no labels, or a class that the runs do not know.
+    """
+    if not runs:
+        raise OptionError("there is no run to compare; give run folders")
+    candidates: dict[str, Candidate] = {}
+    names: tuple[str, ...] = ()
+    for given in runs:
+        run = given if isinstance(given, Run) else load_run(given)
+        names = names or run.class_names
+        if set(names) != set(run.class_names):
+            raise DataError(
+                f"the runs differ in classes: {', '.join(names)} and {', '.join(run.class_names)}; "
+                "wanted runs on the same classes"
+            )
+        cells = on(run.input_shape[:2]) if callable(on) else on
+        order = [run.class_names.index(one) for one in names]
+        shares = run.predict_proba(cells, show=show)[:, order]
+        word = run.folder.name if run.folder is not None else f"run {len(candidates) + 1}"
+        while word in candidates:
+            word += "+"
+        candidates[word] = Candidate(
+            name=word,
+            params=int(run.model.count_params()),
+            seconds=run.manifest.get("seconds"),
+            size=_size(run.folder),
+            val=evaluate(match_labels(cells, names), shares, names, min_count=min_count),
+        )
+        del run
+        gc.collect()
+    return Comparison(list(candidates.values()), chosen_on=name, min_count=min_count)
+
+
+def _size(folder: Path | None) -> int | None:
+    path = None if folder is None else folder / MODEL
+    return path.stat().st_size if path is not None and path.exists() else None
+
+
+def _candidate(
+    name: str,
+    pipe: Pipeline,
+    cells: ImageSet,
+    prepared: Prepared,
+    out: Path,
+    tests: Mapping[str, ImageSet] | None,
+    show: bool,
+) -> Candidate:
+    if show:
+        print(f"backbone {name}", file=sys.stderr, flush=True)
+    outcome = pipe.run(cells, out=out, tests=tests, show=show, prepared=prepared)
+    first = next(iter(tests or {}), "test")
+    found = Candidate(
+        name=name,
+        history=outcome.run.history,
+        params=outcome.run.manifest["parameters"],
+        seconds=outcome.run.manifest["seconds"],
+        size=_size(outcome.run.folder),
+        val=outcome.reports["val"],
+        report=outcome.reports.get(first),
+    )
+    del outcome
+    gc.collect()  # Keras models hold themselves in circles; several at once would fill the memory
+    return found

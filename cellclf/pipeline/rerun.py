@@ -1,0 +1,171 @@
+"""Make a run once more from what its folder tells, and say whether the same comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.data.loaders import load
+from cellclf.errors import RunFolderError
+from cellclf.pipeline.pipeline import Pipeline
+from cellclf.pipeline.recipe import make_trainer
+from cellclf.runs.run import Run, load_run
+from cellclf.utils.locks import scratch
+
+ROUNDING = 1e-3
+"""Largest difference of a probability that counts as rounding."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rerun:
+    """A run and its repetition.
+
+    Args:
+        first: The run that was there.
+        second: The run that was made now.
+        differences: What is not the same, a line each; versions and machines are named, too.
+        exact: Whether all weights are the same bit for bit.
+        largest: Largest difference of a probability on the validation pictures.
+        pictures: Whether both were trained and judged on the same pictures.
+    """
+
+    first: Run
+    second: Run
+    differences: tuple[str, ...]
+    exact: bool
+    largest: float
+    pictures: bool
+
+    @property
+    def matches(self) -> bool:
+        """Whether the same came out: the same pictures, and probabilities equal within rounding."""
+        return self.pictures and self.largest <= ROUNDING
+
+    def __str__(self) -> str:
+        if self.matches and self.exact:
+            lines = [f"the same, bit for bit: {len(self.first.history)} epochs, all weights"]
+        elif self.matches:
+            lines = [f"the same within rounding: probabilities differ by at most {self.largest:.1g}"]
+        elif self.pictures:
+            lines = [f"NOT the same: probabilities differ by up to {self.largest:.2g}"]
+        else:
+            lines = ["NOT the same: other pictures"]
+        return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
+
+
+def rerun(
+    folder: str | Path,
+    *,
+    cells: ImageSet | tuple[ImageSet, ImageSet] | None = None,
+    out: str | Path | None = None,
+    show: bool | None = None,
+) -> Rerun:
+    """Repeat a run and compare: the pictures, the split, each epoch, the weights.
+
+    Args:
+        folder: A finished run, made by ``Pipeline.run``, ``Trainer.fit`` or the command line.
+        cells: Its pictures, (training, validation) for a run of ``Trainer.fit`` alone; None reads them from where the
+            run had them.
+        out: Folder for the repetition, which can be continued there after a stop; None keeps nothing.
+        show: True tells on stderr what happens, None only on a terminal.
+
+    Raises:
+        RunFolderError: The run is not finished, or does not tell where its pictures come from.
+    """
+    first = load_run(folder)
+    source = first.manifest.get("source") or {}
+    whole = (Path(folder) / "recipe.toml").is_file()
+    with scratch() as temporary:
+        place = temporary / "run" if out is None else Path(out)
+        if whole:
+            given = _read(source, folder) if cells is None else cells
+            if not isinstance(given, ImageSet):
+                raise RunFolderError(f"{folder} is the run of a pipeline; wanted one set of pictures, not two")
+            outcome = Pipeline.from_recipe(folder).run(given, out=place, show=show, source=source)
+            second, val = outcome.run, outcome.prepared.val
+        else:
+            two = (_read(source.get("train"), folder), _read(source.get("val"), folder)) if cells is None else cells
+            if isinstance(two, ImageSet):
+                raise RunFolderError(f"{folder} was trained on two sets; wanted (training, validation)")
+            train, val = two[0], two[1].align(two[0].class_names)
+            settings = first.manifest["trainer"]
+            second = make_trainer(settings, settings["seed"]).fit(
+                train, val, out=place, show=show, record={"source": source}
+            )
+        second.folder = None if out is None else place
+    same = first.manifest["data"] == second.manifest["data"]
+    chances = [run.predict_proba(val) for run in (first, second)]
+    return Rerun(
+        first=first,
+        second=second,
+        differences=tuple(_differences(first, second)),
+        exact=_hash(first) == _hash(second),
+        largest=_largest(*chances),
+        pictures=same,
+    )
+
+
+def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
+    if source and "made" in source:
+        from cellclf.data.generated import make_cells
+
+        return make_cells(**source["made"])
+    if not source or "src" not in source:
+        raise RunFolderError(
+            f"the run in {folder} does not tell where its pictures come from; give them: "
+            "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
+        )
+    size = tuple(source["size"]) if "size" in source else None
+    cells: ImageSet = load(source["src"], part=source.get("part"), class_names=source.get("class_names"), size=size)
+    return cells
+
+
+def _hash(run: Run) -> str:
+    from cellclf.runs.provenance import weights_sha256
+
+    return weights_sha256(run.model)
+
+
+def _largest(one: NDArray[Any], other: NDArray[Any]) -> float:
+    return float(np.abs(one - other).max(initial=0)) if one.shape == other.shape else 1.0
+
+
+def _differences(first: Run, second: Run) -> list[str]:
+    """List what two runs do not share, causes before effects."""
+    found = []
+    for part in ("train", "val"):
+        old, new = first.manifest["data"][part], second.manifest["data"][part]
+        if old != new:
+            counts = f" ({old['pictures']:,}, now {new['pictures']:,})" if old["pictures"] != new["pictures"] else ""
+            found.append(f"other {part} pictures{counts}")
+    if _of(first, "split", "sha256") != _of(second, "split", "sha256"):
+        found.append("split.csv is another one: see which pictures were dropped or went elsewhere")
+    for name in ("weights_sha256", "start_sha256"):
+        if first.manifest.get(name) != second.manifest.get(name):
+            found.append("other pretrained weights" if name == "weights_sha256" else "other weights at the start")
+    for table in ("versions", "plugins", "machine"):
+        old, new = first.manifest.get(table) or {}, second.manifest.get(table) or {}
+        found += [
+            f"{table}: {key} {old.get(key, 'missing')}, now {new.get(key, 'missing')}"
+            for key in sorted({*old, *new})
+            if old.get(key) != new.get(key)
+        ]
+    for old, new in zip(first.history, second.history, strict=False):
+        names = [name for name in old if name != "seconds" and old[name] != new.get(name)]
+        if names:
+            name = names[0]
+            found.append(f"from epoch {old['epoch']} of stage {old['stage']}: {name} {old[name]}, now {new.get(name)}")
+            break
+    if len(first.history) != len(second.history):
+        found.append(f"{len(first.history)} epochs, now {len(second.history)}")
+    return found
+
+
+def _of(run: Run, table: str, key: str) -> Any:
+    return (run.manifest.get(table) or {}).get(key)

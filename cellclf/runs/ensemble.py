@@ -1,0 +1,60 @@
+"""Several runs as one: a run whose network averages theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cellclf.errors import DataError, OptionError
+from cellclf.runs.run import Run
+
+
+def ensemble(runs: Sequence[Run]) -> Run:
+    """Join runs to one whose probabilities are the mean of theirs.
+
+    What comes out is a run like any other: it predicts, is scored, saved and loaded. Runs that differ (in seed,
+    backbone, augmentation) gain most; the cost of a prediction is the sum of theirs.
+
+    Args:
+        runs: Two or more, of the same classes in the same order and the same picture size.
+
+    Returns:
+        A run in memory; ``save`` writes it.
+
+    Raises:
+        OptionError: Fewer than two runs.
+        DataError: Runs of other classes or picture sizes.
+
+    Source: Lakshminarayanan et al. 2017, arXiv 1612.01474.
+    """
+    import keras
+
+    if len(runs) < 2:
+        raise OptionError(f"{len(runs)} run to average; wanted two or more")
+    first = runs[0]
+    for run in runs[1:]:
+        for what, one, other in (
+            ("classes", first.class_names, run.class_names),
+            ("picture size", first.input_shape, run.input_shape),
+        ):
+            if one != other:
+                raise DataError(f"the runs differ in {what}: {one} and {other}; wanted runs on the same data")
+    pictures = keras.Input(first.input_shape, dtype=first.model.inputs[0].dtype)
+    members = [_renamed(run.model, f"member_{place}") for place, run in enumerate(runs, 1)]
+    mean = keras.layers.Average(dtype="float32")([member(pictures) for member in members])
+    manifest: dict[str, Any] = {
+        "status": "finished",
+        "class_names": list(first.class_names),
+        "image_shape": list(first.input_shape),
+        "members": [run.manifest | ({"folder": str(run.folder)} if run.folder else {}) for run in runs],
+        "seconds": sum(run.manifest.get("seconds", 0.0) for run in runs),
+        "versions": first.manifest.get("versions", {}),
+        "plugins": {name: package for run in runs for name, package in run.manifest.get("plugins", {}).items()},
+    }
+    return Run(keras.Model(pictures, mean, name="ensemble"), first.class_names, [], manifest)
+
+
+def _renamed(model: Any, name: str) -> Any:
+    copy = type(model).from_config({**model.get_config(), "name": name})
+    copy.set_weights(model.get_weights())
+    return copy

@@ -1,0 +1,283 @@
+"""Features on disk: what the frozen part of a classifier makes of every picture, computed once and mapped.
+
+A cache is one ``.npy`` file, named by the hash of all that its content follows from and written beside its place and
+renamed, so that a changed network, set or augmentation never finds an old cache, nor anybody a half-written one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.augmentation.rng import Draws
+from cellclf.errors import OptionError, RunFolderError
+from cellclf.utils.atomic import replacing
+from cellclf.utils.progress import track
+
+MODES = ("auto", "disk")
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caching:
+    """How a training uses feature caches; the arguments of ``Trainer`` and what they mean for one run.
+
+    Args:
+        mode: ``"auto"``, ``"disk"`` or None.
+        views: Augmented views of each training picture that are held.
+        limit: Bytes that the caches in the folder may take together.
+        folder: Where caches lie; None takes a temporary one.
+        kept: Whether they stay there, for other runs; else a stage's cache goes when the stage is done.
+        content: What features follow from beside the network: data, augmentation.
+    """
+
+    mode: str | None
+    views: int
+    limit: int
+    folder: Path | None
+    kept: bool
+    content: Mapping[str, Any]
+
+
+def byte_count(size: int | str) -> int:
+    """Read a size: bytes, or a text with a unit of powers of 1,000.
+
+    Raises:
+        OptionError: Neither.
+
+    Examples:
+        >>> byte_count("1.5GB")
+        1500000000
+    """
+    if isinstance(size, str):
+        found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([KMGT]?B)\s*", size.upper())
+        if found:
+            return int(float(found[1]) * _UNITS[found[2]])
+    elif isinstance(size, int) and not isinstance(size, bool) and size >= 0:
+        return size
+    raise OptionError(f"cache_limit={size!r}; wanted a size such as '4GB' or '500MB', or a number of bytes")
+
+
+def in_words(size: int) -> str:
+    """Write a number of bytes: ``2.4 GB``."""
+    unit = "GB" if size >= 995e6 else "MB" if size >= 995e3 else "KB"
+    number = size / _UNITS[unit]
+    return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
+
+
+def key_of(content: Mapping[str, Any], front: Any) -> str:
+    """Hash all that features follow from: data, augmentation, the frozen part and its weights, versions.
+
+    A training's own seed is not in it: it makes random weights and the augmenter's draws, which are.
+
+    Args:
+        content: Plain data.
+        front: Keras model from pictures to features.
+    """
+    import keras
+    import tensorflow as tf
+
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode())
+    digest.update(json.dumps([version("cellclf"), keras.__version__, tf.__version__, np.__version__]).encode())
+    digest.update(front.to_json().encode())
+    for variable in front.variables:
+        value = np.ascontiguousarray(variable.numpy())
+        digest.update(f"{variable.path} {value.dtype} {value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(eq=False)
+class Cache:
+    """The features of some pictures, one row each; made when they are first read.
+
+    Args:
+        path: The ``.npy`` file.
+        shape: Of the whole array, rows first.
+        dtype: Of the numbers.
+        make: Gives the rows in order, some at a time, if the file is not there.
+        limit: Bytes that the caches of the folder may take together; the least recently used go first.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    make: Callable[[], Iterator[NDArray[Any]]]
+    limit: int
+    _rows: NDArray[Any] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, the file's head aside."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def open(self) -> NDArray[Any]:
+        """Map the rows; they are computed and written first if they are not there.
+
+        Raises:
+            RunFolderError: The disk is full, or the folder cannot be written.
+        """
+        if self._rows is None:
+            found = self._mapped()
+            if found is None:
+                self._write()
+                found = self._mapped()
+                assert found is not None
+            self._rows = found
+            with suppress(OSError):  # a cache that may only be read
+                self.path.touch()  # used just now
+        return self._rows
+
+    def exists(self) -> bool:
+        """Tell whether the rows are on the disk, whole."""
+        return self._mapped() is not None
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._rows = None
+
+    def _mapped(self) -> NDArray[Any] | None:
+        try:
+            rows: NDArray[Any] = np.lib.format.open_memmap(self.path, mode="r")
+        except (OSError, ValueError):  # not there; or damaged, and then it is written anew
+            return None
+        return rows if rows.shape == self.shape and rows.dtype == self.dtype else None
+
+    def _write(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_room(self.path.parent, self.limit - self.size)
+            with replacing(self.path) as new, new.open("wb") as file:
+                # written, not mapped: on a full disk a mapping ends the process
+                header = {"descr": self.dtype.str, "fortran_order": False, "shape": self.shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for rows in self.make():
+                    file.write(np.ascontiguousarray(rows, self.dtype).data)
+        except OSError as error:
+            raise RunFolderError(
+                f"the feature cache of {in_words(self.size)} cannot be written to {self.path.parent} "
+                f"({error.strerror or error}); wanted room there, another cache_dir, or cache=None"
+            ) from None
+
+
+def make_room(folder: Path, limit: int) -> None:
+    """Delete the least recently used caches of a folder until they take at most ``limit`` bytes.
+
+    Args:
+        folder: Holds caches; whatever else is in it stays.
+        limit: In bytes.
+    """
+    found = []
+    for path in folder.glob("features-*.npy"):
+        with suppress(OSError):  # gone meanwhile
+            state = path.stat()
+            found.append((state.st_mtime, state.st_size, path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= limit:
+            break
+        with suppress(OSError):  # some systems keep what is in use
+            path.unlink()
+            total -= size
+
+
+def sweep(folder: Path, *, after: float) -> None:
+    """Delete what processes that were killed left half-written.
+
+    Args:
+        folder: Holds caches.
+        after: Seconds without a write after which a part belongs to nobody.
+    """
+    for part in folder.glob(".features-*.part.npy"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime >= after:
+                part.unlink()
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Some rows of a cache, in the place of a set of pictures.
+
+    Args:
+        cache: Where they are.
+        start: The first row.
+        count: Rows of one view.
+        views: How many views follow each other.
+    """
+
+    cache: Cache
+    start: int
+    count: int
+    views: int = 1
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the features of one picture."""
+        return self.cache.shape[1:]
+
+    def choose(
+        self, places: NDArray[np.int64], ids: Sequence[object] | NDArray[Any], seed: int, epoch: int
+    ) -> NDArray[np.int64]:
+        """Choose a row of the cache for each picture: one of its views, by seed, epoch and id.
+
+        Args:
+            places: (N,) places of the pictures in the set.
+            ids: N texts.
+            seed: Any whole number.
+            epoch: Each epoch chooses anew.
+
+        Returns:
+            (N,) int64 rows.
+        """
+        rows = self.start + places
+        if self.views == 1:
+            return rows
+        return rows + self.count * Draws.of(ids, seed=seed, epoch=epoch).child("cached view").integers(self.views)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read the features of the pictures at these places, in their first view."""
+        return np.asarray(self.cache.open()[self.start + rows])
+
+    def batches(self, size: int = 256, *, label: str = "", show: bool | None = False) -> Iterator[NDArray[Any]]:
+        """Read the features of the first view in order, some at a time, as ``ImageSet.batches`` reads pictures."""
+        rows = self.cache.open()
+        starts = range(self.start, self.start + self.count, size)
+        for start in track(starts, total=len(starts), label=label, unit="batch", show=show):
+            yield np.asarray(rows[start : min(start + size, self.start + self.count)])
+
+
+@dataclass(frozen=True, eq=False)
+class Cached:
+    """What a cache holds of pictures as they are, for those who would run them through the frozen part once more.
+
+    Args:
+        layer: Whose output the features are.
+        train: Of the training pictures; None if only augmented views are there.
+        val: Of the validation pictures.
+    """
+
+    layer: str
+    train: Features | None
+    val: Features
+
+
+def free_bytes(folder: Path) -> int:
+    """Tell how much room the disk has where a folder is or will be."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

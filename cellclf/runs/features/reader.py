@@ -1,0 +1,85 @@
+"""Images once through a model: pooled features and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.backbones.graph import POOL
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import DataError
+from cellclf.runs.features.cache import Features
+from cellclf.runs.predict import filled, step_size
+from cellclf.utils.progress import track
+
+_WIDEST = 4_096  # features of a flattened map are more than can be learnt from so many pictures
+
+
+class FeatureReader:
+    """Runs pictures through a model once and gives features and probabilities.
+
+    The features are the pooled feature map that the head starts from; where the head flattens it instead, what the
+    last layer sees; of an ensemble, those of its members side by side.
+
+    Args:
+        model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities.
+        behind: Name of a layer whose output is read in the place of pictures; None reads pictures.
+        batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
+    """
+
+    def __init__(self, model: Any, *, behind: str | None = None, batch_size: int = 256) -> None:
+        import keras
+
+        self.batch_size = batch_size
+        inputs, features = model.inputs if behind is None else model.get_layer(behind).output, _features(model)
+        if features is inputs:  # Keras gives no tensor back as it came
+            features = keras.layers.Identity()(features)
+        self._model = keras.Model(inputs, [features, model.output])
+        self._model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
+
+    def batches(
+        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool = False
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Give (features, probabilities) of some pictures at a time, in order.
+
+        Args:
+            cells: The pictures.
+            rows: Places of those that are read; None for all.
+            show: True draws a progress bar.
+        """
+        rows = np.arange(len(cells)) if rows is None else rows
+        size = step_size(max(1, len(rows)), self.batch_size)
+        starts = range(0, len(rows), size)
+        for start in track(starts, total=len(starts), label="predicting", unit="batch", show=show):
+            batch = cells.read(rows[start : start + size])
+            features, shares = self._model.predict_on_batch(filled(batch, size))
+            yield np.asarray(features, np.float32)[: len(batch)], np.asarray(shares, np.float32)[: len(batch)]
+
+    def read(
+        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give features (N, d) and probabilities (N, K) of pictures, at least one; arguments as for ``batches``."""
+        features, shares = zip(*self.batches(cells, rows, show=show), strict=True)
+        return np.concatenate(features), np.concatenate(shares)
+
+
+def _features(model: Any) -> Any:
+    import keras
+
+    pooled = [layer.output for layer in model.layers if layer.name == POOL]
+    if pooled and pooled[0].shape[-1] <= _WIDEST:
+        return pooled[0]
+    members = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    if members and not pooled:
+        rows = [keras.Model(member.inputs, _features(member))(model.inputs) for member in members]
+        return keras.layers.Concatenate(dtype="float32")(rows) if len(rows) > 1 else rows[0]
+    used = model.layers[-1].input
+    if isinstance(used, list) or len(used.shape) != 2:
+        raise DataError(
+            f"the last layer, {model.layers[-1].name}, takes no flat row of features for each picture; wanted a "
+            "network that ends in a pooling and a Dense layer"
+        )
+    return used

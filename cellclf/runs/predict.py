@@ -1,0 +1,80 @@
+"""A model over images: a batch at a time, padded to one compiled shape, averaged over flips and turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.data.sources import Images
+from cellclf.runs.tta import VIEWS, Pictures
+
+if TYPE_CHECKING:
+    from cellclf.runs.features.cache import Features
+
+
+def probabilities(
+    model: Any,
+    images: ImageSet | Images | Features,
+    *,
+    batch_size: int = 256,
+    views: Sequence[str] = ("as_is",),
+    show: bool = False,
+) -> NDArray[Any]:
+    """Run a model over pictures.
+
+    Args:
+        model: Keras model from (n, H, W, 3) 0-255 pictures, or features of them, to (n, K) probabilities.
+        images: What it takes; a set is read batch by batch.
+        batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
+        views: Flips and turns to average over, names out of ``evaluation.views.VIEWS``.
+        show: True draws a progress bar.
+
+    Returns:
+        (N, K) float32.
+    """
+    cells = ImageSet(images) if isinstance(images, np.ndarray) else images
+    if not len(cells):
+        return np.empty((0, int(model.output_shape[-1])), np.float32)
+    model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
+    size = step_size(len(cells), batch_size)
+    found = []
+    for batch in cells.batches(size, label="predicting", show=show):
+        found.append(over_views(model.predict_on_batch, filled(batch, size), views)[: len(batch)])
+    return np.concatenate(found)
+
+
+def over_views(
+    predict: Callable[[Pictures], NDArray[np.float32]], pictures: Pictures, views: Sequence[str]
+) -> NDArray[np.float32]:
+    """Average a prediction over views of the same pictures.
+
+    Args:
+        predict: From (n, H, W, C) to (n, K).
+        pictures: (n, H, W, C) uint8.
+        views: Names out of `VIEWS`.
+
+    Returns:
+        (n, K) float32.
+
+    Examples:
+        >>> pictures = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+        >>> over_views(lambda x: x[:, 0, 0].astype("float32"), pictures, ["as_is", "turn_180"]).tolist()
+        [[4.5, 5.5, 6.5]]
+    """
+    total = sum(predict(np.ascontiguousarray(VIEWS[name](pictures))) for name in views)
+    return np.asarray(total / len(views), np.float32)
+
+
+def step_size(count: int, limit: int) -> int:
+    """Give how many pictures go through a model at a time: a power of two for few, so that few shapes are compiled."""
+    return min(limit, 1 << (count - 1).bit_length())
+
+
+def filled(batch: NDArray[Any], size: int) -> NDArray[Any]:
+    """Fill a last batch up with its last entry, so that a step is compiled for one shape."""
+    missing = size - len(batch)
+    return np.concatenate([batch, np.repeat(batch[-1:], missing, 0)]) if missing else batch

@@ -1,0 +1,55 @@
+"""Views of one picture: the eight flips and turns, over which a prediction can be averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.errors import DataError, OptionError, unknown
+
+Pictures = NDArray[np.uint8]
+
+VIEWS: dict[str, Callable[[Pictures], Pictures]] = {
+    "as_is": lambda x: x,
+    "turn_180": lambda x: x[:, ::-1, ::-1],
+    "flip": lambda x: x[:, :, ::-1],
+    "flip_turn_180": lambda x: x[:, ::-1],
+    "turn_90": lambda x: np.rot90(x, 1, (1, 2)),
+    "turn_270": lambda x: np.rot90(x, 3, (1, 2)),
+    "flip_turn_90": lambda x: np.rot90(x[:, :, ::-1], 1, (1, 2)),
+    "flip_turn_270": lambda x: np.rot90(x[:, :, ::-1], 3, (1, 2)),
+}
+"""Name -> function from (n, H, W, C) to (n, H, W, C). The first four keep height and width."""
+
+
+def view_names(views: int | Sequence[str], image_shape: Sequence[int]) -> tuple[str, ...]:
+    """Tell which views are meant.
+
+    Args:
+        views: 1 for the picture as it is, 4 or 8 for the first of `VIEWS`, or names.
+        image_shape: (height, width, ...) of the pictures.
+
+    Raises:
+        OptionError: Another number, or no view.
+        UnknownNameError: No view of that name.
+        DataError: Quarter turns of pictures that are not square.
+
+    Examples:
+        >>> view_names(4, (96, 96, 3))
+        ('as_is', 'turn_180', 'flip', 'flip_turn_180')
+    """
+    if isinstance(views, int):
+        if views not in (1, 4, 8):
+            raise OptionError(f"views={views}; wanted 1, 4 (no quarter turns), 8, or a list of {', '.join(VIEWS)}")
+        views = list(VIEWS)[:views]
+    for name in views:
+        if name not in VIEWS:
+            raise unknown("view", name, VIEWS)
+    if not views:
+        raise OptionError("views is empty; wanted at least ['as_is']")
+    height, width = image_shape[:2]
+    if height != width and any(name in list(VIEWS)[4:] for name in views):
+        raise DataError(f"pictures of {height}x{width} cannot be turned by 90 degrees; wanted views=4")
+    return tuple(views)

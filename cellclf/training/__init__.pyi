@@ -1,0 +1,4 @@
+from .head import Head as Head
+from .sklearn_api import CellClassifier as CellClassifier
+from .stage import Stage as Stage
+from .trainer import Trainer as Trainer

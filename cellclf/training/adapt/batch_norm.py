@@ -1,0 +1,103 @@
+"""BatchNorm adaptation: the statistics of a trained network moved towards pictures without labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.backbones.graph import batch_norms, copied
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import DataError, OptionError
+from cellclf.utils.progress import track
+
+_BATCH = 64
+_HELD = 2**28
+"""Bytes of feature maps that are held, so that the layers before them need not run again."""
+
+
+def adapt_batch_norm(
+    model: Any, cells: ImageSet, *, prior: int = 16, limit: int = 512, seed: int = 0, show: bool = False
+) -> Any:
+    """Give a copy of a model whose BatchNorm statistics are mixed with those of a target set (AdaBN).
+
+    Layer by layer from the input on, each one's mean and variance become
+    ``l * source + (1 - l) * target`` with ``l = prior / (prior + n)``, the target's measured over all n pictures
+    with the layers before it already adapted; so neither order nor batches matter. Labels are not looked at.
+
+    Args:
+        model: Keras model from (n, H, W, 3) 0-255 pictures; it is not changed.
+        cells: The target pictures.
+        prior: How many pictures the source statistics count as, 0 or more; 0 forgets them.
+        limit: Most pictures that are looked at; more are sampled.
+        seed: Of the sample.
+        show: True draws a progress bar.
+
+    Returns:
+        The adapted copy.
+
+    Raises:
+        OptionError: The network has no BatchNorm, or a number that cannot be used.
+        DataError: No pictures.
+
+    Source: Li et al. 2016, arXiv 1603.04779; the prior as in Schneider et al. 2020, arXiv 2006.16971.
+    """
+    if prior < 0 or limit < 2:
+        raise OptionError(f"prior={prior}, limit={limit}; wanted a prior of 0 or more and a limit of 2 or more")
+    if not len(cells):
+        raise DataError("there are no pictures to adapt to")
+    model = copied(model)
+    layers = batch_norms(model)
+    if not layers:
+        raise OptionError(
+            "this network has no BatchNorm, so there are no statistics to adapt; "
+            "views=8 in predict, or the preset 'stain' in training, help without it"
+        )
+    rows = np.arange(len(cells))
+    if len(rows) > limit:
+        rows = np.sort(np.random.default_rng(seed).choice(len(cells), limit, replace=False))
+    pictures = cells.read(rows)
+    keep = prior / (prior + len(rows))
+    whole = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
+    held: list[tuple[Any, list[Any], int]] = [(model.input, whole, 0)]  # what went into the layers before this one
+    for layer in track(layers, total=len(layers), label="adapting BatchNorm", show=show):
+        part, batches = _from_the_last(held, layer.input)
+        size = 4 * len(pictures) * math.prod(layer.input.shape[1:])
+        maps: Iterable[Any] = (part(batch, training=False) for batch in batches)
+        if size <= _HELD:
+            maps = list(maps)
+            held.append((layer.input, maps, size))
+        mean, variance = _moments(maps)
+        while sum(taken for *_, taken in held) > _HELD:
+            del held[1]
+        layer.moving_mean.assign(keep * np.asarray(layer.moving_mean) + (1 - keep) * mean)
+        layer.moving_variance.assign(keep * np.asarray(layer.moving_variance) + (1 - keep) * variance)
+    return model
+
+
+def _from_the_last(held: list[tuple[Any, list[Any], int]], end: Any) -> tuple[Any, list[Any]]:
+    """Cut the graph from the last held tensor that no path to ``end`` goes around; those behind it are let go."""
+    import keras
+
+    while True:
+        start, batches, _ = held[-1]
+        try:
+            return keras.Model(start, end), batches
+        except ValueError:
+            if len(held) == 1:  # nothing goes around the pictures
+                raise
+            held.pop()
+
+
+def _moments(maps: Iterable[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Measure mean and variance of each channel over all pictures and places."""
+    count, total, square = 0, np.zeros(()), np.zeros(())
+    for found in maps:
+        values = np.asarray(found, np.float64)
+        values = values.reshape(-1, values.shape[-1])
+        count, total, square = count + len(values), total + values.sum(0), square + np.square(values).sum(0)
+    mean = total / count
+    return mean, np.maximum(square / count - mean**2, 0)

@@ -1,0 +1,33 @@
+"""Which layers learn in a stage, and which stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cellclf.training.stage import Stage
+
+
+def freeze(layers: Sequence[Any], blocks: Sequence[Sequence[Any]], stage: Stage) -> None:
+    """Set which layers of the backbone learn in a stage; the model must be compiled after it.
+
+    Args:
+        layers: All layers of the backbone.
+        blocks: The layers of each block, from the input on.
+        stage: Whose ``unfreeze`` and ``train_batch_norm`` count.
+    """
+    import keras
+
+    if stage.unfreeze == "all":
+        learning = {id(layer) for layer in layers}
+    else:
+        learning = {id(layer) for block in blocks[len(blocks) - stage.unfreeze :] for layer in block}
+    for layer in layers:
+        still = isinstance(layer, keras.layers.BatchNormalization) and not stage.train_batch_norm
+        layer.trainable = id(layer) in learning and not still
+
+
+def moving_variables(model: Any) -> list[Any]:
+    """List the variables that training can change: those of layers that learn, and every random state."""
+    still = {id(v) for layer in model.layers if not layer.trainable for v in layer.variables}
+    return [v for v in model.variables if id(v) not in still or "seed" in v.path]

@@ -1,0 +1,174 @@
+"""The way of pictures into a training step: shuffled, augmented and batched by keys, never by chance of timing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.data.image_set import ImageSet
+from cellclf.training.sampling import epoch_order, names_of
+from cellclf.training.steps import Group
+
+if TYPE_CHECKING:
+    from cellclf.augmentation.augmenter import Augmenter
+    from cellclf.augmentation.mixing import Mix
+    from cellclf.runs.features.cache import Features
+
+_KEEP_DECODED = 1 << 30
+_READ = 8 << 20
+"""Bytes of features that are read at a time."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Batches of one epoch after the other.
+
+    The order follows from ``seed`` and the epoch, the augmentation of a picture from its id and the epoch, so an
+    epoch is the same whether or not the training was interrupted before it.
+
+    Args:
+        cells: What is trained on, with labels.
+        augmenter: Changes the pictures; None leaves them.
+        batch_size: Pictures in a batch; what does not fill a batch waits for another epoch's shuffle.
+        weights: (N,) float32 weight of each picture in the loss.
+        seed: Of the order.
+        mix: Mixes the pictures, labels and weights of a batch; None leaves them.
+        views: 3 hands each picture out as it is and in two augmented views, batch after batch of the same pictures,
+            as a consistency loss needs; 1 hands out one augmented view.
+        features: Cached features that are handed out in place of the pictures; they are augmented already.
+        sampling: ``"balanced"`` shows as many pictures of each class; None each picture once.
+    """
+
+    cells: ImageSet
+    augmenter: Augmenter | None
+    batch_size: int
+    weights: NDArray[np.float32]
+    seed: int
+    mix: Mix | None = None
+    views: int = 1
+    features: Features | None = None
+    sampling: str | None = None
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return max(1, len(self.cells) // self.batch_size)
+
+    def epoch(self, number: int) -> Any:
+        """Give the batches of one epoch as a ``tf.data.Dataset`` of (pictures or features, one-hot labels, weights).
+
+        Args:
+            number: Counts over all stages, so that no two epochs are alike.
+        """
+        import tensorflow as tf
+
+        if self.features is None:
+            make, dtype = self._batches, np.dtype(np.uint8)
+        else:
+            make, dtype = self._single, self.features.cache.dtype
+        shape = self.cells.image_shape if self.features is None else self.features.shape
+        together = min(self.batch_size, len(self.cells)) * self.views
+        signature = (
+            tf.TensorSpec((together, *shape), dtype),
+            tf.TensorSpec((together, self.cells.num_classes), tf.float32),
+            tf.TensorSpec((together,), tf.float32),
+        )
+        dataset = tf.data.Dataset.from_generator(lambda: make(number), output_signature=signature)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # nothing to tune, and at an epoch's end its thread is waited for: seconds
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2).with_options(options)
+
+    def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
+        """Give pictures, labels and weights of one batch after the other."""
+        size, labels = min(self.batch_size, len(self.cells)), self.cells.labels
+        classes = np.eye(self.cells.num_classes, dtype=np.float32)
+        assert labels is not None
+        order = epoch_order(labels, self.seed, number, self.sampling)
+        names = names_of(self.cells.ids, order)
+        for step in range(self.steps):
+            now = slice(step * size, (step + 1) * size)
+            rows, ids = order[now], names[now]
+            pictures, targets, weights = self._pictures(rows, ids, number), classes[labels[rows]], self.weights[rows]
+            if self.mix is not None:
+                wide = np.concatenate([targets, weights[:, None]], axis=1)
+                drawn = self.mix.draw(ids, number)
+                mixed, wide = (np.asarray(found) for found in self.mix.apply(pictures, wide, drawn))
+                pictures, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
+            yield pictures, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
+
+    def _single(self, number: int) -> Iterator[tuple[Any, ...]]:
+        """Give cached features, labels and weights of one batch after the other."""
+        for group in self.groups(number, together=1):
+            yield tuple(entries[0] for entries in group)
+
+    def groups(self, number: int, start: int = 0, together: int | None = None) -> Iterator[Group]:
+        """Give the batches of one epoch from the cache, many at a time where they are small: a call takes longer.
+
+        Args:
+            number: As for ``epoch``.
+            start: Batches that are left out.
+            together: Batches at a time; None for some megabytes of them.
+
+        Returns:
+            (g, n, ...) features, (g, n, K) one-hot labels and (g, n) weights of g batches of n.
+        """
+        features, labels = self.features, self.cells.labels
+        assert features is not None and labels is not None
+        size, held = min(self.batch_size, len(self.cells)), features.cache.open()
+        classes = np.eye(self.cells.num_classes, dtype=np.float32)
+        order = epoch_order(labels, self.seed, number, self.sampling)
+        places = features.choose(order, names_of(self.cells.ids, order), self.seed, number)
+        together = together or max(1, _READ // (size * held[:1].nbytes))
+        for step in range(start, self.steps, together):
+            now = slice(step * size, min(step + together, self.steps) * size)
+            rows = order[now]
+            yield (
+                np.asarray(held[places[now]]).reshape(-1, size, *features.shape),
+                classes[labels[rows]].reshape(-1, size, len(classes)),
+                self.weights[rows].reshape(-1, size),
+            )
+
+    def _pictures(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
+        pictures = self.cells.read(rows)
+        if self.augmenter is None:
+            return pictures
+        if self.views == 1:
+            return self.augmenter(pictures, ids, number)
+        views = (self.augmenter(pictures, np.char.add(ids, f"/view{k}"), number) for k in range(1, self.views))
+        return np.concatenate([pictures, *views])
+
+
+def shifted_copy(cells: ImageSet, augmenter: Augmenter) -> ImageSet:
+    """Make an altered copy of a set, the same every time: what a choice that shall hold elsewhere is made on.
+
+    Args:
+        cells: The pictures.
+        augmenter: Alters them; its epoch 0 is used.
+
+    Returns:
+        A set in memory with the same ids and labels.
+    """
+    altered = np.empty((len(cells), *cells.image_shape), np.uint8)
+    for start in range(0, len(cells), 256):
+        part = cells[start : start + 256]
+        altered[start : start + 256] = augmenter(part.images, part.ids)
+    return ImageSet(altered, cells.labels, class_names=cells.class_names, ids=cells.ids)
+
+
+def in_memory(cells: ImageSet) -> ImageSet:
+    """Decode a set once if its pixels fit in a gigabyte, so that no epoch decodes it again."""
+    if len(cells) * int(np.prod(cells.image_shape)) > _KEEP_DECODED:
+        return cells
+    return ImageSet(
+        cells.images,
+        cells.labels,
+        class_names=cells.class_names,
+        ids=cells.ids,
+        groups=cells.groups,
+        clusters=cells.clusters,
+        sizes=cells.sizes,
+    )

@@ -1,0 +1,1 @@
+"""Files, locks, progress, parameters, contact sheets: what all rooms share."""

@@ -1,0 +1,188 @@
+"""OutlierFilter: foreign pictures go, cells stay, whatever the set."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from cellclf import DataError, ImageSet, OptionError, OutlierFilter, UnknownNameError, make_cells
+from cellclf.cleaning.outliers.scoring import Oddness
+
+METHODS = ("forest", "mahalanobis", "neighbours")
+
+
+@pytest.fixture(scope="module")
+def dirty() -> ImageSet:
+    return make_cells(300, size=48, seed=1, foreign=12)
+
+
+def foreign(cells: ImageSet) -> np.ndarray:
+    return np.char.startswith(cells.ids, "foreign")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_foreign_pictures_go_and_cells_stay(dirty: ImageSet, method: str) -> None:
+    found = OutlierFilter(method=method).fit(dirty).find(dirty)
+    assert found.keep[~foreign(dirty)].all()
+    missed = int(found.keep[foreign(dirty)].sum())
+    assert missed == 0 if method == "forest" else missed <= 1
+    np.testing.assert_array_equal(found.keep, found.scores <= found.threshold)
+    assert all(reason.startswith("outlier: ") for reason in found.reasons[~found.keep])
+    assert list(found.apply(dirty).ids) == list(dirty.ids[found.keep])
+
+
+@pytest.mark.parametrize("cells", [{"n": 100}, {"n": 200, "shift": 1.0}, {"n": 120, "slides": 3}, {"n": 25}])
+def test_a_clean_set_loses_nothing(cells: dict[str, float]) -> None:
+    found = OutlierFilter().find(make_cells(size=48, seed=2, **cells))
+    assert found.dropped == 0 and not found.notices
+
+
+def test_fit_on_one_set_flags_another(dirty: ImageSet) -> None:
+    clean = make_cells(200, size=48, seed=5)
+    found = OutlierFilter().fit(clean).find(dirty)
+    assert not found.keep[foreign(dirty)].any()
+    assert found.keep[~foreign(dirty)].mean() > 0.99
+
+
+def test_copies_cannot_make_themselves_ordinary() -> None:
+    cells = make_cells(60, size=48, seed=3, foreign_copies=20)  # 180 of 240 pictures are two landscapes
+    found = OutlierFilter().find(cells)
+    np.testing.assert_array_equal(~found.keep, foreign(cells))
+    assert any("run Dedup first" in notice for notice in found.notices)
+    assert any("more than strays usually are" in notice for notice in found.notices)
+    assert "note: " in found.summary()
+
+
+def test_another_stain_in_numbers_stays_and_is_told(dirty: ImageSet) -> None:
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(12, 12))
+    home = rng.normal(size=(900, 12)) @ mix
+    away = rng.normal(size=(60, 12)) @ mix + 9 * mix[0]  # as varied, elsewhere
+    strays = rng.normal(size=(30, 12)) * 25
+    model = Oddness().fit(np.concatenate([home, away, strays]))
+    scores = model.score(np.concatenate([home, away, strays]))
+    assert (scores[:960] <= 1).mean() > 0.99
+    assert (scores[960:] > 1).all()
+
+
+def test_the_scale_is_absolute_and_the_seed_decides(dirty: ImageSet) -> None:
+    first, again = (OutlierFilter(seed=4).find(dirty) for _ in range(2))
+    assert first == again
+    assert (first.scores == again.scores).all()
+    assert abs(float(np.median(first.scores))) < 0.1
+    assert (OutlierFilter(seed=5).find(dirty).scores != first.scores).any()
+    assert OutlierFilter(threshold=100).find(dirty).dropped == 0
+    assert OutlierFilter(threshold=0.01).find(dirty).dropped > 50
+
+
+def test_reasons_name_what_is_odd() -> None:
+    cells = make_cells(120, size=48, seed=6)
+    black = np.concatenate([cells.images, np.zeros((1, 48, 48, 3), np.uint8)])
+    grey = cells.images.copy()
+    grey[7] = np.random.default_rng(0).integers(0, 256, grey[7].shape)
+    found = OutlierFilter().find(ImageSet(black))
+    assert list(np.flatnonzero(~found.keep)) == [120]
+    assert "too many black pixels (1; 99 % lie in 0-" in found.reasons[120]
+    found = OutlierFilter().find(ImageSet(grey))
+    assert list(np.flatnonzero(~found.keep)) == [7]
+    assert any(word in found.reasons[7] for word in ("detail", "sharp", "grain", "edges", "green", "colour"))
+
+
+def test_embeddings_take_the_place_of_descriptors(dirty: ImageSet) -> None:
+    seen = []
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        seen.append(len(images))
+        small = images.reshape(len(images), 4, 12, 4, 12, 3).mean((2, 4))
+        return small.reshape(len(images), -1)
+
+    found = OutlierFilter(embed=embed, method="mahalanobis").find(dirty)
+    assert sum(seen) == len(dirty)  # one pass
+    coarse = np.char.startswith(dirty.ids, "foreign-photo") | np.char.startswith(dirty.ids, "foreign-blank")
+    assert not found.keep[coarse].any()  # what 4x4 means can see
+    assert found.keep[~foreign(dirty)].mean() > 0.98
+    with pytest.raises(DataError, match=r"embed gave an array of shape \(256, 2, 2\).*pool"):
+        OutlierFilter(embed=lambda images: np.zeros((len(images), 2, 2))).fit(dirty)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_wide_embeddings_count_by_direction(method: str) -> None:
+    rng = np.random.default_rng(0)
+    usual, mix = rng.normal(size=300), 0.2 * rng.normal(size=(20, 300))
+    # pooled features as ReLU leaves them; six of them answer weakly, and in another direction
+    rows = np.maximum(usual + rng.normal(size=(600, 20)) @ mix + 0.3 * rng.normal(size=(600, 300)), 0)
+    rows[:6] = 0.1 * np.maximum(rng.normal(size=(6, 300)), 0)
+    model = Oddness(method=method).fit(rows)
+    scores = model.score(rows)
+    assert (scores[:6] > model.cut).all()
+    assert (scores[6:] <= model.cut).mean() >= 0.995
+    np.testing.assert_allclose(model.score(rows[:9] * 7), scores[:9], atol=1e-9)
+
+
+def test_wrong_use_is_told_in_one_line(dirty: ImageSet) -> None:
+    for wrong, error, words in (
+        ({"method": "forrest"}, UnknownNameError, "did you mean 'forest'"),
+        ({"threshold": 0}, OptionError, "threshold is 0; wanted a number above 0"),
+        ({"threshold": float("nan")}, OptionError, "threshold is nan"),
+    ):
+        with pytest.raises(error, match=words) as raised:
+            OutlierFilter(**wrong).fit(dirty)  # type: ignore[arg-type] # wrong on purpose
+        assert "\n" not in str(raised.value)
+    with pytest.raises(DataError, match="10 different pictures cannot show what is ordinary; wanted 20 or more"):
+        OutlierFilter().fit(make_cells(10, size=32, seed=0))
+    with pytest.raises(DataError, match="fitted on 48x48 pictures, these are 32x32"):
+        OutlierFilter().fit(dirty).find(make_cells(30, size=32))
+    with pytest.raises(DataError, match="other ids"):
+        OutlierFilter().find(dirty).apply(dirty[1:])
+
+
+def test_sklearn_pickle_json_and_plot(dirty: ImageSet) -> None:
+    odd = OutlierFilter(method="neighbours", seed=3)
+    assert clone(odd).get_params() == odd.get_params()
+    found = odd.fit(dirty).find(dirty)
+    for method in METHODS:
+        fitted = OutlierFilter(method=method).fit(dirty)
+        kept = pickle.loads(pickle.dumps(fitted)).find(dirty)
+        np.testing.assert_array_equal(kept.scores, fitted.find(dirty).scores)
+    plain = json.loads(json.dumps(found.to_dict()))
+    assert len(plain["dropped"]) == 12 and all(entry["score"] > plain["threshold"] for entry in plain["dropped"])
+    assert len(found.plot(limit=16).axes) == 16
+    images, labels = OutlierFilter().fit_resample(dirty.images, dirty.labels)
+    assert len(images) == len(labels) == 300
+
+
+def test_an_unfitted_find_forgets(dirty: ImageSet) -> None:
+    odd = OutlierFilter()
+    odd.find(dirty)
+    assert odd.find(make_cells(60, size=32, seed=1)).dropped == 0  # another size: nothing was remembered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_real_cells_stay(real_data: Path, method: str) -> None:
+    from cellclf import load
+
+    cells = load(real_data / "data" / "acevedo96" / "train")
+    cells = cells.subset(np.sort(np.random.default_rng(0).permutation(len(cells))[:2500]))
+    rng = np.random.default_rng(1)
+    photos = [load_png(path) for path in sorted((real_data / "data" / "contaminants").glob("*.png"))]
+    planted = [np.roll(photo, int(rng.integers(96)), 1) for photo in photos for _ in range(5)]
+    planted += [rng.integers(0, 256, (96, 96, 3)) for _ in range(10)]
+    planted += [np.full((96, 96, 3), rng.integers(0, 256, 3)) for _ in range(10)]
+    both = ImageSet(np.concatenate([cells.images, np.stack(planted).astype(np.uint8)]))
+    found = OutlierFilter(method=method).find(both)
+    assert found.keep[:2500].mean() >= 0.998
+    assert (~found.keep[2500:]).mean() >= 0.95
+    other = load(real_data / "data" / "bccd_crops")
+    assert OutlierFilter(method=method).find(other).keep.mean() >= 0.995
+
+
+def load_png(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("RGB"))

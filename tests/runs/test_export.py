@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+import cellclf as cc
+from cellclf.errors import DataError, ExportError, MissingPackageError, OptionError, RunFolderError, UnknownNameError
+from cellclf.runs import export
+from cellclf.runs.export import open_exported
+
+NAMES = {"savedmodel": "model", "onnx": "model.onnx", "litert": "model.tflite"}
+
+
+@pytest.fixture(scope="module")
+def run(small_trainer, parts):
+    stage = cc.Stage(epochs=1, learning_rate=3e-3, unfreeze="all", train_batch_norm=True)
+    return small_trainer(stages=(stage,)).fit(parts.train, parts.val)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def exported(run, parts, request, tmp_path_factory):
+    for package in export._NEEDS[request.param]:
+        pytest.importorskip(package, reason="the runtimes: pip install 'cellclf[export]'")
+    return run.export(tmp_path_factory.mktemp("exported") / NAMES[request.param], check=parts.val)
+
+
+def held(exported) -> dict[str, object]:
+    """Read what travels along, with the means of each format."""
+    if exported.format == "onnx":
+        import onnxruntime
+
+        texts = onnxruntime.InferenceSession(str(exported.path)).get_modelmeta().custom_metadata_map
+        return {**texts, **{key: json.loads(texts[key]) for key in ("class_names", "temperature")}}
+    if exported.format == "litert":
+        with zipfile.ZipFile(exported.path) as archive:
+            assert archive.read("labels.txt").decode().split() == ["dark", "grey", "light"]
+            return json.loads(archive.read("cellclf.json"))
+    return json.loads((exported.path / "assets.extra" / "cellclf.json").read_text("utf-8"))
+
+
+def test_it_says_what_the_run_says_for_any_number_of_pictures(run, parts, exported):
+    assert exported.difference <= 1e-5 and exported.pictures == len(parts.val)
+    assert str(exported.path) in str(exported) and f"{len(parts.val)} pictures" in str(exported)
+    tell, pictures = open_exported(exported.path, threads=1), parts.train.images
+    for number in (1, 2, 19):
+        found = tell(pictures[:number])
+        assert found.shape == (number, 3) and found.dtype == np.float32
+        np.testing.assert_allclose(found, run.predict_proba(pictures[:number]), atol=1e-5)
+
+
+def test_names_and_temperature_travel_along_and_nothing_else_is_left(run, exported):
+    found = held(exported)
+    assert found["class_names"] == list(run.class_names) and found["temperature"] == run.confidence.temperature
+    assert found["pictures"] == "(n, 32, 32, 3) uint8, 0-255, RGB"
+    assert [path.name for path in exported.path.parent.iterdir()] == [exported.path.name]
+
+
+def test_it_is_replaced_when_the_new_one_is_proven_and_only_then(run, parts, exported, monkeypatch):
+    before = open_exported(exported.path)(parts.val.images)
+    wrong = lambda path, format: lambda pictures: np.full((len(pictures), 3), 1 / 3, np.float32)  # noqa: E731  # short
+    for told, said in (
+        (wrong, "probabilities differ from the run's by up to 0"),
+        (lambda path, format: lambda pictures: np.full((len(pictures), 3), np.nan), "by up to inf"),
+        (lambda path, format: lambda pictures: 1 / 0, "cannot hold this network .division by zero"),
+    ):
+        with monkeypatch.context() as patch, pytest.raises(ExportError, match=said):
+            patch.setattr(export, "open_exported", told)
+            run.export(exported.path)
+    np.testing.assert_array_equal(open_exported(exported.path)(parts.val.images), before)
+    again = run.export(exported.path)
+    assert again.pictures == 64 and again.difference <= 1e-5
+    assert [path.name for path in exported.path.parent.iterdir()] == [exported.path.name]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
+def test_what_is_not_installed_is_told_with_the_cure(run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'cellclf\[export\]'"):
+        run.export(tmp_path / name)
+    with pytest.raises(MissingPackageError, match=rf"opening {name} needs \w+: pip install"):
+        open_exported(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kind", "said"),
+    [
+        ("model.h5", {}, OptionError, "wanted a name that ends in .onnx, .tflite, or nothing"),
+        ("model.tflite", {"format": "onnx"}, OptionError, "wanted one that ends in .onnx"),
+        ("model.onnx", {"format": "savedmodel"}, OptionError, "wanted one that is that of a folder"),
+        ("model", {"format": "tflite"}, UnknownNameError, "litert"),
+        ("model", {"check": cc.make_cells(4, size=40)}, DataError, "this run takes 32x32"),
+        ("model", {"check": cc.ImageSet(np.zeros((0, 32, 32, 3), np.uint8))}, OptionError, "holds no picture"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_at_once(run, tmp_path, name, options, kind, said):
+    with pytest.raises(kind, match=said):
+        run.export(tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_something_else_is_never_replaced(run, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "cells.csv").write_text("x", encoding="utf-8")
+    with pytest.raises(RunFolderError, match=r"holds no saved_model.pb, so it is not replaced"):
+        run.export(tmp_path / "precious")
+    assert (tmp_path / "precious" / "cells.csv").read_text(encoding="utf-8") == "x"
+    assert run.export(tmp_path / "model.v1", format="savedmodel").path.name == "model.v1"

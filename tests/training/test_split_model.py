@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import cellclf as cc
+from cellclf.backbones.blocks import block_layers
+from cellclf.training.split_model import cut, cut_for
+
+
+@pytest.fixture(scope="module")
+def crossing():
+    """Three convolutions; the last is added to the first, over the second."""
+    pictures = keras.Input((8, 8, 3))
+    first = keras.layers.Conv2D(4, 3, padding="same", name="first")(pictures)
+    second = keras.layers.Conv2D(4, 3, padding="same", name="second")(first)
+    third = keras.layers.Add(name="sum")([keras.layers.Conv2D(4, 3, padding="same", name="third")(second), first])
+    return keras.Model(pictures, third)
+
+
+def test_both_parts_after_each_other_are_the_whole(crossing):
+    parts = cut(crossing, "first")
+    pictures = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(parts.tail(parts.front(pictures)), crossing(pictures))
+    assert {id(v) for v in parts.tail.variables} < {id(v) for v in crossing.variables}
+
+
+def test_a_link_over_the_cut_is_refused(crossing):
+    with pytest.raises(cc.OptionError, match="layers behind 'second' also take what is made before it"):
+        cut(crossing, "second")
+
+
+def test_a_front_that_draws_at_random_is_refused():
+    pictures = keras.Input((8,))
+    x = keras.layers.Dense(4, name="first")(keras.layers.Dropout(0.5, name="drop")(pictures))
+    with pytest.raises(cc.OptionError, match="'drop' draws at random"):
+        cut(keras.Model(pictures, keras.layers.Dense(2)(x)), "first")
+
+
+def test_a_stage_is_cut_where_its_learning_begins(small_trainer):
+    trainer = small_trainer()
+    model, blocks, _ = trainer._build((32, 32, 3), 3)
+    ends = trainer.backbone.spec.blocks
+    assert [part[-1].name for part in block_layers(model, ends)] == list(ends)
+    assert [cut_for(model, blocks, k).layer for k in range(3)] == ["head_pool", ends[1], ends[0]]
+    for everything in (3, "all"):
+        with pytest.raises(cc.OptionError, match="all of the backbone learns"):
+            cut_for(model, blocks, everything)
