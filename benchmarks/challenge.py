@@ -45,7 +45,7 @@ DEEP = {"epochs": 12, "learning_rate": 5e-4, "unfreeze": "all", "train_batch_nor
 DEEP |= {"schedule": "cosine", "warmup": 1, "monitor": "mean_macro_f1"}
 LION = {"optimizer": "lion", "class_weight": "balanced", "head": {"units": [512, 256], "dropout": 0.5, "l2": 1e-4}}
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.02, "label_smoothing": 0.05, "head": {"units": [], "dropout": 0.2}}
-ADAMW |= {"shift": {"preset": "challenge"}, "stages": [DEEP]}
+ADAMW |= {"val_augmenter": {"preset": "challenge"}, "stages": [DEEP]}
 BOTH = {"augmenter": {"preset": ["challenge", "stain"]}}
 AVERAGE = {"ema": 0.998, "class_weight": "balanced"}
 
@@ -144,7 +144,7 @@ def score(run: cc.Run, shared: Path, folder: Path, out: Path) -> None:
         for views in (1,) if row_of(folder) in STEPS else (1, 8):
             if (key := f"{name}, views {views}") not in found:
                 least = 20 if name == "other laboratory" else 1
-                report = run.evaluate(cells, views=views, min_count=least)
+                report = run.evaluate(cells, tta=views, min_count=least)
                 found[key] = report.to_dict()
                 print(f"{folder.name}: {key}: accuracy {report.accuracy}, balanced {report.balanced_accuracy}")
                 keep(target, found)

@@ -101,7 +101,7 @@ def measure_scale() -> dict[str, Any]:
         even = rng.integers(0, 2**64, count, dtype=np.uint64)
         skewed = np.unique(even & np.uint64(0xFFF7_7F3F_FCFC_3FFE))
         for name, hashes in (("random", even), ("skewed", skewed)):
-            _, seconds, memory = best_of(2, lambda hashes=hashes: near_pairs(hashes, distance=4, jobs=2))
+            _, seconds, memory = best_of(2, lambda hashes=hashes: near_pairs(hashes, distance=4, n_jobs=2))
             times[f"{count:,} {name} hashes, distance 4"] = {"seconds": seconds, "gigabytes": memory}
     return times
 

@@ -64,7 +64,7 @@ def complete(index: Index, sample: int = 300) -> bool:
         some = asked[first] | asked[second]
         return set(zip(first[some].tolist(), second[some].tolist(), strict=True))
 
-    found = set().union(*search(hashes, distance=8, jobs=2, take=take))
+    found = set().union(*search(hashes, distance=8, n_jobs=2, take=take))
     wanted = set()
     for one in np.flatnonzero(asked).tolist():
         near = np.flatnonzero(np.bitwise_count(hashes ^ hashes[one]) <= 8)

@@ -67,7 +67,7 @@ def run_ours(network, train, val, held, *, weights, seed, epochs, last=0, views=
         head=cc.Head(),
         augmenter=cc.Augmenter.preset("light", seed=seed) if views > 1 else None,
         stages=stages,
-        views=views,
+        cached_views=views,
         cache_limit="20GB",
         seed=seed,
     )

@@ -9,17 +9,17 @@ from cellclf.augmentation import Brightness, Defocus, Flip, Rotate, SomeOf, Stai
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 side = 48 if TINY else 96
 cells = cc.make_cells(24, size=side, seed=7, balance="even")
-elsewhere = cc.make_cells(24, size=side, seed=7, balance="even", shift=0.8)
+elsewhere = cc.make_cells(24, size=side, seed=7, balance="even", severity=0.8)
 cells.plot(per_class=3).savefig("home.png")
 elsewhere.plot(per_class=3).savefig("elsewhere.png")
 
 # %% Every preset, to be looked at: would you still diagnose these cells?
 for name in ("light", "stain", "challenge"):
-    cc.Augmenter.preset(name, seed=7).plot(cells, pictures=4, views=6).savefig(f"{name}.png")
+    cc.Augmenter.preset(name, seed=7).plot(cells, images=4, n_augmentations=6).savefig(f"{name}.png")
 
 # %% Half as far
 weaker = cc.Augmenter.preset("stain", seed=7, strength=0.5)
-weaker.plot(cells, pictures=4, views=6).savefig("weaker.png")
+weaker.plot(cells, images=4, n_augmentations=6).savefig("weaker.png")
 
 # %% Your own steps: each picture gets one change of colour, some are out of focus
 mine = cc.Augmenter(

@@ -32,7 +32,7 @@ def main() -> None:
     print(found.save_pairs("pairs.csv"))
 
     # %% The same as without
-    assert (found.keep == cc.Dedup(jobs=1).find(cells).keep).all()
+    assert (found.keep == cc.Dedup(n_jobs=1).find(cells).keep).all()
 
 
 if __name__ == "__main__":  # the workers import this file

@@ -8,7 +8,7 @@ import cellclf as cc
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 side = 48 if TINY else 64
 cells = cc.make_cells(96 if TINY else 1200, size=side, seed=7)
-elsewhere = cc.make_cells(64 if TINY else 300, size=side, seed=8, shift=0.7)
+elsewhere = cc.make_cells(64 if TINY else 300, size=side, seed=8, severity=0.7)
 parts = cc.Split(val=0.2, test=0.2, seed=7).apply(cells)
 
 
@@ -31,7 +31,7 @@ careless = make_trainer(stages=[cc.Stage(**stage, monitor="val_macro_f1")])
 careful = make_trainer(
     stages=[cc.Stage(**stage, monitor="mean_macro_f1")],
     augmenter=cc.Augmenter.from_dict({"preset": ["challenge", "stain"], "seed": 7}),
-    shift=cc.Augmenter.preset("challenge", seed=8),
+    val_augmenter=cc.Augmenter.preset("challenge", seed=8),
 )
 
 # %% Train both and ask both three questions
@@ -47,7 +47,7 @@ print(found)
 found.plot().savefig("robustness.png")
 
 # %% Averages: over eight views of a picture, and over two runs
-print(f"eight views  {runs['careful'].evaluate(elsewhere, views=8).macro_f1:.3f}")
+print(f"eight views  {runs['careful'].evaluate(elsewhere, tta=8).macro_f1:.3f}")
 print(f"both runs    {cc.ensemble(list(runs.values())).evaluate(elsewhere).macro_f1:.3f}")
 
 # %% Statistics of BatchNorm moved towards the other laboratory, without its labels

@@ -29,7 +29,7 @@ pipe = cc.Pipeline.from_recipe(recipe, [f"trainer.stages.0.epochs={1 if TINY els
 
 # %% Every mistake that can be known beforehand, all at once
 cells = cc.make_cells(110 if TINY else 1000, size=48, seed=7, slides=20, duplicates=4, foreign=2)
-elsewhere = cc.make_cells(48, size=48, seed=8, shift=0.6)
+elsewhere = cc.make_cells(48, size=48, seed=8, severity=0.6)
 try:
     cc.Pipeline.from_recipe(recipe, ["split.val=1.5", "trainer.optimizer=adan"]).check(cells)
 except cc.CellclfError as error:

@@ -335,22 +335,22 @@ class Augmenter:
 
         return expand(self, cells, copies=copies, strengths=strengths, per_class=per_class)
 
-    def plot(self, cells: ImageSet, *, pictures: int = 6, views: int = 9) -> Figure:
+    def plot(self, cells: ImageSet, *, images: int = 6, n_augmentations: int = 9) -> Figure:
         """Draw a sheet: in each row an original and what may become of it.
 
         Args:
             cells: Where the pictures come from; they are taken evenly from the set.
-            pictures: Rows.
-            views: Augmented pictures a row.
+            images: Rows.
+            n_augmentations: Augmented pictures a row.
         """
         from cellclf.utils.contact_sheet import sheet
 
-        rows = np.unique(np.linspace(0, len(cells) - 1, pictures).round().astype(int))
+        rows = np.unique(np.linspace(0, len(cells) - 1, images).round().astype(int))
         originals = cells.read(rows)
-        columns = [originals] + [self(originals, cells.ids[rows], epoch=view) for view in range(views)]
+        columns = [originals] + [self(originals, cells.ids[rows], epoch=view) for view in range(n_augmentations)]
         shown = np.stack(columns, axis=1).reshape(-1, *cells.image_shape)
-        captions = [f"view {k}" if k else str(cells.ids[row])[-14:] for row in rows for k in range(views + 1)]
-        return sheet(shown, captions=captions, columns=views + 1, title=f"Augmented cells: {self!r}"[:150])
+        captions = [f"view {k}" if k else str(cells.ids[row])[-14:] for row in rows for k in range(n_augmentations + 1)]
+        return sheet(shown, captions=captions, columns=n_augmentations + 1, title=f"Augmented cells: {self!r}"[:150])
 
     def names(self) -> tuple[str, ...]:
         """Name every step that may happen, those inside other steps included."""

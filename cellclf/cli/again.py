@@ -23,15 +23,15 @@ from cellclf.cli.options import (
 @recipe_options
 @source_options
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Folds at a time, each a process.")
+@click.option("--n-jobs", type=click.IntRange(1), default=1, show_default=True, help="Folds at a time, each a process.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the runs; the same command goes on.")
-def crossval(src: str, recipe: RecipeChoice, source: Source, folds: int, jobs: int, out: Path | None) -> None:
+def crossval(src: str, recipe: RecipeChoice, source: Source, folds: int, n_jobs: int, out: Path | None) -> None:
     """Cross-validate a recipe on SRC: hold out each share once, train on the rest, score what was held out."""
     pipe = cellclf.Pipeline.from_recipe(recipe.read())
     cells = source.load_telling(src)
     import_keras()
     found = cellclf.cross_validate(
-        pipe, cells, folds=folds, seed=recipe.seed or 0, out=out, n_jobs=None if jobs == 1 else jobs, show=True
+        pipe, cells, folds=folds, seed=recipe.seed or 0, out=out, n_jobs=None if n_jobs == 1 else n_jobs, show=True
     )
     click.echo(found)
     if out is not None:

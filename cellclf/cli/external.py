@@ -20,7 +20,7 @@ from cellclf.utils.atomic import replacing
 @click.option("--map", "pairs", multiple=True, metavar="THEIRS=OURS", help="Their class and ours; THEIRS= has none.")
 @click.option("--reference", metavar="SRC", help="Own labelled pictures, not trained on; default: the run's report.")
 @click.option("--min-count", default=20, show_default=True, help="Leave classes with fewer pictures out of averages.")
-@click.option("--views", type=int, default=8, show_default=True, help="Flips and turns to try; 4 for oblong pictures.")
+@click.option("--tta", type=int, default=8, show_default=True, help="Flips and turns to try; 4 for oblong pictures.")
 @click.option("--no-adapt", is_flag=True, help="Do not try moved BatchNorm statistics.")
 @click.option("--plot", type=PICTURE, help="Write the figure, PNG, SVG or PDF.")
 @click.option("--out", type=OutFile(".json", ".md"), help="Write everything as JSON or Markdown, too.")
@@ -31,7 +31,7 @@ def external(
     pairs: tuple[str, ...],
     reference: str | None,
     min_count: int,
-    views: int,
+    tta: int,
     no_adapt: bool,
     plot: Path | None,
     out: Path | None,
@@ -57,7 +57,7 @@ def external(
         mapping,
         reference=own,
         min_count=min_count,
-        views=views,
+        tta=tta,
         adapt=not no_adapt,
         show=sys.stderr.isatty(),
     )

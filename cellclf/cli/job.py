@@ -113,7 +113,7 @@ def demo(out: Path, count: int, seed: int) -> None:
     }
     cells = cellclf.make_cells(**made)
     held_out = cellclf.make_cells(max(200, count // 4), size=64, seed=seed + 1)
-    elsewhere = cellclf.make_cells(max(200, count // 4), size=64, seed=seed + 1, shift=0.6)
+    elsewhere = cellclf.make_cells(max(200, count // 4), size=64, seed=seed + 1, severity=0.6)
     tests = {"test": held_out, "other laboratory": elsewhere}
     import_keras()
     outcome = pipe.run(cells, out=out, tests=tests, show=True, command=_command(), source={"made": made})

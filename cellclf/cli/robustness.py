@@ -24,7 +24,7 @@ from cellclf.cli.options import PICTURE, OutFile, Source, import_keras, save_fig
     help="medmnist-c corrupts SRC; or a further set: shifted pictures of the same classes.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N pictures of SRC, each class in proportion.")
-@click.option("--views", type=int, default=1, show_default=True, help="8 averages over flips and turns, 4 over flips.")
+@click.option("--tta", type=int, default=1, show_default=True, help="8 averages over flips and turns, 4 over flips.")
 @click.option("--min-count", default=1, show_default=True, help="Leave classes with fewer pictures out of averages.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what the corruptions draw.")
 @click.option("--plot", type=PICTURE, help="Write the curves, PNG, SVG or PDF.")
@@ -35,7 +35,7 @@ def robustness(
     source: Source,
     suite: str,
     limit: int | None,
-    views: int,
+    tta: int,
     min_count: int,
     seed: int,
     plot: Path | None,
@@ -54,7 +54,7 @@ def robustness(
     run = cellclf.load_run(run_folder)
     cells = source.load_telling(src, size=run.input_shape[:2])
     cells = cells if limit is None else sample(cells, limit, seed=seed)
-    found = run.robustness(cells, suite, views=views, min_count=min_count, seed=seed)
+    found = run.robustness(cells, suite, tta=tta, min_count=min_count, seed=seed)
     click.echo(found)
     if plot is not None:
         save_figure(found.plot(), plot)

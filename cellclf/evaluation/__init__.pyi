@@ -16,8 +16,8 @@ from .metrics import ClassScores as ClassScores
 from .metrics import ConfusedPair as ConfusedPair
 from .metrics import Report as Report
 from .metrics import evaluate as evaluate
+from .ood import DomainShift as DomainShift
 from .ood import Familiar as Familiar
-from .ood import Shift as Shift
 from .ood import energy as energy
 from .ood import learn_familiar as learn_familiar
 from .robustness.corruptions import corrupt as corrupt

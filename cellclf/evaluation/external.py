@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellclf.evaluation.calibration import Calibration
 from cellclf.evaluation.metrics import Report
-from cellclf.evaluation.ood import Shift
+from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.significance import Change, Paired, points
 from cellclf.utils.text_tables import columns, markdown_table
 
@@ -63,7 +63,7 @@ class External:
         changes: Balanced accuracy, macro F1 and accuracy on the reference and on theirs, see ``compare_sets``.
         recalls: The same for the recall of each class that both have.
         reference_calibration: Of the probabilities on the reference; None if only its counts are known.
-        shift: Whether their pictures, all of them, are of the kind that the run knows; None if it is not calibrated.
+        domain_shift: Whether the images as a whole are of the kind that the run knows; None if it is not calibrated.
         remedies: The run as it is, and what helps without labels.
         notes: What could not be done, and why.
     """
@@ -76,7 +76,7 @@ class External:
     changes: tuple[Change, ...]
     recalls: tuple[Change, ...]
     reference_calibration: Calibration | None
-    shift: Shift | None
+    domain_shift: DomainShift | None
     remedies: tuple[Remedy, ...]
     notes: tuple[str, ...] = ()
 
@@ -132,8 +132,8 @@ class External:
         """Give everything as text."""
         lines = [*self.headline(), ""]
         lines += [f"{title}\n" + "\n".join(columns(rows)) + "\n" for title, rows in self._tables()]
-        if self.shift is not None:
-            lines.append(str(self.shift))
+        if self.domain_shift is not None:
+            lines.append(str(self.domain_shift))
         return "\n".join([*lines, *textwrap.wrap(" ".join(self._remarks()), 110)])
 
     __str__ = summary
@@ -221,7 +221,7 @@ class External:
         """Write everything as Markdown."""
         parts = ["\n".join(f"- {line}" for line in self.headline())]
         parts += [f"**{title[0].upper()}{title[1:]}**\n\n{markdown_table(rows)}" for title, rows in self._tables()]
-        parts += [str(self.shift)] if self.shift is not None else []
+        parts += [str(self.domain_shift)] if self.domain_shift is not None else []
         return "\n\n".join([*parts, *filter(None, [" ".join(self._remarks())])]) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class External:
                 "reference": None if known is None else known.to_dict(),
                 "theirs": self.calibration.to_dict(),
             },
-            "shift": None if self.shift is None else self.shift.to_dict(),
+            "domain_shift": None if self.domain_shift is None else self.domain_shift.to_dict(),
             "remedies": [
                 {
                     "name": one.name,

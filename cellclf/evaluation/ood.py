@@ -94,7 +94,7 @@ class Familiar:
         place = int(np.ceil((len(self.reference) + 1) * (1 - refuse) - 1e-9))
         return float(self.reference[min(place, len(self.reference)) - 1]) if refuse else float("inf")
 
-    def compare(self, distances: ArrayLike, *, refuse: float = 0.005, alpha: float = 0.001) -> Shift:
+    def compare(self, distances: ArrayLike, *, refuse: float = 0.005, alpha: float = 0.001) -> DomainShift:
         """Test whether a whole set is of the kind that was learnt.
 
         Many pictures that are each a little strange say what none of them says alone.
@@ -118,7 +118,7 @@ class Familiar:
             raise DataError("there are no pictures to compare with the known ones; wanted one or more")
         test = mannwhitneyu(found, self.reference, alternative="two-sided", method="asymptotic")
         stranger = float(test.statistic) / (len(found) * len(self.reference))
-        return Shift(
+        return DomainShift(
             n=len(found),
             stranger=stranger,
             p_value=float(test.pvalue),
@@ -128,7 +128,7 @@ class Familiar:
 
 
 @dataclass(frozen=True)
-class Shift:
+class DomainShift:
     """Whether a set is of the kind that a classifier knows; made by ``Familiar.compare``.
 
     Args:

@@ -349,7 +349,7 @@ class Pipeline:
 
         recipe = tomli_w.dumps(self.to_dict())
         _write_text(folder / "recipe.toml", recipe)
-        shifts = {name: run.shift(part) for name, part in sets.items() if name not in ("train", "val")}
+        domain_shifts = {name: run.domain_shift(part) for name, part in sets.items() if name not in ("train", "val")}
         content = PageContent(
             title=folder.resolve().name,
             cells_before=prepared.before,
@@ -363,7 +363,7 @@ class Pipeline:
             robustness=stored(folder),
             run=run,
             confidence=run.confidence,
-            shifts={name: shift for name, shift in shifts.items() if shift is not None},
+            domain_shifts={name: shift for name, shift in domain_shifts.items() if shift is not None},
             seconds=seconds,
             manifest=run.manifest,
             recipe_toml=recipe,

@@ -13,6 +13,7 @@ from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
 from cellclf.errors import OptionError, unknown
+from cellclf.runs.renamed import with_new_names
 from cellclf.training.head import Head
 from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
@@ -57,7 +58,7 @@ def read_recipe(recipe: str | Path | Mapping[str, Any], settings: Sequence[str] 
     table: Table = _copied(recipe) if isinstance(recipe, Mapping) else _variant(recipe)
     for setting in settings:
         _set(table, setting)
-    return table
+    return with_new_names(table, "the recipe" if isinstance(recipe, Mapping) else f"the recipe {recipe}")
 
 
 def _variant(recipe: str | Path) -> Table:
@@ -236,7 +237,7 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     settings["backbone"] = make_backbone({"name": named} if isinstance(named, str) else named)
     if "head" in settings:
         settings["head"] = construct(Head, settings["head"], "[trainer.head]")
-    for name, apart in (("augmenter", 0), ("shift", 1)):  # the copy that judges does not draw as training does
+    for name, apart in (("augmenter", 0), ("val_augmenter", 1)):  # the copy that judges does not draw as training does
         if name in settings:
             _wants_table(settings[name], f"[trainer.{name}]", ("preset", "steps", "strength", "seed"))
             settings[name] = Augmenter.from_dict({"seed": seed + apart} | settings[name])

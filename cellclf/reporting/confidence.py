@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cellclf.data.image_set import ImageSet
-    from cellclf.evaluation.ood import Shift
+    from cellclf.evaluation.ood import DomainShift
     from cellclf.runs.confidence import Confidence
     from cellclf.runs.run import Run
 
@@ -30,7 +30,7 @@ def confidence_view(
     evaluations: Mapping[str, tuple[Report, ImageSet | None]],
     lead: str | None,
     known: Confidence | None,
-    shifts: Mapping[str, Shift],
+    domain_shifts: Mapping[str, DomainShift],
     run: Run | None = None,
 ) -> dict[str, Any] | None:
     """Say how far confidence can be trusted on each set but the training set.
@@ -39,7 +39,7 @@ def confidence_view(
         evaluations: Name of the set -> its report, and the pictures or None.
         lead: The set that the page leads with; its figures are drawn.
         known: What the run learnt when it was calibrated; None shows probabilities as they are, and no sets.
-        shifts: Name of the set -> whether it is of the kind that the run knows.
+        domain_shifts: Name of the set -> whether it is of the kind that the run knows.
         run: The classifier, which is asked where it looked in the least sure hits; None shows them without.
 
     Returns:
@@ -63,7 +63,7 @@ def confidence_view(
         "temperature": None if known is None else f"{known.temperature:.2f}",
         "learnt_from": None if known is None else len(known.conformal.given),
         "error": percent(ERROR, 0),
-        "shifts": [(name, shifts[name]) for name in names if name in shifts],
+        "domain_shifts": [(name, domain_shifts[name]) for name in names if name in domain_shifts],
         "unsure": unsure,
         "looked": any(picture["beside"] for picture in unsure),
     }

@@ -43,7 +43,7 @@ def write_data(content: PageContent, path: str | Path) -> Path:
         "removed": {name: selection.to_dict() for name, selection in content.removals.items()},
         "skipped": [] if before is None else [{"id": one.id, "reason": one.reason} for one in before.skipped],
         "notices": [] if before is None else list(before.notices),
-        "shifts": {name: shift.to_dict() for name, shift in content.shifts.items()},
+        "domain_shifts": {name: shift.to_dict() for name, shift in content.domain_shifts.items()},
         "seconds": dict(content.seconds),
     }
     return write(path, json.dumps(data, indent=1, allow_nan=False) + "\n")

@@ -50,8 +50,8 @@ def _parts(content: PageContent) -> Iterator[str]:
         yield sentence
         yield "\n".join(f"- {line}" for line in lines)
         yield from _scores(reports, lead)
-    if content.shifts:
-        yield "\n".join(f"- {name}: {shift}" for name, shift in content.shifts.items())
+    if content.domain_shifts:
+        yield "\n".join(f"- {name}: {shift}" for name, shift in content.domain_shifts.items())
     yield from _removed(content)
     if content.seconds:
         steps = ", ".join(f"{plain(name)} {duration(spent)}" for name, spent in content.seconds.items())

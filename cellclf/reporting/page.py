@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
     from cellclf.evaluation.metrics import Report
-    from cellclf.evaluation.ood import Shift
+    from cellclf.evaluation.ood import DomainShift
     from cellclf.evaluation.robustness.result import Robustness
     from cellclf.runs.confidence import Confidence
     from cellclf.runs.run import Run
@@ -48,7 +48,7 @@ class PageContent:
         robustness: How the classifier fares on bad pictures, one a suite.
         run: The classifier, which is asked where it looked; None shows no heat maps.
         confidence: What the run learnt of its own reliability, or None.
-        shifts: Name of a set -> whether it is of the kind that the run knows.
+        domain_shifts: Name of a set -> whether it is of the kind that the run knows.
         headline: The evaluation that the page leads with; None takes "test", else the first that is neither
             "train" nor "val", else "val".
         seconds: Name of a step -> how long it took.
@@ -69,7 +69,7 @@ class PageContent:
     robustness: Sequence[Robustness] = ()
     run: Run | None = None
     confidence: Confidence | None = None
-    shifts: Mapping[str, Shift] = field(default_factory=dict)
+    domain_shifts: Mapping[str, DomainShift] = field(default_factory=dict)
     headline: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)

@@ -61,7 +61,9 @@ def sections(content: PageContent) -> dict[str, Any]:
             if name != "train" or name == lead
         ],
         "robustness": [_robustness(k, found) for k, found in enumerate(content.robustness)],
-        "confidence": confidence_view(content.evaluations, lead, content.confidence, content.shifts, content.run),
+        "confidence": confidence_view(
+            content.evaluations, lead, content.confidence, content.domain_shifts, content.run
+        ),
         "cost": _cost(content),
         "rerun": _rerun(content),
     }

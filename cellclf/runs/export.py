@@ -93,13 +93,13 @@ def export(
     return Exported(path, kind, difference, len(cells))
 
 
-def open_exported(path: str | Path, *, format: str | None = None, threads: int | None = None) -> Teller:
+def open_exported(path: str | Path, *, format: str | None = None, n_jobs: int | None = None) -> Teller:
     """Open an exported network with the runtime of its format, on the processor.
 
     Args:
         path: What ``Run.export`` wrote.
         format: "savedmodel", "onnx" or "litert"; None tells it by the name.
-        threads: For ONNX Runtime and LiteRT; None leaves it to them.
+        n_jobs: For ONNX Runtime and LiteRT; None leaves it to them.
 
     Returns:
         A function from (n, H, W, 3) uint8 pictures to (n, K) float32 probabilities.
@@ -126,12 +126,12 @@ def open_exported(path: str | Path, *, format: str | None = None, threads: int |
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = n_jobs or 0
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return lambda pictures: np.asarray(session.run(["probabilities"], {"pictures": pictures})[0])
     from ai_edge_litert.interpreter import Interpreter
 
-    runner = Interpreter(str(path), num_threads=threads).get_signature_runner()
+    runner = Interpreter(str(path), num_threads=n_jobs).get_signature_runner()
     return lambda pictures: np.array(runner(pictures=pictures)["probabilities"])
 
 

@@ -32,7 +32,7 @@ def external(
     *,
     reference: ImageSet | None,
     min_count: int,
-    views: int | Sequence[str],
+    tta: int | Sequence[str],
     adapt: bool,
     prior: int,
     seed: int,
@@ -40,7 +40,7 @@ def external(
 ) -> External:
     """Do what ``Run.external`` says."""
     names = run.class_names
-    turned = f"{len(view_names(views, cells.image_shape))} views"
+    turned = f"{len(view_names(tta, cells.image_shape))} views"
     ours, left = counterparts(cells, names, mapping or {})
     own = None if reference is None else match_labels(reference, names)
     scored = np.flatnonzero(ours >= 0)
@@ -50,7 +50,7 @@ def external(
         raise DataError(f"no class has min_count = {min_count} pictures there, the largest has {most}; lower min_count")
 
     def asked(one: Run, how: int | Sequence[str] = 1) -> NDArray[np.float64]:
-        return scale(one.predict_proba(cells, views=how, show=show), temperature)
+        return scale(one.predict_proba(cells, tta=how, show=show), temperature)
 
     def judged(name: str, shares: NDArray[np.float64], first: Report | None = None) -> Remedy:
         found = shares[scored]
@@ -65,18 +65,18 @@ def external(
         shares = asked(run)
     else:
         told = run.report_predictions(cells, show=show)
-        shares, shift = np.asarray(told.probabilities, np.float64), told.shift
+        shares, shift = np.asarray(told.probabilities, np.float64), told.domain_shift
     remedies = [judged("as it is", shares)]
     first, notes = remedies[0].report, []
-    if views != 1:
-        remedies.append(judged(turned, asked(run, views), first))
+    if tta != 1:
+        remedies.append(judged(turned, asked(run, tta), first))
     if adapt and not batch_norms(run.model):
         notes.append("No adaptation: this network has no BatchNorm.")
     elif adapt:
         adapted = run.adapt(cells, prior=prior, show=show)
         remedies.append(judged("BatchNorm adapted", asked(adapted), first))
-        if views != 1:
-            remedies.append(judged(f"BatchNorm adapted, {turned}", asked(adapted, views), first))
+        if tta != 1:
+            remedies.append(judged(f"BatchNorm adapted, {turned}", asked(adapted, tta), first))
 
     calibration, counts, words = None, None, None
     if reference is not None and own is not None:
@@ -108,7 +108,7 @@ def external(
         changes=changes[0],
         recalls=changes[1],
         reference_calibration=calibration,
-        shift=shift,
+        domain_shift=shift,
         remedies=tuple(remedies),
         notes=tuple(notes),
     )

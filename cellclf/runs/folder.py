@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellclf.errors import RunFolderError
+from cellclf.errors import CellclfWarning, RunFolderError
 from cellclf.plugins.discovery import installed_version
+from cellclf.runs.renamed import with_new_names
 from cellclf.utils.atomic import replacing
 
 MODEL, MANIFEST, HISTORY = "model.keras", "manifest.json", "history.csv"
@@ -31,6 +33,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged ({error}); the run cannot be used") from None
+    manifest = with_new_names(manifest, f"the run in {folder}")
+    if isinstance(manifest.get("recipe"), Mapping):
+        with warnings.catch_warnings():  # the same names once more
+            warnings.simplefilter("ignore", CellclfWarning)
+            manifest["recipe"] = with_new_names(manifest["recipe"], "")
     return manifest
 
 

@@ -21,7 +21,7 @@ def probabilities(
     images: ImageSet | Images | Features,
     *,
     batch_size: int = 256,
-    views: Sequence[str] = ("as_is",),
+    tta: Sequence[str] = ("as_is",),
     show: bool = False,
 ) -> NDArray[Any]:
     """Run a model over pictures.
@@ -30,7 +30,7 @@ def probabilities(
         model: Keras model from (n, H, W, 3) 0-255 pictures, or features of them, to (n, K) probabilities.
         images: What it takes; a set is read batch by batch.
         batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
-        views: Flips and turns to average over, names out of ``evaluation.views.VIEWS``.
+        tta: Flips and turns to average over, names out of ``runs.tta.VIEWS``.
         show: True draws a progress bar.
 
     Returns:
@@ -43,7 +43,7 @@ def probabilities(
     size = step_size(len(cells), batch_size)
     found = []
     for batch in cells.batches(size, label="predicting", show=show):
-        found.append(over_views(model.predict_on_batch, filled(batch, size), views)[: len(batch)])
+        found.append(over_views(model.predict_on_batch, filled(batch, size), tta)[: len(batch)])
     return np.concatenate(found)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import Skipped
 from cellclf.errors import MissingPackageError, OptionError
 from cellclf.evaluation.calibration import scale
-from cellclf.evaluation.ood import Shift
+from cellclf.evaluation.ood import DomainShift
 from cellclf.runs.confidence import Confidence
 from cellclf.utils.atomic import replacing
 
@@ -37,7 +37,7 @@ class Predictions:
         sets: (N, C) bool, the classes that may be the truth; None if the run is not calibrated.
         ood_score: (N,) how foreign a picture is: beyond 1, 0.5 % of known cells lie; None if the run is not calibrated.
         foreign: (N,) bool, what is called foreign; None if the run is not calibrated.
-        shift: Whether the set as a whole is of the kind that the run knows; None if the run is not calibrated.
+        domain_shift: Whether the set as a whole is of the kind that the run knows; None if the run is not calibrated.
         error: The share of sets that may miss the truth.
         skipped: Inputs that are no picture, and why.
     """
@@ -48,7 +48,7 @@ class Predictions:
     sets: NDArray[np.bool_] | None = None
     ood_score: NDArray[np.float64] | None = None
     foreign: NDArray[np.bool_] | None = None
-    shift: Shift | None = None
+    domain_shift: DomainShift | None = None
     error: float = 0.01
     skipped: tuple[Skipped, ...] = ()
 
@@ -149,8 +149,8 @@ class Predictions:
                 f"{self.sets.sum(1).mean():.2f} classes on average; "
                 f"{100 * (self.sets.sum(1) == 1).mean():.1f} % of them hold just one"
             )
-        if self.shift is not None:
-            lines.append(str(self.shift))
+        if self.domain_shift is not None:
+            lines.append(str(self.domain_shift))
         return "\n".join(lines)
 
     def _columns(self) -> list[str]:
@@ -196,7 +196,7 @@ def predictions(
         sets=known.conformal.sets(shares, error, per_class=per_class),
         ood_score=distance / unit,
         foreign=distance > limit,
-        shift=known.familiar.compare(distance, refuse=refuse) if len(distance) else None,
+        domain_shift=known.familiar.compare(distance, refuse=refuse) if len(distance) else None,
         error=error,
         skipped=skipped,
     )

@@ -32,7 +32,7 @@ def _met(manifest: Mapping[str, Any]) -> Iterator[str]:
     for member in manifest.get("members", ()):
         yield from _met(member)
     trainer = manifest.get("trainer", {})
-    tables = [trainer.get("augmenter"), trainer.get("shift")]
+    tables = [trainer.get("augmenter"), trainer.get("val_augmenter")]
     recipe = Path(manifest["folder"]) / "recipe.toml" if "folder" in manifest else None
     if recipe is not None and recipe.exists():
         expand = tomllib.loads(recipe.read_text(encoding="utf-8")).get("expand")
@@ -49,7 +49,7 @@ def stress(
     suite: str | Path | ImageSet,
     *,
     seen: Sequence[str] | None,
-    views: int | Sequence[str],
+    tta: int | Sequence[str],
     min_count: int,
     seed: int,
     batch_size: int,
@@ -62,7 +62,7 @@ def stress(
         return found.replace(labels=match_labels(found, run.class_names), class_names=run.class_names)
 
     return robustness(
-        lambda images: run.predict_proba(images, batch_size=batch_size, views=views),
+        lambda images: run.predict_proba(images, batch_size=batch_size, tta=tta),
         matched(cells),
         MEDMNIST_C if shifted is None else matched(shifted),
         name=name,

@@ -17,7 +17,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import CellclfWarning, DataError, RunFolderError
 from cellclf.evaluation.metrics import Report, evaluate
-from cellclf.evaluation.ood import Shift
+from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import Robustness
 from cellclf.evaluation.saliency import Explanation
 from cellclf.runs.confidence import CONFIDENCE, Confidence, fit_confidence, load_confidence
@@ -75,7 +75,7 @@ class Run:
         images: ImageSet | Images,
         *,
         batch_size: int = 256,
-        views: int | Sequence[str] = 1,
+        tta: int | Sequence[str] = 1,
         show: bool = False,
     ) -> NDArray[Any]:
         """Give the probability of each class.
@@ -83,7 +83,7 @@ class Run:
         Args:
             images: (N, H, W, 3) uint8, 0-255, or a set, which is read batch by batch.
             batch_size: Pictures at a time.
-            views: Test-time augmentation: 8 averages over all flips and turns of a picture, 4 over those without
+            tta: Test-time augmentation: 8 averages over all flips and turns of a picture, 4 over those without
                 quarter turns, names choose some; 1 takes the picture as it is.
             show: True draws a progress bar.
 
@@ -94,8 +94,8 @@ class Run:
             DataError: Pictures of another size than the run was trained on.
         """
         cells = self._fitting(images)
-        names = view_names(views, cells.image_shape)
-        return probabilities(self.model, cells, batch_size=batch_size, views=names, show=show)
+        names = view_names(tta, cells.image_shape)
+        return probabilities(self.model, cells, batch_size=batch_size, tta=names, show=show)
 
     def predict(self, images: ImageSet | Images, *, batch_size: int = 256) -> NDArray[np.int64]:
         """Give the most probable class of each picture: (N,) int64, an index into ``class_names``."""
@@ -174,7 +174,7 @@ class Run:
     def _reader(self) -> FeatureReader:
         return FeatureReader(self.model)  # compiled once, however often few pictures are asked for
 
-    def shift(self, cells: ImageSet, *, show: bool = False) -> Shift | None:
+    def domain_shift(self, cells: ImageSet, *, show: bool = False) -> DomainShift | None:
         """Test whether a set as a whole is of the kind that the run knows; labels are not looked at.
 
         Args:
@@ -187,7 +187,7 @@ class Run:
         Raises:
             DataError: Pictures of another size than the run was trained on.
         """
-        return None if self.confidence is None else self.report_predictions(cells, show=show).shift
+        return None if self.confidence is None else self.report_predictions(cells, show=show).domain_shift
 
     def _fitting(self, images: ImageSet | Images) -> ImageSet:
         cells = images if isinstance(images, ImageSet) else ImageSet(images)
@@ -204,7 +204,7 @@ class Run:
         cells: ImageSet,
         *,
         min_count: int = 1,
-        views: int | Sequence[str] = 1,
+        tta: int | Sequence[str] = 1,
         seed: int = 0,
         show: bool = False,
     ) -> Report:
@@ -215,7 +215,7 @@ class Run:
         Args:
             cells: What to score on.
             min_count: Classes with fewer pictures are listed but left out of the macro averages.
-            views: See ``predict_proba``.
+            tta: See ``predict_proba``.
             seed: Of the bootstrap intervals.
             show: True draws a progress bar.
 
@@ -223,7 +223,7 @@ class Run:
             DataError: No labels, or a class that the run does not know.
         """
         labels = match_labels(cells, self.class_names)
-        found = self.predict_proba(cells, views=views, show=show)
+        found = self.predict_proba(cells, tta=tta, show=show)
         return evaluate(labels, found, self.class_names, min_count=min_count, seed=seed)
 
     def adapt(self, cells: ImageSet, *, prior: int = 16, show: bool = False) -> Run:
@@ -255,7 +255,7 @@ class Run:
         *,
         reference: ImageSet | None = None,
         min_count: int = 20,
-        views: int | Sequence[str] = 8,
+        tta: int | Sequence[str] = 8,
         adapt: bool = True,
         prior: int = 16,
         seed: int = 0,
@@ -271,7 +271,7 @@ class Run:
                 test part, or else the validation part, from the report in the run's folder.
             min_count: Classes with fewer pictures stay out of the averages over classes: of three pictures, one
                 mistake would be 33 points.
-            views: The test-time augmentation that is tried, see ``predict_proba``; 1 tries none.
+            tta: The test-time augmentation that is tried, see ``predict_proba``; 1 tries none.
             adapt: Also try BatchNorm statistics that are moved towards these pictures, see ``adapt``.
             prior: See ``adapt``.
             seed: Of the bootstrap intervals.
@@ -292,7 +292,7 @@ class Run:
             mapping,
             reference=reference,
             min_count=min_count,
-            views=views,
+            tta=tta,
             adapt=adapt,
             prior=prior,
             seed=seed,
@@ -305,7 +305,7 @@ class Run:
         suite: str | Path | ImageSet = "medmnist-c",
         *,
         seen: Sequence[str] | None = None,
-        views: int | Sequence[str] = 1,
+        tta: int | Sequence[str] = 1,
         min_count: int = 1,
         seed: int = 0,
         batch_size: int = 256,
@@ -319,7 +319,7 @@ class Run:
                 labels: a set, or a path.
             seen: Steps of augmentation or families of corruptions that count as seen; None takes those that the
                 run's augmenter, expansion, shifted validation and mixing used.
-            views: See ``predict_proba``.
+            tta: See ``predict_proba``.
             min_count: Classes with fewer pictures stay out of the balanced accuracy.
             seed: Of what the corruptions draw, and of the bootstrap intervals.
             batch_size: Pictures at a time.
@@ -336,7 +336,7 @@ class Run:
             cells,
             suite,
             seen=seen,
-            views=views,
+            tta=tta,
             min_count=min_count,
             seed=seed,
             batch_size=batch_size,

@@ -24,11 +24,11 @@ VIEWS: dict[str, Callable[[Pictures], Pictures]] = {
 """Name -> function from (n, H, W, C) to (n, H, W, C). The first four keep height and width."""
 
 
-def view_names(views: int | Sequence[str], image_shape: Sequence[int]) -> tuple[str, ...]:
+def view_names(tta: int | Sequence[str], image_shape: Sequence[int]) -> tuple[str, ...]:
     """Tell which views are meant.
 
     Args:
-        views: 1 for the picture as it is, 4 or 8 for the first of `VIEWS`, or names.
+        tta: 1 for the picture as it is, 4 or 8 for the first of `VIEWS`, or names.
         image_shape: (height, width, ...) of the pictures.
 
     Raises:
@@ -40,16 +40,16 @@ def view_names(views: int | Sequence[str], image_shape: Sequence[int]) -> tuple[
         >>> view_names(4, (96, 96, 3))
         ('as_is', 'turn_180', 'flip', 'flip_turn_180')
     """
-    if isinstance(views, int):
-        if views not in (1, 4, 8):
-            raise OptionError(f"views={views}; wanted 1, 4 (no quarter turns), 8, or a list of {', '.join(VIEWS)}")
-        views = list(VIEWS)[:views]
-    for name in views:
+    if isinstance(tta, int):
+        if tta not in (1, 4, 8):
+            raise OptionError(f"tta={tta}; wanted 1, 4 (no quarter turns), 8, or a list of {', '.join(VIEWS)}")
+        tta = list(VIEWS)[:tta]
+    for name in tta:
         if name not in VIEWS:
             raise unknown("view", name, VIEWS)
-    if not views:
-        raise OptionError("views is empty; wanted at least ['as_is']")
+    if not tta:
+        raise OptionError("tta is empty; wanted at least ['as_is']")
     height, width = image_shape[:2]
-    if height != width and any(name in list(VIEWS)[4:] for name in views):
-        raise DataError(f"pictures of {height}x{width} cannot be turned by 90 degrees; wanted views=4")
-    return tuple(views)
+    if height != width and any(name in list(VIEWS)[4:] for name in tta):
+        raise DataError(f"pictures of {height}x{width} cannot be turned by 90 degrees; wanted tta=4")
+    return tuple(tta)

@@ -100,10 +100,10 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
         what = "mix blends the pictures of a batch" if stream.mix is not None else "consistency compares fresh views"
         raise OptionError(f"{what}, so the whole network must see them")
     cut = cut_for(plain.model, blocks, stage.unfreeze)
-    views = min(caching.views, stage.epochs) if augmented else 1
+    views = min(caching.cached_views, stage.epochs) if augmented else 1
     if caching.mode == "auto" and augmented and views == 1 < stage.epochs:
         raise OptionError(
-            "it would show each picture in one augmented view only; views=6 holds six of each, cache='disk' wants one"
+            "it would show each picture in one augmented view only; cached_views=6 holds six of each, cache='disk' wants one"
         )
     if caching.mode == "auto" and views >= stage.epochs:
         raise OptionError(f"{stage.epochs} epochs take no more passes than filling it")

@@ -42,12 +42,12 @@ def check_options(trainer: Trainer, backbone: Backbone, head: Head) -> None:
                 f"unfreeze={stage.unfreeze} but {backbone.name} has {len(blocks)} blocks "
                 f"({', '.join(blocks)}); wanted at most that many, or 'all'"
             )
-        if trainer.shift is None and not stage.monitor.startswith("val_"):
+        if trainer.val_augmenter is None and not stage.monitor.startswith("val_"):
             raise OptionError(
                 f"monitor={stage.monitor!r} needs a shifted copy of the validation set; "
-                'wanted shift=Augmenter.preset("challenge"), or a monitor that begins with val_'
+                'wanted val_augmenter=Augmenter.preset("challenge"), or a monitor that begins with val_'
             )
-    for augmenter in (trainer.augmenter, trainer.shift):
+    for augmenter in (trainer.augmenter, trainer.val_augmenter):
         if augmenter is not None:
             augmenter.check()
     if trainer.mix is not None:
@@ -87,8 +87,8 @@ def check_options(trainer: Trainer, backbone: Backbone, head: Head) -> None:
         raise OptionError(f"devices={trainer.devices} and {other} do not go together: one needs whole batches")
     if trainer.cache == "disk" and (trainer.mix is not None or trainer.consistency):
         raise OptionError("cache='disk' holds features of single pictures; mix and consistency want cache='auto'")
-    if isinstance(trainer.views, bool) or not isinstance(trainer.views, int) or trainer.views < 1:
-        raise OptionError(f"views={trainer.views!r}; wanted 1 or more views of each picture, such as 6")
+    if isinstance(trainer.cached_views, bool) or not isinstance(trainer.cached_views, int) or trainer.cached_views < 1:
+        raise OptionError(f"cached_views={trainer.cached_views!r}; wanted 1 or more views of each picture, such as 6")
     byte_count(trainer.cache_limit)
 
 

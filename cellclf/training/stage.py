@@ -16,7 +16,7 @@ MONITORS = {
     "shifted_macro_f1": "max",
     "mean_macro_f1": "max",
 }
-"""What can be watched, and whether less or more is better; all but the first three need ``Trainer(shift=...)``."""
+"""What can be watched, and whether less or more is better; all but the first three need ``Trainer(val_augmenter=...)``."""
 
 SCHEDULES = ("constant", "cosine", "one_cycle")
 
@@ -36,7 +36,7 @@ class Stage:
             of the stage, then down to a ten-thousandth (Smith and Topin 2018, arXiv 1708.07120, by a cosine).
         warmup: Epochs over which the rate rises from a twentieth; ``"one_cycle"`` has its own.
         monitor: What decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``; with
-            ``Trainer(shift=...)`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of
+            ``Trainer(val_augmenter=...)`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of
             both. The stage ends with the weights of its best epoch (or those that it began with, if none was better).
         patience: Epochs without a better ``monitor`` after which the stage ends; None never ends it early.
         reduce_patience: Epochs without a better ``val_accuracy`` after which the rate is multiplied by

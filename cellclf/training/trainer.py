@@ -60,15 +60,15 @@ class Trainer(Params):
         mix: MixUp or CutMix of the pictures, labels and weights of a batch; None leaves them.
         consistency: Weight of the Jensen-Shannon divergence between a picture and two augmented views of it, 12 in
             the AugMix paper (arXiv 1912.02781); three times the work. 0 trains on one view.
-        shift: Makes an altered copy of the validation set, the same in every epoch, whose scores stand in the history
+        val_augmenter: Makes an altered copy of the validation set, the same in every epoch, whose scores stand in the history
             as ``shifted_...``; a stage can choose its best epoch by them. None makes none.
         ema: Momentum of the moving average of weights that is judged and kept, such as 0.999; None keeps the weights
             as they are.
         image_size: Side in pixels to which pictures are enlarged inside the model; None keeps their size.
         cache: Whether a stage that leaves layers as they are computes what they make of each picture once, keeps it on
             disk and trains the rest on it. ``"auto"`` does where it spares work and changes nothing but that (an
-            augmenter wants ``views`` for it); ``"disk"`` wherever it can be done; None never.
-        views: Augmented views of each picture that a cache holds, one of which each epoch takes at random; 6 make up
+            augmenter wants ``cached_views`` for it); ``"disk"`` wherever it can be done; None never.
+        cached_views: Augmented views of each picture that a cache holds, one of which each epoch takes at random; 6 make up
             for most of what fresh augmentation gives. Without an augmenter there is one.
         cache_limit: What a cache may take on disk: bytes, or a text such as ``"4GB"``. A larger one is not made.
         cache_dir: Folder for caches that stay and serve other runs of the same layers and pictures, ``cache_limit`` for
@@ -105,11 +105,11 @@ class Trainer(Params):
         label_smoothing: float = 0.0,
         mix: Mix | None = None,
         consistency: float = 0.0,
-        shift: Augmenter | None = None,
+        val_augmenter: Augmenter | None = None,
         ema: float | None = None,
         image_size: int | None = None,
         cache: str | None = "auto",
-        views: int = 1,
+        cached_views: int = 1,
         cache_limit: int | str = "4GB",
         cache_dir: str | Path | None = None,
         precision: str | None = None,
@@ -132,11 +132,11 @@ class Trainer(Params):
         self.label_smoothing = label_smoothing
         self.mix = mix
         self.consistency = consistency
-        self.shift = shift
+        self.val_augmenter = val_augmenter
         self.ema = ema
         self.image_size = image_size
         self.cache = cache
-        self.views = views
+        self.cached_views = cached_views
         self.cache_limit = cache_limit
         self.cache_dir = cache_dir
         self.precision = precision
@@ -267,7 +267,7 @@ class Trainer(Params):
             accumulate=self.accumulate,
             scale_loss=self.precision == "mixed_float16",
             loss=make_loss(self.label_smoothing, self.consistency, self.focal),
-            shifted=None if self.shift is None else shifted_copy(val, self.shift),
+            shifted=None if self.val_augmenter is None else shifted_copy(val, self.val_augmenter),
             ema=self.ema,
             jit_compile=self.jit_compile,
             caching=self._caching(folder, manifest),
@@ -327,12 +327,12 @@ class Trainer(Params):
             **({} if self.devices == 1 else {"devices": self.devices}),
             **({} if self.mix is None else {"mix": self.mix.to_dict()}),
             **({"consistency": self.consistency} if self.consistency else {}),
-            **({} if self.shift is None else {"shift": self.shift.to_dict()}),
+            **({} if self.val_augmenter is None else {"val_augmenter": self.val_augmenter.to_dict()}),
             **({} if self.ema is None else {"ema": self.ema}),
             **({} if self.image_size is None else {"image_size": self.image_size}),
             **({} if self.cache == "auto" else {"cache": self.cache or "none"}),
             **({} if self.cache_limit == "4GB" else {"cache_limit": self.cache_limit}),
-            **({} if self.views == 1 else {"views": self.views}),
+            **({} if self.cached_views == 1 else {"cached_views": self.cached_views}),
             **weights,
             "seed": self.seed,
             "deterministic": self.deterministic,
@@ -353,10 +353,10 @@ class Trainer(Params):
 
     def _caching(self, folder: Path | None, manifest: Mapping[str, Any]) -> Caching:
         own = folder and folder / "cache"
-        steps = {"augmenter": self.augmenter, "shift": self.shift}
+        steps = {"augmenter": self.augmenter, "val_augmenter": self.val_augmenter}
         return Caching(
             mode=self.cache,
-            views=self.views,
+            cached_views=self.cached_views,
             limit=byte_count(self.cache_limit),
             folder=own if self.cache_dir is None else Path(self.cache_dir).expanduser(),
             kept=self.cache_dir is not None,

@@ -193,7 +193,7 @@ def test_mistakes_are_told_in_one_line(make, error, words):
 
 def test_plot_draws_each_original_with_its_views():
     cells = ImageSet(PICTURES[:8])
-    figure = REPORT.plot(cells, pictures=2, views=3)
+    figure = REPORT.plot(cells, images=2, n_augmentations=3)
     assert len(figure.axes) == 8
     texts = [text.get_text() for text in figure.findobj(Text)]
     assert "0" in texts and texts.count("view 3") == 2

@@ -33,7 +33,7 @@ def test_two_worker_processes_of_a_dask_cluster_find_the_same(tmp_path: Path) ->
         warnings.simplefilter("ignore")
         cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
         with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
-            [where] = spread_out(cells, lambda part: os.getpid(), jobs=None, label="")
+            [where] = spread_out(cells, lambda part: os.getpid(), n_jobs=None, label="")
             assert where != os.getpid()
             assert Dedup().find(cells) == wanted
-            assert np.array_equal(fingerprint(cells).blocks, fingerprint(cells, jobs=1).blocks)
+            assert np.array_equal(fingerprint(cells).blocks, fingerprint(cells, n_jobs=1).blocks)

@@ -161,7 +161,7 @@ def test_truth_survives_a_subset_and_refuses_other_sets(troubled: cc.ImageSet) -
 
 
 def test_shift_shows_the_same_cells_in_another_colour_and_focus() -> None:
-    sets = [cc.make_cells(64, size=48, shift=shift) for shift in (0.0, 0.5, 1.0)]
+    sets = [cc.make_cells(64, size=48, severity=shift) for shift in (0.0, 0.5, 1.0)]
     assert all(np.array_equal(sets[0].labels, other.labels) for other in sets)
     colour = np.array([cells.images.mean((0, 1, 2)) for cells in sets])
     assert (np.diff(colour[:, 0]) < -8).all()  # less red light comes through at each step
@@ -212,7 +212,7 @@ def test_foreign_pictures_differ_from_each_other(kind: str) -> None:
         ({"seed": -1}, "seed is -1"),
         ({"slides": 0}, "slides is 0; wanted a whole number, 1 or more"),
         ({"foreign": -1}, "foreign is -1"),
-        ({"shift": 1.5}, r"shift is 1.5; wanted 0 \(the same laboratory\) to 1"),
+        ({"severity": 1.5}, r"severity is 1.5; wanted 0 \(the same laboratory\) to 1"),
         ({"n": 3, "duplicates": 2, "near_duplicates": 2}, "add up to 4, but there are only 3 cells"),
     ],
 )

@@ -46,7 +46,7 @@ def cells():
 @pytest.fixture(scope="module")
 def elsewhere():
     """Give cells of another laboratory; one class has two pictures."""
-    made = cc.make_cells(40, size=40, seed=4, balance="even", shift=0.5)
+    made = cc.make_cells(40, size=40, seed=4, balance="even", severity=0.5)
     few = np.flatnonzero(made.labels == 7)[2:]
     return made.subset(np.setdiff1d(np.arange(len(made)), few))
 
@@ -141,7 +141,7 @@ def keys_of(data, above=""):
     """Give the paths of all keys down to what the page of the report describes in one row."""
     for key, value in data.items():
         path = f"{above}{key}"
-        if path.count(".") < 2 and isinstance(value, dict) and key not in ("copies", "shifts", "seconds"):
+        if path.count(".") < 2 and isinstance(value, dict) and key not in ("copies", "domain_shifts", "seconds"):
             yield from keys_of(value, f"{path}.")
         else:
             yield path
@@ -165,7 +165,7 @@ def test_every_key_of_the_report_is_documented(outcome):
         assert not [name for pair in scores["most_confused"] for name in missing("scores.NAME.most_confused", pair)]
     assert not missing("removed.STEP.dropped", data["removed"]["outliers"]["dropped"][0])
     assert not missing("removed.duplicates.groups", data["removed"]["duplicates"]["groups"][0])
-    assert not missing("shifts.NAME", data["shifts"]["elsewhere"])
+    assert not missing("domain_shifts.NAME", data["domain_shifts"]["elsewhere"])
     assert data["schema"] == 1
 
 

@@ -61,7 +61,7 @@ class Looker:
 
 @pytest.fixture(scope="session")
 def content(cells: ImageSet) -> PageContent:
-    found = Dedup(jobs=1).find(cells)
+    found = Dedup(n_jobs=1).find(cells)
     after = found.apply(cells)
     parts = Split(val=0.25, test=0.25, seed=1).apply(after)
     elsewhere = cells[:40]

@@ -16,7 +16,7 @@ from cellclf.reporting.removals import kinds, lines
 
 
 def test_groups_conflicts_and_ids_are_shown(cells: ImageSet, tmp_path: Path) -> None:
-    found = Dedup(jobs=1).find(cells)
+    found = Dedup(n_jobs=1).find(cells)
     (page,) = write_gallery(found, tmp_path / "copies.html")
     _, reader, words = read(page)
     assert "conflict 13 Copies of one picture with different labels" in words
@@ -26,7 +26,7 @@ def test_groups_conflicts_and_ids_are_shown(cells: ImageSet, tmp_path: Path) -> 
 
 
 def test_lines_hold_all_that_goes_once(cells: ImageSet) -> None:
-    found = Dedup(jobs=1).find(cells)
+    found = Dedup(n_jobs=1).find(cells)
     every = [line for of_kind in lines(found).values() for line in of_kind]
     shown = np.concatenate([line.rows for line in every])
     assert len(shown) == len(set(shown.tolist()))

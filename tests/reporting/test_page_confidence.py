@@ -22,8 +22,8 @@ def known(content: PageContent) -> Confidence:
 
 def test_the_page_says_how_sure_it_is_and_with_what_right(content: PageContent, tmp_path: Path) -> None:
     confidence = known(content)
-    shifts = {"test": confidence.familiar.compare(np.full(50, 40.0))}
-    changed = dataclasses.replace(content, confidence=confidence, shifts=shifts)
+    domain_shifts = {"test": confidence.familiar.compare(np.full(50, 40.0))}
+    changed = dataclasses.replace(content, confidence=confidence, domain_shifts=domain_shifts)
     _, reader, words = read(write_page(changed, tmp_path / "a.html"))
     assert "confidence" in reader.ids and "#confidence" in reader.addresses
     assert "Temperature (1.25)" in words and "sets of one" in words

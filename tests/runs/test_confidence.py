@@ -61,8 +61,8 @@ def test_calibrated_predictions_name_the_same_classes(run, parts):
 def test_a_strange_set_is_shifted_and_its_pictures_are_no_cells(run, parts):
     strange = np.random.default_rng(0).integers(0, 2, (40, 32, 32, 3), np.uint8) * 255
     told = run.report_predictions(cc.ImageSet(strange), refuse=0.05)
-    assert told.shift.shifted and told.foreign.mean() > 0.9
-    assert run.shift(cc.ImageSet(strange)).shifted and not run.shift(parts.val).shifted
+    assert told.domain_shift.shifted and told.foreign.mean() > 0.9
+    assert run.domain_shift(cc.ImageSet(strange)).shifted and not run.domain_shift(parts.val).shifted
     row = next(row for row, odd in zip(told.rows(), told.foreign, strict=True) if odd)
     assert row["class"] == FOREIGN and row["probability"] is None and row["set"] == []
     assert sum(row[f"p_{name}"] for name in run.class_names) == pytest.approx(1, abs=1e-4)
@@ -95,12 +95,12 @@ def test_a_run_without_calibration_predicts_and_says_so(run, parts):
         told = plain.report_predictions(parts.val)
     np.testing.assert_allclose(told.probabilities, run.predict_proba(parts.val), atol=1e-6)
     assert told.to_csv().startswith("id,class,probability,p_dark") and "never calibrated" in told.summary()
-    assert plain.shift(parts.val) is None
+    assert plain.domain_shift(parts.val) is None
 
 
 def test_no_pictures_give_no_rows(run, parts):
     told = run.report_predictions(parts.val[:0])
-    assert len(told) == 0 and told.shift is None and told.to_csv().count("\n") == 1
+    assert len(told) == 0 and told.domain_shift is None and told.to_csv().count("\n") == 1
     assert isinstance(told, Predictions) and told.summary() == "0 pictures"
 
 

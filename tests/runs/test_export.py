@@ -44,7 +44,7 @@ def held(exported) -> dict[str, object]:
 def test_it_says_what_the_run_says_for_any_number_of_pictures(run, parts, exported):
     assert exported.difference <= 1e-5 and exported.pictures == len(parts.val)
     assert str(exported.path) in str(exported) and f"{len(parts.val)} pictures" in str(exported)
-    tell, pictures = open_exported(exported.path, threads=1), parts.train.images
+    tell, pictures = open_exported(exported.path, n_jobs=1), parts.train.images
     for number in (1, 2, 19):
         found = tell(pictures[:number])
         assert found.shape == (number, 3) and found.dtype == np.float32

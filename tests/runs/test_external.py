@@ -98,53 +98,53 @@ def test_words_table_markdown_and_data_say_it(found):
 
 def test_classes_are_matched_and_what_has_none_is_listed(run, own):
     theirs = pictures(120, seed=3, names=("D", "grey", "white", "smudge"))
-    found = run.external(theirs, {"D": "dark", "white": "light"}, reference=own, views=1, adapt=False)
+    found = run.external(theirs, {"D": "dark", "white": "light"}, reference=own, tta=1, adapt=False)
     assert found.mapping == {"D": "dark", "grey": "grey", "white": "light"} and found.report.n == 90
     (left,) = found.left_out
     assert (left.name, left.count, left.why) == ("smudge", 30, "the run has no class of that name")
     assert sum(left.called.values()) == 30
     assert "smudge" in str(found) and "Counted: D as dark, white as light." in str(found)
-    merged = run.external(theirs, {"D": "dark", "smudge": "light", "white": None}, views=1, adapt=False)
+    merged = run.external(theirs, {"D": "dark", "smudge": "light", "white": None}, tta=1, adapt=False)
     assert merged.report.n == 90 and merged.left_out[0].why == "the mapping says so"
-    assert run.external(theirs, {"D": "dark"}, views=1, adapt=False).missing == ("light",)
+    assert run.external(theirs, {"D": "dark"}, tta=1, adapt=False).missing == ("light",)
 
 
 def test_a_set_without_a_class_is_compared_without_it(run, own):
     theirs = pictures(90, seed=4, names=("dark", "grey"))
-    found = run.external(theirs, reference=own, views=1, adapt=False)
+    found = run.external(theirs, reference=own, tta=1, adapt=False)
     assert found.missing == ("light",) and [one.name for one in found.recalls] == ["dark", "grey"]
-    less = run.external(pictures(90, seed=4), reference=own.subset(own.labels != 2), views=1, adapt=False)
+    less = run.external(pictures(90, seed=4), reference=own.subset(own.labels != 2), tta=1, adapt=False)
     assert [one.name for one in less.recalls] == ["dark", "grey"]
     assert "reference has no pictures of light" in str(less)
 
 
 def test_without_a_reference_the_report_of_the_run_is_taken(run, own, tmp_path):
     theirs = pictures(90, seed=2, shift=35)
-    nothing = run.external(theirs, views=1, adapt=False)
+    nothing = run.external(theirs, tta=1, adapt=False)
     assert nothing.drop is None and "No drop" in str(nothing) and nothing.plot()
     scores = {"val": run.evaluate(own).to_dict(), "bccd": run.evaluate(theirs).to_dict()}
     (tmp_path / "report.json").write_text(json.dumps({"scores": scores}))
     stored = cc.Run(run.model, run.class_names, folder=tmp_path)
-    found = stored.external(theirs, views=1, adapt=False)
+    found = stored.external(theirs, tta=1, adapt=False)
     assert found.reference == "val, 150 pictures" and found.reference_calibration is None
     assert found.drop.before == pytest.approx(scores["val"]["balanced_accuracy"]["value"])
     (tmp_path / "report.json").write_text("{")
     with pytest.raises(cc.CellclfError, match=r"report\.json is damaged"):
-        stored.external(theirs, views=1, adapt=False)
+        stored.external(theirs, tta=1, adapt=False)
 
 
 def test_a_calibrated_run_says_whether_the_set_is_of_its_kind(run, own):
     known = cc.Run(run.model, run.class_names)
     known.calibrate(pictures(60, seed=8), own)
-    far = known.external(pictures(90, seed=2, shift=70), reference=own, views=1, adapt=False)
-    assert far.shift == known.shift(pictures(90, seed=2, shift=70)) and str(far.shift) in str(far)
+    far = known.external(pictures(90, seed=2, shift=70), reference=own, tta=1, adapt=False)
+    assert far.domain_shift == known.domain_shift(pictures(90, seed=2, shift=70)) and str(far.domain_shift) in str(far)
     np.testing.assert_allclose(
         far.report.probabilities, known.report_predictions(pictures(90, seed=2, shift=70)).probabilities, atol=1e-6
     )
 
 
 def test_a_network_without_batch_norm_is_told_plainly():
-    found = cc.Run(level(False), NAMES).external(pictures(90, seed=2, shift=35), views=4)
+    found = cc.Run(level(False), NAMES).external(pictures(90, seed=2, shift=35), tta=4)
     assert [one.name for one in found.remedies] == ["as it is", "4 views"]
     assert "No adaptation: this network has no BatchNorm" in str(found)
 

@@ -37,7 +37,7 @@ def run(parts):
 
 def test_what_the_training_has_met_is_read_from_the_run(run, tmp_path):
     assert augmented_with(run) == ()
-    trainer = {"augmenter": cc.Augmenter([JPEG()]).to_dict(), "shift": cc.Augmenter([Blur()]).to_dict()}
+    trainer = {"augmenter": cc.Augmenter([JPEG()]).to_dict(), "val_augmenter": cc.Augmenter([Blur()]).to_dict()}
     run.manifest = {"trainer": trainer | {"mix": {"kind": "cutmix"}}}
     assert augmented_with(run) == ("jpeg", "blur", "cutmix")
     trainer["augmenter"]["strength"] = 0.0

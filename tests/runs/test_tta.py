@@ -31,14 +31,14 @@ def test_an_average_over_all_views_does_not_care_how_a_picture_lies():
 
 def test_pictures_that_are_not_square():
     assert len(view_names(4, (4, 6, 3))) == 4
-    with pytest.raises(DataError, match="views=4"):
+    with pytest.raises(DataError, match="tta=4"):
         view_names(8, (4, 6, 3))
     oblong = PICTURES[:, :4]
     assert over_views(lambda x: x.mean((1, 2)), oblong, view_names(4, oblong.shape[1:])).shape == (3, 3)
 
 
 def test_mistakes_are_told():
-    with pytest.raises(OptionError, match="views=3"):
+    with pytest.raises(OptionError, match="tta=3"):
         view_names(3, (4, 4, 3))
     with pytest.raises(UnknownNameError, match="turn_90"):
         view_names(["turn_9"], (4, 4, 3))

@@ -40,7 +40,7 @@ trainer = cc.Trainer(
     accumulate=2,
     ema=0.9,
     sampling="balanced",
-    views=2,
+    cached_views=2,
     deterministic=True,
 )
 run = trainer.fit(parts.train, parts.val, out=sys.argv[1], show=True)

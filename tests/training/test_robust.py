@@ -20,7 +20,11 @@ LIGHT = cc.Augmenter.preset("light", seed=5)
 def robust(small_trainer, parts, tmp_path_factory):
     stage = cc.Stage(epochs=3, learning_rate=3e-3, unfreeze="all", train_batch_norm=True, monitor="shifted_macro_f1")
     trainer = small_trainer(
-        stages=(stage,), augmenter=LIGHT, shift=cc.Augmenter.preset("report", seed=9), mix=Mix(kind="both"), ema=0.9
+        stages=(stage,),
+        augmenter=LIGHT,
+        val_augmenter=cc.Augmenter.preset("report", seed=9),
+        mix=Mix(kind="both"),
+        ema=0.9,
     )
     folder = tmp_path_factory.mktemp("runs") / "robust"
     return trainer.fit(parts.train, parts.val, out=folder), trainer
@@ -32,7 +36,7 @@ def test_both_validations_stand_in_the_history(robust, parts):
     best = max(row["shifted_macro_f1"] for row in run.history)
     kept = next(row for row in run.history if row["best"])
     assert kept["shifted_macro_f1"] == best
-    found = run.evaluate(shifted_copy(parts.val, trainer.shift))
+    found = run.evaluate(shifted_copy(parts.val, trainer.val_augmenter))
     assert found.accuracy == pytest.approx(kept["shifted_accuracy"])  # the averages are what is kept
     assert cc.load_run(run.folder).manifest["trainer"]["mix"]["kind"] == "both"
 

@@ -23,7 +23,7 @@ _TIGHT = 0.42  # mean similarity of a group's pairs; of ordinary look-alikes .3
 
 
 def shared_backgrounds(
-    cells: ImageSet, keeper: NDArray[np.int64], *, jobs: int | None = None
+    cells: ImageSet, keeper: NDArray[np.int64], *, n_jobs: int | None = None
 ) -> list[NDArray[np.int64]]:
     """Find groups of 30 or more different pictures with one and the same background.
 
@@ -36,14 +36,14 @@ def shared_backgrounds(
     Args:
         cells: What to search.
         keeper: (N,) place of the picture that each one is a copy of; copies count once and go with it.
-        jobs: Tasks at once.
+        n_jobs: Tasks at once.
 
     Returns:
         The places of each group's pictures, the largest group first; no picture is in two.
     """
     if len(cells) < FEWEST:
         return []
-    parts = list(spread_out(cells, _corners, jobs=jobs, label="reading backgrounds"))
+    parts = list(spread_out(cells, _corners, n_jobs=n_jobs, label="reading backgrounds"))
     places = np.flatnonzero(keeper == np.arange(len(cells)))
     seen = np.concatenate(parts)[places].astype(np.float32)
     seen -= np.median(seen, axis=0)

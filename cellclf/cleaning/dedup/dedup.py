@@ -58,7 +58,7 @@ class Dedup(Selector):
         max_copies: Largest group of which one picture stays. Twice or three times is an oversight, ten times may be
             hand-made over-sampling; beyond that it is a placeholder, a calibration shot or a prank.
         keep: Which one stays: the "first", the "sharpest", or the "largest" by the original size in pixels.
-        jobs: Tasks at once; None takes joblib's setting, or else every core.
+        n_jobs: Tasks at once; None takes joblib's setting, or else every core.
 
     Examples:
         >>> from cellclf import ImageSet
@@ -87,7 +87,7 @@ class Dedup(Selector):
         background: bool = False,
         max_copies: int = 10,
         keep: Literal["first", "sharpest", "largest"] = "first",
-        jobs: int | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.method = method
         self.distance = distance
@@ -98,7 +98,7 @@ class Dedup(Selector):
         self.background = background
         self.max_copies = max_copies
         self.keep = keep
-        self.jobs = jobs
+        self.n_jobs = n_jobs
 
     def check(self) -> None:
         """Raise for every option that cannot be used.
@@ -145,18 +145,18 @@ class Dedup(Selector):
             return self._leaks(cells, against)
         groups: list[NDArray[np.int64]] = []
         if self.method in HASHES:
-            hashes = hash_pictures(cells, self.method, jobs=self.jobs)
-            sharp = energies(fingerprint(cells, jobs=self.jobs).blocks)[0] if self.keep == "sharpest" else None
+            hashes = hash_pictures(cells, self.method, n_jobs=self.n_jobs)
+            sharp = energies(fingerprint(cells, n_jobs=self.n_jobs).blocks)[0] if self.keep == "sharpest" else None
             rank = rank_of(self.keep, cells.sizes, sharp)
-            copies = copies_by_hash(hashes, rank, self._bits(), self.method, threads(self.jobs))
+            copies = copies_by_hash(hashes, rank, self._bits(), self.method, threads(self.n_jobs))
         else:
-            prints = fingerprint(cells, centres=self.foreground, jobs=self.jobs)
+            prints = fingerprint(cells, centres=self.foreground, n_jobs=self.n_jobs)
             rank = rank_of(self.keep, cells.sizes, energies(prints.blocks)[0])
             copies = self.copies(prints, identical(prints, [cells]), rank, [cells])
             if self.background:
                 from cellclf.cleaning.dedup.background import shared_backgrounds
 
-                groups = shared_backgrounds(cells, copies.keeper, jobs=self.jobs)
+                groups = shared_backgrounds(cells, copies.keeper, n_jobs=self.n_jobs)
         return judge(copies, cells.ids, names_of(cells), self.max_copies, groups, cells)
 
     def copies(
@@ -195,7 +195,7 @@ class Dedup(Selector):
         if self.method in HASHES:
             links = self._hash_leaks(cells, against, side)
         else:
-            parts = [fingerprint(one, centres=self.foreground, jobs=self.jobs) for one in (cells, against)]
+            parts = [fingerprint(one, centres=self.foreground, n_jobs=self.n_jobs) for one in (cells, against)]
             prints = Fingerprints.joined(parts, centres=self.foreground)
             content = identical(prints, [cells, against])
             cut, hashes = calibrated(prints.blocks, energies(prints.blocks)[1])
@@ -218,8 +218,8 @@ class Dedup(Selector):
     def _hash_leaks(self, cells: ImageSet, against: ImageSet, side: NDArray[np.bool_]) -> Links:
         from cellclf.cleaning.dedup.hamming import near_pairs
 
-        one, two = (hash_pictures(part, self.method, jobs=self.jobs) for part in (cells, against))
-        found = near_pairs(one, two, distance=self._bits(), jobs=threads(self.jobs))
+        one, two = (hash_pictures(part, self.method, n_jobs=self.n_jobs) for part in (cells, against))
+        found = near_pairs(one, two, distance=self._bits(), n_jobs=threads(self.n_jobs))
         return Links(
             found.first,
             found.second + len(cells),
@@ -235,7 +235,7 @@ class Dedup(Selector):
         return 8 if self.method == "dct" else 4
 
     def _rules(self) -> Rules:
-        return Rules(self._bits(), self.similarity, self.turns, threads(self.jobs))
+        return Rules(self._bits(), self.similarity, self.turns, threads(self.n_jobs))
 
 
 def rank_of(keep: str, sizes: NDArray[np.int64], sharpness: NDArray[np.float32] | None) -> NDArray[np.int64]:

@@ -68,7 +68,7 @@ class Fingerprints:
 
 
 def fingerprint(
-    cells: ImageSet, *, centres: bool = False, digests: bool = False, jobs: int | None = None
+    cells: ImageSet, *, centres: bool = False, digests: bool = False, n_jobs: int | None = None
 ) -> Fingerprints:
     """Read every picture once and keep its fingerprint.
 
@@ -78,7 +78,7 @@ def fingerprint(
         cells: What to read; files are decoded batch by batch.
         centres: Keep the centre's block, too.
         digests: Keep a digest of the content, too.
-        jobs: Tasks at once; None takes joblib's setting, or else every core.
+        n_jobs: Tasks at once; None takes joblib's setting, or else every core.
 
     Examples:
         >>> from cellclf.data.image_set import ImageSet
@@ -90,7 +90,7 @@ def fingerprint(
     middles = np.empty((count, CENTRE_SIDE, CENTRE_SIDE), np.float16) if centres else None
     sums = np.empty((count, 16), np.uint8) if digests else None
     start = 0
-    for part in spread_out(cells, _fingerprint, centres, digests, jobs=jobs, label="hashing pictures"):
+    for part in spread_out(cells, _fingerprint, centres, digests, n_jobs=n_jobs, label="hashing pictures"):
         stop = start + len(part)
         blocks[start:stop] = part.blocks
         if middles is not None:
@@ -117,15 +117,15 @@ def _fingerprint(cells: ImageSet, centres: bool, digests: bool) -> Fingerprints:
     return Fingerprints(made[0], made[1] if centres else None, sums if digests else None)
 
 
-def hash_pictures(cells: ImageSet, method: str, *, jobs: int | None = None) -> Hashes:
+def hash_pictures(cells: ImageSet, method: str, *, n_jobs: int | None = None) -> Hashes:
     """Hash every picture with one of imagehash's hashes: (N,) uint64.
 
     Args:
         cells: What to read.
         method: "phash", "dhash", "ahash" or "whash".
-        jobs: As in ``fingerprint``.
+        n_jobs: As in ``fingerprint``.
     """
-    parts = list(spread_out(cells, _hash, method, jobs=jobs, label="hashing pictures"))
+    parts = list(spread_out(cells, _hash, method, n_jobs=n_jobs, label="hashing pictures"))
     return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
 
@@ -133,32 +133,32 @@ def _hash(cells: ImageSet, method: str) -> Hashes:
     return np.concatenate([imagehash_hashes(images, method) for images in cells.batches(_READ)])
 
 
-def spread_out(cells: ImageSet, task: Any, *options: Any, jobs: int | None, label: str) -> Iterator[Any]:
+def spread_out(cells: ImageSet, task: Any, *options: Any, n_jobs: int | None, label: str) -> Iterator[Any]:
     """Run ``task(part of cells, *options)`` on all parts in joblib's workers; results come in order.
 
     Args:
         cells: Cut into parts of 1,024 pictures.
         task: A function that can be pickled.
         options: Passed on to the task.
-        jobs: Tasks at once; None takes joblib's setting, or else every core.
+        n_jobs: Tasks at once; None takes joblib's setting, or else every core.
         label: For the progress bar.
     """
     import joblib
 
     starts = range(0, len(cells), _TASK)
     with one_blas_thread():
-        results = joblib.Parallel(n_jobs=threads(jobs), prefer="threads", return_as="generator")(
+        results = joblib.Parallel(n_jobs=threads(n_jobs), prefer="threads", return_as="generator")(
             joblib.delayed(task)(cells[start : start + _TASK], *options) for start in starts
         )
         yield from track(results, total=len(starts), label=label, unit="k")
 
 
-def threads(jobs: int | None) -> int:
+def threads(n_jobs: int | None) -> int:
     """Say how many tasks run at once: as asked, as joblib is configured, or one for each core."""
     import joblib
 
-    if jobs is not None:
-        return int(jobs)
+    if n_jobs is not None:
+        return int(n_jobs)
     configured = int(joblib.effective_n_jobs(None))
     return configured if configured > 1 else int(joblib.cpu_count())
 

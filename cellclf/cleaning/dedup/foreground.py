@@ -69,7 +69,7 @@ def link_centres(
         least=rules.similarity,
         turns=rules.turns,
         side=side,
-        jobs=rules.jobs,
+        n_jobs=rules.n_jobs,
     )
     named = [_named(links)]
     if offset:
@@ -99,7 +99,7 @@ def _moved(
     parts = [
         part
         for source in sources
-        for part in spread_out(source, _hash_around, cut, offset, jobs=rules.jobs, label="moving the window")
+        for part in spread_out(source, _hash_around, cut, offset, n_jobs=rules.n_jobs, label="moving the window")
     ]
     still = len(moves) // 2  # no move at all: those links are known
     around = np.concatenate(parts)[places]
@@ -107,7 +107,7 @@ def _moved(
     moves = np.delete(moves, still, axis=0)
     asked = range(8) if rules.turns else range(1)
     stored = np.concatenate([to_bits(turned(prints.centres[places], turn), cut) for turn in asked])
-    found = near_pairs(around.ravel(), stored, distance=rules.distance, jobs=rules.jobs)
+    found = near_pairs(around.ravel(), stored, distance=rules.distance, n_jobs=rules.n_jobs)
     first, move = np.divmod(found.first, len(moves))
     turn, second = np.divmod(found.second, len(places))
     first, second = places[first], places[second]

@@ -66,7 +66,7 @@ def near_pairs(
     others: NDArray[np.uint64] | None = None,
     *,
     distance: int,
-    jobs: int = 1,
+    n_jobs: int = 1,
 ) -> HashPairs:
     """Find all pairs that differ in at most ``distance`` bits.
 
@@ -74,7 +74,7 @@ def near_pairs(
         hashes: (N,) uint64. Collapse equal ones first: each pairs with each.
         others: (M,) uint64; None looks for pairs within ``hashes``, each once.
         distance: Most bits that may differ, 0-64.
-        jobs: Threads.
+        n_jobs: Threads.
 
     Returns:
         The pairs sorted by first, then second; within one list first < second.
@@ -88,7 +88,7 @@ def near_pairs(
         (array([0]), array([1]), array([1], dtype=uint8))
     """
     none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))
-    found = [none, *search(hashes, others, distance=distance, jobs=jobs, take=lambda *pairs: pairs)]
+    found = [none, *search(hashes, others, distance=distance, n_jobs=n_jobs, take=lambda *pairs: pairs)]
     first, second, apart = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(first * len(hashes if others is None else others) + second)
     return HashPairs(first[order], second[order], apart[order])
@@ -99,7 +99,7 @@ def search(
     others: NDArray[np.uint64] | None = None,
     *,
     distance: int,
-    jobs: int = 1,
+    n_jobs: int = 1,
     take: Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]], Taken],
 ) -> list[Taken]:
     """Find all pairs that differ in at most ``distance`` bits, and hand them over as they are found.
@@ -112,7 +112,7 @@ def search(
         hashes: (N,) uint64.
         others: (M,) uint64; None looks for pairs within ``hashes``, each once.
         distance: Most bits that may differ, 0-64.
-        jobs: Threads.
+        n_jobs: Threads.
         take: Gets places, places and distances of some pairs, in no order, in the thread that found them. There can
             be a hundred million of them: what it does not return is forgotten.
 
@@ -137,8 +137,8 @@ def search(
         return []
     parts = _cheapest(len(hashes), stored, int(distance))
     if parts:
-        return _looked_up(hashes, stored, int(distance), parts, within, jobs, take)
-    return _compared(hashes, stored, int(distance), within, jobs, take)
+        return _looked_up(hashes, stored, int(distance), parts, within, n_jobs, take)
+    return _compared(hashes, stored, int(distance), within, n_jobs, take)
 
 
 def _plans(distance: int) -> list[list[_Part]]:
@@ -179,7 +179,7 @@ def _looked_up(
     distance: int,
     parts: list[_Part],
     within: bool,
-    jobs: int,
+    n_jobs: int,
     take: Callable[..., Taken],
 ) -> list[Taken]:
     import joblib
@@ -192,10 +192,10 @@ def _looked_up(
         np.cumsum(np.bincount(keys, minlength=1 << part.width), out=starts[1:])
         wanted = part.of(hashes)
         asked = order if within else np.argsort(wanted, kind="stable")
-        slices = np.array_split(asked, max(1, min(jobs, len(asked) // 1024)))
+        slices = np.array_split(asked, max(1, min(n_jobs, len(asked) // 1024)))
         tables = (order, stored[order], starts)
         made += itertools.chain.from_iterable(
-            joblib.Parallel(n_jobs=jobs, require="sharedmem")(
+            joblib.Parallel(n_jobs=n_jobs, require="sharedmem")(
                 joblib.delayed(_handed)(
                     _look_up(hashes, wanted[some], some, tables, distance, parts, place, within), take
                 )
@@ -261,13 +261,13 @@ def _compared(
     stored: NDArray[np.uint64],
     distance: int,
     within: bool,
-    jobs: int,
+    n_jobs: int,
     take: Callable[..., Taken],
 ) -> list[Taken]:
     import joblib
 
-    rows = np.array_split(np.arange(len(hashes)), max(1, min(8 * jobs, len(hashes) // 64)))
-    parts = joblib.Parallel(n_jobs=jobs, require="sharedmem")(
+    rows = np.array_split(np.arange(len(hashes)), max(1, min(8 * n_jobs, len(hashes) // 64)))
+    parts = joblib.Parallel(n_jobs=n_jobs, require="sharedmem")(
         joblib.delayed(_handed)(_compare(hashes, stored, some, distance, within), take) for some in rows
     )
     return list(itertools.chain.from_iterable(parts))

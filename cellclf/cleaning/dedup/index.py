@@ -81,7 +81,7 @@ class Index:
                 f"{int((times > 1).sum())} of these ids are in the index already, {str(seen[times > 1][0])!r} among "
                 "them; append pictures once, or give them other ids with cells.replace(ids=...)"
             )
-        part = fingerprint(cells, centres=self.dedup.foreground, digests=True, jobs=self.dedup.jobs)
+        part = fingerprint(cells, centres=self.dedup.foreground, digests=True, n_jobs=self.dedup.n_jobs)
         if self.cut is None and len(part):
             self.cut = calibrate(part.blocks)
         self._parts.append(part)

@@ -23,7 +23,7 @@ class Rules:
     distance: int
     similarity: float
     turns: bool
-    jobs: int
+    n_jobs: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def link_pictures(
         least=rules.similarity - ALIKE,
         turns=rules.turns,
         side=side,
-        jobs=rules.jobs,
+        n_jobs=rules.n_jobs,
     )
     kinds = np.where(links.similarity >= rules.similarity, kind_of(links.turn), "alike").astype("<U10")
     return Links(links.first, links.second, links.turn, links.similarity, links.distance, kinds)
@@ -177,12 +177,12 @@ def _settled(
     return Copies(final, Links.joined([how, identical, handed]), Links.joined([_oriented(between, swap)]))
 
 
-def copies_by_hash(hashes: Hashes, rank: NDArray[np.int64], distance: int, kind: str, jobs: int) -> Copies:
+def copies_by_hash(hashes: Hashes, rank: NDArray[np.int64], distance: int, kind: str, n_jobs: int) -> Copies:
     """Find each picture's keeper by nothing but a distance between hashes, as imagehash's users do."""
     _, number = np.unique(hashes, return_inverse=True)
     best = best_of(number.astype(np.int64), rank)
     places = np.flatnonzero(best == np.arange(len(best)))
-    found = near_pairs(hashes[places], distance=distance, jobs=jobs)
+    found = near_pairs(hashes[places], distance=distance, n_jobs=n_jobs)
     links = Links(
         places[found.first],
         places[found.second],

@@ -173,7 +173,7 @@ def find_links(
     least: float,
     turns: bool,
     side: NDArray[np.bool_] | None = None,
-    jobs: int = 1,
+    n_jobs: int = 1,
 ) -> Links:
     """Find the pairs of pictures within a distance of each other whose blocks agree.
 
@@ -186,7 +186,7 @@ def find_links(
         least: Similarity that a pair must reach.
         turns: Look for flips and turns, too.
         side: (N,) bool; given, only pairs across it are looked for.
-        jobs: Threads for the search.
+        n_jobs: Threads for the search.
 
     Returns:
         Links with first < second, sorted, with the best turn of each pair and an empty kind.
@@ -201,7 +201,7 @@ def find_links(
     def plain(first: NDArray[np.int64], second: NDArray[np.int64], apart: NDArray[np.uint8]) -> Links:
         return _verified(blocks, buckets, first, second, np.zeros(len(apart), np.uint8), apart, least, side)
 
-    links += search(buckets.hashes, distance=distance, jobs=jobs, take=plain)
+    links += search(buckets.hashes, distance=distance, n_jobs=n_jobs, take=plain)
     if turns and len(buckets.hashes):
         # undoing 5 is 6: those pairs come from the other side of 5, so 6 is not asked for
         asked = np.array([1, 2, 3, 4, 5, 7], np.uint8)
@@ -217,7 +217,7 @@ def find_links(
             new = (first < second) | ((first == second) & (buckets.sizes[first] > 1))
             return _verified(blocks, buckets, first[new], second[new], turn[new], apart[new], least, side)
 
-        links += search(variants, buckets.hashes, distance=distance, jobs=jobs, take=other)
+        links += search(variants, buckets.hashes, distance=distance, n_jobs=n_jobs, take=other)
     return _best_turns(links)
 
 

@@ -40,7 +40,7 @@ def make_cells(
     seed: int = 0,
     balance: str = "real",
     slides: int | None = None,
-    shift: float = 0.0,
+    severity: float = 0.0,
     duplicates: int = 0,
     conflicts: int = 0,
     near_duplicates: int = 0,
@@ -51,7 +51,7 @@ def make_cells(
 
     The n cells come first, then what was planted. ``cellclf.data.generated.planted`` reads the truth from the ids.
     The same seed gives the same bytes (with the same numpy and scipy); the first cells of a longer set are those of
-    a shorter one; and ``shift`` shows the same cells as another laboratory would.
+    a shorter one; and ``severity`` shows the same cells as another laboratory would.
 
     Args:
         n: Distinct cells, 1 or more.
@@ -60,7 +60,7 @@ def make_cells(
         balance: "real" keeps the class sizes of Acevedo et al. 2020 (from 7 % to 20 %), "even" makes them equal.
         slides: The cells lie on so many slides, named in ``groups``, each with its own stain and light; None gives
             every cell a slide of its own, and no groups.
-        shift: 0 to 1: from the home laboratory to another one (stain, camera, focus, magnification).
+        severity: 0 to 1: from the home laboratory to another one (stain, camera, focus, magnification).
         duplicates: Cells that get an identical copy.
         conflicts: Cells that get an identical copy under another label.
         near_duplicates: Cells that get a changed copy: saved as JPEG, brighter, darker, turned, flipped, in turn.
@@ -95,8 +95,8 @@ def make_cells(
         ("foreign_copies", foreign_copies, 0),
     ):
         _check_whole(name, value, least)
-    if not 0 <= shift <= 1:
-        raise OptionError(f"shift is {shift}; wanted 0 (the same laboratory) to 1 (another one)")
+    if not 0 <= severity <= 1:
+        raise OptionError(f"severity is {severity}; wanted 0 (the same laboratory) to 1 (another one)")
     copies, crowd = duplicates + conflicts + near_duplicates, foreign_copies * (len(CLASSES) + 1)
     if copies > n:
         raise OptionError(
@@ -114,7 +114,7 @@ def make_cells(
     start = np.random.default_rng((seed, _PLANT, 0)).random()
     labels[:n] = np.searchsorted(bounds, (start + _GOLDEN * np.arange(n)) % 1.0, side="right")
     for k in track(range(n), label="drawing cells", unit="cell"):
-        slide = draw_slide(np.random.default_rng((seed, _SLIDE, on_slide[k])), shift)
+        slide = draw_slide(np.random.default_rng((seed, _SLIDE, on_slide[k])), severity)
         rng = np.random.default_rng((seed, _CELL, k))
         images[k] = draw_picture(CLASSES[labels[k]], size, slide, rng)
         ids.append(f"cell-{k:05d}")

@@ -36,7 +36,7 @@ class Caching:
 
     Args:
         mode: ``"auto"``, ``"disk"`` or None.
-        views: Augmented views of each training picture that are held.
+        cached_views: Augmented views of each training picture that are held.
         limit: Bytes that the caches in the folder may take together.
         folder: Where caches lie; None takes a temporary one.
         kept: Whether they stay there, for other runs; else a stage's cache goes when the stage is done.
@@ -44,7 +44,7 @@ class Caching:
     """
 
     mode: str | None
-    views: int
+    cached_views: int
     limit: int
     folder: Path | None
     kept: bool

@@ -54,7 +54,7 @@ def adapt_batch_norm(
     if not layers:
         raise OptionError(
             "this network has no BatchNorm, so there are no statistics to adapt; "
-            "views=8 in predict, or the preset 'stain' in training, help without it"
+            "tta=8 in predict, or the preset 'stain' in training, help without it"
         )
     rows = np.arange(len(cells))
     if len(rows) > limit:

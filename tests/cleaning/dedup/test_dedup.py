@@ -76,10 +76,10 @@ def test_batches_and_threads_change_nothing(
     planted: tuple[ImageSet, dict[tuple[int, int], str]], jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells, _ = planted
-    wanted = Dedup(jobs=1, foreground=True).find(cells)
+    wanted = Dedup(n_jobs=1, foreground=True).find(cells)
     monkeypatch.setattr(fingerprints, "_TASK", 13)
     monkeypatch.setattr(fingerprints, "_READ", 5)
-    assert Dedup(jobs=jobs, foreground=True).find(cells) == wanted
+    assert Dedup(n_jobs=jobs, foreground=True).find(cells) == wanted
 
 
 @settings(max_examples=15, deadline=None)

@@ -77,7 +77,7 @@ def test_complete_at_each_distance_where_the_tables_are_used(distance: int) -> N
     wanted = brute(hashes, None, distance)
     assert wanted
     assert as_set(near_pairs(hashes, distance=distance)) == wanted
-    assert as_set(near_pairs(hashes, distance=distance, jobs=2)) == wanted
+    assert as_set(near_pairs(hashes, distance=distance, n_jobs=2)) == wanted
 
 
 def test_tables_are_what_is_used_on_many_hashes() -> None:

@@ -36,7 +36,7 @@ def test_foreign_pictures_go_and_cells_stay(dirty: ImageSet, method: str) -> Non
     assert list(found.apply(dirty).ids) == list(dirty.ids[found.keep])
 
 
-@pytest.mark.parametrize("cells", [{"n": 100}, {"n": 200, "shift": 1.0}, {"n": 120, "slides": 3}, {"n": 25}])
+@pytest.mark.parametrize("cells", [{"n": 100}, {"n": 200, "severity": 1.0}, {"n": 120, "slides": 3}, {"n": 25}])
 def test_a_clean_set_loses_nothing(cells: dict[str, float]) -> None:
     found = OutlierFilter().find(make_cells(size=48, seed=2, **cells))
     assert found.dropped == 0 and not found.notices

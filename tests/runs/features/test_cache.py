@@ -49,7 +49,7 @@ def differences(one, other):
 def plain_and_cached(small_trainer, parts, tmp_path_factory):
     """The same training on pictures and on cached features: head, then the last block with its BatchNorm."""
     folder = tmp_path_factory.mktemp("cached") / "run"
-    settings = {"stages": cached_stages(), "ema": 0.9, "shift": cc.Augmenter([Brightness()], seed=9)}
+    settings = {"stages": cached_stages(), "ema": 0.9, "val_augmenter": cc.Augmenter([Brightness()], seed=9)}
     plain = small_trainer(cache=None, **settings).fit(parts.train, parts.val)
     cached = small_trainer(**settings).fit(parts.train, parts.val, out=folder)
     return plain, cached
@@ -80,7 +80,9 @@ def test_what_a_run_knows_of_itself_comes_from_the_cache_and_is_the_same(plain_a
 @pytest.mark.parametrize("augmented", [False, True])
 def test_calibrating_on_cached_pooled_features_is_calibrating_on_pictures(small_trainer, parts, augmented):
     augmenter = cc.Augmenter([Brightness()], seed=1) if augmented else None
-    run = small_trainer(stages=HEAD, augmenter=augmenter, views=2 if augmented else 1).fit(parts.train, parts.val)
+    run = small_trainer(stages=HEAD, augmenter=augmenter, cached_views=2 if augmented else 1).fit(
+        parts.train, parts.val
+    )
     told = run.confidence
     assert same_confidence(told, run.calibrate(parts.train, parts.val)) and run.confidence is not told
 
@@ -109,7 +111,7 @@ def test_frozen_statistics_stand_still_and_learning_ones_move(small_trainer, par
 
 def test_what_is_held_are_the_views_and_each_epoch_takes_one(small_trainer, parts, tmp_path, capsys):
     augmenter = cc.Augmenter.preset("report", seed=5)
-    trainer = small_trainer(stages=HEAD, augmenter=augmenter, views=2, cache_dir=tmp_path)
+    trainer = small_trainer(stages=HEAD, augmenter=augmenter, cached_views=2, cache_dir=tmp_path)
     trainer.fit(parts.train, parts.val, show=True)
     told = capsys.readouterr().err
     assert f"stage 1: feature cache of {in_words((2 * 72 + 24) * 16 * 4)} in {tmp_path}, 2 views of each" in told
@@ -134,14 +136,14 @@ def test_what_is_held_are_the_views_and_each_epoch_takes_one(small_trainer, part
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"augmenter": cc.Augmenter.preset("report")}, "one augmented view only; views=6"),
-        ({"augmenter": cc.Augmenter.preset("report"), "views": 3}, "1 epochs take no more passes"),
+        ({"augmenter": cc.Augmenter.preset("report")}, "one augmented view only; cached_views=6"),
+        ({"augmenter": cc.Augmenter.preset("report"), "cached_views": 3}, "1 epochs take no more passes"),
         ({"mix": Mix()}, "mix blends the pictures"),
         ({"cache_limit": 500}, "its 6.1 KB are more than cache_limit=0.5 KB"),
     ],
 )
 def test_where_no_cache_is_made_one_line_says_why(small_trainer, parts, capsys, changes, line):
-    epochs = 1 if "views" in changes else 2
+    epochs = 1 if "cached_views" in changes else 2
     small_trainer(stages=(cc.Stage(epochs=epochs, learning_rate=1e-3),), **changes).fit(
         parts.train, parts.val, show=True
     )
@@ -154,7 +156,7 @@ def test_where_no_cache_is_made_one_line_says_why(small_trainer, parts, capsys, 
     ("changes", "match"),
     [
         ({"cache": "dsk"}, "did you mean 'disk'"),
-        ({"views": 0}, "views=0"),
+        ({"cached_views": 0}, "cached_views=0"),
         ({"cache_limit": "4 gigs"}, "wanted a size such as '4GB'"),
         ({"cache": "disk", "mix": Mix()}, "mix and consistency want cache='auto'"),
     ],
@@ -290,11 +292,11 @@ def test_a_cache_takes_disk_and_not_memory(tmp_path):
 
 def test_a_run_goes_on_without_its_cache(small_trainer, parts, plain_and_cached):
     _, cached = plain_and_cached
-    settings = {"stages": cached_stages(), "ema": 0.9, "shift": cc.Augmenter([Brightness()], seed=9)}
+    settings = {"stages": cached_stages(), "ema": 0.9, "val_augmenter": cc.Augmenter([Brightness()], seed=9)}
     plain = small_trainer(cache=None, cache_limit="1GB", **settings)
     assert plain.fit(parts.train, parts.val, out=cached.folder).history == cached.history
     with pytest.raises(cc.RunFolderError, match="other trainer"):
-        small_trainer(views=2, **settings).fit(parts.train, parts.val, out=cached.folder)
+        small_trainer(cached_views=2, **settings).fit(parts.train, parts.val, out=cached.folder)
 
 
 SCRIPT = """
@@ -311,7 +313,7 @@ trainer = cc.Trainer(
     head=cc.Head(units=(8,)),
     augmenter=cc.Augmenter.preset("report", seed=5),
     stages=(cc.Stage(epochs=3, learning_rate=3e-3),),
-    views=2,
+    cached_views=2,
     deterministic=True,
 )
 run = trainer.fit(parts.train, parts.val, out=sys.argv[1], show=True)
