@@ -1,8 +1,8 @@
-"""How fast pictures are augmented, beside Keras's own layers and a MobileNet forward pass, in one run.
+"""How fast images are augmented, beside Keras's own layers and a MobileNet forward pass, in one run.
 
-usage: python benchmarks/augment.py [--pictures 1024] [--rounds 3] [--size 96] [--batch 64]
+usage: python benchmarks/augment.py [--images 1024] [--rounds 3] [--size 96] [--batch 64]
 
-Every candidate runs as it would in training: in a `tf.data` pipeline with two parallel calls, on uint8 pictures
+Every candidate runs as it would in training: in a `tf.data` pipeline with two parallel calls, on uint8 images
 (ours, drawing included) or float32 ones (Keras's layers, which want them). Rounds are interleaved, so that a busy
 machine slows all alike; the best round of each counts. CPU time is that of the whole process.
 """
@@ -42,11 +42,11 @@ KERAS_OPERATIONS = (
 def keras_chain(*layers):
     """Run Keras layers as a data set's map."""
 
-    def work(pictures):
-        pictures = tf.cast(pictures, tf.float32)
+    def work(images):
+        images = tf.cast(images, tf.float32)
         for layer in layers:
-            pictures = layer(pictures, training=True)
-        return pictures
+            images = layer(images, training=True)
+        return images
 
     return lambda dataset: dataset.map(work, num_parallel_calls=2)
 
@@ -54,7 +54,7 @@ def keras_chain(*layers):
 def candidates(size):
     """Give every candidate as a function from a data set to a data set."""
     net = keras.applications.MobileNet((size, size, 3), alpha=0.75, include_top=False, weights=None, pooling="avg")
-    forward = tf.function(lambda pictures: net(tf.cast(pictures, tf.float32) / 127.5 - 1, training=False))
+    forward = tf.function(lambda images: net(tf.cast(images, tf.float32) / 127.5 - 1, training=False))
     five = (
         keras.layers.RandomRotation(0.5),
         keras.layers.RandomFlip(),
@@ -79,14 +79,14 @@ def candidates(size):
 def main():
     """Measure all and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=64)
     options = parser.parse_args()
-    shape = (options.pictures, options.size, options.size, 3)
-    pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    dataset = tf.data.Dataset.from_tensor_slices(pictures).batch(options.batch, drop_remainder=True)
+    shape = (options.images, options.size, options.size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(options.batch, drop_remainder=True)
     best = {}
     works = {name: make(dataset) for name, make in candidates(options.size).items()}
     for number in range(options.rounds + 1):
@@ -103,7 +103,7 @@ def main():
     print(
         f"{options.size}x{options.size}, batch {options.batch}, {os.cpu_count()} cores, best of {options.rounds} rounds"
     )
-    print(f"{'':46s}{'pictures/s':>11s}{'CPU us':>8s}{'x RandAugment':>15s}{'x MobileNet':>13s}")
+    print(f"{'':46s}{'images/s':>11s}{'CPU us':>8s}{'x RandAugment':>15s}{'x MobileNet':>13s}")
     for name, (wall, cpu) in best.items():
         print(f"{name:46s}{1 / wall:11,.0f}{cpu * 1e6:8,.0f}{reference[0] / wall:15.1f}{net[0] / wall:13.2f}")
 

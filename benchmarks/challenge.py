@@ -4,10 +4,10 @@ usage: CELLCLF_DATA=FOLDER python benchmarks/challenge.py ROW [ROW ...] [--out r
        CELLCLF_DATA=FOLDER python benchmarks/challenge.py --table [--out runs/challenge]
 
 A ROW is one training; the same command goes on after a stop. "report" and "challenge" train on the whole cleaned
-challenge set; the numbered rows take 4,000 stratified pictures and 12 epochs, each adding one thing to another row.
-Then every set is scored, by the two whole rows also averaged over the eight flips and turns: other pictures of the
+challenge set; the numbered rows take 4,000 stratified images and 12 epochs, each adding one thing to another row.
+Then every set is scored, by the two whole rows also averaged over the eight flips and turns: other images of the
 source, their shifted copy (`make_shifted.py`, seed 11), MedMNIST-C on 512 of them, another laboratory (balanced
-accuracy over its classes of 20 pictures and more). Nothing is chosen on these sets. --table prints what is finished.
+accuracy over its classes of 20 images and more). Nothing is chosen on these sets. --table prints what is finished.
 
 FOLDER holds data/acevedo96, data/bccd_crops, data/make_challenge.py, data/make_shifted.py and weights/.
 """

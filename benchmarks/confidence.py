@@ -6,7 +6,7 @@ RUN is a run folder with model and split.csv, TRAINING_SET what it was made from
 data/bccd_crops and data/contaminants. Temperature, feature statistics and limits come from the run's inner split alone
 (its confidence.npz; a run without one is calibrated here, in memory). Printed are: the calibration error on all of
 acevedo96/val beside what a perfectly calibrated classifier would show; coverage and size of conformal sets at 1 % error
-over 20 halves of acevedo96/val (one half calibrates, the other is covered); how well foreign pictures of each kind are
+over 20 halves of acevedo96/val (one half calibrates, the other is covered); how well foreign images of each kind are
 told from acevedo96/val, by feature distance and, as a peer, by energy; and which sets count as shifted.
 """
 
@@ -54,7 +54,7 @@ KINDS = {**outliers.KINDS, "drawing": drawing}
 
 
 def inner(run: Run, training_set: str) -> tuple[ImageSet, ImageSet]:
-    """Give the pictures that the run was trained on and those that its choices were made on."""
+    """Give the images that the run was trained on and those that its choices were made on."""
     cells = load(training_set)
     with (run.folder / "split.csv").open(newline="", encoding="utf-8") as file:
         part = {row["id"]: row["part"] for row in csv.DictReader(file)}
@@ -86,7 +86,7 @@ def main() -> None:
     features, plain = reader.read(test)
     shares = scale(plain, known.temperature)
 
-    print(f"acevedo96/val, temperature {known.temperature:.3f} from {len(known.conformal.given):,} inner pictures")
+    print(f"acevedo96/val, temperature {known.temperature:.3f} from {len(known.conformal.given):,} inner images")
     for name, given in (("as trained", plain), ("with temperature", shares)):
         found = calibrate(truth, given, seed=options.seed)
         low, high = found.ece_if_perfect.low, found.ece_if_perfect.high
@@ -117,7 +117,7 @@ def main() -> None:
     print(f"  {'mean':>8} {mean[0]:8.4f} {mean[1]:6.3f} {mean[2]:19.4f} {mean[3]:6.3f} {mean[4]:12.4f}")
     print(f"  {'lowest':>8} {table[:, 0].min():8.4f} {'':6} {table[:, 2].min():19.4f}")
     print(
-        "  (per class, a class with fewer than 99 pictures in the half is in every set: nothing less keeps the promise)"
+        "  (per class, a class with fewer than 99 images in the half is in every set: nothing less keeps the promise)"
     )
     inside = coverage(truth, known.conformal.sets(shares, 0.01), run.class_names)
     print(
@@ -125,9 +125,7 @@ def main() -> None:
         "(the best epoch was chosen on that split, so it is a little too easy)"
     )
 
-    print(
-        f"\n{options.each} foreign pictures of each kind against acevedo96/val: AUROC; share beyond the default limit"
-    )
+    print(f"\n{options.each} foreign images of each kind against acevedo96/val: AUROC; share beyond the default limit")
     dense = run.model.layers[-1].get_weights()
     logits = (lambda f: f @ dense[0] + dense[1]) if features.shape[1] == dense[0].shape[0] else None
     cells, photos = test.images, outliers.photographs(Path(root))

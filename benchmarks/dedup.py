@@ -9,7 +9,7 @@ Needs the real cells (CELLCLF_DATA). PYTHON is the interpreter of a virtual envi
     peers/bin/pip install --no-deps imagededup
 
 (imagededup without its dependency torch: its CNN, evaluation and plotting modules are left out.) 11,959 cells and
-1,800 plants make 13,759 pictures of 96 x 96, in memory for ours and imagehash, as PNG files for the other two.
+1,800 plants make 13,759 images of 96 x 96, in memory for ours and imagehash, as PNG files for the other two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from dedup_peers import watched
-from dedup_plants import BLEND, WHOLE, Pictures, Truth, neighbours, plant
+from dedup_plants import BLEND, WHOLE, Images, Truth, neighbours, plant
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -41,11 +41,9 @@ def best_of(times: int, work: Any) -> tuple[Any, float, float]:
     return runs[0][0], min(run[1] for run in runs), max(run[2] for run in runs)
 
 
-def measure_ours(
-    pictures: Pictures, truth: Truth, behind: NDArray[np.int64], classes: NDArray[np.int64]
-) -> dict[str, Any]:
+def measure_ours(images: Images, truth: Truth, behind: NDArray[np.int64], classes: NDArray[np.int64]) -> dict[str, Any]:
     """Find every kind in turn; give time, memory, recall and precision by kind."""
-    cells = ImageSet(pictures)
+    cells = ImageSet(images)
     result: dict[str, Any] = {}
     found, seconds, memory = best_of(5, lambda: Dedup(max_copies=10**6).find(cells))
     pairs = np.stack([found.pairs.first, found.pairs.second], 1)
@@ -70,7 +68,7 @@ def measure_ours(
     }
     foreign, seconds, memory = best_of(1, lambda: Dedup(background=True, max_copies=10**6).find(cells))
     groups = [group.members for group in foreign.groups if group.verdict == "contamination"]
-    flags = np.zeros(len(pictures), bool)
+    flags = np.zeros(len(images), bool)
     flags[[member for group in groups for member in group]] = True
     blended = np.concatenate([np.zeros(truth.real, bool), truth.kinds == BLEND])
     result["background"] = {
@@ -81,14 +79,14 @@ def measure_ours(
         "precision": float(blended[flags].mean()),
         "real cells flagged": int(flags[: truth.real].sum()),
     }
-    hard_pairs = neighbours(pictures[: truth.real], classes, truth)
+    hard_pairs = neighbours(images[: truth.real], classes, truth)
     default = {frozenset(pair) for pair in np.stack([found.pairs.first, found.pairs.second], 1).tolist()}
     result["neighbours of one class"] = {
         "pairs": len(hard_pairs),
         "flagged": sum(pair in default or pair in flagged for pair in hard_pairs),
     }
     _, seconds, _ = best_of(5, lambda: fingerprint(cells))
-    _, reading, _ = best_of(5, lambda: pictures.reshape(-1).view(np.uint64).sum())
+    _, reading, _ = best_of(5, lambda: images.reshape(-1).view(np.uint64).sum())
     result["hashing"] = {"seconds": seconds, "reading memory": reading, "share of reading speed": reading / seconds}
     return result
 
@@ -131,12 +129,10 @@ def main() -> None:
     data = Path(root) / "data"
     cells = load(data / "acevedo96" / "train")
     assert cells.labels is not None
-    pictures, source, kinds, behind = plant(cells, data)
-    truth = Truth(pictures, source, kinds)
-    print(
-        f"{len(pictures):,} pictures, {len(source):,} planted; load of the machine {os.getloadavg()[0]:.1f}", flush=True
-    )
-    figures: dict[str, Any] = {"ours": measure_ours(pictures, truth, behind, cells.labels)}
+    images, source, kinds, behind = plant(cells, data)
+    truth = Truth(images, source, kinds)
+    print(f"{len(images):,} images, {len(source):,} planted; load of the machine {os.getloadavg()[0]:.1f}", flush=True)
+    figures: dict[str, Any] = {"ours": measure_ours(images, truth, behind, cells.labels)}
     print(json.dumps(figures["ours"], indent=1), flush=True)
     _, seconds, memory = best_of(1, lambda: Dedup().find(load(data / "acevedo96" / "train")))
     figures["ours, JPEG files"] = {"seconds": seconds, "gigabytes": memory}
@@ -146,11 +142,11 @@ def main() -> None:
     if options.peers:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            np.save(folder / "pictures.npy", pictures)
+            np.save(folder / "images.npy", images)
             (folder / "png").mkdir()
-            for number, picture in enumerate(pictures):
-                Image.fromarray(picture).save(folder / "png" / f"{number:06d}.png", compress_level=1)
-            del pictures
+            for number, image in enumerate(images):
+                Image.fromarray(image).save(folder / "png" / f"{number:06d}.png", compress_level=1)
+            del images
             for tool in ("imgcheck", "imagededup", "imagehash"):
                 figures[tool] = measure_peer(options.peers, tool, folder, truth)
                 print(tool, json.dumps(figures[tool]), flush=True)

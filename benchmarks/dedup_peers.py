@@ -1,8 +1,8 @@
-"""Run one other tool on prepared pictures and report its pairs and its cost; called by dedup.py.
+"""Run one other tool on prepared images and report its pairs and its cost; called by dedup.py.
 
 usage: dedup_peers.py TOOL FOLDER
 
-TOOL is imagehash, imagededup, imgcheck; FOLDER holds pictures.npy and png/000000.png ...; with imagededup-jpeg and
+TOOL is imagehash, imagededup, imgcheck; FOLDER holds images.npy and png/000000.png ...; with imagededup-jpeg and
 imgcheck-jpeg, FOLDER is a tree of JPEG files and only the time counts. Writes FOLDER/TOOL.npz (pairs) and prints one
 line of JSON. imagededup is loaded without its CNN, evaluation and plotting modules, which need torch: stand-ins take
 the place of the packages ``imagededup.methods`` and ``imagededup.utils``; the hashing, the search and the compiled
@@ -54,10 +54,10 @@ def run_imagehash(folder: Path) -> Callable[[], Pairs]:
     import imagehash
     from PIL import Image
 
-    pictures = np.load(folder / "pictures.npy")
+    images = np.load(folder / "images.npy")
 
     def work() -> Pairs:
-        hashes = [imagehash.phash(Image.fromarray(picture)) for picture in pictures]
+        hashes = [imagehash.phash(Image.fromarray(image)) for image in images]
         found = []
         for i, one in enumerate(hashes):
             for j in range(i + 1, len(hashes)):
@@ -117,9 +117,9 @@ def numbered(names: object) -> Pairs:
 def main() -> None:
     """Run the tool and report."""
     tool, folder = sys.argv[1], Path(sys.argv[2])
-    pictures = folder if tool.endswith("-jpeg") or tool == "imagehash" else folder / "png"
+    images = folder if tool.endswith("-jpeg") or tool == "imagehash" else folder / "png"
     start = {"imagehash": run_imagehash, "imagededup": run_imagededup, "imgcheck": run_imgcheck}
-    pairs, seconds, peak = watched(start[tool.removesuffix("-jpeg")](pictures))
+    pairs, seconds, peak = watched(start[tool.removesuffix("-jpeg")](images))
     if not tool.endswith("-jpeg"):
         np.savez(folder / f"{tool}.npz", pairs=np.array(pairs, np.int64).reshape(-1, 2))
     print(json.dumps({"seconds": seconds, "gigabytes": peak}))

@@ -11,36 +11,36 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellclf import ImageSet
-from cellclf.cleaning.dedup.hashes import turned_picture
+from cellclf.cleaning.dedup.hashes import turned_image
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 WHOLE = ("identical", "JPEG 60", "brightness", "flip/turn + JPEG 60 + brightness")
 CENTRE = ("other background, disc", "other background, soft")
 BLEND = "foreign background, blended"
 
 
-def jpeg(picture: Pictures, quality: int = 60) -> Pictures:
-    """Encode and decode a picture."""
+def jpeg(image: Images, quality: int = 60) -> Images:
+    """Encode and decode an image."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
 
 
-def brighter(picture: Pictures, factor: float) -> Pictures:
-    """Multiply a picture's values."""
-    return np.clip(picture * factor, 0, 255).round().astype(np.uint8)
+def brighter(image: Images, factor: float) -> Images:
+    """Multiply an image's values."""
+    return np.clip(image * factor, 0, 255).round().astype(np.uint8)
 
 
-def pasted(cell: Pictures, behind: Pictures, soft: bool) -> Pictures:
-    """Put a cell onto another picture."""
+def pasted(cell: Images, behind: Images, soft: bool) -> Images:
+    """Put a cell onto another image."""
     row, column = np.mgrid[: len(cell), : len(cell)] / len(cell) - 0.5
     away = np.hypot(row, column)
     weight = np.clip((0.37 - away) / 0.1, 0, 1) if soft else (away < 0.32).astype(float)
     return (cell * weight[..., None] + behind * (1 - weight[..., None])).round().astype(np.uint8)
 
 
-def foreign_pictures(data: Path, rng: np.random.Generator) -> list[Pictures]:
-    """Give five pictures that are no smears: two photographs, blobs, stripes, writing."""
+def foreign_images(data: Path, rng: np.random.Generator) -> list[Images]:
+    """Give five images that are no smears: two photographs, blobs, stripes, writing."""
     from PIL import ImageDraw
 
     photos = [np.asarray(Image.open(p).convert("RGB")) for p in sorted((data / "contaminants").glob("*.png"))]
@@ -56,14 +56,14 @@ def foreign_pictures(data: Path, rng: np.random.Generator) -> list[Pictures]:
 
 def plant(
     cells: ImageSet, data: Path, seed: int = 11
-) -> tuple[Pictures, NDArray[np.int64], NDArray[np.str_], NDArray[np.int64]]:
-    """Make all pictures, and of each plant its source, kind and what lies behind it (-1: nothing of the set)."""
+) -> tuple[Images, NDArray[np.int64], NDArray[np.str_], NDArray[np.int64]]:
+    """Make all images, and of each plant its source, kind and what lies behind it (-1: nothing of the set)."""
     rng = np.random.default_rng(seed)
     real = cells.images
-    plants: list[Pictures] = []
+    plants: list[Images] = []
     source, kinds, behind = [], [], []
 
-    def add(kind: str, made: Pictures, of: int, back: int = -1) -> None:
+    def add(kind: str, made: Images, of: int, back: int = -1) -> None:
         plants.append(made)
         source.append(of)
         kinds.append(kind)
@@ -77,11 +77,11 @@ def plant(
         add(WHOLE[2], brighter(real[(i := int(next(chosen)))], (0.9, 1.1)[k % 2]), i)
     for k in range(350):
         i = int(next(chosen))
-        add(WHOLE[3], jpeg(brighter(turned_picture(real[i], 1 + k % 7), (0.9, 1.1)[k % 2])), i)
+        add(WHOLE[3], jpeg(brighter(turned_image(real[i], 1 + k % 7), (0.9, 1.1)[k % 2])), i)
     for k in range(400):
         i, back = int(next(chosen)), int(backs[k])
         add(CENTRE[k % 2], pasted(real[i], real[back], bool(k % 2)), i, back)
-    for number, foreign in enumerate(foreign_pictures(data, rng)):
+    for number, foreign in enumerate(foreign_images(data, rng)):
         for k in range(60):
             i, weight = int(next(chosen)), (0.5, 0.6, 0.75)[k % 3]
             add(BLEND, (weight * foreign + (1 - weight) * real[i]).round().astype(np.uint8), -1 - number)
@@ -89,9 +89,9 @@ def plant(
 
 
 class Truth:
-    """Which pairs of pictures are copies of each other."""
+    """Which pairs of images are copies of each other."""
 
-    def __init__(self, pictures: Pictures, source: NDArray[np.int64], kinds: NDArray[np.str_]) -> None:
+    def __init__(self, pictures: Images, source: NDArray[np.int64], kinds: NDArray[np.str_]) -> None:
         count = len(pictures) - len(source)
         self.real, self.kinds, self.source = count, kinds, source
         content: dict[bytes, int] = {}
@@ -104,7 +104,7 @@ class Truth:
         return self.cell[pairs[:, 0]] == self.cell[pairs[:, 1]]
 
     def counts(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say which pairs are scored: not two blends of one foreign picture, which are neither copies nor cells."""
+        """Say which pairs are scored: not two blends of one foreign image, which are neither copies nor cells."""
         blend = np.concatenate([np.zeros(self.real, bool), self.kinds == BLEND])
         return ~(blend[pairs[:, 0]] & blend[pairs[:, 1]])
 
@@ -127,8 +127,8 @@ class Truth:
         return {"recall": recall, "precision": float(right.mean()) if len(pairs) else 1.0, "wrongly_dropped": wrong}
 
 
-def neighbours(real: Pictures, classes: NDArray[np.int64], truth: Truth, count: int = 400) -> list[frozenset[int]]:
-    """Give the pairs of different cells of one class that look most alike to a plain cosine of small pictures."""
+def neighbours(real: Images, classes: NDArray[np.int64], truth: Truth, count: int = 400) -> list[frozenset[int]]:
+    """Give the pairs of different cells of one class that look most alike to a plain cosine of small images."""
     small = real.reshape(len(real), 16, 6, 16, 6, 3).mean((2, 4, 5)).reshape(len(real), -1)
     small -= small.mean(1, keepdims=True)
     small /= np.linalg.norm(small, axis=1, keepdims=True)

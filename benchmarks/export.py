@@ -5,7 +5,7 @@ usage: CELLCLF_DATA=FOLDER python benchmarks/export.py RUN [--count 1000] [--sec
 RUN is a run folder, FOLDER holds data/acevedo96/val. The run is exported as SavedModel, ONNX and LiteRT, and every
 probability of COUNT cells, drawn with a seed, is compared with Keras: the largest difference must not be above 1e-4, or
 the exit code is 1. Then each, Keras among them, predicts batches of 1 and of 64 of these cells, turn by turn in five
-rounds, so that all meet the same machine. Printed are the pictures a second (median of the rounds, and their range) and
+rounds, so that all meet the same machine. Printed are the images a second (median of the rounds, and their range) and
 the ratio to Keras. THREADS is what each runtime may compute with.
 """
 
@@ -27,7 +27,7 @@ ROUNDS = 5
 
 
 def pace(tell: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, size: int, seconds: float) -> float:
-    """Give pictures a second, predicted in batches of this size for at least so long."""
+    """Give images a second, predicted in batches of this size for at least so long."""
     starts = range(0, max(1, len(pictures) - size + 1), size)
     done, start = 0, time.perf_counter()
     while True:
@@ -89,7 +89,7 @@ def main() -> int:
                 middle = statistics.median(values)
                 found[name][f"pictures_a_second_{size}"] = middle
                 spread = f"{min(values):,.0f}-{max(values):,.0f}"
-                told = f"{middle:8,.1f} pictures a second ({spread})  {middle / base:.2f} x Keras"
+                told = f"{middle:8,.1f} images a second ({spread})  {middle / base:.2f} x Keras"
                 print(f"  batch {size:>2}  {name:<11} {told}", flush=True)
         if options.json:
             options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Measure Index with a million pictures: time, memory and disk; nothing is lost, and ten batches are one.
+"""Measure Index with a million images: time, memory and disk; nothing is lost, and ten batches are one.
 
-usage: index.py [--pictures N]
+usage: index.py [--images N]
 
-The pictures (32 x 32) are made from their numbers when they are read, so that none lies in memory or on disk: the
+The images (32 x 32) are made from their numbers when they are read, so that none lies in memory or on disk: the
 time to add them holds the time to make them. One in a hundred is a copy of an earlier one, every other one of these
 mirrored.
 """
@@ -29,7 +29,7 @@ from cellclf.cleaning.dedup.matching import bits_of
 
 
 class Made:
-    """Pictures made from their numbers: 16 x 16 random colours, each two pixels wide and high."""
+    """Images made from their numbers: 16 x 16 random colours, each two pixels wide and high."""
 
     shape = (32, 32, 3)
 
@@ -40,7 +40,7 @@ class Made:
         return self.count
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Make the pictures at these places."""
+        """Make the images at these places."""
         copies = rows % 100 == 99
         number = np.where(copies, rows // 2 + 1, rows).astype(np.uint64)
         x = number[:, None] * np.uint64(96) + np.arange(96, dtype=np.uint64)
@@ -53,7 +53,7 @@ class Made:
 
 
 def complete(index: Index, sample: int = 300) -> bool:
-    """Compare the search for some pictures with comparing each of them with all."""
+    """Compare the search for some images with comparing each of them with all."""
     blocks = index.prints.blocks
     assert index.cut is not None
     hashes = bits_of(blocks, index.cut, energies(blocks)[1])
@@ -75,7 +75,7 @@ def complete(index: Index, sample: int = 300) -> bool:
 def main() -> None:
     """Run everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1_000_000)
+    parser.add_argument("--images", type=int, default=1_000_000)
     count = parser.parse_args().pictures
     cells = ImageSet(Made(count))
     figures: dict[str, Any] = {}
@@ -87,7 +87,7 @@ def main() -> None:
         print(name, json.dumps(figures[name]), flush=True)
         return result
 
-    print(f"{count:,} pictures; load of the machine {os.getloadavg()[0]:.1f}; {anonymous():.2f} GB at rest", flush=True)
+    print(f"{count:,} images; load of the machine {os.getloadavg()[0]:.1f}; {anonymous():.2f} GB at rest", flush=True)
     many, one = Index(), Index()
 
     def add() -> None:
@@ -103,9 +103,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "index.npz"
         measure("save", lambda: many.save(path))
-        print(f"on disk {path.stat().st_size / 2**30:.2f} GB, {path.stat().st_size / count:.0f} bytes a picture")
+        print(f"on disk {path.stat().st_size / 2**30:.2f} GB, {path.stat().st_size / count:.0f} bytes an image")
         read = measure("load", lambda: Index.load(path))
-    print("complete for 300 pictures:", complete(read), flush=True)
+    print("complete for 300 images:", complete(read), flush=True)
     measure("add in 1 batch", lambda: one.append(cells))
     again = measure("search", one.find)
     same = np.array_equal(again.keep, found.keep) and np.array_equal(again.reasons, found.reasons)

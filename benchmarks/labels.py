@@ -1,12 +1,12 @@
 """How many of 100 labels flipped at random stand among the 200 most doubtful ones.
 
 usage: CELLCLF_DATA=FOLDER python benchmarks/labels.py --out FOLDER [--weights FILE] [--recipe fast] [--folds 3]
-       [--flips 100] [--seed 0] [--pictures N] [--epochs N]
+       [--flips 100] [--seed 0] [--images N] [--epochs N]
 
-FOLDER holds data/acevedo96/train. Labels of a random choice of its pictures are changed to another class, the pictures
+FOLDER holds data/acevedo96/train. Labels of a random choice of its images are changed to another class, the images
 are predicted by cross-validation with the recipe, and the flipped ones are looked for at the top of the ranking, which
 is twice as long as there are flips. Beside it: the same by the plain probability of the label. The full measurement
-takes as long as FOLDS trainings; --pictures and --epochs make a small one of it (flips in proportion). The same
+takes as long as FOLDS trainings; --images and --epochs make a small one of it (flips in proportion). The same
 command goes on after a stop.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--flips", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pictures", type=int)
+    parser.add_argument("--images", type=int)
     parser.add_argument("--epochs", type=int)
     options = parser.parse_args()
     root = os.environ.get("CELLCLF_DATA")
@@ -44,9 +44,9 @@ def main() -> None:
     cells = Dedup().apply(cells)  # before the flips: afterwards a flipped copy would be found as a conflict
     rng = np.random.default_rng(options.seed)
     flips = options.flips
-    if options.pictures is not None and options.pictures < len(cells):
-        flips = max(1, round(flips * options.pictures / len(cells)))
-        cells = cells.subset(np.sort(rng.permutation(len(cells))[: options.pictures]))
+    if options.images is not None and options.images < len(cells):
+        flips = max(1, round(flips * options.images / len(cells)))
+        cells = cells.subset(np.sort(rng.permutation(len(cells))[: options.images]))
     flipped = np.sort(rng.permutation(len(cells))[:flips])
     labels = np.array(cells.labels)
     labels[flipped] = (labels[flipped] + rng.integers(1, cells.num_classes, flips)) % cells.num_classes
@@ -69,7 +69,7 @@ def main() -> None:
     truth = dict(zip(cells.ids.tolist(), np.asarray(cells.labels).tolist(), strict=True))
     before = np.array([truth[id_] for id_ in found.ids.tolist()])
     print(
-        f"{len(found):,} pictures, {flips} labels flipped (seed {options.seed}), recipe {options.recipe}, "
+        f"{len(found):,} images, {flips} labels flipped (seed {options.seed}), recipe {options.recipe}, "
         f"{options.folds} folds, {recipe['trainer']['stages'][-1]['epochs']} epochs: {seconds / 60:.1f} min"
     )
     right = float((found.probabilities.argmax(1) == before).mean())

@@ -89,7 +89,7 @@ def fit(model, train, val, *, rate, epochs):
 
 
 def macro_f1(model, val):
-    """Score the classifier on the validation pictures."""
+    """Score the classifier on the validation images."""
     pictures, labels = val
     found = model.predict(pictures, batch_size=256, verbose=0).argmax(1)
     return float(f1_score(labels, found, average="macro"))

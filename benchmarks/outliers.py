@@ -1,12 +1,12 @@
-"""What OutlierFilter finds and what it costs, on real cells with foreign pictures planted among them.
+"""What OutlierFilter finds and what it costs, on real cells with foreign images planted among them.
 
 usage: CELLCLF_DATA=FOLDER python benchmarks/outliers.py [--seeds 3] [--method forest] [--sheets FOLDER]
 
 FOLDER holds data/acevedo96, data/bccd_crops and data/contaminants. Photographs are random cut-outs of the two
-contaminants and of the pictures that come with scikit-learn and matplotlib (and with scikit-image, where it is
-installed). For each situation the filter is fitted on cells and planted pictures together, as a user would; printed
+contaminants and of the images that come with scikit-learn and matplotlib (and with scikit-image, where it is
+installed). For each situation the filter is fitted on cells and planted images together, as a user would; printed
 are the share of real cells lost, the share found of each planted kind (with how many there were), and the seconds.
-"Unseen" rows fit on one set and search another. --sheets writes pictures of what was flagged.
+"Unseen" rows fit on one set and search another. --sheets writes images of what was flagged.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ def photographs(root: Path) -> list[Image.Image]:
 
 def photo(rng: np.random.Generator, cells: np.ndarray, photos: list[Image.Image]) -> np.ndarray:
     """Cut a square out of a photograph."""
-    picture = photos[rng.integers(len(photos))]
-    side = int(min(picture.size) * rng.uniform(0.45, 1))
-    left, top = (int(rng.integers(length - side + 1)) for length in picture.size)
-    cut = picture.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image = photos[rng.integers(len(photos))]
+    side = int(min(image.size) * rng.uniform(0.45, 1))
+    left, top = (int(rng.integers(length - side + 1)) for length in image.size)
+    cut = image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     return np.asarray(cut)[:, :: rng.choice([-1, 1])]
 
 
@@ -93,12 +93,12 @@ def blank(rng: np.random.Generator, cells: np.ndarray, photos: list[Image.Image]
     """Paint one colour (white, black, grey, any, or the smear's own ground), perhaps grainy or shaded."""
     ground = np.percentile(cells[rng.integers(len(cells))].reshape(-1, 3), 90, axis=0)
     colours = (np.full(3, 255.0), np.zeros(3), np.full(3, rng.uniform(60, 230)), rng.uniform(0, 255, 3), ground)
-    picture = np.tile(colours[rng.integers(5)], (SIDE, SIDE, 1))
+    image = np.tile(colours[rng.integers(5)], (SIDE, SIDE, 1))
     if rng.random() < 0.6:
-        picture += rng.normal(0, rng.uniform(0.5, 3), picture.shape)
+        image += rng.normal(0, rng.uniform(0.5, 3), image.shape)
     if rng.random() < 0.4:
-        picture += np.linspace(-1, 1, SIDE)[:, None, None] * rng.uniform(0, 15)
-    return np.clip(picture.round(), 0, 255).astype(np.uint8)
+        image += np.linspace(-1, 1, SIDE)[:, None, None] * rng.uniform(0, 15)
+    return np.clip(image.round(), 0, 255).astype(np.uint8)
 
 
 def noise(rng: np.random.Generator, cells: np.ndarray, photos: list[Image.Image]) -> np.ndarray:
@@ -208,7 +208,7 @@ def main() -> None:
         print(f"{name:34} {total:6} {lost:6} {lost / total:7.2%} {seconds / options.seeds:5.1f}  {shares}", flush=True)
 
     every = tuple(KINDS)
-    trial("no foreign picture", train, 0, every)
+    trial("no foreign image", train, 0, every)
     trial("1 % foreign", train, 0.01, every)
     trial("5 % foreign", train, 0.05, every)
     for kind in ("photo", "text", "blank", "noise", "blurred"):

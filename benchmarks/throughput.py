@@ -1,12 +1,12 @@
-"""Pictures a second of the plain way, without a cache: the naive Keras script against cellclf, made for a GPU.
+"""Images a second of the plain way, without a cache: the naive Keras script against cellclf, made for a GPU.
 
-usage: python benchmarks/throughput.py [CELLS] [--sides 96 224] [--precisions float32 mixed_float16] [--pictures 2000]
+usage: python benchmarks/throughput.py [CELLS] [--sides 96 224] [--precisions float32 mixed_float16] [--images 2000]
                                        [--epochs 3] [--network resnet50] [--jit auto no]
 
 CELLS is whatever `cellclf.load` reads; without it $CELLCLF_DATA/data/acevedo96/train. A network with random weights,
-all layers learning (BatchNorm still), batches of 64, no augmentation; the pictures are enlarged inside the model. The
+all layers learning (BatchNorm still), batches of 64, no augmentation; the images are enlarged inside the model. The
 first epoch, which compiles, is left out; the median of the others counts, with the scoring of an eighth of the
-pictures. The script computes in float32, and Keras decides there whether XLA compiles its steps ("auto": on a GPU);
+images. The script computes in float32, and Keras decides there whether XLA compiles its steps ("auto": on a GPU);
 cellclf in each precision, with and without XLA. On a processor 16 bits are slower, not faster.
 """
 
@@ -32,7 +32,7 @@ JIT = {"auto": "auto", "no": False, "yes": True}
 
 
 def script(network, train, val, side, epochs):
-    """Time the script's epochs, its pictures enlarged first, all layers but BatchNorm learning."""
+    """Time the script's epochs, its images enlarged first, all layers but BatchNorm learning."""
     classifier, base = naive.build(network, side, train.num_classes)
     for layer in base.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--precisions", nargs="+", default=["float32", "mixed_float16"])
     parser.add_argument("--network", choices=sorted(naive.LAST_BLOCK_BEGINS), default="resnet50")
     parser.add_argument("--jit", nargs="+", choices=JIT, default=["auto", "no"])
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args()
     if options.epochs < 2:
@@ -76,14 +76,14 @@ def main():
     cells = sample(cc.load(options.cells), options.pictures)
     parts = cc.Split(val=0.125, seed=7).apply(cells)
     device = [gpu.name for gpu in tf.config.list_physical_devices("GPU")] or f"no GPU, {os.cpu_count()} cores"
-    print(f"{len(parts.train):,} + {len(parts.val):,} pictures, {device}, TensorFlow {tf.__version__}", flush=True)
+    print(f"{len(parts.train):,} + {len(parts.val):,} images, {device}, TensorFlow {tf.__version__}", flush=True)
     for side in options.sides:
         what = f"{options.network}, {side} px"
         base = np.median(script(options.network, parts.train, parts.val, side, options.epochs))
-        print(f"{what}, script, float32: {len(parts.train) / base:.0f} pictures a second", flush=True)
+        print(f"{what}, script, float32: {len(parts.train) / base:.0f} images a second", flush=True)
         for precision, jit in product(options.precisions, options.jit):
             taken = np.median(ours(options.network, parts.train, parts.val, side, options.epochs, precision, jit))
-            rate = f"{len(parts.train) / taken:.0f} pictures a second, {base / taken:.2f} x the script"
+            rate = f"{len(parts.train) / taken:.0f} images a second, {base / taken:.2f} x the script"
             print(f"{what}, cellclf, {precision}, jit {jit}: {rate}", flush=True)
 
 

@@ -1,6 +1,6 @@
 """How long a transfer-learning job takes beside the plain Keras script (`naive_training.py`), in one run.
 
-usage: python benchmarks/training.py [CELLS] [--pictures N] [--networks resnet50 mobilenet] [--seeds 3]
+usage: python benchmarks/training.py [CELLS] [--images N] [--networks resnet50 mobilenet] [--seeds 3]
                                      [--weights MOBILENET.weights.h5] [--epochs 30] [--last-epochs 70] [--timed 3]
 
 CELLS is whatever `cellclf.load` reads; without it $CELLCLF_DATA/data/acevedo96/train. A fifth of it validates.
@@ -9,8 +9,8 @@ ResNet50 has random weights: its time is what counts. The script's epochs all co
 warm up and `--timed` more, whose median stands for the rest; that is an extrapolation, and the output says so. cellclf
 runs all epochs of the head stage; of the last-block stage as many as the script, extrapolated likewise, with the
 filling of its cache counted in full. MobileNet 0.75 has its real weights (without them it is left out): both run every
-epoch, for each seed, and the macro F1 of both is printed: on the validation pictures, and on up to 4,000 that neither
-trained nor chose on (there are such with --pictures), for whoever chooses among epochs by a score flatters it. The
+epoch, for each seed, and the macro F1 of both is printed: on the validation images, and on up to 4,000 that neither
+trained nor chose on (there are such with --images), for whoever chooses among epochs by a score flatters it. The
 script keeps the epoch of least validation loss, penalty included, as the report did; cellclf that of best macro F1, as
 its recipes do. The script does not augment; with six views cellclf does, and its augmentation is in its time, as is the
 calibration that ends each training. The ratio of processor times means more where others use the machine.
@@ -32,7 +32,7 @@ import numpy as np
 import cellclf as cc
 
 HELD = 4_000
-"""Pictures apart, at most."""
+"""Images apart, at most."""
 WANTED = {"head, 1 view": 15, "head, 6 views": 4, "last block": 2}
 
 
@@ -80,7 +80,7 @@ def run_ours(network, train, val, held, *, weights, seed, epochs, last=0, views=
 
 
 def scores_of(model, *sets):
-    """Give the macro F1 on each set; NaN where it has no picture."""
+    """Give the macro F1 on each set; NaN where it has no image."""
     return [naive.macro_f1(model, (cells.images, cells.labels)) if len(cells) else np.nan for cells in sets]
 
 
@@ -91,7 +91,7 @@ def main():
     parser.add_argument("cells", nargs="?", default=data / "data" / "acevedo96" / "train")
     parser.add_argument("--weights", default=data / "weights" / "mobilenet_v1_0.75_imagenet_notop.weights.h5")
     parser.add_argument("--networks", nargs="+", choices=("resnet50", "mobilenet"), default=["resnet50", "mobilenet"])
-    parser.add_argument("--pictures", type=int, help="a stratified part of them")
+    parser.add_argument("--images", type=int, help="a stratified part of them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--last-epochs", type=int, default=70)
@@ -108,7 +108,7 @@ def main():
         cc.ImageSet(p.images, p.labels, class_names=p.class_names, ids=p.ids)
         for p in (parts.train, parts.val, cells[:0] if held is None else held)
     )
-    sizes = f"{len(train):,} + {len(val):,} pictures, {len(held):,} apart"
+    sizes = f"{len(train):,} + {len(val):,} images, {len(held):,} apart"
     print(f"{sizes}, {cells.image_shape[0]} px, {os.cpu_count()} cores", flush=True)
     for network in options.networks:
         real = network == "mobilenet"

@@ -3,7 +3,7 @@
 Each class is also a built-in kind, so that code which knows nothing of cellclf can still catch it::
 
     CellclfError
-    ├── DataError            (ValueError)    pictures, labels or ids are not what a step needs
+    ├── DataError            (ValueError)    images, labels or ids are not what a step needs
     ├── OptionError          (ValueError)    an argument or a recipe field has an unusable value
     ├── UnknownNameError     (LookupError)   no backbone, recipe, preset, class ... of that name
     ├── WeightsError         (ValueError)    a weights file is missing, unreadable or of another network
@@ -29,7 +29,7 @@ class CellclfError(Exception):
 
 
 class DataError(CellclfError, ValueError):
-    """Pictures, labels or ids are not what the step needs."""
+    """Images, labels or ids are not what the step needs."""
 
 
 class OptionError(CellclfError, ValueError):

@@ -21,7 +21,7 @@ for name in ("light", "stain", "challenge"):
 weaker = cc.Augmenter.preset("stain", seed=7, strength=0.5)
 weaker.plot(cells, images=4, n_augmentations=6).savefig("weaker.png")
 
-# %% Your own steps: each picture gets one change of colour, some are out of focus
+# %% Your own steps: each image gets one change of colour, some are out of focus
 mine = cc.Augmenter(
     [
         Flip(),
@@ -34,7 +34,7 @@ mine = cc.Augmenter(
 pictures = mine(cells.images, cells.ids, epoch=0)
 print(mine, pictures.shape, pictures.dtype)
 
-# %% A picture draws by seed, epoch and id; its neighbours in the batch do not matter
+# %% An image draws by seed, epoch and id; its neighbours in the batch do not matter
 alone = mine(cells.images[5:6], cells.ids[5:6], epoch=0)
 assert (alone[0] == pictures[5]).all()
 

@@ -1,6 +1,6 @@
 """A Dask cluster of two processes on this machine decodes and hashes a folder. Guide: docs/guides/dask.md."""
 
-# %% A folder of pictures
+# %% A folder of images
 import os
 from pathlib import Path
 
@@ -15,10 +15,10 @@ TINY = bool(os.environ.get("CELLCLF_TINY"))
 
 def main() -> None:
     made = cc.make_cells(60 if TINY else 2000, size=48, seed=7, duplicates=5)
-    for label, id_, picture in zip(made.labels, made.ids, made.images, strict=True):
+    for label, id_, image in zip(made.labels, made.ids, made.images, strict=True):
         place = Path("crops") / made.class_names[label]
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(place / f"{id_.replace(':', '-')}.png")
+        Image.fromarray(image).save(place / f"{id_.replace(':', '-')}.png")
 
     # %% On a real cluster: Client("scheduler:8786"), and a path that all workers see
     cells = cc.load("crops", verify=False)

@@ -35,6 +35,4 @@ for one in exported:
     tell(pictures)  # the first call builds
     start = time.perf_counter()
     names = [run.class_names[k] for k in tell(pictures).argmax(1)]
-    print(
-        f"{one.format}: {len(pictures) / (time.perf_counter() - start):,.0f} pictures a second; {', '.join(names[:4])}"
-    )
+    print(f"{one.format}: {len(pictures) / (time.perf_counter() - start):,.0f} images a second; {', '.join(names[:4])}")

@@ -11,7 +11,7 @@ TINY = bool(os.environ.get("CELLCLF_TINY"))
 gpus = tf.config.list_physical_devices("GPU")
 print(len(gpus), "GPU" if len(gpus) == 1 else "GPUs")
 
-# %% Larger pictures, 16 bits, every GPU; on a processor small and plain
+# %% Larger images, 16 bits, every GPU; on a processor small and plain
 cells = cc.make_cells(64 if TINY else 800, size=48, seed=7)
 parts = cc.Split(val=0.25, seed=7).apply(cells)
 trainer = cc.Trainer(

@@ -1,4 +1,4 @@
-"""Survive the hidden test: train on altered pictures, choose on altered pictures. Guide: docs/guides/hidden-test.md."""
+"""Survive the hidden test: train on altered images, choose on altered images. Guide: docs/guides/hidden-test.md."""
 
 # %% Cells of this laboratory, and the same kind of cells from another one, which plays no part in training
 import os
@@ -41,12 +41,12 @@ for name, trainer in (("careless", careless), ("careful", careful)):
     for what, part in (("same slides", parts.test), ("other laboratory", elsewhere)):
         print(f"{name:<9} {what:<17} macro F1 {runs[name].evaluate(part).macro_f1:.3f}")
 
-# %% Bad pictures: eleven corruptions at five severities; those that training has met are marked
+# %% Bad images: eleven corruptions at five severities; those that training has met are marked
 found = runs["careful"].robustness(parts.test[:24] if TINY else parts.test)
 print(found)
 found.plot().savefig("robustness.png")
 
-# %% Averages: over eight views of a picture, and over two runs
+# %% Averages: over eight views of an image, and over two runs
 print(f"eight views  {runs['careful'].evaluate(elsewhere, tta=8).macro_f1:.3f}")
 print(f"both runs    {cc.ensemble(list(runs.values())).evaluate(elsewhere).macro_f1:.3f}")
 

@@ -39,7 +39,7 @@ pipe.check(cells, tests={"hospital_b": elsewhere})
 # %% The whole job; the page is a single file
 outcome = pipe.run(cells, out="run", tests={"hospital_b": elsewhere}, show=True)
 for name, report in outcome.reports.items():
-    print(f"{name:<11} macro F1 {report.macro_f1:.3f}  {report.n} pictures")
+    print(f"{name:<11} macro F1 {report.macro_f1:.3f}  {report.n} images")
 print(outcome.page)
 
 # %% The recipe with every option written out, ready for the next set

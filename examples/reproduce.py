@@ -28,4 +28,4 @@ except cc.RunFolderError as error:
 # %% Once more from the start, and compared
 found = cc.rerun("run", cells=cells)
 print(found)
-assert found.pictures
+assert found.images

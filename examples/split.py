@@ -14,15 +14,15 @@ clean = cc.Dedup().apply(cells)
 parts = cc.Split(val=0.2, test=0.1, seed=7).apply(clean)
 for name in ("train", "val", "test"):
     part = getattr(parts, name)
-    print(f"{name:<5}  {len(part):>5} pictures, slides {sorted(set(part.groups.tolist()))}")
+    print(f"{name:<5}  {len(part):>5} images, slides {sorted(set(part.groups.tolist()))}")
 
-# %% The proof: no copy of a training picture is in the validation part
+# %% The proof: no copy of a training image is in the validation part
 print(cc.Dedup().find(parts.train, against=parts.val).summary())
 
 # %% What happens without: the set as it came, cut at random
 careless = cc.Split(val=0.2, seed=7).apply(cells.replace(groups=None))
 print(cc.Dedup().find(careless.train, against=careless.val).summary())
 
-# %% Folds by slide: each picture is judged once, by a classifier that knows neither it nor its slide
+# %% Folds by slide: each image is judged once, by a classifier that knows neither it nor its slide
 for number, fold in enumerate(cc.Split(seed=7).folds(clean, count=4), 1):
     print(number, len(fold.train), len(fold.val), fold.val.counts())

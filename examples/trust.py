@@ -1,6 +1,6 @@
-"""Trust the numbers: intervals, calibration, sets of classes, foreign pictures. Guide: docs/guides/trust.md."""
+"""Trust the numbers: intervals, calibration, sets of classes, foreign images. Guide: docs/guides/trust.md."""
 
-# %% A run, and pictures that it has not seen, some of which are no cells
+# %% A run, and images that it has not seen, some of which are no cells
 import os
 
 import cellclf as cc
@@ -26,11 +26,11 @@ print(f"{report.macro_f1:.3f}", repr(report.macro_f1))
 report.plot().savefig("confusion.png")
 report.plot_confused(parts.test).savefig("confused.png")
 
-# %% Is 90 % sure right nine times in ten? And how far is that from what so few pictures show anyway?
+# %% Is 90 % sure right nine times in ten? And how far is that from what so few images show anyway?
 probabilities = run.predict_proba(parts.test)
 print(calibrate(parts.test.labels, probabilities))
 
-# %% How right is it if it may say nothing about its least sure pictures?
+# %% How right is it if it may say nothing about its least sure images?
 curve = abstain(parts.test.labels, probabilities)
 print(curve.at(accuracy=0.95))
 curve.plot().savefig("abstention.png")

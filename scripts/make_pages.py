@@ -42,7 +42,7 @@ not show may move between versions. Each is loaded at first use, so that the imp
 `cc.__version__` is the version. The list is written by `scripts/make_pages.py`, and the tests compare it with
 `cellclf.__all__`.
 
-Pictures are `(N, H, W, 3)` uint8, 0-255, everywhere. Arguments of constructors are keywords. Everything random takes
+Images are `(N, H, W, 3)` uint8, 0-255, everywhere. Arguments of constructors are keywords. Everything random takes
 a `seed`. Arrays that go in are never changed. The [command line](../cli.md) has a page of its own, and so have the
 [errors](errors.md) with their cures.
 """

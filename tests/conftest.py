@@ -28,10 +28,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Return the folder with the real pictures, or skip."""
+    """Return the folder with the real images, or skip."""
     root = os.environ.get("CELLCLF_DATA")
     if not root or not (Path(root) / "data").is_dir():
-        pytest.skip("real pictures: set CELLCLF_DATA to the folder that holds data/ and weights/")
+        pytest.skip("real images: set CELLCLF_DATA to the folder that holds data/ and weights/")
     return Path(root)
 
 

@@ -203,7 +203,7 @@ def test_every_link_within_the_project_leads_somewhere(page):
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name_of)
-def test_every_picture_is_there_and_says_what_it_shows(page):
+def test_every_image_is_there_and_says_what_it_shows(page):
     for words, target in re.findall(r"!\[([^]]*)\]\(([^)\s]+)\)", page.read_text("utf-8")):
         assert words, f"{target} has no text for those who cannot see it"
         assert (page.parent / target).exists()

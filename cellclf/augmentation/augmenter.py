@@ -1,4 +1,4 @@
-"""The Augmenter: draws on the host what happens to each picture, applies it on the device."""
+"""The Augmenter: draws on the host what happens to each image, applies it on the device."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ STEP_MODULES = (geometry, colour, stain, optics, masks)
 """Where the steps are; importing them fills `step.STEPS`."""
 
 BLOCK = 64
-"""Pictures in one compiled call: batches of any size run as blocks of this many, so there is one compilation."""
+"""Images in one compiled call: batches of any size run as blocks of this many, so there is one compilation."""
 
 
 class Augmenter:
-    """Changes pictures as other slides, stains and microscopes might have.
+    """Changes images as other slides, stains and microscopes might have.
 
-    Every picture draws for itself, by seed, epoch and id: batch size, order and workers change nothing. A
-    picture passes through geometry (one resampling, however many steps), colour in the order of the steps,
+    Every image draws for itself, by seed, epoch and id: batch size, order and workers change nothing. A
+    image passes through geometry (one resampling, however many steps), colour in the order of the steps,
     optics, noise, JPEG, masks; steps of one kind keep their order. ``AugMix`` starts anew: what stands before
     it is done first.
 
-    Pictures are uint8 0-255, or float32 0-255, which are rounded to whole levels.
+    Images are uint8 0-255, or float32 0-255, which are rounded to whole levels.
 
     Args:
         steps: What may happen, in order: `Rotate`, `Brightness`, `RandAugment` ...
@@ -50,8 +50,8 @@ class Augmenter:
     Examples:
         >>> from cellclf.augmentation.steps.geometry import Rotate
         >>> augmenter = Augmenter([Rotate(degrees=20)], seed=7)
-        >>> pictures = np.zeros((2, 16, 16, 3), np.uint8)
-        >>> augmenter(pictures, ids=["a", "b"], epoch=3).shape
+        >>> images = np.zeros((2, 16, 16, 3), np.uint8)
+        >>> augmenter(images, ids=["a", "b"], epoch=3).shape
         (2, 16, 16, 3)
     """
 
@@ -96,7 +96,7 @@ class Augmenter:
 
         Args:
             data: ``strength``, ``seed``, and ``preset``, ``steps`` (a list of tables) or both: the steps then follow
-                the preset's. ``preset`` is a name, or a list of names, of which each picture draws one.
+                the preset's. ``preset`` is a name, or a list of names, of which each image draws one.
 
         Raises:
             UnknownNameError: A field, preset or step that does not exist.
@@ -135,10 +135,10 @@ class Augmenter:
         """Refuse what cannot work, before any work is done.
 
         Args:
-            image_shape: (height, width, 3) of the pictures, if known.
+            image_shape: (height, width, 3) of the images, if known.
 
         Raises:
-            OptionError: A step's value cannot be used, or a picture is too small for a blur.
+            OptionError: A step's value cannot be used, or an image is too small for a blur.
         """
         check_steps(self.steps, "augmenter")
         if (
@@ -146,19 +146,17 @@ class Augmenter:
             or not isinstance(self.strength, int | float)
             or not 0 <= self.strength <= 10
         ):
-            raise OptionError(f"strength is {self.strength!r}; wanted a number from 0 to 10")
+            raise OptionError(f"strength is {self.strength!r}; expected a number from 0 to 10")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer):
-            raise OptionError(f"seed is {self.seed!r}; wanted a whole number")
+            raise OptionError(f"seed is {self.seed!r}; expected a whole number")
         if image_shape is not None:
             height, width = image_shape[:2]
             for name, values in self.draw(["0"]).items():
                 if name.endswith("kernel_weights") and values.shape[-1] > 2 * min(height, width):
                     side = values.shape[-1]
-                    raise OptionError(
-                        f"a blur of {side}x{side} pixels does not fit {height}x{width} pictures; lower it"
-                    )
+                    raise OptionError(f"a blur of {side}x{side} pixels does not fit {height}x{width} images; lower it")
             if min(height, width) < 4:
-                raise OptionError(f"pictures are {height}x{width}; augmentation wants at least 4x4")
+                raise OptionError(f"images are {height}x{width}; augmentation wants at least 4x4")
 
     @cached_property
     def _stages(self) -> list[tuple[int, list[Step] | AugMix]]:
@@ -174,14 +172,14 @@ class Augmenter:
         return stages
 
     def draw(self, ids: Sequence[object] | NDArray[Any], epoch: int = 0) -> Arrays:
-        """Draw what happens to each picture.
+        """Draw what happens to each image.
 
         Args:
             ids: N texts (or numbers, which count as their text).
             epoch: Each epoch draws anew.
 
         Returns:
-            Arrays whose first axis is the picture. Their types and other axes depend on the steps only, so
+            Arrays whose first axis is the image. Their types and other axes depend on the steps only, so
             that they can be stacked, cut and compiled against.
         """
         draws = Draws.of(ids, seed=self.seed, epoch=epoch)
@@ -211,12 +209,12 @@ class Augmenter:
 
         Args:
             images: (N, H, W, 3) uint8 or float32, 0-255; N, H and W known.
-            params: What `draw` gave for these pictures.
-            together: All pictures at once, as a GPU likes it; False takes one after the other and skips what a
-                picture does not need, which is faster on a CPU. Changes the speed only.
+            params: What `draw` gave for these images.
+            together: All images at once, as a GPU likes it; False takes one after the other and skips what a
+                image does not need, which is faster on a CPU. Changes the speed only.
 
         Returns:
-            (N, H, W, 3) of the type that came in; float pictures come back in whole levels.
+            (N, H, W, 3) of the type that came in; float images come back in whole levels.
         """
         from cellclf.augmentation.kernels import engine
 
@@ -230,24 +228,24 @@ class Augmenter:
 
         Args:
             images: (N, H, W, 3) uint8 or float32, 0-255.
-            ids: N texts; None counts the pictures from 0.
+            ids: N texts; None counts the images from 0.
             epoch: Each epoch draws anew.
 
         Returns:
             A new array like ``images``.
 
         Raises:
-            DataError: Pictures of another shape or type, or another number of ids.
+            DataError: Images of another shape or type, or another number of ids.
         """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, np.float32):
             raise DataError(
-                f"pictures are {images.dtype} of shape {images.shape}; "
-                "wanted uint8 or float32 0-255 of shape (N, H, W, 3)"
+                f"images are {images.dtype} of shape {images.shape}; "
+                "expected uint8 or float32 0-255 of shape (N, H, W, 3)"
             )
         ids = np.arange(len(images)) if ids is None else ids
         if len(ids) != len(images):
-            raise DataError(f"{len(images)} pictures came with {len(ids)} ids; wanted one id for each picture")
+            raise DataError(f"{len(images)} images came with {len(ids)} ids; expected one id for each image")
         return self._in_blocks(images, ids, epoch, on_gpu=_has_gpu())
 
     def _in_blocks(
@@ -266,7 +264,7 @@ class Augmenter:
         return out
 
     def _padded(self, ids: Sequence[object] | NDArray[Any], epoch: int) -> Arrays:
-        """Draw for up to `BLOCK` pictures; the rest of the block has nothing to do."""
+        """Draw for up to `BLOCK` images; the rest of the block has nothing to do."""
         drawn = self.draw(ids, epoch)
         missing = BLOCK - len(ids)
         if not missing:
@@ -282,11 +280,11 @@ class Augmenter:
         return work(images, params)
 
     def map(self, dataset: Any, *, has_ids: bool = False, epoch: int | None = None) -> Any:
-        """Augment a `tf.data.Dataset`, in parallel with whatever takes its pictures.
+        """Augment a `tf.data.Dataset`, in parallel with whatever takes its images.
 
-        A picture's id is the last member of its element with ``has_ids=True`` (texts or whole numbers; it is
+        An image's id is the last member of its element with ``has_ids=True`` (texts or whole numbers; it is
         dropped from the result), else its place in the data set: 0, 1, ...  Give ids when a data set is
-        shuffled before this, else a picture draws by where it comes and not by what it is.
+        shuffled before this, else an image draws by where it comes and not by what it is.
 
         Args:
             dataset: Elements are images, (images, labels) or (images, labels, weights), batched or not; images
@@ -318,10 +316,10 @@ class Augmenter:
         (a cluster of its own where there was none), so that no split tears an original from its copies.
 
         Args:
-            cells: The pictures.
-            copies: Copies of each picture; None makes one for each strength.
+            cells: The images.
+            copies: Copies of each image; None makes one for each strength.
             strengths: The first copy has the first strength, and so on, over and over.
-            per_class: Instead of ``copies``: fill every class up to this many pictures, or with "max" to the
+            per_class: Instead of ``copies``: fill every class up to this many images, or with "max" to the
                 largest class. Classes that are larger stay as they are.
 
         Returns:
@@ -339,9 +337,9 @@ class Augmenter:
         """Draw a sheet: in each row an original and what may become of it.
 
         Args:
-            cells: Where the pictures come from; they are taken evenly from the set.
+            cells: Where the images come from; they are taken evenly from the set.
             images: Rows.
-            n_augmentations: Augmented pictures a row.
+            n_augmentations: Augmented images a row.
         """
         from cellclf.utils.contact_sheet import sheet
 

@@ -23,9 +23,9 @@ class Expand:
 
     Args:
         preset: Name of the augmenter.
-        copies: Copies of each picture; None makes one for each strength.
+        copies: Copies of each image; None makes one for each strength.
         strengths: The first copy has the first strength, and so on.
-        per_class: Instead of copies: fill every class up to this many pictures, or ``"max"``.
+        per_class: Instead of copies: fill every class up to this many images, or ``"max"``.
         seed: Of the augmentation.
     """
 
@@ -46,7 +46,7 @@ class Expand:
         self.apply(cells.subset([]))
 
     def apply(self, cells: ImageSet) -> ImageSet:
-        """Give the pictures and their augmented copies."""
+        """Give the images and their augmented copies."""
         return self.augmenter().expand(cells, copies=self.copies, strengths=self.strengths, per_class=self.per_class)
 
 
@@ -63,7 +63,7 @@ def expand(
 
     strengths = tuple(strengths)
     if not strengths or any(isinstance(s, bool) or not isinstance(s, int | float) or s < 0 for s in strengths):
-        raise OptionError(f"strengths is {strengths!r}; wanted one or more numbers from 0 up")
+        raise OptionError(f"strengths is {strengths!r}; expected one or more numbers from 0 up")
     augmenter.check(cells.image_shape)
     wanted = _copies(cells, copies, len(strengths), per_class)
     parents = np.repeat(np.arange(len(cells)), wanted)
@@ -98,26 +98,26 @@ def expand(
         groups=inherited(cells.groups),
         clusters=everyone if cells.clusters is None else inherited(cells.clusters),
         sizes=inherited(cells.sizes),
-        notices=(*cells.notices, f"{len(parents):,} augmented copies of {len(cells):,} pictures were added"),
+        notices=(*cells.notices, f"{len(parents):,} augmented copies of {len(cells):,} images were added"),
         skipped=cells.skipped,
     )
 
 
 def _copies(cells: ImageSet, copies: int | None, default: int, per_class: int | str | None) -> NDArray[np.int64]:
-    """Give how many copies each picture gets."""
+    """Give how many copies each image gets."""
     if per_class is None:
         count = default if copies is None else copies
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise OptionError(f"copies is {count!r}; wanted a whole number from 0 up")
+            raise OptionError(f"copies is {count!r}; expected a whole number from 0 up")
         return np.full(len(cells), count, np.int64)
     if copies is not None:
-        raise OptionError("copies and per_class are both given; wanted one of them")
+        raise OptionError("copies and per_class are both given; expected one of them")
     if cells.labels is None:
         raise DataError("per_class needs labels, and this set has none; give copies instead")
     counts = np.bincount(cells.labels, minlength=cells.num_classes)
     target = int(counts.max()) if per_class == "max" else per_class
     if isinstance(target, bool) or not isinstance(target, int) or target < 1:
-        raise OptionError(f"per_class is {per_class!r}; wanted a whole number from 1 up, or 'max'")
+        raise OptionError(f"per_class is {per_class!r}; expected a whole number from 1 up, or 'max'")
     wanted = np.zeros(len(cells), np.int64)
     for label, count in enumerate(counts):
         if count and target > count:

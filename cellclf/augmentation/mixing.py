@@ -43,16 +43,16 @@ def smooth_labels(targets: Tensor, amount: float) -> Tensor:
 
 
 def mix_up(images: Tensor, targets: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Average each picture and its labels with another picture of the batch.
+    """Average each image and its labels with another image of the batch.
 
     Args:
         images: (N, H, W, C), any number type; the result is float32.
         targets: (N, classes) float32.
-        partner: (N,) int32, the place of the other picture.
-        share: (N,) float32, how much of the picture itself stays, 0-1.
+        partner: (N,) int32, the place of the other image.
+        share: (N,) float32, how much of the image itself stays, 0-1.
 
     Returns:
-        Pictures (N, H, W, C) and targets (N, classes), float32.
+        Images (N, H, W, C) and targets (N, classes), float32.
 
     Source: Zhang et al. 2018, arXiv 1710.09412.
     """
@@ -65,16 +65,16 @@ def mix_up(images: Tensor, targets: Tensor, partner: Tensor, share: Tensor) -> t
 
 
 def cut_mix(images: Tensor, targets: Tensor, partner: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-    """Paste a box out of another picture of the batch; labels mix by the pixels that were really pasted.
+    """Paste a box out of another image of the batch; labels mix by the pixels that were really pasted.
 
     Args:
         images: (N, H, W, C), any number type; the result is float32.
         targets: (N, classes) float32.
-        partner: (N,) int32, the place of the other picture.
+        partner: (N,) int32, the place of the other image.
         box: (N, 4) float32: top, left, bottom, right as fractions of the sides; may reach outside.
 
     Returns:
-        Pictures (N, H, W, C) and targets (N, classes), float32.
+        Images (N, H, W, C) and targets (N, classes), float32.
 
     Source: Yun et al. 2019, arXiv 1905.04899.
     """
@@ -94,18 +94,18 @@ def cut_mix(images: Tensor, targets: Tensor, partner: Tensor, box: Tensor) -> tu
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """How a training mixes the pictures and labels of a batch.
+    """How a training mixes the images and labels of a batch.
 
     Args:
-        kind: "mixup", "cutmix" or "both" (half of the pictures each).
+        kind: "mixup", "cutmix" or "both" (half of the images each).
         alpha: Concentration of the Beta distribution that the share is drawn from; small is milder.
-        rate: Share of the pictures that are mixed, 0-1.
+        rate: Share of the images that are mixed, 0-1.
         seed: Any whole number.
 
     Examples:
         >>> mix = Mix(kind="mixup", seed=7)
-        >>> pictures, labels = np.zeros((4, 8, 8, 3), "uint8"), np.eye(4, dtype="float32")
-        >>> mixed, targets = mix.apply(pictures, labels, mix.draw(["a", "b", "c", "d"], epoch=0))
+        >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.eye(4, dtype="float32")
+        >>> mixed, targets = mix.apply(images, labels, mix.draw(["a", "b", "c", "d"], epoch=0))
         >>> targets.shape[1], bool(np.allclose(np.sum(targets, axis=1), 1))
         (4, True)
     """
@@ -127,7 +127,7 @@ class Mix:
         for field, low, high in (("alpha", 0.01, 100), ("rate", 0, 1)):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise OptionError(f"mix: {field} is {value!r}; wanted a number from {low} to {high}")
+                raise OptionError(f"mix: {field} is {value!r}; expected a number from {low} to {high}")
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain data."""
@@ -146,7 +146,7 @@ class Mix:
         return cls(**data)
 
     def draw(self, ids: Sequence[object] | NDArray[Any], epoch: int = 0) -> Arrays:
-        """Draw for a batch. Partners are pictures of this batch, so here the batch does matter.
+        """Draw for a batch. Partners are images of this batch, so here the batch does matter.
 
         Args:
             ids: N texts.
@@ -158,7 +158,7 @@ class Mix:
         """
         draws = Draws.of(ids, seed=self.seed, epoch=epoch).child("mix")
         n = len(draws)
-        # a rotation of a shuffled order: every picture is a partner once, and of another one
+        # a rotation of a shuffled order: every image is a partner once, and of another one
         order = np.argsort(draws.uniform(0, 1), kind="stable")
         partner = np.empty(n, np.int32)
         partner[order] = np.roll(order, 1)
@@ -183,7 +183,7 @@ class Mix:
             params: What `draw` gave.
 
         Returns:
-            Pictures (N, H, W, C) and targets (N, K), float32.
+            Images (N, H, W, C) and targets (N, K), float32.
         """
         from keras import ops
 

@@ -1,13 +1,13 @@
-"""What is to be done to each picture of a batch, as plain arrays.
+"""What is to be done to each image of a batch, as plain arrays.
 
 Steps write into a `Program` on the host, in the order in which they are drawn; `Program.arrays` packs the
 result for the device. Work of one kind is brought together here, which is what makes applying it cheap:
 
-- all warps of a picture become one list of affine maps, walked backwards once, so that there is one
-  resampling a picture;
+- all warps of an image become one list of affine maps, walked backwards once, so that there is one
+  resampling an image;
 - adjacent point operations become one look-up table or one 3x4 colour matrix.
 
-A picture therefore passes through: geometry, colour (in drawn order), optics (blur, sharpness), noise,
+An image therefore passes through: geometry, colour (in drawn order), optics (blur, sharpness), noise,
 JPEG, masks.
 """
 
@@ -24,20 +24,20 @@ from cellclf.augmentation.rng import Flags, Floats, Keys
 Arrays = dict[str, NDArray[Any]]
 
 BORDERS = ("reflect", "nearest", "constant")
-"""What lies outside a picture: its mirror image (edge pixel repeated), its edge pixel, a fill colour."""
+"""What lies outside an image: its mirror image (edge pixel repeated), its edge pixel, a fill colour."""
 
 LINEAR, DENSITY, LAB = 1, 2, 3
-"""Spaces of a colour matrix: pixel values, optical densities, CIELAB about the picture's own mean."""
+"""Spaces of a colour matrix: pixel values, optical densities, CIELAB about the image's own mean."""
 
 AUTOCONTRAST, EQUALISE, CONTRAST = 1, 2, 3
-"""Point operations that first look at the whole picture."""
+"""Point operations that first look at the whole image."""
 
 IDENTITY = np.arange(256, dtype=np.uint8)
 _EYE = np.eye(3, 4, dtype=np.float32)
 
 
 class Program:
-    """The work on N pictures, in drawn order.
+    """The work on N images, in drawn order.
 
     Args:
         count: N.
@@ -73,7 +73,7 @@ class Program:
         """Resample: the new pixel at p shows the old one at ``linear @ p + shift``.
 
         Args:
-            active: (N,) bool, which pictures.
+            active: (N,) bool, which images.
             linear: (N, 2, 2); positions are (down, right) in pixels from the centre.
             shift: (N, 2), as a fraction of (height, width); None is zero.
             border: One of `BORDERS`.
@@ -93,16 +93,16 @@ class Program:
         """Mix channels: (N, 3, 4), new = matrix[:, :3] @ old + matrix[:, 3].
 
         Pixel values are 0-255 (`LINEAR`), densities are -ln((v + 1) / 256) (`DENSITY`), and `LAB` works
-        on the difference to the picture's mean colour. Adjacent matrices of one space are multiplied,
+        on the difference to the image's mean colour. Adjacent matrices of one space are multiplied,
         and their result is rounded and cut to 0-255 once.
         """
         self._tone("matrix", active, matrix, space)
 
     def statistic(self, active: Flags, kind: int | NDArray[np.int64], amount: Floats | None = None) -> None:
-        """Run a point operation that looks at the picture: `AUTOCONTRAST`, `EQUALISE` or `CONTRAST`.
+        """Run a point operation that looks at the image: `AUTOCONTRAST`, `EQUALISE` or `CONTRAST`.
 
         Args:
-            active: (N,) bool, which pictures.
+            active: (N,) bool, which images.
             kind: Which operation; also (N,) for one each.
             amount: (N,) the factor of `CONTRAST`.
         """
@@ -110,7 +110,7 @@ class Program:
         self._tone("statistic", active, value, np.broadcast_to(kind, (self.count,)))
 
     def exclusive(self, calls: int) -> None:
-        """Promise that the last so many colour calls touch different pictures; saves room in the arrays."""
+        """Promise that the last so many colour calls touch different images; saves room in the arrays."""
         self._segments -= calls - 1
 
     def _tone(self, what: str, active: Flags, value: Any, kind: Any) -> None:
@@ -118,11 +118,11 @@ class Program:
         self._segments += 1
 
     def kernel(self, active: Flags, kernel: Floats) -> None:
-        """Convolve with (N, k, k), k odd; the picture is mirrored at its border."""
+        """Convolve with (N, k, k), k odd; the image is mirrored at its border."""
         self._kernels.append((active, kernel))
 
     def sharpen(self, active: Flags, factor: Floats) -> None:
-        """Blend with the smoothed picture: (N,) 0 is smooth, 1 nothing, above 1 sharper."""
+        """Blend with the smoothed image: (N,) 0 is smooth, 1 nothing, above 1 sharper."""
         self._sharps.append((active, factor))
 
     def noise(self, active: Flags, deviation: Floats, key: Keys) -> None:
@@ -142,7 +142,7 @@ class Program:
         self._grids.append((active, grid, pack(fill)))
 
     def arrays(self) -> Arrays:
-        """Pack everything as arrays whose first axis is the picture; their shapes depend on the steps only."""
+        """Pack everything as arrays whose first axis is the image; their shapes depend on the steps only."""
         out: Arrays = {}
         if self._warps:
             out |= self._pack_warps()
@@ -178,7 +178,7 @@ class Program:
         return [np.stack(parts, axis=1) for parts in zip(*columns, strict=True)]
 
     def _pack_warps(self) -> Arrays:
-        # the last warp first: coordinates are carried back from the new picture to the old one
+        # the last warp first: coordinates are carried back from the new image to the old one
         columns = [(a, m, s, np.full(self.count, b), f) for a, m, s, b, f in reversed(self._warps)]
         active, linear, shift, border, fill = self._stack(columns)
         order, count = _first(active)
@@ -191,7 +191,7 @@ class Program:
         }
 
     def _pack_tones(self) -> Arrays:
-        """Fuse in drawn order. A segment is one table, then one matrix, then one look at the picture."""
+        """Fuse in drawn order. A segment is one table, then one matrix, then one look at the image."""
         n, segments = self.count, self._segments
         tables = np.empty((n, segments, 3, 256), np.uint8)
         tables[:] = IDENTITY
@@ -200,7 +200,7 @@ class Program:
         space = np.zeros((n, segments), np.int32)
         statistic = np.zeros((n, segments), np.int32)
         amount = np.zeros((n, segments), np.float32)
-        now = np.zeros(n, np.int64)  # the segment that each picture is in
+        now = np.zeros(n, np.int64)  # the segment that each image is in
         used = np.zeros(n, bool)
         for what, active, value, kind in self._tones:
             rows = np.flatnonzero(active)
@@ -225,7 +225,7 @@ class Program:
             else:
                 statistic[rows, here] = kind[rows]
                 amount[rows, here] = value[rows]
-        # what a picture's look at itself found is applied with the table of the segment after it
+        # what an image's look at itself found is applied with the table of the segment after it
         rows = np.flatnonzero(statistic[np.arange(n), now] != 0)
         now[rows] += 1
         return {
@@ -258,7 +258,7 @@ def pack(colour: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def _first(active: Flags) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Give the order that brings each picture's active columns to the front, and how many there are."""
+    """Give the order that brings each image's active columns to the front, and how many there are."""
     return np.argsort(~active, axis=1, kind="stable"), active.sum(axis=1).astype(np.int32)
 
 

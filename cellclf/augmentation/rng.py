@@ -1,7 +1,7 @@
-"""Random numbers that belong to a picture: keyed by seed, epoch and id, so the batch changes nothing.
+"""Random numbers that belong to an image: keyed by seed, epoch and id, so the batch changes nothing.
 
 A counter-based generator (as in Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the
-k-th number of a picture is a hash of its key and k. No state is carried from one picture to the next, so
+k-th number of an image is a hash of its key and k. No state is carried from one image to the next, so
 batch size, order and number of workers do not matter.
 """
 
@@ -48,10 +48,10 @@ def mix(keys: Keys) -> Keys:
 
 
 class Draws:
-    """One stream of random numbers for each of N pictures.
+    """One stream of random numbers for each of N images.
 
     Args:
-        keys: (N,) uint64, one key a picture.
+        keys: (N,) uint64, one key an image.
 
     Examples:
         >>> whole = Draws.of(["a", "b", "c"], seed=7, epoch=0).uniform(0, 1)
@@ -66,7 +66,7 @@ class Draws:
 
     @classmethod
     def of(cls, ids: Iterable[object], *, seed: int, epoch: int) -> Draws:
-        """Make the streams of pictures.
+        """Make the streams of images.
 
         Args:
             ids: N ids.

@@ -29,7 +29,9 @@ def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int
         or None in images.shape[-3:]
         or images.dtype not in (tf.uint8, tf.float32)
     ):
-        raise DataError(f"elements are {spec}; wanted images or (images, labels, ...), uint8 or float32 (..., H, W, 3)")
+        raise DataError(
+            f"elements are {spec}; expected images or (images, labels, ...), uint8 or float32 (..., H, W, 3)"
+        )
     if has_ids and len(members) < 2:
         raise DataError(f"elements are {spec}; has_ids=True wants the ids as their last member")
     batched = images.shape.rank == 4

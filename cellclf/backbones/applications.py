@@ -39,7 +39,7 @@ def build_application(
     width = {} if alpha is None else {"alpha": alpha}
     if alpha is not None and not alpha > 0:
         raise OptionError(
-            f"alpha={alpha!r} for {network}: wanted a width multiplier > 0, such as 0.25, 0.5, 0.75 or 1.0"
+            f"alpha={alpha!r} for {network}: expected a width multiplier > 0, such as 0.25, 0.5, 0.75 or 1.0"
         )
     pixels = keras.Input(input_shape, name="pixels")
     model = constructor(

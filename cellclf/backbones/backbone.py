@@ -1,4 +1,4 @@
-"""Backbone: a network that turns pictures into a feature map, by name, by description or as a Keras model."""
+"""Backbone: a network that turns images into a feature map, by name, by description or as a Keras model."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Backbone:
             )
         if not getattr(network, "inputs", None):
             raise OptionError(
-                f"the model {network.name!r} has no graph: wanted one made by the functional or the sequential API "
+                f"the model {network.name!r} has no graph: expected one made by the functional or the sequential API "
                 "of Keras"
             )
         return BackboneSpec(
@@ -103,14 +103,14 @@ class Backbone:
         """Find every mistake that can be known without building the network; needs no Keras.
 
         Args:
-            input_shape: (height, width, 3) of the pictures, pixels.
+            input_shape: (height, width, 3) of the images, pixels.
 
         Returns:
             Notices: what will work, but may not be wanted.
 
         Raises:
             UnknownNameError: The backbone or a parameter does not exist.
-            OptionError: The pictures are too small or not RGB, or a parameter is of the wrong kind.
+            OptionError: The images are too small or not RGB, or a parameter is of the wrong kind.
             WeightsError: The weights are not published or the file does not exist.
         """
         spec = self.spec
@@ -123,18 +123,20 @@ class Backbone:
             )
         shape = tuple(input_shape)
         if len(shape) != 3 or not all(isinstance(side, int) for side in shape) or shape[2] != 3:
-            raise OptionError(f"input shape {shape!r} for backbone {spec.name!r}: wanted (height, width, 3) in pixels")
+            raise OptionError(
+                f"input shape {shape!r} for backbone {spec.name!r}: expected (height, width, 3) in pixels"
+            )
         side = min(shape[:2])
         if side < spec.min_size:
             better = max(spec.min_size, spec.grid_from or 0)
             raise OptionError(
-                f"pictures of {shape[0]}x{shape[1]} are too small for backbone {spec.name!r}: wanted at least "
+                f"images of {shape[0]}x{shape[1]} are too small for backbone {spec.name!r}: expected at least "
                 f"{spec.min_size}x{spec.min_size}; up-size them with Trainer(image_size={better})"
             )
         self._chosen()
         if spec.grid_from is not None and side < spec.grid_from:
             return (
-                f"backbone {spec.name!r} ends in a feature map of 1x1 for pictures of {shape[0]}x{shape[1]}: positions "
+                f"backbone {spec.name!r} ends in a feature map of 1x1 for images of {shape[0]}x{shape[1]}: positions "
                 f"are lost; Trainer(image_size={spec.grid_from}) or more gives it a larger one",
             )
         return ()
@@ -143,7 +145,7 @@ class Backbone:
         """Build the network.
 
         Args:
-            input_shape: (height, width, 3) of the pictures, pixels.
+            input_shape: (height, width, 3) of the images, pixels.
             seed: For weights that are not loaded; the same seed gives the same weights.
 
         Returns:
@@ -193,7 +195,7 @@ class Backbone:
         if isinstance(weights, str) and not file.suffix and not file.exists():
             names = ", ".join(map(repr, spec.published)) or "none"
             raise WeightsError(
-                f"backbone {spec.name!r} has no weights {weights!r}: published are {names}; wanted one of "
+                f"backbone {spec.name!r} has no weights {weights!r}: published are {names}; expected one of "
                 "these, a file (.weights.h5, .h5, .keras) or None"
             )
         check_path(file, network=f"backbone {spec.name!r}")
@@ -226,14 +228,14 @@ def _model_problem(model: Any, shape: tuple[int, ...]) -> str | None:
     import keras
 
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        return f"built {model!r}, wanted a functional keras.Model"
+        return f"built {model!r}, expected a functional keras.Model"
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        return f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs, wanted one of each"
+        return f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one of each"
     taken, given = tuple(model.inputs[0].shape[1:]), tuple(model.outputs[0].shape)
     if taken != shape:
-        return f"takes {taken}, wanted the input shape that was asked for, {shape}"
+        return f"takes {taken}, expected the input shape that was asked for, {shape}"
     if len(given) != 4:
-        return f"gives {given}, wanted a feature map (N, height, width, channels), without pooling or head"
+        return f"gives {given}, expected a feature map (N, height, width, channels), without pooling or head"
     return None
 
 
@@ -243,4 +245,4 @@ def _block_problem(model: Any, blocks: tuple[str, ...]) -> str | None:
         if block not in names:
             return f"names the block {block!r}, but has no layer of that name"
     end = output_layer(model)
-    return None if blocks[-1] == end else f"has {blocks[-1]!r} as its last block, wanted the output layer {end!r}"
+    return None if blocks[-1] == end else f"has {blocks[-1]!r} as its last block, expected the output layer {end!r}"

@@ -117,7 +117,7 @@ def build_inception(
         or len(set(kernels)) < len(kernels)
     ):
         raise OptionError(
-            f"kernels={list(kernels)!r} for backbone 'inception': wanted different sides >= 1, such as [1, 3, 5]"
+            f"kernels={list(kernels)!r} for backbone 'inception': expected different sides >= 1, such as [1, 3, 5]"
         )
     filters = _channels(filters, 4, "inception")
     pixels, x = _start(input_shape)

@@ -89,11 +89,11 @@ def stable_names(model: Any) -> Any:
 
 
 def resized(model: Any, input_shape: tuple[int, int, int]) -> Any:
-    """Return the model behind a bilinear up-sizing: it takes pictures of another size. The graph stays flat.
+    """Return the model behind a bilinear up-sizing: it takes images of another size. The graph stays flat.
 
     Args:
-        model: A functional keras.Model for pictures of a fixed (height, width, channels).
-        input_shape: (height, width, channels) of the pictures that come in.
+        model: A functional keras.Model for images of a fixed (height, width, channels).
+        input_shape: (height, width, channels) of the images that come in.
 
     Returns:
         A copy of the model, with a ``keras.layers.Resizing`` named ``"resize"`` behind its input; the model itself if
@@ -145,7 +145,7 @@ def _config(model: Any) -> dict[str, Any]:
     config = model.get_config() if getattr(model, "inputs", None) else {}
     if "input_layers" not in config:
         raise OptionError(
-            f"the model {model.name!r} has no graph: wanted one made by the functional or the sequential API of Keras"
+            f"the model {model.name!r} has no graph: expected one made by the functional or the sequential API of Keras"
         )
     return dict(config)
 
@@ -172,7 +172,7 @@ def _rebuilt(model: Any, edit: Callable[[dict[str, Any]], None]) -> Any:
 def _input_layer(config: dict[str, Any]) -> dict[str, Any]:
     found = [layer for layer in config["layers"] if layer["class_name"] == "InputLayer"]
     if len(found) != 1:
-        raise OptionError(f"the model {config['name']!r} has {len(found)} inputs, wanted one: the pictures")
+        raise OptionError(f"the model {config['name']!r} has {len(found)} inputs, expected one: the images")
     first: dict[str, Any] = found[0]
     return first
 

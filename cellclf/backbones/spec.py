@@ -32,7 +32,7 @@ class BackboneSpec:
             pickles.
         summary: One line for the list of backbones.
         source: The paper or the place that the network is from.
-        min_size: Smallest side of a picture, in pixels, that it can be built for.
+        min_size: Smallest side of an image, in pixels, that it can be built for.
         blocks: Names of the layers in which the parts that can be unfrozen end, from the input on. Each must be a
             single-tensor cut of the graph; the last is the output. A block owns what lies between the end of the one
             before and its own.
@@ -80,23 +80,23 @@ class BackboneSpec:
             what = "cellclf" if isinstance(self.api, int) and self.api > API else "the plugin"
             raise OptionError(f"{who} is made for plugin API {self.api!r}, this cellclf has {API}: upgrade {what}")
         if not callable(self.build):
-            raise OptionError(f"{who}: build is {self.build!r}, wanted a function")
+            raise OptionError(f"{who}: build is {self.build!r}, expected a function")
         for key in ("summary", "source"):
             text = getattr(self, key)
             if not isinstance(text, str) or not text.strip() or "\n" in text:
-                raise OptionError(f"{who}: {key} is {text!r}, wanted one line of text")
+                raise OptionError(f"{who}: {key} is {text!r}, expected one line of text")
         if not isinstance(self.min_size, int) or isinstance(self.min_size, bool) or self.min_size < 1:
-            raise OptionError(f"{who}: min_size is {self.min_size!r}, wanted a number of pixels >= 1")
+            raise OptionError(f"{who}: min_size is {self.min_size!r}, expected a number of pixels >= 1")
         if self.grid_from is not None and (not isinstance(self.grid_from, int) or self.grid_from < self.min_size):
             raise OptionError(
-                f"{who}: grid_from is {self.grid_from!r}, wanted a number of pixels >= min_size {self.min_size}"
+                f"{who}: grid_from is {self.grid_from!r}, expected a number of pixels >= min_size {self.min_size}"
             )
         for key, least in (("blocks", 1), ("weights", 0)):
             names = getattr(self, key)
             good = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
             if not good or len(names) < least or len(set(names)) < len(names):
                 raise OptionError(
-                    f"{who}: {key} is {names!r}, wanted a tuple of different names{' (at least one)' * least}"
+                    f"{who}: {key} is {names!r}, expected a tuple of different names{' (at least one)' * least}"
                 )
         self._check_params(who)
         self._check_head(who)
@@ -104,17 +104,19 @@ class BackboneSpec:
     def _check_params(self, who: str) -> None:
         if not _is_json(self.params):
             raise OptionError(
-                f"{who}: params is {self.params!r}, wanted a dict of names and JSON data (lists, not tuples)"
+                f"{who}: params is {self.params!r}, expected a dict of names and JSON data (lists, not tuples)"
             )
         for key in self.params:
             if not key.isidentifier() or key in ("input_shape", "weights"):
-                raise OptionError(f"{who}: {key!r} cannot be a parameter; wanted another name of a keyword argument")
+                raise OptionError(f"{who}: {key!r} cannot be a parameter; expected another name of a keyword argument")
 
     def _check_head(self, who: str) -> None:
         if self.head is None:
             return
         if not _is_json(self.head):
-            raise OptionError(f"{who}: head is {self.head!r}, wanted a dict of names and JSON data (lists, not tuples)")
+            raise OptionError(
+                f"{who}: head is {self.head!r}, expected a dict of names and JSON data (lists, not tuples)"
+            )
         for key in self.head:
             if key not in HEAD_KEYS:
                 raise OptionError(str(unknown("head option", key, HEAD_KEYS)))
@@ -139,7 +141,7 @@ class BackboneSpec:
             number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
             if default is not None and type(value) is not type(default) and not number:
                 raise OptionError(
-                    f"{key}={value!r} does not fit backbone {self.name!r}: wanted the kind of its default {default!r}"
+                    f"{key}={value!r} does not fit backbone {self.name!r}: expected the kind of its default {default!r}"
                 )
             settings[key] = value
         return settings

@@ -77,7 +77,7 @@ def read_tensors(path: str | Path) -> dict[str, NDArray[Any]]:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(
-            f"{path} cannot be read as tensors ({reason}); wanted a state dict that torch.save wrote, or a "
+            f"{path} cannot be read as tensors ({reason}); expected a state dict that torch.save wrote, or a "
             ".safetensors file"
         ) from error
 

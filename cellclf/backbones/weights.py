@@ -54,7 +54,7 @@ def check_path(path: Path, *, network: str) -> None:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise WeightsError(
-            f"the weights file {str(path)!r} for {network} {what}; wanted a file ({', '.join(SUFFIXES)}) "
+            f"the weights file {str(path)!r} for {network} {what}; expected a file ({', '.join(SUFFIXES)}) "
             "or weights=None"
         )
     if not path.name.endswith(SUFFIXES):
@@ -68,7 +68,7 @@ def _hint(model: Any, shapes: list[tuple[int, ...]], alpha: float | None) -> str
     ours = _stem(tuple(variable.shape) for variable in model.weights)
     theirs = _stem(shapes)
     if ours is None or theirs is None or ours[:3] != theirs[:3] or ours == theirs:
-        return "; wanted weights that were saved from the same network with the same parameters"
+        return "; expected weights that were saved from the same network with the same parameters"
     hint = f"; its first convolution has {theirs[3]} filters, this network's {ours[3]}"
     if alpha is not None:
         hint += (
@@ -100,5 +100,5 @@ def _file_shapes(path: Path, *, network: str) -> list[tuple[int, ...]]:
             file.visititems(look)
     except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
-        raise WeightsError(f"{path} is not a file of Keras weights ({reason}); wanted one of {network}") from error
+        raise WeightsError(f"{path} is not a file of Keras weights ({reason}); expected one of {network}") from error
     return shapes

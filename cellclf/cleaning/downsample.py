@@ -1,4 +1,4 @@
-"""Downsample: leave surplus pictures of the large classes out."""
+"""Downsample: leave surplus images of the large classes out."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Balance(Selection):
     """What ``Downsample`` found.
 
     Args:
-        before: Pictures of each class in the set.
-        after: Pictures of each class that stay.
+        before: Images of each class in the set.
+        after: Images of each class that stay.
     """
 
     before: dict[str, int] = field(kw_only=True)
     after: dict[str, int] = field(kw_only=True)
 
     def summary(self) -> str:
-        """Say how many pictures of each class stay."""
+        """Say how many images of each class stay."""
         head = super().summary().partition("\n")[0]
         name, count = (
             max((len(f"{part:,}" if isinstance(part, int) else part) for part in column), default=0)
@@ -67,28 +67,28 @@ class Balance(Selection):
         axes.set_yticks(place, names)
         axes.invert_yaxis()
         axes.margins(x=0.1)
-        axes.set_xlabel("pictures")
-        axes.set_title(f"Class sizes: {len(self):,} pictures -> {len(self) - self.dropped:,}")
+        axes.set_xlabel("images")
+        axes.set_title(f"Class sizes: {len(self):,} images -> {len(self) - self.dropped:,}")
         axes.legend(loc="best", fontsize=8)
         return figure
 
 
 class Downsample(Selector):
-    """Balance the classes: of each larger one, pictures drawn at random stay.
+    """Balance the classes: of each larger one, images drawn at random stay.
 
-    Which pictures of a class stay depends on the seed and on the pictures of that class only, and what stays keeps
-    its order. Classes below the target keep all they have; classes without a picture are passed over.
+    Which images of a class stay depends on the seed and on the images of that class only, and what stays keeps
+    its order. Classes below the target keep all they have; classes without an image are passed over.
 
     Args:
-        target: Most pictures of a class: "min" is the size of the smallest class, a whole number is itself, and a
+        target: Most images of a class: "min" is the size of the smallest class, a whole number is itself, and a
             fraction between 0 and 1 is that quantile of the class sizes (0.5: the median class).
-        seed: Chooses which pictures stay.
+        seed: Chooses which images stay.
 
     Examples:
         >>> from cellclf import ImageSet
         >>> cells = ImageSet(np.zeros((6, 8, 8, 3), np.uint8), [0, 0, 0, 0, 1, 1], class_names=["round", "lobed"])
         >>> print(Downsample().find(cells).summary())
-        6 pictures -> 4: 2 go
+        6 images -> 4: 2 go
           round  4 -> 2
           lobed  2 -> 2
     """
@@ -98,14 +98,14 @@ class Downsample(Selector):
         self.seed = seed
 
     def find(self, cells: ImageSet) -> Balance:
-        """Choose the pictures that stay.
+        """Choose the images that stay.
 
         Raises:
-            DataError: The pictures have no labels.
+            DataError: The images have no labels.
             OptionError: The target is neither "min", a whole number from 1 on, nor a fraction.
         """
         if cells.labels is None:
-            raise DataError("these pictures have no labels; Downsample balances classes, so load them with labels")
+            raise DataError("these images have no labels; Downsample balances classes, so load them with labels")
         before = cells.counts()
         most = self._most([n for n in before.values() if n])
         keep = np.zeros(len(cells), bool)
@@ -129,6 +129,6 @@ class Downsample(Selector):
         if isinstance(target, float) and 0 < target < 1:
             return int(np.quantile(sizes, target)) if sizes else 0
         raise OptionError(
-            f'target is {target!r}; wanted "min" (the smallest class), a whole number from 1 on, or a fraction '
+            f'target is {target!r}; expected "min" (the smallest class), a whole number from 1 on, or a fraction '
             "between 0 and 1 (a quantile of the class sizes)"
         )

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Which pictures stay, which go, and why; nothing is deleted until ``apply`` makes a smaller set.
+    """Which images stay, which go, and why; nothing is deleted until ``apply`` makes a smaller set.
 
-    A reason reads ``"kind: detail"``; the summary counts the kinds. The pictures themselves are only
+    A reason reads ``"kind: detail"``; the summary counts the kinds. The images themselves are only
     remembered for ``plot``: they take no part in ``repr``, ``==`` and ``to_dict``.
 
     Args:
-        ids: (N,) str, the pictures in the order of the set that was searched.
+        ids: (N,) str, the images in the order of the set that was searched.
         keep: (N,) bool, False for what goes.
         reasons: (N,) str, "" for what stays.
         cells: The set that was searched, or None.
@@ -41,7 +41,7 @@ class Selection:
         ...     ids=np.array(["a", "b"]), keep=np.array([True, False]), reasons=np.array(["", "copy: of a"])
         ... )
         >>> print(found.summary())
-        2 pictures -> 1: 1 goes
+        2 images -> 1: 1 goes
           1  copy
     """
 
@@ -54,7 +54,7 @@ class Selection:
         if not len(self.ids) == len(self.keep) == len(self.reasons):
             raise DataError(
                 f"a selection of {len(self.ids)} ids has {len(self.keep)} flags and {len(self.reasons)} "
-                "reasons; give one of each for every picture"
+                "reasons; give one of each for every image"
             )
         for name in ("ids", "keep", "reasons"):
             frozen = np.array(getattr(self, name), dtype=bool if name == "keep" else np.str_)
@@ -71,13 +71,13 @@ class Selection:
 
     @property
     def dropped(self) -> int:
-        """How many pictures go."""
+        """How many images go."""
         return int(np.count_nonzero(~self.keep))
 
     def summary(self) -> str:
-        """Say in some lines how many pictures go, and for which kinds of reason."""
+        """Say in some lines how many images go, and for which kinds of reason."""
         gone = self.dropped
-        head = f"{len(self):,} pictures -> {len(self) - gone:,}: {gone:,} {'goes' if gone == 1 else 'go'}"
+        head = f"{len(self):,} images -> {len(self) - gone:,}: {gone:,} {'goes' if gone == 1 else 'go'}"
         kinds = Counter(reason.partition(":")[0] for reason in self.reasons[~self.keep].tolist())
         width = len(f"{max(kinds.values(), default=0):,}")
         return "\n".join([head, *(f"  {n:>{width},}  {kind}" for kind, n in kinds.most_common())])
@@ -85,7 +85,7 @@ class Selection:
     def to_dict(self) -> dict[str, Any]:
         """Give the selection as plain data that JSON can hold."""
         return {
-            "pictures": len(self),
+            "images": len(self),
             "kept": len(self) - self.dropped,
             "dropped": [
                 {"id": id_, "reason": reason}
@@ -101,7 +101,7 @@ class Selection:
         """
         if len(cells) != len(self) or not np.array_equal(cells.ids, self.ids):
             raise DataError(
-                f"this selection was found on {len(self)} pictures, the set given has {len(cells)} and other "
+                f"this selection was found on {len(self)} images, the set given has {len(cells)} and other "
                 "ids; call find on the set that you want to change"
             )
 
@@ -118,33 +118,33 @@ class Selection:
         return cells.subset(self.keep)
 
     def plot(self, limit: int = 48) -> Figure:
-        """Show the pictures that go, each with its reason.
+        """Show the images that go, each with its reason.
 
         Args:
-            limit: At most so many pictures, spread evenly over those that go.
+            limit: At most so many images, spread evenly over those that go.
 
         Raises:
-            DataError: The selection does not know its pictures (it was read from a file).
+            DataError: The selection does not know its images (it was read from a file).
         """
         from cellclf.utils.contact_sheet import sheet
 
         gone = np.flatnonzero(~self.keep)
         shown = gone[np.unique(np.linspace(0, len(gone) - 1, limit).astype(int))] if len(gone) > limit else gone
         return sheet(
-            self.pictures(shown),
+            self.images(shown),
             captions=[self.reasons[k].partition(":")[0] for k in shown],
-            title=f"{len(gone)} of {len(self)} pictures go"
+            title=f"{len(gone)} of {len(self)} images go"
             + (f"; {len(shown)} of them" if len(shown) < len(gone) else ""),
         )
 
-    def pictures(self, indices: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Read some of the pictures that were searched.
+    def images(self, indices: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Read some of the images that were searched.
 
         Raises:
-            DataError: The selection does not know its pictures.
+            DataError: The selection does not know its images.
         """
         if self.cells is None:
-            raise DataError("this selection does not know its pictures; call find again to look at them")
+            raise DataError("this selection does not know its images; call find again to look at them")
         if not len(indices):
             return np.empty((0, *self.cells.image_shape), np.uint8)
         return self.cells.read(indices)
@@ -188,7 +188,7 @@ class Selector(Params, ABC):
 
     @abstractmethod
     def find(self, cells: ImageSet) -> Selection:
-        """Say which pictures stay."""
+        """Say which images stay."""
 
     def apply(self, cells: ImageSet) -> ImageSet:
         """Return the set without what ``find`` would remove."""
@@ -202,16 +202,16 @@ class Selector(Params, ABC):
             y: (N,) labels of any kind.
 
         Returns:
-            The pictures that stay and their labels.
+            The images that stay and their labels.
 
         Raises:
-            DataError: There are not as many labels as pictures.
+            DataError: There are not as many labels as images.
         """
         from cellclf.data.image_set import ImageSet
 
         names = np.asarray(y)
         if names.ndim != 1 or len(names) != len(X):
-            raise DataError(f"{len(X)} pictures need as many labels, got an array of shape {names.shape}")
+            raise DataError(f"{len(X)} images need as many labels, got an array of shape {names.shape}")
         classes, labels = np.unique(names, return_inverse=True)
         found = self.find(ImageSet(X, labels, class_names=tuple(map(str, classes.tolist()))))
         return X[found.keep], names[found.keep]

@@ -12,7 +12,7 @@ from cellclf.cli.options import Group
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(cellclf.__version__, prog_name="cellclf")
 def main() -> None:
-    """From a messy set of single-cell pictures to a classifier that works on next month's slides.
+    """From a messy set of single-cell images to a classifier that works on next month's slides.
 
     SRC is an .npz (images, labels), a folder with one folder for each class, a .csv of path,label[,group], or a
     quoted pattern such as 'cells/*.png'. Start with `cellclf demo`, then `cellclf inspect SRC`.

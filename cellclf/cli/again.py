@@ -41,7 +41,7 @@ def crossval(src: str, recipe: RecipeChoice, source: Source, folds: int, n_jobs:
 @click.command()
 @click.argument("run_folder", metavar="RUN")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the repetition; without it nothing is kept.")
-@click.option("--src", help="The pictures, if they are no more where the run had them.")
+@click.option("--src", help="The images, if they are no more where the run had them.")
 @source_options
 def rerun(run_folder: str, out: Path | None, src: str | None, source: Source) -> None:
     """Repeat the run in the folder RUN and say whether the same comes out; exit code 3 if not."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import PICTURE, Source, import_keras, save_figure, source_options
+from cellclf.cli.options import IMAGE, Source, import_keras, save_figure, source_options
 
 
 @click.group(invoke_without_command=True)
@@ -25,8 +25,8 @@ def augment(ctx: click.Context) -> None:
 @click.argument("preset")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="Scales how far every step goes.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--plot", type=PICTURE, help="Write a sheet of pictures and what becomes of them, PNG, SVG or PDF.")
-@click.option("--on", "src", metavar="SRC", help="Pictures for --plot; without it, generated cells.")
+@click.option("--plot", type=IMAGE, help="Write a sheet of images and what becomes of them, PNG, SVG or PDF.")
+@click.option("--on", "src", metavar="SRC", help="Images for --plot; without it, generated cells.")
 @source_options
 def show(preset: str, strength: float, seed: int, plot: Path | None, src: str | None, source: Source) -> None:
     """Print PRESET as a recipe would hold it, and draw what it does."""

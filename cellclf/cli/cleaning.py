@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cellclf
-from cellclf.cli.options import PAGE, PICTURE, TABLE, OutFile, Source, save_figure, source_options
+from cellclf.cli.options import IMAGE, PAGE, TABLE, OutFile, Source, save_figure, source_options
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("src")
 @source_options
-@click.option("--plot", type=PICTURE, help="Write a sheet of pictures of each class, PNG, SVG or PDF.")
+@click.option("--plot", type=IMAGE, help="Write a sheet of images of each class, PNG, SVG or PDF.")
 def inspect(src: str, source: Source, plot: Path | None) -> None:
     """Tell what SRC holds: counts, sizes, class balance, skipped files."""
     cells = source.load(src)
@@ -35,7 +35,7 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 _selection_options = _together(
-    click.option("--plot", type=PICTURE, help="Write a picture of what goes, PNG, SVG or PDF."),
+    click.option("--plot", type=IMAGE, help="Write an image of what goes, PNG, SVG or PDF."),
     click.option("--gallery", type=PAGE, help="Write a page of everything that goes, to look through."),
     click.option("--apply", type=OutFile(".npz", ".csv"), help="Write the cleaned set, or a CSV of what stays."),
 )
@@ -105,7 +105,7 @@ def dedup(
 @source_options
 @_pair_options
 def leaks(train_src: str, test_src: str, source: Source, foreground: bool, offset: int, pairs: Path | None) -> None:
-    """Find pictures of TRAIN that are in TEST, too, however they were changed."""
+    """Find images of TRAIN that are in TEST, too, however they were changed."""
     _check_table(pairs)
     train, test = (source.load_telling(src) for src in (train_src, test_src))
     found = cellclf.Dedup(foreground=foreground, offset=offset).find(train, against=test)
@@ -122,7 +122,7 @@ def leaks(train_src: str, test_src: str, source: Source, foreground: bool, offse
 @click.option("--seed", default=0, show_default=True)
 @_selection_options
 def outliers(src: str, source: Source, fit_src: str | None, method: Any, seed: int, **wanted: Path | None) -> None:
-    """Find pictures in SRC that are no cells; nothing is changed or deleted. Run `dedup` first."""
+    """Find images in SRC that are no cells; nothing is changed or deleted. Run `dedup` first."""
     cells = source.load_telling(src)
     normal = cells if fit_src is None else source.load_telling(fit_src, size=cells.image_shape[:2])
     found = cellclf.OutlierFilter(method=method, seed=seed).fit(normal).find(cells)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import PICTURE, Source, import_keras, save_figure, source_options
+from cellclf.cli.options import IMAGE, Source, import_keras, save_figure, source_options
 
 
 @click.command()
@@ -26,9 +26,9 @@ from cellclf.cli.options import PICTURE, Source, import_keras, save_figure, sour
 )
 @click.option("--class", "asked", metavar="NAME", help="Show what speaks for this class, not for the predicted one.")
 @click.option("--layer", metavar="NAME", help="Feature map that Grad-CAM reads; default: the last of at least 5x5.")
-@click.option("--limit", type=click.IntRange(1), default=24, show_default=True, metavar="N", help="Take N pictures.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of which pictures are taken.")
-@click.option("--out", type=PICTURE, default="explained.png", show_default=True, help="The sheet: PNG, SVG or PDF.")
+@click.option("--limit", type=click.IntRange(1), default=24, show_default=True, metavar="N", help="Take N images.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of which images are taken.")
+@click.option("--out", type=IMAGE, default="explained.png", show_default=True, help="The sheet: PNG, SVG or PDF.")
 def explain(
     run_folder: str,
     src: str,
@@ -40,10 +40,10 @@ def explain(
     seed: int,
     out: Path,
 ) -> None:
-    """Show where in the pictures of SRC the run in the folder RUN sees their class.
+    """Show where in the images of SRC the run in the folder RUN sees their class.
 
-    Writes a sheet: each picture beside its heat map, bright where the pixels spoke for the class. Light on the cell is
-    good; light on the background, a neighbour or the rim of the picture means that the slide was learnt, not the cell.
+    Writes a sheet: each image beside its heat map, bright where the pixels spoke for the class. Light on the cell is
+    good; light on the background, a neighbour or the rim of the image means that the slide was learnt, not the cell.
 
     \b
     cellclf explain runs/a new_cells/

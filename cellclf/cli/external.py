@@ -1,4 +1,4 @@
-"""The command that takes a run to another laboratory's pictures."""
+"""The command that takes a run to another laboratory's images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import PICTURE, OutFile, Source, import_keras, save_figure, source_options
+from cellclf.cli.options import IMAGE, OutFile, Source, import_keras, save_figure, source_options
 from cellclf.utils.atomic import replacing
 
 
@@ -18,11 +18,11 @@ from cellclf.utils.atomic import replacing
 @click.argument("src")
 @source_options
 @click.option("--map", "pairs", multiple=True, metavar="THEIRS=OURS", help="Their class and ours; THEIRS= has none.")
-@click.option("--reference", metavar="SRC", help="Own labelled pictures, not trained on; default: the run's report.")
-@click.option("--min-count", default=20, show_default=True, help="Leave classes with fewer pictures out of averages.")
-@click.option("--tta", type=int, default=8, show_default=True, help="Flips and turns to try; 4 for oblong pictures.")
+@click.option("--reference", metavar="SRC", help="Own labelled images, not trained on; default: the run's report.")
+@click.option("--min-count", default=20, show_default=True, help="Leave classes with fewer images out of averages.")
+@click.option("--tta", type=int, default=8, show_default=True, help="Flips and turns to try; 4 for oblong images.")
 @click.option("--no-adapt", is_flag=True, help="Do not try moved BatchNorm statistics.")
-@click.option("--plot", type=PICTURE, help="Write the figure, PNG, SVG or PDF.")
+@click.option("--plot", type=IMAGE, help="Write the figure, PNG, SVG or PDF.")
 @click.option("--out", type=OutFile(".json", ".md"), help="Write everything as JSON or Markdown, too.")
 def external(
     run_folder: str,

@@ -99,7 +99,7 @@ def demo(out: Path, count: int, seed: int) -> None:
     recipe = "demo:pretrained" if "efficientnetlite0" in {one.name for one in list_backbones()} else "demo"
     say(f"recipe {recipe}: {'EfficientNet-Lite0 with ImageNet weights' if ':' in recipe else 'a small network'}")
     pipe = cellclf.Pipeline.from_recipe(recipe, [f"seed={seed}"])
-    say(f"drawing {count:,} cells, with duplicates and foreign pictures among them")
+    say(f"drawing {count:,} cells, with duplicates and foreign images among them")
     made: dict[str, Any] = {
         "n": count,
         "size": 64,
@@ -178,7 +178,7 @@ def compare(
     """Train several BACKBONES on one split of SRC, or take the folders of finished RUNS, and print them side by side.
 
     Runs are scored on SRC, which none of them should have been trained on. The best macro F1 is chosen, and all
-    others are tested against it on the same pictures.
+    others are tested against it on the same images.
 
     \b
     cellclf compare cells/ mobilenet sequential residual inception --epochs 3 --out runs/compared
@@ -192,7 +192,7 @@ def compare(
     folders = [name for name in candidates if (Path(name) / MANIFEST).is_file()]
     if folders and len(folders) < len(candidates):
         trained = ", ".join(name for name in candidates if name not in folders)
-        raise click.UsageError(f"{', '.join(folders)}: finished runs, {trained}: not; wanted all of one kind")
+        raise click.UsageError(f"{', '.join(folders)}: finished runs, {trained}: not; expected all of one kind")
     if folders and (files or epochs or changes or tests):
         raise click.UsageError("--weights, --epochs, --set and --test are for backbones; finished runs are only scored")
     if folders:
@@ -237,7 +237,7 @@ def _print_outcome(outcome: Outcome) -> None:
     width = max(map(len, outcome.reports))
     for name, report in outcome.reports.items():
         scores = f"macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}"
-        click.echo(f"{name:<{width}}  {scores}  {report.n:>7,} pictures")
+        click.echo(f"{name:<{width}}  {scores}  {report.n:>7,} images")
     click.echo(f"report: {outcome.page}")
 
 
@@ -254,7 +254,7 @@ def _print_planted(cells: ImageSet, stay: set[str]) -> None:
     click.echo(
         f"planted: {sum(not stay.issuperset(pair) for pair in copies)} of {len(copies)} copies, "
         f"{sum(not stay & set(pair) for pair in conflicts)} of {len(conflicts)} cells under two labels and "
-        f"{sum(id_ not in stay for id_ in strays)} of {len(strays)} foreign pictures were removed, "
+        f"{sum(id_ not in stay for id_ in strays)} of {len(strays)} foreign images were removed, "
         f"and {sum(id_ not in stay for id_ in alone)} of {len(alone):,} other cells with them"
     )
 
@@ -270,10 +270,10 @@ def _command() -> str:
 @click.option("--folds", type=click.IntRange(2), default=3, show_default=True, help="Classifiers that are trained.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for runs, table and gallery.")
 def labels(src: str, recipe: RecipeChoice, source: Source, folds: int, out: Path) -> None:
-    """Find labels of SRC that classifiers which have not seen the picture confidently contradict.
+    """Find labels of SRC that classifiers which have not seen the image confidently contradict.
 
     Trains FOLDS classifiers, so it takes as many times as long as one; the same command goes on after a stop.
-    Nothing is changed: look at the gallery, then mend the labels or leave the pictures out.
+    Nothing is changed: look at the gallery, then mend the labels or leave the images out.
     """
     from cellclf.pipeline.label_check import check_labels
 

@@ -15,7 +15,7 @@ def backbones() -> None:
     for entry in list_backbones():
         spec = entry.spec
         weights = ", ".join(spec.published) or "none published"
-        click.echo(f"{entry.name}\n    {spec.summary}\n    smallest picture {spec.min_size} px; weights: {weights}")
+        click.echo(f"{entry.name}\n    {spec.summary}\n    smallest image {spec.min_size} px; weights: {weights}")
         click.echo(f"    blocks: {', '.join(spec.blocks)}")
         if spec.params:
             click.echo(f"    parameters: {json.dumps(dict(spec.params))}")

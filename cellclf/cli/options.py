@@ -1,4 +1,4 @@
-"""What the commands share: how errors end, where pictures come from, which recipe is meant, where files go."""
+"""What the commands share: how errors end, where images come from, which recipe is meant, where files go."""
 
 from __future__ import annotations
 
@@ -122,11 +122,11 @@ class OutFile(click.Path):
         """Make it a path with one of the endings."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self.endings:
-            self.fail(f"{str(path)!r}; wanted a name that ends in {' or '.join(self.endings)}", param, ctx)
+            self.fail(f"{str(path)!r}; expected a name that ends in {' or '.join(self.endings)}", param, ctx)
         return path
 
 
-PICTURE, PAGE, TABLE = OutFile(".png", ".svg", ".pdf"), OutFile(".html"), OutFile(".csv", ".parquet")
+IMAGE, PAGE, TABLE = OutFile(".png", ".svg", ".pdf"), OutFile(".html"), OutFile(".csv", ".parquet")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -135,12 +135,12 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     with replacing(path) as new:
         figure.savefig(new)
-    click.echo(f"picture: {path}")
+    click.echo(f"image: {path}")
 
 
 @dataclass(frozen=True)
 class Source:
-    """How pictures are read: the options that every command with a SRC has."""
+    """How images are read: the options that every command with a SRC has."""
 
     part: str | None = None
     class_names: str | None = None
@@ -187,7 +187,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet) -> dict[str, ImageSet]:
-    """Load the sets of ``--test``, each ``[NAME=]SRC``, at the size of the training pictures."""
+    """Load the sets of ``--test``, each ``[NAME=]SRC``, at the size of the training images."""
     found: dict[str, ImageSet] = {}
     for test in tests:
         name, sign, src = test.partition("=")

@@ -1,4 +1,4 @@
-"""The command that asks a run corrupted or shifted pictures."""
+"""The command that asks a run corrupted or shifted images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import PICTURE, OutFile, Source, import_keras, save_figure, source_options
+from cellclf.cli.options import IMAGE, OutFile, Source, import_keras, save_figure, source_options
 
 
 @click.command()
@@ -21,13 +21,13 @@ from cellclf.cli.options import PICTURE, OutFile, Source, import_keras, save_fig
     default="medmnist-c",
     show_default=True,
     metavar="NAME|SRC",
-    help="medmnist-c corrupts SRC; or a further set: shifted pictures of the same classes.",
+    help="medmnist-c corrupts SRC; or a further set: shifted images of the same classes.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N pictures of SRC, each class in proportion.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N images of SRC, each class in proportion.")
 @click.option("--tta", type=int, default=1, show_default=True, help="8 averages over flips and turns, 4 over flips.")
-@click.option("--min-count", default=1, show_default=True, help="Leave classes with fewer pictures out of averages.")
+@click.option("--min-count", default=1, show_default=True, help="Leave classes with fewer images out of averages.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what the corruptions draw.")
-@click.option("--plot", type=PICTURE, help="Write the curves, PNG, SVG or PDF.")
+@click.option("--plot", type=IMAGE, help="Write the curves, PNG, SVG or PDF.")
 @click.option("--out", type=OutFile(".json"), help="Where the figures go; without it, into RUN, for its report.")
 def robustness(
     run_folder: str,
@@ -41,7 +41,7 @@ def robustness(
     plot: Path | None,
     out: Path | None,
 ) -> None:
-    """Score the run in the folder RUN on corrupted pictures of SRC, or on a set of shifted ones.
+    """Score the run in the folder RUN on corrupted images of SRC, or on a set of shifted ones.
 
     \b
     cellclf robustness runs/a cells/ --limit 512

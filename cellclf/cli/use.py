@@ -1,4 +1,4 @@
-"""Commands that use a run: scores and predictions on other pictures."""
+"""Commands that use a run: scores and predictions on other images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cellclf.cli.options import OutFile, Source, import_keras, say, source_optio
 @click.argument("run_folder", metavar="RUN")
 @click.argument("src")
 @source_options
-@click.option("--min-count", default=1, show_default=True, help="Leave classes with fewer pictures out of averages.")
+@click.option("--min-count", default=1, show_default=True, help="Leave classes with fewer images out of averages.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def evaluate(
     run_folder: str,
@@ -44,10 +44,10 @@ def evaluate(
 def predict(
     run_folder: str, src: str, source: Source, out: Path | None, error: float, per_class: bool, refuse: float
 ) -> None:
-    """Name the class of each picture of SRC, how sure that is, and what else it may be.
+    """Name the class of each image of SRC, how sure that is, and what else it may be.
 
-    Foreign pictures get "not a cell that I know" instead of a class; what they would have been called stands in the
-    columns of the classes. `--refuse 0` gives every picture a class.
+    Foreign images get "not a cell that I know" instead of a class; what they would have been called stands in the
+    columns of the classes. `--refuse 0` gives every image a class.
     """
     import_keras()
     found = cellclf.load_run(run_folder)
@@ -65,7 +65,7 @@ def predict(
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="NAME.onnx, NAME.tflite, or a folder: SavedModel."
 )
-@click.option("--check", metavar="SRC", help="Cells to compare on; without it, 64 pictures are drawn.")
+@click.option("--check", metavar="SRC", help="Cells to compare on; without it, 64 images are drawn.")
 @source_options
 def export(run_folder: str, out: Path, check: str | None, source: Source) -> None:
     """Write the network of RUN for other programs, and make sure that it says what the run says."""

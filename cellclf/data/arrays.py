@@ -1,4 +1,4 @@
-"""Named arrays, in a dict or an npz: which ones are pictures, labels, ids and so on, and of which part."""
+"""Named arrays, in a dict or an npz: which ones are images, labels, ids and so on, and of which part."""
 
 from __future__ import annotations
 

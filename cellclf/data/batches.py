@@ -1,4 +1,4 @@
-"""Batches of pictures: a tf.data.Dataset, a keras.utils.PyDataset, a list, a generator."""
+"""Batches of images: a tf.data.Dataset, a keras.utils.PyDataset, a list, a generator."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def from_batches(batches: Any) -> ImageSet:
     """Read all batches, once, into memory.
 
     Args:
-        batches: An iterable, or something with a length and places, of pictures, of pairs (pictures, labels), or of
-            dicts with ``image`` and ``label``; each one picture or a batch of them.
+        batches: An iterable, or something with a length and places, of images, of pairs (images, labels), or of
+            dicts with ``image`` and ``label``; each one image or a batch of them.
     """
     count = getattr(batches, "cardinality", None)
     if callable(count) and int(count()) == -1:
@@ -32,11 +32,11 @@ def from_batches(batches: Any) -> ImageSet:
         pictures, found = _pair(batch)
         if images and pictures.shape[1:] != images[0].shape[1:]:
             raise DataError(
-                f"batches hold pictures of several shapes ({images[0].shape[1:]}, {pictures.shape[1:]}, ...); "
+                f"batches hold images of several shapes ({images[0].shape[1:]}, {pictures.shape[1:]}, ...); "
                 "resize them to one first"
             )
         if pictures.dtype.kind == "f" and pictures.size and pictures.min() >= 0 and pictures.max() <= 255:
-            notices[f"{pictures.dtype} pictures were rounded to whole numbers 0-255"] = None
+            notices[f"{pictures.dtype} images were rounded to whole numbers 0-255"] = None
             brightest = max(brightest, float(pictures.max()))
             pictures = pictures.round().astype(np.uint8)
         elif pictures.dtype.kind == "f":
@@ -46,14 +46,14 @@ def from_batches(batches: Any) -> ImageSet:
             labels.append(found)
     if not images:
         raise DataError(
-            "the iterable gave no batch; wanted batches of (images, labels): an iterator can be read only once"
+            "the iterable gave no batch; expected batches of (images, labels): an iterator can be read only once"
         )
     if notices and brightest <= 1:
         raise DataError(
-            f"pictures are floats within 0-{brightest:g}; pictures are uint8 with values 0-255: multiply by 255 first"
+            f"images are floats within 0-{brightest:g}; images are uint8 with values 0-255: multiply by 255 first"
         )
     if len({(column.ndim, column.dtype.kind) for column in labels}) > 1:
-        raise DataError("batches hold labels of several kinds; wanted whole numbers (n,) in every batch")
+        raise DataError("batches hold labels of several kinds; expected whole numbers (n,) in every batch")
     source, converted = as_source(np.concatenate(images))
     return ImageSet(source, np.concatenate(labels) if labels else None, notices=[*notices, *converted])
 
@@ -66,15 +66,15 @@ def _elements(batches: Any) -> Iterator[Any]:
 
 
 def _pair(batch: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Take pictures and labels out of one element; a single picture becomes a batch of one."""
+    """Take images and labels out of one element; a single image becomes a batch of one."""
     labels: Any = None
     if isinstance(batch, Mapping):
         image_key = next((key for key in IMAGE_KEYS if key in batch), None)
         if image_key is None:
-            raise DataError(f"batches hold {', '.join(map(str, batch)) or 'nothing'}; wanted 'image' and 'label'")
+            raise DataError(f"batches hold {', '.join(map(str, batch)) or 'nothing'}; expected 'image' and 'label'")
         pictures = batch[image_key]
         labels = next((batch[key] for key in LABEL_KEYS if key in batch), None)
-    elif isinstance(batch, tuple | list) and len(batch) in (2, 3):  # a third one weighs the pictures
+    elif isinstance(batch, tuple | list) and len(batch) in (2, 3):  # a third one weighs the images
         pictures, labels = batch[0], batch[1]
     else:
         pictures = batch[0] if isinstance(batch, tuple | list) and len(batch) == 1 else batch
@@ -82,7 +82,7 @@ def _pair(batch: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
     single = array.ndim == 3 and array.shape[2] in (1, 3, 4)
     if array.ndim not in (3, 4):
         raise DataError(
-            f"batches hold arrays of shape {array.shape} and dtype {array.dtype}; wanted pictures "
+            f"batches hold arrays of shape {array.shape} and dtype {array.dtype}; expected images "
             "(n, height, width, 3), alone or first in a pair with the labels"
         )
     array = array[None] if single else array
@@ -94,5 +94,5 @@ def _pair(batch: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     if len(column) != len(array):
-        raise DataError(f"a batch holds {len(column)} labels for {len(array)} pictures; wanted one for each picture")
+        raise DataError(f"a batch holds {len(column)} labels for {len(array)} images; expected one for each image")
     return array, column

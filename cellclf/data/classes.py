@@ -31,7 +31,7 @@ def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int6
         DataError: No labels, or a class that the run does not know.
     """
     if cells.labels is None:
-        raise DataError("these pictures have no labels, so there is nothing to compare with; use predict")
+        raise DataError("these images have no labels, so there is nothing to compare with; use predict")
     numbered = all(name.isdecimal() for name in cells.class_names)
     run_numbered = all(name.isdecimal() for name in class_names)
     if numbered and not run_numbered:

@@ -1,4 +1,4 @@
-"""What is known of each picture, made into checked columns: labels, class names, ids, groups, clusters, sizes."""
+"""What is known of each image, made into checked columns: labels, class names, ids, groups, clusters, sizes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def labels_and_names(
     Args:
         values: (N,) or (N, 1) whole numbers, or (N,) class names, or None.
         names: The class names in label order; None takes them from the labels.
-        count: How many pictures there are.
+        count: How many images there are.
 
     Returns:
         Labels (N,) int64 or None, and the class names.
@@ -49,33 +49,33 @@ def labels_and_names(
         number = {name: k for k, name in enumerate(names)}
         strange = sorted(set(column.tolist()) - set(number))
         if strange:
-            raise DataError(f"there is a label {strange[0]!r}; wanted one of the classes {', '.join(names)}")
+            raise DataError(f"there is a label {strange[0]!r}; expected one of the classes {', '.join(names)}")
         return np.fromiter((number[name] for name in column.tolist()), np.int64, count), names
     labels = _whole("labels", column, "0, 1, ..., or class names")
     if count and labels.min() < 0:
-        raise DataError(f"there is a label {labels.min()}; labels count from 0: leave pictures without a label out")
+        raise DataError(f"there is a label {labels.min()}; labels count from 0: leave images without a label out")
     highest = int(labels.max()) if count else -1
     if names is None:
         if highest >= _MOST_CLASSES:
             raise DataError(f"there is a label {highest}; labels number the classes 0, 1, ...: are these the labels?")
         return labels, tuple(str(k) for k in range(highest + 1))
     if highest >= len(names):
-        raise DataError(f"there is a label {highest} but only {len(names)} class names; wanted a name for each class")
+        raise DataError(f"there is a label {highest} but only {len(names)} class names; expected a name for each class")
     return labels, names
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):
-        raise DataError(f"class_names={names!r} is one text; wanted a list with a name for each class")
+        raise DataError(f"class_names={names!r} is one text; expected a list with a name for each class")
     texts = tuple(str(name) for name in names)
     if len(set(texts)) < len(texts):
         twice = sorted({name for name in texts if texts.count(name) > 1})
-        raise DataError(f"the class name {twice[0]!r} stands twice; wanted each name once")
+        raise DataError(f"the class name {twice[0]!r} stands twice; expected each name once")
     return texts
 
 
 def ids(values: Any, count: int) -> NDArray[np.str_]:
-    """Check that each picture has its own id; None counts them "0", "1", ..."""
+    """Check that each image has its own id; None counts them "0", "1", ..."""
     if values is None:
         return np.arange(count).astype(str)
     column = _texts("ids", values, count)
@@ -83,28 +83,28 @@ def ids(values: Any, count: int) -> NDArray[np.str_]:
     for text in column.tolist():
         if text in known:
             times = int((column == text).sum())
-            raise DataError(f"the id {text!r} stands {times} times; wanted each id once")
+            raise DataError(f"the id {text!r} stands {times} times; expected each id once")
         known.add(text)
     return column
 
 
 def groups(values: Any, count: int) -> NDArray[np.str_] | None:
-    """Check the patient or slide of each picture."""
+    """Check the patient or slide of each image."""
     return None if values is None else _texts("groups", values, count)
 
 
 def clusters(values: Any, count: int) -> NDArray[np.int64] | None:
-    """Check the cluster numbers of the pictures."""
+    """Check the cluster numbers of the images."""
     return None if values is None else _whole("clusters", _flat("clusters", values, count), "")
 
 
 def sizes(values: Any, count: int, shape: tuple[int, int, int]) -> NDArray[np.int64]:
-    """Check the original heights and widths; None takes those of the pictures."""
+    """Check the original heights and widths; None takes those of the images."""
     if values is None:
         return np.broadcast_to(np.asarray(shape[:2], np.int64), (count, 2))
     column = np.asarray(values)
     if column.shape != (count, 2):
-        raise DataError(f"sizes have shape {column.shape}; wanted ({count}, 2), height and width of each picture")
+        raise DataError(f"sizes have shape {column.shape}; expected ({count}, 2), height and width of each image")
     return _whole("sizes", column, "of pixels")
 
 
@@ -112,13 +112,13 @@ def _flat(name: str, values: Any, count: int, fix: str = "") -> NDArray[Any]:
     try:
         column = np.asarray(values)
     except ValueError as error:
-        raise DataError(f"{name} are no column ({error}); wanted one for each picture") from None
+        raise DataError(f"{name} are no column ({error}); expected one for each image") from None
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     if column.ndim != 1:
-        raise DataError(f"{name} have shape {column.shape}; wanted (N,) or (N, 1){fix}")
+        raise DataError(f"{name} have shape {column.shape}; expected (N,) or (N, 1){fix}")
     if len(column) != count:
-        raise DataError(f"{len(column)} {name} for {count} pictures; wanted one for each picture")
+        raise DataError(f"{len(column)} {name} for {count} images; expected one for each image")
     return column
 
 
@@ -129,14 +129,14 @@ def _whole(name: str, column: NDArray[Any], wanted: str) -> NDArray[np.int64]:
     elif column.dtype == object:
         missing = sum(value is None or value != value for value in column.ravel().tolist())
     if missing:
-        raise DataError(f"{missing} of {len(column)} {name} are missing; leave these pictures out, or complete them")
+        raise DataError(f"{missing} of {len(column)} {name} are missing; leave these images out, or complete them")
     if not column.size:
         return column.astype(np.int64)
     whole = column.dtype.kind == "f" and np.isfinite(column).all() and (column == column.round()).all()
     if column.dtype.kind not in "iub" and not whole:
-        raise DataError(f"{name} have dtype {column.dtype}; wanted whole numbers {wanted}".rstrip())
+        raise DataError(f"{name} have dtype {column.dtype}; expected whole numbers {wanted}".rstrip())
     if float(np.abs(column, dtype=float).max()) >= 2**63:
-        raise DataError(f"{name} go up to {column.max()}; wanted whole numbers below 2**63")
+        raise DataError(f"{name} go up to {column.max()}; expected whole numbers below 2**63")
     return column.astype(np.int64)
 
 
@@ -146,9 +146,9 @@ def _texts(name: str, values: Any, count: int) -> NDArray[np.str_]:
         missing = sum(value is None or value != value for value in column.tolist())
         if missing:
             raise DataError(
-                f"{missing} of {count} {name} are missing; give these pictures {name} of their own, such as their ids"
+                f"{missing} of {count} {name} are missing; give these images {name} of their own, such as their ids"
             )
     try:
         return np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
     except (UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{name} are no text ({error}); wanted texts or whole numbers") from None
+        raise DataError(f"{name} are no text ({error}); expected texts or whole numbers") from None

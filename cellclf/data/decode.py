@@ -1,4 +1,4 @@
-"""Picture files: what is one, how it becomes 8-bit RGB, and a source that decodes them only when they are read."""
+"""Image files: what is one, how it becomes 8-bit RGB, and a source that decodes them only when they are read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_PIXELS = 50_000_000
 """A crop of a cell has some thousands of pixels; a file that claims more than this is not decoded."""
 
 _LARGE = 4_000_000
-"""From so many pixels on, one picture is decoded at a time: eight threads with 50 megapixels each fill the memory."""
+"""From so many pixels on, one image is decoded at a time: eight threads with 50 megapixels each fill the memory."""
 
 _one_large = threading.Lock()
 _ORIENTATION = 0x0112
@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 
 
 class Unreadable(Exception):
-    """A file that cannot become a picture; the text says why."""
+    """A file that cannot become an image; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,18 @@ def decode(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image
         (H, W, 3) uint8, the original height and width, and what was converted ("" for nothing).
 
     Raises:
-        Unreadable: No picture, truncated, too large, or pixels that have no 0-255 meaning.
+        Unreadable: No image, truncated, too large, or pixels that have no 0-255 meaning.
     """
 
     def keep(opened: ImageFile) -> tuple[Images, tuple[int, int], str]:
-        picture, original, note = _convert(opened, size)
-        return np.asarray(picture), original, note
+        image, original, note = _convert(opened, size)
+        return np.asarray(image), original, note
 
     return _inside(path, keep)
 
 
 def _inside(path: str | Path, work: Callable[[ImageFile], Result]) -> Result:
-    """Open a file and do something with it, one large picture at a time, of which nothing is left but the result."""
+    """Open a file and do something with it, one large image at a time, of which nothing is left but the result."""
     with _quiet:
         try:
             with _open(path) as opened, _one_large if _is_large(opened) else contextlib.nullcontext():
@@ -93,12 +93,12 @@ def _convert(opened: ImageFile, size: tuple[int, int] | None) -> tuple[Image, tu
     deep = ";16" in str(opened.tile[:1])
     opened.load()
     upright, turned = _turn(opened)
-    picture, note = _to_rgb(upright, deep)
+    image, note = _to_rgb(upright, deep)
     notes = ["first of several frames"] * (frames > 1) + ["turned as its EXIF tag says"] * turned
-    original = (picture.height, picture.width)
+    original = (image.height, image.width)
     if size is not None and original != tuple(size):
-        picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    return picture, original, "; ".join([*notes, note] if note else notes)
+        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    return image, original, "; ".join([*notes, note] if note else notes)
 
 
 def _is_large(opened: ImageFile) -> bool:
@@ -116,7 +116,7 @@ def _open(path: str | Path) -> ImageFile:
     width, height = opened.size
     if width * height > MOST_PIXELS:
         opened.close()
-        raise Unreadable(f"{width}x{height} pixels are too many for a picture of a cell")
+        raise Unreadable(f"{width}x{height} pixels are too many for an image of a cell")
     return opened
 
 
@@ -126,50 +126,50 @@ def _why(error: Exception) -> Unreadable:
     if isinstance(error, Unreadable):
         return error
     if isinstance(error, UnidentifiedImageError):
-        return Unreadable("no jpg, png, tif or bmp picture, or damaged in its first bytes")
+        return Unreadable("no jpg, png, tif or bmp image, or damaged in its first bytes")
     if isinstance(error, FileNotFoundError):
         return Unreadable("no such file")
     if isinstance(error, Image.DecompressionBombError):
-        return Unreadable("claims far too many pixels for a picture of a cell")
+        return Unreadable("claims far too many pixels for an image of a cell")
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return Unreadable(f"cannot be decoded: {getattr(error, 'strerror', None) or text}")
 
 
-def _turn(picture: Image) -> tuple[Image, bool]:
-    """Turn a picture as its EXIF tag says; a damaged tag is no reason to lose the picture."""
+def _turn(image: Image) -> tuple[Image, bool]:
+    """Turn an image as its EXIF tag says; a damaged tag is no reason to lose the image."""
     from PIL import ImageOps
 
     try:
-        if picture.getexif().get(_ORIENTATION, 1) in range(2, 9):
-            return ImageOps.exif_transpose(picture), True
+        if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+            return ImageOps.exif_transpose(image), True
     except Exception:  # as above: damaged metadata raises anything
         pass
-    return picture, False
+    return image, False
 
 
-def _to_rgb(picture: Image, deep: bool) -> tuple[Image, str]:
+def _to_rgb(image: Image, deep: bool) -> tuple[Image, str]:
     from PIL import Image
 
-    if picture.mode == "RGB":
-        return picture, "16-bit colours cut to 8 bits" if deep else ""
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture)
+    if image.mode == "RGB":
+        return image, "16-bit colours cut to 8 bits" if deep else ""
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
-            raise Unreadable(f"whole-number pixels within {low}-{high}, wanted 0-65535")
+            raise Unreadable(f"whole-number pixels within {low}-{high}, expected 0-65535")
         return Image.fromarray(to_8_bits(values)).convert("RGB"), f"16-bit grey divided by 257{dim(high)}"
-    if picture.mode == "F":
+    if image.mode == "F":
         raise Unreadable("floating-point pixels have no 0-255 meaning: convert the file first")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        clear = picture.convert("RGBA")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        clear = image.convert("RGBA")
         white = Image.new("RGBA", clear.size, "white")
         return Image.alpha_composite(white, clear).convert("RGB"), "transparency laid on white"
     kinds = {"L": "grey repeated over the channels", "1": "black and white made RGB", "P": "palette colours made RGB"}
-    return picture.convert("RGB"), kinds.get(picture.mode, f"{picture.mode} colours made RGB")
+    return image.convert("RGB"), kinds.get(image.mode, f"{image.mode} colours made RGB")
 
 
 class _Quiet:
-    """Ignore Pillow's warnings while pictures are decoded: what matters in them becomes a note or a reason to skip.
+    """Ignore Pillow's warnings while images are decoded: what matters in them becomes a note or a reason to skip.
 
     The list of filters belongs to the whole process, and ``catch_warnings`` in several threads at once can leave it
     changed for good; so the first one in saves it and the last one out restores it.
@@ -209,7 +209,7 @@ def scan(paths: Sequence[str], *, verify: bool = True, show: bool | None = None)
     look = _look_whole if verify else _look_header
     with _quiet:
         found = _in_threads(look, paths)
-        return list(track(found, total=len(paths), label="reading pictures", unit="file", show=show))
+        return list(track(found, total=len(paths), label="reading images", unit="file", show=show))
 
 
 def _look_whole(path: str) -> Scan:
@@ -238,11 +238,11 @@ def _in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterat
 
 
 class FileSource:
-    """Pictures in files, decoded in threads each time they are read.
+    """Images in files, decoded in threads each time they are read.
 
     Args:
-        paths: One file a picture.
-        size: Height and width that every picture is given.
+        paths: One file an image.
+        size: Height and width that every image is given.
     """
 
     def __init__(self, paths: Sequence[str], size: tuple[int, int]) -> None:
@@ -253,7 +253,7 @@ class FileSource:
         return len(self.paths)
 
     def read(self, rows: Rows) -> Images:
-        """Decode the pictures at these places: (n, H, W, 3) uint8.
+        """Decode the images at these places: (n, H, W, 3) uint8.
 
         Raises:
             DataError: A file that was readable when the set was loaded, and is no more.
@@ -262,8 +262,8 @@ class FileSource:
         with _quiet:
             few = len(rows) < 8
             pictures = map(self._one, rows) if few else _in_threads(self._one, rows)  # type: ignore[arg-type]  # an array is a sequence enough
-            for place, picture in enumerate(pictures):
-                images[place] = picture
+            for place, image in enumerate(pictures):
+                images[place] = image
         return images
 
     def _one(self, row: int) -> Images:

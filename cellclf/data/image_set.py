@@ -1,4 +1,4 @@
-"""ImageSet: the pictures of one data set with all that is known of each; immutable, lazy where it can be."""
+"""ImageSet: the images of one data set with all that is known of each; immutable, lazy where it can be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data import columns
-from cellclf.data.sources import ArraySource, Images, PictureSource, Rows, check_images
+from cellclf.data.sources import ArraySource, Images, ImageSource, Rows, check_images
 from cellclf.errors import DataError, OptionError, unknown
 from cellclf.utils.progress import track
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """One input that did not become a picture of the set.
+    """One input that did not become an image of the set.
 
     Args:
         id: The file or row.
@@ -35,7 +35,7 @@ class Skipped:
 
 
 class ImageSet:
-    """Pictures of single cells and what is known of each one.
+    """Images of single cells and what is known of each one.
 
     Immutable: every change gives a new set, which shares the pixels with the old one. Files stay on disk until
     they are read, batch by batch. An array that is passed in is neither copied nor changed, so leave it alone, too.
@@ -46,9 +46,9 @@ class ImageSet:
         labels: (N,) or (N, 1) whole numbers, index into ``class_names``, or (N,) class names; None if unknown.
         class_names: One name for each class; None takes the labels' own, or names them "0", "1", ...
         ids: (N,) unique texts; None counts them "0", "1", ...
-        groups: (N,) texts: the patient or slide a picture comes from, given by the user.
-        clusters: (N,) whole numbers: pictures of one number are duplicates of each other, found by ``Dedup``.
-        sizes: (N, 2) original height and width in pixels; None takes the pictures' own.
+        groups: (N,) texts: the patient or slide an image comes from, given by the user.
+        clusters: (N,) whole numbers: images of one number are duplicates of each other, found by ``Dedup``.
+        sizes: (N, 2) original height and width in pixels; None takes the images' own.
         notices: What was converted on the way in, in plain words.
         skipped: What was left out on the way in, and why.
 
@@ -58,7 +58,7 @@ class ImageSet:
     Examples:
         >>> cells = ImageSet(np.zeros((4, 8, 8, 3), np.uint8), [0, 0, 1, 1], class_names=["round", "lobed"])
         >>> cells
-        ImageSet: 4 pictures 8x8, 2 classes
+        ImageSet: 4 images 8x8, 2 classes
         >>> cells[1:].counts()
         {'round': 1, 'lobed': 2}
     """
@@ -71,12 +71,12 @@ class ImageSet:
     sizes: NDArray[np.int64]
     notices: tuple[str, ...]
     skipped: tuple[Skipped, ...]
-    _source: PictureSource
+    _source: ImageSource
     _rows: Rows
 
     def __init__(
         self,
-        images: Images | PictureSource,
+        images: Images | ImageSource,
         labels: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
         *,
         class_names: Sequence[str] | None = None,
@@ -88,7 +88,7 @@ class ImageSet:
         skipped: Sequence[Skipped] = (),
     ) -> None:
         lazy = hasattr(images, "read") and hasattr(images, "shape")
-        source = cast(PictureSource, images) if lazy else ArraySource(check_images(images))
+        source = cast(ImageSource, images) if lazy else ArraySource(check_images(images))
         count = len(source)
         numbers, names = columns.labels_and_names(labels, class_names, count)
         self._fill(
@@ -120,7 +120,7 @@ class ImageSet:
         raise AttributeError(f"an ImageSet never changes, so {name!r} cannot be deleted")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a pickle holds: of pictures in memory, only those of this set."""
+        """Give what a pickle holds: of images in memory, only those of this set."""
         state = dict(self.__dict__)
         if isinstance(self._source, ArraySource) and len(self) < len(self._source):
             state |= {"_source": ArraySource(self._source.read(self._rows)), "_rows": np.arange(len(self))}
@@ -135,7 +135,7 @@ class ImageSet:
     def __repr__(self) -> str:
         height, width, _ = self.image_shape
         classes = "no labels" if self.labels is None else _many(self.num_classes, "class", "classes")
-        return f"ImageSet: {_many(len(self), 'picture', 'pictures')} {height}x{width}, {classes}"
+        return f"ImageSet: {_many(len(self), 'image', 'images')} {height}x{width}, {classes}"
 
     @overload
     def __getitem__(self, key: int) -> Images: ...
@@ -149,29 +149,29 @@ class ImageSet:
         except TypeError:
             raise TypeError("an ImageSet is indexed by a number or a slice; wanted .subset(mask or places)") from None
         if not -len(self) <= place < len(self):
-            raise IndexError(f"picture {place} of a set of {len(self)}")
-        picture: Images = self._source.read(self._rows[[place]])[0]
-        return picture
+            raise IndexError(f"image {place} of a set of {len(self)}")
+        image: Images = self._source.read(self._rows[[place]])[0]
+        return image
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of every picture."""
+        """Height, width and channels of every image."""
         return self._source.shape
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are, those without a picture included."""
+        """How many classes there are, those without an image included."""
         return len(self.class_names)
 
     @property
     def images(self) -> Images:
-        """All pictures in one read-only array (N, H, W, 3) uint8; decodes every file, so mind the memory."""
+        """All images in one read-only array (N, H, W, 3) uint8; decodes every file, so mind the memory."""
         images = self._source.read(self._rows)
         images.flags.writeable = False
         return images
 
     def read(self, rows: Sequence[int] | NDArray[Any]) -> Images:
-        """Read the pictures at these places.
+        """Read the images at these places.
 
         Args:
             rows: (n,) whole numbers in any order, also repeated; or a mask (N,) of bool.
@@ -185,10 +185,10 @@ class ImageSet:
         return self._source.read(self._rows[self._places(rows)])
 
     def batches(self, size: int = 256, *, label: str = "", show: bool | None = False) -> Iterator[Images]:
-        """Read all pictures in order, some at a time.
+        """Read all images in order, some at a time.
 
         Args:
-            size: Pictures in a batch; the last one may be smaller.
+            size: Images in a batch; the last one may be smaller.
             label: What is being done, for the progress bar.
             show: True draws a progress bar, None only on a terminal.
 
@@ -196,16 +196,16 @@ class ImageSet:
             (n, H, W, 3) uint8.
         """
         if size < 1:
-            raise OptionError(f"size={size} pictures in a batch; wanted 1 or more")
+            raise OptionError(f"size={size} images in a batch; expected 1 or more")
         starts = range(0, len(self), size)
         for start in track(starts, total=len(starts), label=label, unit="batch", show=show):
             yield self._source.read(self._rows[start : start + size])
 
     def subset(self, which: Sequence[int] | NDArray[Any]) -> ImageSet:
-        """Take some pictures: by a mask (N,) of bool, or by their places (n,).
+        """Take some images: by a mask (N,) of bool, or by their places (n,).
 
         Raises:
-            DataError: A mask of another length, places outside the set, or a picture taken twice.
+            DataError: A mask of another length, places outside the set, or an image taken twice.
 
         Examples:
             >>> cells = ImageSet(np.zeros((3, 8, 8, 3), np.uint8))
@@ -214,24 +214,24 @@ class ImageSet:
         """
         places = self._places(which)
         if len(np.unique(places)) < len(places):
-            raise DataError("a picture is taken twice; a set holds each once: .read(places) gives copies")
+            raise DataError("an image is taken twice; a set holds each once: .read(places) gives copies")
         return self._take(places)
 
     def _places(self, which: Sequence[int] | NDArray[Any]) -> Rows:
         places = np.asarray(which)
         if places.dtype == bool:
             if places.shape != (len(self),):
-                raise DataError(f"the mask has shape {places.shape}; wanted ({len(self)},), one for each picture")
+                raise DataError(f"the mask has shape {places.shape}; expected ({len(self)},), one for each image")
             return np.flatnonzero(places)
         if not places.size:
             return np.empty(0, np.int64)
         if places.dtype.kind not in "iu" or places.ndim != 1:
             raise DataError(
-                f"places have dtype {places.dtype} and shape {places.shape}; wanted whole numbers (n,) or a mask"
+                f"places have dtype {places.dtype} and shape {places.shape}; expected whole numbers (n,) or a mask"
             )
         low, high = int(places.min()), int(places.max())
         if low < -len(self) or high >= len(self):
-            raise DataError(f"place {low if low < 0 else high} is outside this set of {len(self)} pictures")
+            raise DataError(f"place {low if low < 0 else high} is outside this set of {len(self)} images")
         places = places.astype(np.int64)
         return np.where(places < 0, places + len(self), places)
 
@@ -248,7 +248,7 @@ class ImageSet:
         groups: Any = ...,
         clusters: Any = ...,
     ) -> ImageSet:
-        """Give the same pictures with other labels, names, ids, groups or clusters; what is not named stays.
+        """Give the same images with other labels, names, ids, groups or clusters; what is not named stays.
 
         Other ``class_names`` rename the classes in place; to bring the labels into another list's order, ``align``.
 
@@ -278,10 +278,10 @@ class ImageSet:
         """Number the labels after another list of classes, matched by name: another set's, or a model's.
 
         Args:
-            class_names: The classes in the wanted order; it may hold classes that this set lacks.
+            class_names: The classes in the expected order; it may hold classes that this set lacks.
 
         Raises:
-            UnknownNameError: This set has pictures of a class that is not in the list.
+            UnknownNameError: This set has images of a class that is not in the list.
 
         Examples:
             >>> cells = ImageSet(np.zeros((2, 8, 8, 3), np.uint8), ["lobed", "round"])
@@ -298,7 +298,7 @@ class ImageSet:
         return self.replace(labels=number[self.labels], class_names=names)
 
     def counts(self) -> dict[str, int]:
-        """Count the pictures of each class; empty without labels."""
+        """Count the images of each class; empty without labels."""
         if self.labels is None:
             return {}
         found = np.bincount(self.labels, minlength=self.num_classes)
@@ -312,7 +312,7 @@ class ImageSet:
         digest = hashlib.sha256(repr((self.image_shape, self.class_names)).encode())
         digest.update("\n".join(self.ids.tolist()).encode("utf-8", "surrogatepass"))
         digest.update(b"" if self.labels is None else self.labels.astype("<i8").tobytes())
-        for batch in self.batches(label="hashing the pictures", show=None):
+        for batch in self.batches(label="hashing the images", show=None):
             digest.update(np.ascontiguousarray(batch).data)
         return digest.hexdigest()
 
@@ -329,7 +329,7 @@ class ImageSet:
 
         path = Path(path)
         if path.suffix.lower() != ".npz":
-            raise OptionError(f"cannot save to {str(path)!r}; wanted a name that ends in .npz")
+            raise OptionError(f"cannot save to {str(path)!r}; expected a name that ends in .npz")
         kept = {name: getattr(self, name) for name in ("labels", "ids", "groups", "clusters", "sizes")}
         kept |= {name: np.asarray(getattr(self, name), np.str_) for name in ("class_names", "notices")}
         kept["skipped"] = np.asarray([(s.id, s.reason) for s in self.skipped], np.str_).reshape(-1, 2)
@@ -345,10 +345,10 @@ class ImageSet:
         return summary(self)
 
     def plot(self, *, per_class: int = 6, seed: int = 0) -> Figure:
-        """Draw the class balance beside a sheet of pictures of each class.
+        """Draw the class balance beside a sheet of images of each class.
 
         Args:
-            per_class: Pictures drawn for each class.
+            per_class: Images drawn for each class.
             seed: Chooses which.
         """
         from cellclf.data.inspect import plot

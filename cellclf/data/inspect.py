@@ -1,4 +1,4 @@
-"""Looking at a data set: a summary in words, a sheet of pictures."""
+"""Looking at a data set: a summary in words, a sheet of images."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def summary(cells: ImageSet) -> str:
         lines.append(f"groups: {len(np.unique(cells.groups)):,} patients or slides")
     if cells.clusters is not None:
         copies = len(cells) - len(np.unique(cells.clusters))
-        lines.append(
-            f"clusters: {copies:,} {'picture duplicates' if copies == 1 else 'pictures duplicate'} another one"
-        )
+        lines.append(f"clusters: {copies:,} {'image duplicates' if copies == 1 else 'images duplicate'} another one")
     lines += _sizes(cells)
     counts = cells.counts()
     if counts:
@@ -65,14 +63,14 @@ def _balance(counts: dict[str, int]) -> list[str]:
     if len(counts) == 1:
         return ["one class only: there is nothing to tell apart"]
     lines = []
-    for times, what in ((0, "no picture"), (1, "a single picture, which cannot be in train and val both")):
+    for times, what in ((0, "no image"), (1, "a single image, which cannot be in train and val both")):
         names = [name for name, count in counts.items() if count == times]
         if names:
             lines.append(f"{what}: {', '.join(names)}")
     present = [count for count in counts.values() if count]
     if present and max(present) >= 2 * min(present):
         times_more = max(present) / min(present)
-        lines.append(f"imbalance: the largest class has {times_more:.1f} times the pictures of the smallest")
+        lines.append(f"imbalance: the largest class has {times_more:.1f} times the images of the smallest")
     return lines
 
 
@@ -80,7 +78,7 @@ def plot_counts(counts: dict[str, dict[str, int]], *, title: str) -> Figure:
     """Draw the class balance of one or more sets as bars side by side.
 
     Args:
-        counts: For each set its pictures by class: ``{"before": {"round": 10, ...}, "after": ...}``.
+        counts: For each set its images by class: ``{"before": {"round": 10, ...}, "after": ...}``.
         title: Text above.
     """
     from matplotlib.figure import Figure
@@ -98,7 +96,7 @@ def plot_counts(counts: dict[str, dict[str, int]], *, title: str) -> Figure:
     axes.set_yticks(range(len(names)), [drawable(name) for name in names])
     axes.invert_yaxis()
     axes.margins(x=0.1)
-    axes.set_xlabel("pictures")
+    axes.set_xlabel("images")
     axes.set_title(drawable(title))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
@@ -108,11 +106,11 @@ def plot_counts(counts: dict[str, dict[str, int]], *, title: str) -> Figure:
 
 
 def plot(cells: ImageSet, *, per_class: int = 6, seed: int = 0) -> Figure:
-    """Draw the class balance beside a sheet of pictures, one row a class, chosen at random.
+    """Draw the class balance beside a sheet of images, one row a class, chosen at random.
 
     Args:
         cells: What to draw.
-        per_class: Pictures drawn for each class; without labels, six times as many in all.
+        per_class: Images drawn for each class; without labels, six times as many in all.
         seed: Chooses which.
     """
     rng = np.random.default_rng(seed)
@@ -125,10 +123,10 @@ def plot(cells: ImageSet, *, per_class: int = 6, seed: int = 0) -> Figure:
     rows = [(label, name) for label, name in enumerate(counts) if name in set(shown)]
     if len(rows) < len(counts):
         title += f"\nthe {len(rows)} largest of {len(counts):,} classes"
-    return _rows_of_pictures(cells, rows, per_class, title, rng)
+    return _rows_of_images(cells, rows, per_class, title, rng)
 
 
-def _rows_of_pictures(
+def _rows_of_images(
     cells: ImageSet, rows: list[tuple[int, str]], per_class: int, title: str, rng: np.random.Generator
 ) -> Figure:
     from matplotlib.figure import Figure
@@ -148,12 +146,12 @@ def _rows_of_pictures(
         share = f" {counts[name]:,} ({counts[name] / max(1, len(cells)):.1%})"
         bars.text(counts[name], row + 0.05, share, fontsize=7, va="center")
         found = rng.permutation(np.flatnonzero(cells.labels == label))[:per_class]
-        for column, picture in enumerate(cells.read(found)):
+        for column, image in enumerate(cells.read(found)):
             place = (left + column * side, height - head - (row + 1) * side)
             axes = figure.add_axes(
                 ((place[0] + 0.03) / width, (place[1] + 0.03) / height, 0.94 * side / width, 0.94 * side / height)
             )
-            axes.imshow(picture, interpolation="nearest")
+            axes.imshow(image, interpolation="nearest")
             axes.set_axis_off()
     figure.suptitle(drawable(title), fontsize=10, y=1 - 0.1 / height, va="top")
     return figure

@@ -1,4 +1,4 @@
-"""Finding picture files: a folder for each class, a CSV; what cannot be a picture is listed, never dropped unseen."""
+"""Finding image files: a folder for each class, a CSV; what cannot be an image is listed, never dropped unseen."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Listing:
 
 
 def list_folder(root: Path, part: str | None = None) -> Listing:
-    """Find the pictures below a folder; each folder in it is a class, however deep its pictures stand.
+    """Find the images below a folder; each folder in it is a class, however deep its images stand.
 
     Links are followed, but not to a folder above; what begins with a dot is hidden and not looked at.
 
@@ -69,8 +69,8 @@ def list_folder(root: Path, part: str | None = None) -> Listing:
         if entry.name.startswith("."):
             continue
         if os.path.isdir(entry.path):  # of a link that ends nowhere, entry.is_dir() may raise
-            found[entry.name] = _pictures_below(entry.path, root, listing)
-        elif _is_picture(entry.path, root, listing):
+            found[entry.name] = _images_below(entry.path, root, listing)
+        elif _is_image(entry.path, root, listing):
             loose.append(entry.path)
     named = {name: paths for name, paths in found.items() if paths}
     if named and {name.lower() for name in named} <= _PART_FOLDERS:
@@ -81,10 +81,10 @@ def list_folder(root: Path, part: str | None = None) -> Listing:
         )
     if not named and not loose:
         raise DataError(
-            f"{root} holds no picture ({', '.join(sorted(SUFFIXES))}); wanted one folder for each class"
+            f"{root} holds no image ({', '.join(sorted(SUFFIXES))}); expected one folder for each class"
             + (f"; {len(listing.skipped)} other files stand there" if listing.skipped else "")
         )
-    listing.notices += [f"the folder {name!r} holds no picture and is no class" for name in found if name not in named]
+    listing.notices += [f"the folder {name!r} holds no image and is no class" for name in found if name not in named]
     if not named:
         listing.paths, listing.ids = loose, [_id(path, root) for path in loose]
         return listing
@@ -96,11 +96,11 @@ def list_folder(root: Path, part: str | None = None) -> Listing:
     return listing
 
 
-def _pictures_below(folder: str, root: Path, listing: Listing) -> list[str]:
+def _images_below(folder: str, root: Path, listing: Listing) -> list[str]:
     def closed(error: OSError) -> None:
         listing.skipped.append(Skipped(_id(error.filename, root), f"the folder cannot be listed: {error.strerror}"))
 
-    pictures: list[str] = []
+    images: list[str] = []
     seen: set[str] = set()
     top = os.path.join(os.path.realpath(root), "")
     for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
@@ -111,16 +111,16 @@ def _pictures_below(folder: str, root: Path, listing: Listing) -> list[str]:
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
             paths = (os.path.join(here, name) for name in sorted(files) if not name.startswith("."))
-            pictures += [path for path in paths if _is_picture(path, root, listing)]
+            images += [path for path in paths if _is_image(path, root, listing)]
         seen.add(real)
-    return pictures
+    return images
 
 
-def _is_picture(path: str, root: Path, listing: Listing) -> bool:
+def _is_image(path: str, root: Path, listing: Listing) -> bool:
     suffix = os.path.splitext(path)[1]
     good = suffix.lower() in SUFFIXES
     if not good:
-        listing.skipped.append(Skipped(_id(path, root), f"no picture: the suffix is {suffix or 'missing'}"))
+        listing.skipped.append(Skipped(_id(path, root), f"no image: the suffix is {suffix or 'missing'}"))
     return good
 
 
@@ -153,7 +153,7 @@ def list_csv(path: Path) -> Listing:
     listing = Listing([], [])
     if columns["path"] is None:
         if os.path.splitext(head[0])[1] not in SUFFIXES:
-            raise DataError(f"{path} has the columns {', '.join(rows[0])}; wanted path, label and, if known, group")
+            raise DataError(f"{path} has the columns {', '.join(rows[0])}; expected path, label and, if known, group")
         columns = {"path": 0, "label": 1 if len(head) > 1 else None, "group": 2 if len(head) > 2 else None}
     else:
         rows = rows[1:]
@@ -196,9 +196,9 @@ def _read_rows(path: Path) -> list[list[str]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8 CSV") from None
     except csv.Error as error:
-        raise DataError(f"{path} is no CSV ({error}); wanted the columns path, label and, if known, group") from None
+        raise DataError(f"{path} is no CSV ({error}); expected the columns path, label and, if known, group") from None
     if not rows:
-        raise DataError(f"{path} is empty; wanted the columns path, label and, if known, group")
+        raise DataError(f"{path} is empty; expected the columns path, label and, if known, group")
     return rows
 
 
@@ -207,7 +207,7 @@ def _as_label(first: str, second: str) -> str:
 
 
 def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet:
-    """Open the files of a listing and make a set of those that are pictures.
+    """Open the files of a listing and make a set of those that are images.
 
     Args:
         listing: The files.
@@ -221,7 +221,7 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
     if not good:
         some = (bad or skipped)[:1]
         why = f"; the first: {some[0].id} ({some[0].reason})" if some else ""
-        raise DataError(f"{where} names no readable picture, of {len(skipped)} files{why}")
+        raise DataError(f"{where} names no readable image, of {len(skipped)} files{why}")
     sizes = np.asarray([scans[k].size for k in good], np.int64)
     notices = listing.notices + _conversions([(listing.ids[k], scans[k].note) for k in good])
     shape = _common_size(sizes, options, notices)
@@ -243,7 +243,7 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
 def _conversions(notes: list[tuple[str, str]]) -> list[str]:
     counts = Counter(note for _, note in notes if note)
     first = {note: name for name, note in reversed(notes)}
-    return [f"{_pictures(count)}: {note} (the first: {first[note]})" for note, count in sorted(counts.items())]
+    return [f"{_images(count)}: {note} (the first: {first[note]})" for note, count in sorted(counts.items())]
 
 
 def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[str]) -> tuple[int, int]:
@@ -253,8 +253,7 @@ def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[s
     if len(ranked) > 1 and options.size is None and options.mixed == "refuse":
         height, width = ranked[0]
         raise DataError(
-            f"pictures have {len(ranked)} sizes ({text}); "
-            f"pass size=({height}, {width}) or mixed='resize' to resize them"
+            f"images have {len(ranked)} sizes ({text}); pass size=({height}, {width}) or mixed='resize' to resize them"
         )
     height, width = options.size or ranked[0]
     count = len(sizes) - counts[height, width]
@@ -262,9 +261,9 @@ def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[s
         why = "" if options.size else ", the most frequent size"
         squeezed = any(h * width != w * height for h, w in counts)
         how = "; their proportions changed" if squeezed else ""
-        notices.append(f"{_pictures(count)}: resized to {height}x{width}{why} (there are {text}){how}")
+        notices.append(f"{_images(count)}: resized to {height}x{width}{why} (there are {text}){how}")
     return int(height), int(width)
 
 
-def _pictures(count: int) -> str:
-    return f"{count:,} picture{'s' * (count != 1)}"
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"

@@ -33,19 +33,19 @@ def load(
     verify: bool = True,
     show: bool | None = None,
 ) -> ImageSet:
-    """Read pictures and what is known of them.
+    """Read images and what is known of them.
 
     Args:
         src: One of
 
             - an ``.npz`` with ``images`` (or ``x``) and, if known, ``labels`` (or ``y``), ``class_names``, ``ids``,
               ``groups``; stored without compression it is mapped, not read into memory;
-            - a folder with one folder for each class, or with pictures only (no labels then);
+            - a folder with one folder for each class, or with images only (no labels then);
             - a ``.csv`` whose columns are path, label and group (only the first is needed; paths count from the
               CSV's folder);
-            - a list of picture files, or a pattern such as ``"slides/*.png"``;
+            - a list of image files, or a pattern such as ``"slides/*.png"``;
             - an array (N, H, W, 3) uint8, a pair (images, labels), or a dict of arrays; grey, RGBA and 16-bit
-              pictures are converted, with a notice;
+              images are converted, with a notice;
             - a ``tf.data.Dataset`` or any iterable of batches (images, labels), read once into memory; floats
               within 0-255 are rounded, with a notice;
             - an ``ImageSet``.
@@ -54,7 +54,7 @@ def load(
             ``train_labels`` (or ``x_train`` and ``y_train``) of an npz, or the folder ``train``.
         class_names: The classes in label order. A source that names its classes is matched by name, so that the
             labels of two sets mean the same; one that only numbers them takes the names in this order.
-        groups: (N,) patient or slide of each picture, beside an array, an npz or a list of files.
+        groups: (N,) patient or slide of each image, beside an array, an npz or a list of files.
         size: Height and width that files are resized to; None keeps their own.
         mixed: What to do with files of several sizes when ``size`` is None: ``"resize"`` to the most frequent size
             (with a notice), or ``"refuse"``.
@@ -66,7 +66,7 @@ def load(
         The set; ``.notices`` says what was converted, ``.skipped`` lists each file that was left out and why.
 
     Raises:
-        DataError: Nothing readable, or pictures that are not 0-255 pixels; the message says how to convert.
+        DataError: Nothing readable, or images that are not 0-255 pixels; the message says how to convert.
         OptionError: A wrong ``mixed`` or ``size``, or an argument that does not go with the source.
         UnknownNameError: No such ``part``, or a class that ``class_names`` lacks.
 
@@ -76,16 +76,18 @@ def load(
         {'round': 1, 'lobed': 2}
     """
     if mixed not in ("resize", "refuse"):
-        raise OptionError(f"mixed={mixed!r}; wanted 'resize' or 'refuse'")
+        raise OptionError(f"mixed={mixed!r}; expected 'resize' or 'refuse'")
     if size is not None and (len(size) != 2 or min(size) < 1 or any(side != int(side) for side in size)):
-        raise OptionError(f"size={size!r}; wanted (height, width) in pixels")
+        raise OptionError(f"size={size!r}; expected (height, width) in pixels")
     files = FileOptions(None if size is None else (int(size[0]), int(size[1])), mixed, verify, show)
     beside: dict[str, Any] = {
         name: value for name, value in (("labels", labels), ("groups", groups)) if value is not None
     }
     if isinstance(src, tuple) and len(src) == 2 and not isinstance(src[0], str | Path):
         if labels is not None:
-            raise OptionError("labels are given twice, in the pair (images, labels) and as labels=; wanted one of them")
+            raise OptionError(
+                "labels are given twice, in the pair (images, labels) and as labels=; expected one of them"
+            )
         src, beside["labels"] = src
     if isinstance(src, str | Path):
         if beside and Path(src).suffix.lower() not in (".npz", ".npy"):
@@ -103,11 +105,11 @@ def load(
     elif isinstance(src, Iterable) or (hasattr(src, "__getitem__") and hasattr(src, "__len__")):
         cells = from_batches(src)
     else:
-        raise DataError(f"cannot load from {type(src).__name__}; wanted a path, arrays, or an iterable of batches")
+        raise DataError(f"cannot load from {type(src).__name__}; expected a path, arrays, or an iterable of batches")
     if part is not None and not isinstance(src, str | Path | Mapping):
         raise OptionError(f"part={part!r} goes with an npz or a folder that holds several parts; leave it out")
     if size is not None and cells.image_shape[:2] != files.size:
-        raise OptionError(f"size={size} is for files; these pictures are in an array: resize that, or leave it out")
+        raise OptionError(f"size={size} is for files; these images are in an array: resize that, or leave it out")
     if beside:
         cells = cells.replace(**beside)
     return cells if class_names is None else _named(cells, list(class_names))
@@ -143,7 +145,7 @@ def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
         if any(sign in str(path) for sign in "*?["):
             return read_listing(_matching(str(path)), files, repr(str(path)))
         raise DataError(
-            f"there is no {str(path)!r}; wanted a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
+            f"there is no {str(path)!r}; expected a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
         )
     if suffix == ".npy":
         try:
@@ -157,7 +159,7 @@ def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
     if suffix in SUFFIXES:
         return read_listing(list_files([path]), files, str(path))
     raise DataError(
-        f"cannot load {str(path)!r}: {suffix or 'no suffix'} is none of .npz, .npy, .csv, a folder or a picture"
+        f"cannot load {str(path)!r}: {suffix or 'no suffix'} is none of .npz, .npy, .csv, a folder or an image"
     )
 
 
@@ -165,7 +167,7 @@ def _matching(pattern: str) -> Listing:
     found = sorted(_below(pattern) if "**" in Path(pattern).parts else glob.glob(pattern))
     paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
     if not paths:
-        raise DataError(f"no picture matches {pattern!r} ({len(found)} other files do)")
+        raise DataError(f"no image matches {pattern!r} ({len(found)} other files do)")
     return list_files(paths)
 
 
@@ -182,11 +184,11 @@ def _below(pattern: str) -> list[str]:
 def _from_files(
     paths: Sequence[str | Path], beside: dict[str, Any], files: FileOptions
 ) -> tuple[ImageSet, dict[str, Any]]:
-    """Read files; of the columns beside them, keep the rows of the files that are pictures."""
+    """Read files; of the columns beside them, keep the rows of the files that are images."""
     listing = list_files(paths)
     for name, values in beside.items():
         if len(values) != len(listing.paths):
-            raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; wanted one for each file")
+            raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; expected one for each file")
     cells = read_listing(listing, files, "the list")
     kept = np.isin(listing.ids, cells.ids)
     return cells, {name: np.asarray(values)[kept] for name, values in beside.items()}

@@ -65,7 +65,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
             if "allow_pickle" in str(error):
                 raise DataError(
                     f"{self.path}: {name!r} holds Python objects, which could run code when read, and is never "
-                    "unpickled; save plain arrays instead (all pictures of one size, dtype uint8)"
+                    "unpickled; save plain arrays instead (all images of one size, dtype uint8)"
                 ) from None
             raise DataError(f"{self.path}: {name!r} cannot be read ({error})") from None
         except RuntimeError as error:  # a password, or a compression that zipfile does not know
@@ -107,12 +107,12 @@ def _memory() -> float:
 def write_npz(
     path: Path, columns: Mapping[str, NDArray[Any]], batches: Iterable[Images], shape: tuple[int, ...]
 ) -> None:
-    """Write columns and pictures as an uncompressed npz; the same content gives the same bytes.
+    """Write columns and images as an uncompressed npz; the same content gives the same bytes.
 
     Args:
         path: The file; replaced only when the new one is complete.
         columns: Arrays by name.
-        batches: The pictures (n, H, W, 3) uint8 in order; only one batch is in memory at a time.
+        batches: The images (n, H, W, 3) uint8 in order; only one batch is in memory at a time.
         shape: (N, H, W, 3), all of them.
     """
     with replacing(path) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:

@@ -12,23 +12,23 @@ from cellclf.errors import DataError
 Images: TypeAlias = NDArray[np.uint8]
 Rows: TypeAlias = NDArray[np.int64]
 
-_WANTED = "pictures are uint8 with values 0-255"
+_WANTED = "images are uint8 with values 0-255"
 
 
-class PictureSource(Protocol):
-    """Where pictures come from that are made only when they are read."""
+class ImageSource(Protocol):
+    """Where images come from that are made only when they are read."""
 
     shape: tuple[int, int, int]
 
     def __len__(self) -> int: ...
 
     def read(self, rows: Rows) -> Images:
-        """Make the pictures at these places: (n, H, W, 3) uint8."""
+        """Make the images at these places: (n, H, W, 3) uint8."""
         ...
 
 
 class ArraySource:
-    """Pictures that are in memory or memory-mapped; reading rows that stand side by side copies nothing.
+    """Images that are in memory or memory-mapped; reading rows that stand side by side copies nothing.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -44,12 +44,12 @@ class ArraySource:
         return len(self.images)
 
     def read(self, rows: Rows) -> Images:
-        """Take the pictures at these places: a read-only view if they stand side by side, else a copy."""
+        """Take the images at these places: a read-only view if they stand side by side, else a copy."""
         return _take(self.images, rows)
 
 
 class ConvertedSource:
-    """Grey, transparent or 16-bit pictures in an array, made 8-bit RGB as they are read.
+    """Grey, transparent or 16-bit images in an array, made 8-bit RGB as they are read.
 
     Args:
         images: (N, H, W), (N, H, W, 1), (N, H, W, 3) or (N, H, W, 4), uint8 or uint16.
@@ -63,7 +63,7 @@ class ConvertedSource:
         return len(self.images)
 
     def read(self, rows: Rows) -> Images:
-        """Convert the pictures at these places."""
+        """Convert the images at these places."""
         pixels = _take(self.images, rows)
         if pixels.dtype == np.uint16:
             pixels = to_8_bits(pixels)
@@ -86,12 +86,12 @@ def to_8_bits(values: NDArray[Any]) -> Images:
 
 
 def dim(brightest: int) -> str:
-    """What to say beside "16-bit" when the pictures come out nearly black, as 12-bit cameras make them."""
-    return ", nearly black: no value reaches 4096, so rescale 12-bit pictures first" if brightest < 4096 else ""
+    """What to say beside "16-bit" when the images come out nearly black, as 12-bit cameras make them."""
+    return ", nearly black: no value reaches 4096, so rescale 12-bit images first" if brightest < 4096 else ""
 
 
-def as_source(images: object) -> tuple[PictureSource, list[str]]:
-    """Take an array of pictures as it is, or convert it if that loses nothing that a screen shows.
+def as_source(images: object) -> tuple[ImageSource, list[str]]:
+    """Take an array of images as it is, or convert it if that loses nothing that a screen shows.
 
     Args:
         images: Any array; see ``ConvertedSource`` for what is converted.
@@ -103,7 +103,7 @@ def as_source(images: object) -> tuple[PictureSource, list[str]]:
         DataError: Floats, wide or negative numbers, another shape; the message says how to convert.
     """
     array = _as_array(images)
-    grey = array.ndim == 3 and array.shape[2] not in (3, 4)  # a single RGB picture is no stack of grey ones
+    grey = array.ndim == 3 and array.shape[2] not in (3, 4)  # a single RGB image is no stack of grey ones
     layered = array.ndim == 4 and array.shape[3] in (1, 4)
     deep = array.dtype == np.uint16 and (grey or layered or (array.ndim == 4 and array.shape[3] == 3))
     if not (deep or (array.dtype == np.uint8 and (grey or layered))):
@@ -120,7 +120,7 @@ def as_source(images: object) -> tuple[PictureSource, list[str]]:
 
 
 def check_images(images: object) -> Images:
-    """Return the array if it holds (N, H, W, 3) pictures of 0-255 uint8.
+    """Return the array if it holds (N, H, W, 3) images of 0-255 uint8.
 
     Raises:
         DataError: Another shape, another type, floats in 0-1, or NaN; the message says how to convert.
@@ -131,16 +131,16 @@ def check_images(images: object) -> Images:
         >>> check_images(np.zeros((1, 8, 8, 3), np.float32) + 0.5)
         Traceback (most recent call last):
             ...
-        cellclf.errors.DataError: pictures are float32 within 0.5-0.5; pictures are uint8 with values 0-255: \
+        cellclf.errors.DataError: images are float32 within 0.5-0.5; images are uint8 with values 0-255: \
 multiply by 255 and pass (images * 255).round().astype("uint8")
     """
     array = _as_array(images)
     if array.dtype == object:
         raise DataError(
-            f"pictures are Python objects (arrays of different sizes?); {_WANTED} in one array: load them as files"
+            f"images are Python objects (arrays of different sizes?); {_WANTED} in one array: load them as files"
         )
     if array.ndim != 4 or array.shape[3] != 3:
-        raise DataError(f"pictures have shape {array.shape}; wanted (N, height, width, 3){_shape_fix(array.shape)}")
+        raise DataError(f"images have shape {array.shape}; expected (N, height, width, 3){_shape_fix(array.shape)}")
     _refuse_empty(array)
     if array.dtype != np.uint8:
         raise DataError(_wrong_type(array))
@@ -153,17 +153,17 @@ def _as_array(images: object) -> NDArray[Any]:
     try:
         return np.asarray(images)
     except (ValueError, TypeError) as error:
-        raise DataError(f"pictures are no array ({error}); {_WANTED} in one array (N, height, width, 3)") from None
+        raise DataError(f"images are no array ({error}); {_WANTED} in one array (N, height, width, 3)") from None
 
 
 def _refuse_empty(array: NDArray[Any]) -> None:
     if len(array) and not array.size:
-        raise DataError(f"pictures have shape {array.shape}, so they hold no pixels; wanted (N, height, width, 3)")
+        raise DataError(f"images have shape {array.shape}, so they hold no pixels; expected (N, height, width, 3)")
 
 
 def _shape_fix(shape: tuple[int, ...]) -> str:
     if len(shape) == 3 and shape[2] in (3, 4):
-        return ": for a single picture, pass images[None]"
+        return ": for a single image, pass images[None]"
     if len(shape) == 3:
         return ": pass images[..., None].repeat(3, -1)"
     if len(shape) == 4 and shape[3] == 1:
@@ -177,12 +177,12 @@ def _shape_fix(shape: tuple[int, ...]) -> str:
 
 def _wrong_type(array: NDArray[Any]) -> str:
     if not array.size or array.dtype.kind not in "fiub":
-        return f"pictures have dtype {array.dtype}; {_WANTED}: convert them first"
+        return f"images have dtype {array.dtype}; {_WANTED}: convert them first"
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         count = int((~np.isfinite(array)).reshape(len(array), -1).any(1).sum())
-        return f"{count} of {len(array)} pictures hold NaN or infinity; {_WANTED}: repair or leave these out"
+        return f"{count} of {len(array)} images hold NaN or infinity; {_WANTED}: repair or leave these out"
     low, high = float(array.min()), float(array.max())
-    found = f"pictures are {array.dtype} within {low:g}-{high:g}"
+    found = f"images are {array.dtype} within {low:g}-{high:g}"
     if array.dtype.kind == "f" and low >= 0 and high <= 1:
         return f'{found}; {_WANTED}: multiply by 255 and pass (images * 255).round().astype("uint8")'
     if array.dtype.kind == "b":
@@ -190,7 +190,7 @@ def _wrong_type(array: NDArray[Any]) -> str:
     if low >= 0 and high <= 255:
         return f'{found}; {_WANTED}: pass images.round().astype("uint8")'
     if array.dtype == np.uint16:
-        return f'{found}; {_WANTED}: scale 16-bit pictures with (images / 257).round().astype("uint8")'
+        return f'{found}; {_WANTED}: scale 16-bit images with (images / 257).round().astype("uint8")'
     return f"{found}; {_WANTED}: rescale them first"
 
 

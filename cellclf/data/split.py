@@ -30,8 +30,8 @@ class Parts:
     test: ImageSet
 
     def summary(self) -> str:
-        """Tell how many pictures of each class each part holds."""
-        names = self.train.class_names or ("pictures",)
+        """Tell how many images of each class each part holds."""
+        names = self.train.class_names or ("images",)
         width = max(len(name) for name in names)
         lines = [f"{'':<{width}}  {'train':>8} {'val':>8} {'test':>8}"]
         for name in names:
@@ -45,14 +45,14 @@ class Parts:
 class Split:
     """Cut a set into train, val and test: stratified by class, whole by patient, slide and duplicate.
 
-    Pictures that share a group (patient, slide) or a cluster (duplicates) are joined into connected components, and
+    Images that share a group (patient, slide) or a cluster (duplicates) are joined into connected components, and
     no component crosses a cut. Components are dealt largest first to the part that lacks most of their classes, so
     that each part comes as near as it can to its share of every class; without groups and clusters the shares are
-    exact to one picture a class.
+    exact to one image a class.
 
     Args:
-        val: Share of the pictures for choices, 0 to below 1.
-        test: Share of the pictures that is only reported, 0 to below 1.
+        val: Share of the images for choices, 0 to below 1.
+        test: Share of the images that is only reported, 0 to below 1.
         seed: Chooses who goes where; the same seed and set give the same cut.
 
     Raises:
@@ -77,9 +77,9 @@ class Split:
         """Raise OptionError if the shares are unusable."""
         for name, share in (("val", self.val), ("test", self.test)):
             if not 0 <= share < 1:
-                raise OptionError(f"{name}={share}; wanted a share from 0 to below 1, such as 0.2")
+                raise OptionError(f"{name}={share}; expected a share from 0 to below 1, such as 0.2")
         if self.val + self.test >= 1:
-            raise OptionError(f"val={self.val} and test={self.test} leave nothing to train on; wanted a sum below 1")
+            raise OptionError(f"val={self.val} and test={self.test} leave nothing to train on; expected a sum below 1")
 
     def apply(self, cells: ImageSet) -> Parts:
         """Cut the set.
@@ -88,14 +88,14 @@ class Split:
             cells: The set; without labels it is cut at random.
 
         Returns:
-            Train, val and test; together they are the set, and they share no picture, group or cluster.
+            Train, val and test; together they are the set, and they share no image, group or cluster.
         """
         self.check()
         part = _deal(cells, [1 - self.val - self.test, self.val, self.test], self.seed)
         return Parts(*(cells.subset(part == k) for k in range(3)))
 
     def folds(self, cells: ImageSet, count: int = 5) -> list[Parts]:
-        """Cut the set ``count`` times so that each picture is in exactly one ``val`` (k-fold cross-validation).
+        """Cut the set ``count`` times so that each image is in exactly one ``val`` (k-fold cross-validation).
 
         Args:
             cells: The set.
@@ -105,14 +105,14 @@ class Split:
             One Parts a fold; ``test`` is empty.
         """
         if not 2 <= count <= max(2, len(cells)):
-            raise OptionError(f"count={count} folds of {len(cells)} pictures; wanted from 2 to {len(cells)}")
+            raise OptionError(f"count={count} folds of {len(cells)} images; expected from 2 to {len(cells)}")
         part = _deal(cells, [1 / count] * count, self.seed)
         none = cells.subset([])
         return [Parts(cells.subset(part != k), cells.subset(part == k), none) for k in range(count)]
 
 
 def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
-    """Take some pictures of a set, each class in proportion: for a quick look, not for a split.
+    """Take some images of a set, each class in proportion: for a quick look, not for a split.
 
     Args:
         cells: The set; without labels it is drawn from at random.
@@ -120,7 +120,7 @@ def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
         seed: Chooses which.
 
     Returns:
-        The pictures, in the order of the set.
+        The images, in the order of the set.
 
     Examples:
         >>> cells = ImageSet(np.zeros((9, 8, 8, 3), np.uint8), [0] * 6 + [1] * 3)
@@ -128,7 +128,7 @@ def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
         {'0': 2, '1': 1}
     """
     if count < 1:
-        raise OptionError(f"count is {count}; wanted 1 picture or more")
+        raise OptionError(f"count is {count}; expected 1 image or more")
     if count >= len(cells):
         return cells
     labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels
@@ -143,10 +143,10 @@ def components(cells: ImageSet) -> NDArray[np.int64]:
     """Number the connected components of groups and clusters.
 
     Args:
-        cells: N pictures, with or without groups and clusters.
+        cells: N images, with or without groups and clusters.
 
     Returns:
-        (N,) int64: pictures of one number must stay together; numbers count from 0 in order of first appearance.
+        (N,) int64: images of one number must stay together; numbers count from 0 in order of first appearance.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -173,7 +173,7 @@ def _by_appearance(numbers: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _deal(cells: ImageSet, shares: Sequence[float], seed: int) -> NDArray[np.int64]:
-    """Give each picture a part; the first part takes what rounding leaves."""
+    """Give each image a part; the first part takes what rounding leaves."""
     labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels
     classes = max(1, cells.num_classes)
     component = components(cells)
@@ -206,7 +206,7 @@ def _deal(cells: ImageSet, shares: Sequence[float], seed: int) -> NDArray[np.int
 
 
 def _targets(counts: NDArray[np.int64], shares: Sequence[float]) -> NDArray[np.float64]:
-    """How many pictures of each class each part should hold: (parts, classes), whole, summing to the counts."""
+    """How many images of each class each part should hold: (parts, classes), whole, summing to the counts."""
     return np.stack([_round_to(np.asarray(shares) * count, int(count)) for count in counts], axis=1).astype(float)
 
 

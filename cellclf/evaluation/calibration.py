@@ -26,7 +26,7 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Find the temperature that makes probabilities mean what they say.
 
     Above 1 the classifier was too sure of itself, below 1 not sure enough. The order of the classes, and so every
-    prediction, stays as it is. Fit it on pictures that were not trained on and are not reported on.
+    prediction, stays as it is. Fit it on images that were not trained on and are not reported on.
 
     Args:
         labels: (N,) whole numbers, index into the classes.
@@ -70,7 +70,7 @@ def scale(probabilities: ArrayLike, temperature: float) -> Floats:
         [[0.667, 0.333]]
     """
     if not temperature > 0:
-        raise OptionError(f"temperature={temperature}; wanted a number above 0")
+        raise OptionError(f"temperature={temperature}; expected a number above 0")
     logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _SMALLEST)) / temperature
     powers = np.exp(logs - logs.max(1, keepdims=True))
     scaled: Floats = powers / powers.sum(1, keepdims=True)
@@ -79,7 +79,7 @@ def scale(probabilities: ArrayLike, temperature: float) -> Floats:
 
 @dataclass(frozen=True)
 class Bin:
-    """Pictures that were called with about the same confidence.
+    """Images that were called with about the same confidence.
 
     Args:
         count: How many.
@@ -97,16 +97,16 @@ class Calibration:
     """How far confidence and accuracy are apart; made by ``calibrate``.
 
     Args:
-        ece: Expected calibration error: mean distance of confidence and accuracy over the bins, weighted by pictures.
+        ece: Expected calibration error: mean distance of confidence and accuracy over the bins, weighted by images.
         ece_if_perfect: What it would be of a classifier that makes exactly the mistakes that its probabilities
-            announce, on as many pictures: the mean of simulations, and between which values 95 % of them lie.
-            Zero it is only with infinitely many pictures.
+            announce, on as many images: the mean of simulations, and between which values 95 % of them lie.
+            Zero it is only with infinitely many images.
         brier: Mean squared distance of the probabilities from the truth (1 for the right class, 0 for others), 0-2.
         log_loss: Mean of -ln(probability given to the truth), in nats.
-        confidence: Mean probability of the class that pictures were called.
-        accuracy: Share of pictures that were called right.
+        confidence: Mean probability of the class that images were called.
+        accuracy: Share of images that were called right.
         bins: The reliability curve, from low to high confidence.
-        n: How many pictures.
+        n: How many images.
     """
 
     ece: float
@@ -121,7 +121,7 @@ class Calibration:
     def __str__(self) -> str:
         perfect = self.ece_if_perfect
         return (
-            f"{self.n:,} pictures: confidence {100 * self.confidence:.1f} %, accuracy {100 * self.accuracy:.1f} %\n"
+            f"{self.n:,} images: confidence {100 * self.confidence:.1f} %, accuracy {100 * self.accuracy:.1f} %\n"
             f"expected calibration error {self.ece:.4f} ({len(self.bins)} bins of equal size); a perfectly calibrated "
             f"classifier would show {float(perfect):.4f} ({perfect.low:.4f}-{perfect.high:.4f})\n"
             f"Brier score {self.brier:.4f}, log loss {self.log_loss:.4f}"
@@ -159,12 +159,12 @@ def calibrate(
 ) -> Calibration:
     """Measure whether probabilities mean what they say.
 
-    The bins hold the same number of pictures each, because bins of equal width leave most of them nearly empty.
+    The bins hold the same number of images each, because bins of equal width leave most of them nearly empty.
 
     Args:
         labels: (N,) whole numbers, index into the classes.
         probabilities: (N, C) floats 0-1, rows that sum to 1.
-        bins: How many, at most one for each picture.
+        bins: How many, at most one for each image.
         simulations: Of a perfectly calibrated classifier.
         seed: Of the simulations.
 
@@ -183,7 +183,7 @@ def calibrate(
         Pearson, Biometrika 26 (1934) 404-413 (intervals of the bins).
     """
     if bins < 1 or simulations < 1:
-        raise OptionError(f"bins={bins}, simulations={simulations}; wanted 1 or more of each")
+        raise OptionError(f"bins={bins}, simulations={simulations}; expected 1 or more of each")
     truth, given = check_predictions(labels, probabilities)
     shares = given.astype(np.float64)
     shares /= shares.sum(1, keepdims=True)
@@ -194,8 +194,8 @@ def calibrate(
     counts = np.diff(edges)
     confidence = np.add.reduceat(sure[order], edges[:-1]) / counts
 
-    # pictures of equal confidence may be torn by the edge of a bin: each carries the mean of its equals, so that the
-    # result does not depend on the order of the pictures
+    # images of equal confidence may be torn by the edge of a bin: each carries the mean of its equals, so that the
+    # result does not depend on the order of the images
     _, equal, size = np.unique(sure[order], return_inverse=True, return_counts=True)
 
     def accuracies(sorted_hits: Floats) -> Floats:

@@ -43,7 +43,7 @@ def plot_reliability(calibration: Calibration) -> Figure:
     axes.plot(sure, right, "o", color=BLUE, markersize=4.5, label="found, with 95 % interval")
     axes.set_xlabel("how sure the classifier was (%)", fontsize=9)
     axes.set_ylabel("called right (%)", fontsize=9)
-    axes.set_title(f"Reliability, {calibration.n:,} pictures", fontsize=10, color=INK)
+    axes.set_title(f"Reliability, {calibration.n:,} images", fontsize=10, color=INK)
     _finish(axes, "upper left")
     return figure
 
@@ -68,7 +68,7 @@ def plot_abstention(curve: Abstention) -> Figure:
     axes.plot([100], [100 * curve.accuracy[-1]], "o", color=VERMILION, markersize=5, label="everything answered")
     axes.set_xlabel("share answered, the surest first (%)", fontsize=9)
     axes.set_ylabel("of these, called right (%)", fontsize=9)
-    axes.set_title(f"Accuracy when the least sure are left out, {curve.n:,} pictures", fontsize=10, color=INK)
+    axes.set_title(f"Accuracy when the least sure are left out, {curve.n:,} images", fontsize=10, color=INK)
     _finish(axes, "lower left")
     return figure
 

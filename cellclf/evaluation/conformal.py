@@ -25,7 +25,7 @@ class Conformal:
     promise. Where the classifier is sure, a set is one class; where it wavers between two, it is both.
 
     Args:
-        given: (n,) the probability that each calibration picture's own class got, 0-1.
+        given: (n,) the probability that each calibration image's own class got, 0-1.
         classes: (n,) that class.
         num_classes: How many classes there are.
     """
@@ -39,8 +39,8 @@ class Conformal:
 
         Args:
             error: The share of sets that may miss the truth, between 0 and 1.
-            per_class: Keep the promise for the pictures of every class by itself, not only for all together. A
-                class with fewer than ``1 / error - 1`` calibration pictures gets the threshold 0: it is in every set.
+            per_class: Keep the promise for the images of every class by itself, not only for all together. A
+                class with fewer than ``1 / error - 1`` calibration images gets the threshold 0: it is in every set.
 
         Returns:
             (C,) probabilities.
@@ -49,7 +49,7 @@ class Conformal:
             OptionError: An error rate that cannot be.
         """
         if not 0 < error < 1:
-            raise OptionError(f"error={error}; wanted a share between 0 and 1, such as 0.01")
+            raise OptionError(f"error={error}; expected a share between 0 and 1, such as 0.01")
         if not per_class:
             return np.full(self.num_classes, _threshold(self.given, error))
         return np.array([_threshold(self.given[self.classes == k], error) for k in range(self.num_classes)])
@@ -57,7 +57,7 @@ class Conformal:
     def sets(
         self, probabilities: ArrayLike, error: float = 0.01, *, per_class: bool = False, empty: bool = False
     ) -> NDArray[np.bool_]:
-        """Give the set of each picture.
+        """Give the set of each image.
 
         Args:
             probabilities: (N, C), from the same classifier and temperature as the calibration's.
@@ -73,7 +73,7 @@ class Conformal:
         """
         shares = np.asarray(probabilities, np.float64)
         if shares.ndim != 2 or shares.shape[1] != self.num_classes:
-            raise DataError(f"probabilities have shape {shares.shape}; wanted (pictures, {self.num_classes})")
+            raise DataError(f"probabilities have shape {shares.shape}; expected (images, {self.num_classes})")
         found: NDArray[np.bool_] = shares >= self.thresholds(error, per_class=per_class)
         if not empty and len(shares):
             found[np.arange(len(shares)), shares.argmax(1)] = True
@@ -88,7 +88,7 @@ class Coverage:
         covered: Share of sets that hold the truth.
         mean_size: Classes in a set, on average.
         sizes: Size of a set -> share of sets.
-        classes: Class -> share of its pictures whose set holds it; NaN without pictures.
+        classes: Class -> share of its images whose set holds it; NaN without images.
         n: How many sets.
     """
 
@@ -110,14 +110,14 @@ class Coverage:
 
 
 def fit_conformal(labels: ArrayLike, probabilities: ArrayLike) -> Conformal:
-    """Learn from pictures with labels how probable the truth is to the classifier.
+    """Learn from images with labels how probable the truth is to the classifier.
 
-    For new pictures from the same source (exchangeable with these), sets miss the truth at most at the chosen rate,
-    whatever the classifier. Pictures from elsewhere have no such promise.
+    For new images from the same source (exchangeable with these), sets miss the truth at most at the chosen rate,
+    whatever the classifier. Images from elsewhere have no such promise.
 
     Args:
         labels: (n,) whole numbers, index into the classes.
-        probabilities: (n, C) floats 0-1: of pictures that were not trained on.
+        probabilities: (n, C) floats 0-1: of images that were not trained on.
 
     Raises:
         DataError: Arrays that do not fit together.
@@ -126,7 +126,7 @@ def fit_conformal(labels: ArrayLike, probabilities: ArrayLike) -> Conformal:
         >>> found = fit_conformal([0, 0, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
         >>> found.sets([[0.6, 0.4], [0.35, 0.65]], error=0.25).tolist()
         [[True, False], [False, True]]
-        >>> found.sets([[0.6, 0.4]], error=0.01).tolist()  # three pictures promise nothing at 1 %
+        >>> found.sets([[0.6, 0.4]], error=0.01).tolist()  # three images promise nothing at 1 %
         [[True, True]]
 
     Source:
@@ -156,7 +156,7 @@ def coverage(labels: ArrayLike, sets: NDArray[np.bool_], class_names: tuple[str,
     """
     truth = np.asarray(labels, np.int64)
     if not len(truth) or sets.shape != (len(truth), len(class_names)):
-        raise DataError(f"sets have shape {sets.shape}; wanted ({len(truth)}, {len(class_names)}), at least one")
+        raise DataError(f"sets have shape {sets.shape}; expected ({len(truth)}, {len(class_names)}), at least one")
     held = sets[np.arange(len(truth)), truth]
     sizes = sets.sum(1)
     return Coverage(
@@ -172,6 +172,6 @@ def coverage(labels: ArrayLike, sets: NDArray[np.bool_], class_names: tuple[str,
 
 
 def _threshold(given: Floats, error: float) -> float:
-    """The largest threshold that misses new pictures at most at the rate: a low order statistic; 0 if too few."""
+    """The largest threshold that misses new images at most at the rate: a low order statistic; 0 if too few."""
     place = int(np.floor((len(given) + 1) * error + 1e-9))
     return float(np.partition(given, place - 1)[place - 1]) if place else 0.0

@@ -1,4 +1,4 @@
-"""What was found on another laboratory's pictures: how far a run falls there, where, and what helps."""
+"""What was found on another laboratory's images: how far a run falls there, where, and what helps."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class LeftOut:
 
     Args:
         name: What they call it.
-        count: Their pictures of it.
+        count: Their images of it.
         why: The reason.
-        called: What the run calls these pictures, the most frequent first.
+        called: What the run calls these images, the most frequent first.
     """
 
     name: str
@@ -35,13 +35,13 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class Remedy:
-    """The run on the same pictures with something done about the shift that needs no labels.
+    """The run on the same images with something done about the shift that needs no labels.
 
     Args:
         name: What was done; "as it is" for nothing.
         report: Scores with it.
         calibration: Whether its probabilities mean what they say.
-        gain: Its scores minus those of the run as it is, paired by picture; None for the run as it is.
+        gain: Its scores minus those of the run as it is, paired by image; None for the run as it is.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Remedy:
 
 @dataclass(frozen=True, eq=False)
 class External:
-    """How a run fares on another laboratory's pictures; made by ``Run.external``.
+    """How a run fares on another laboratory's images; made by ``Run.external``.
 
     Args:
-        report: Scores of the run as it is, on the pictures that have a counterpart among its classes.
+        report: Scores of the run as it is, on the images that have a counterpart among its classes.
         mapping: Their classes that were scored -> the run's.
         left_out: Their classes that were not scored.
-        missing: Classes of the run that they have no pictures of: nothing is known about these.
+        missing: Classes of the run that they have no images of: nothing is known about these.
         reference: What it is compared with, in words; None if there is nothing to compare with.
         changes: Balanced accuracy, macro F1 and accuracy on the reference and on theirs, see ``compare_sets``.
         recalls: The same for the recall of each class that both have.
@@ -82,7 +82,7 @@ class External:
 
     @property
     def calibration(self) -> Calibration:
-        """Whether the run's probabilities mean what they say on these pictures."""
+        """Whether the run's probabilities mean what they say on these images."""
         return self.remedies[0].calibration
 
     @property
@@ -92,14 +92,14 @@ class External:
 
     @property
     def best(self) -> Remedy:
-        """The remedy with the highest balanced accuracy. It is chosen by their labels: check it on other pictures."""
+        """The remedy with the highest balanced accuracy. It is chosen by their labels: check it on other images."""
         return max(self.remedies, key=lambda one: one.report.balanced_accuracy)
 
     def headline(self) -> list[str]:
         """Say in a few sentences what was found."""
         report = self.report
         used = len(report.class_names) - len(report.left_out)
-        found = f"balanced accuracy {report.balanced_accuracy} over {used} classes, {report.n:,} pictures"
+        found = f"balanced accuracy {report.balanced_accuracy} over {used} classes, {report.n:,} images"
         if self.drop is not None:
             low, high = self.drop.difference.low, self.drop.difference.high
             word = "lower than" if high < 0 else "higher than" if low > 0 else "not told apart from"
@@ -147,11 +147,11 @@ class External:
             names = [one.name for one in self.changes]
             names += [f"recall of {one.name} ({support[one.name]:,})" for one in self.recalls]
             rows = [[n, str(c.before), str(c.after), points(c.difference)] for n, c in zip(names, every, strict=True)]
-            head = ["", f"reference: {self.reference}", f"theirs: {self.report.n:,} pictures", "change"]
+            head = ["", f"reference: {self.reference}", f"theirs: {self.report.n:,} images", "change"]
             tables.append((f"change, the reference in their mix of classes; {level}", [head, *rows]))
         else:
             rows = [[one.name, f"{one.support:,}", str(one.recall)] for one in self.report.classes if one.support]
-            tables.append((f"classes; {level}", [["", "pictures", "recall"], *rows]))
+            tables.append((f"classes; {level}", [["", "images", "recall"], *rows]))
         sets = [("theirs", self.calibration)]
         if self.reference_calibration is not None:
             sets.insert(0, ("reference", self.reference_calibration))
@@ -174,7 +174,7 @@ class External:
             "log loss",
             "mean confidence",
             "accuracy",
-            "pictures",
+            "images",
         ]
         tables.append(("calibration", [head, *rows]))
         rows = [
@@ -190,13 +190,13 @@ class External:
         ]
         head = ["", "balanced accuracy", "gain", "macro F1", "calibration error", "log loss"]
         if len(rows) > 1:
-            tables.append(("what helps without labels; gain paired by picture", [head, *rows]))
+            tables.append(("what helps without labels; gain paired by image", [head, *rows]))
         if self.left_out:
             rows = [
                 [one.name, f"{one.count:,}", one.why, ", ".join(f"{n} {k}" for k, n in one.called.items())]
                 for one in self.left_out
             ]
-            tables.append(("not scored", [["their class", "pictures", "why", "called"], *rows]))
+            tables.append(("not scored", [["their class", "images", "why", "called"], *rows]))
         return tables
 
     def _remarks(self) -> list[str]:
@@ -205,15 +205,15 @@ class External:
         if renamed:
             remarks.append(f"Counted: {', '.join(renamed)}.")
         if self.missing:
-            remarks.append(f"No pictures there, so nothing is known about: {', '.join(self.missing)}.")
+            remarks.append(f"No images there, so nothing is known about: {', '.join(self.missing)}.")
         few = {name: n for name, n in self.report.left_out.items() if n}
         if few:
             named = ", ".join(f"{name} ({n})" for name, n in few.items())
-            remarks.append(f"Too few pictures to count in the averages over classes: {named}.")
+            remarks.append(f"Too few images to count in the averages over classes: {named}.")
         if len(self.remedies) > 1:
             remarks.append(
-                "Remedies look at the pixels of all their pictures, these ones included, and at no label; "
-                "which one is best was seen by the labels, so confirm it on other pictures."
+                "Remedies look at the pixels of all their images, these ones included, and at no label; "
+                "which one is best was seen by the labels, so confirm it on other images."
             )
         return [*remarks, *self.notes]
 

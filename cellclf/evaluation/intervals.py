@@ -1,4 +1,4 @@
-"""Precision, recall and F1 from counts, with bootstrap intervals; no pictures, no probabilities."""
+"""Precision, recall and F1 from counts, with bootstrap intervals; no images, no probabilities."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Estimate(float):
 
     def __str__(self) -> str:
         if self != self:
-            return "no pictures"
+            return "no images"
         return f"{100 * float(self):.1f} % ({100 * self.low:.1f}-{100 * self.high:.1f})"
 
     def to_dict(self) -> dict[str, float | None]:
@@ -65,8 +65,8 @@ class Scores:
         recall: (..., C) share of the class that was called so.
         f1: (..., C) harmonic mean of the two.
         macro: (3, ...) plain means of precision, recall and F1 over the averaged classes.
-        weighted: (3, ...) the same, weighted by pictures, over all classes.
-        accuracy: (...) share of all pictures that were called right.
+        weighted: (3, ...) the same, weighted by images, over all classes.
+        accuracy: (...) share of all images that were called right.
     """
 
     precision: Floats
@@ -84,9 +84,9 @@ def score(hits: NDArray[Any], support: NDArray[Any], predicted: NDArray[Any], av
     the tests hold them equal to scikit-learn's with ``zero_division=0``.
 
     Args:
-        hits: (..., C) pictures of the class that were called so.
-        support: (C,) pictures of the class.
-        predicted: (..., C) pictures that were called so.
+        hits: (..., C) images of the class that were called so.
+        support: (C,) images of the class.
+        predicted: (..., C) images that were called so.
         averaged: (C,) bool, classes that the macro averages run over.
 
     Examples:
@@ -112,10 +112,10 @@ def score(hits: NDArray[Any], support: NDArray[Any], predicted: NDArray[Any], av
 
 
 def resample(confusion: NDArray[np.int64], resamples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw pictures with replacement, each class for itself, and count hits and predictions again.
+    """Draw images with replacement, each class for itself, and count hits and predictions again.
 
-    Drawing n_c pictures of a class with replacement changes its row of the confusion matrix like one draw of
-    a multinomial, so no picture is touched and 100,000 of them cost no more than 100. The classes keep their
+    Drawing n_c images of a class with replacement changes its row of the confusion matrix like one draw of
+    a multinomial, so no image is touched and 100,000 of them cost no more than 100. The classes keep their
     sizes because those say how the set was collected, not how good the classifier is; and a rare class cannot
     vanish from a resample and leave its recall undefined.
 
@@ -146,12 +146,12 @@ class Estimates:
     """All scores of one confusion matrix with intervals: what ``estimate`` gives.
 
     Args:
-        precision: One for each class; NaN for a class without pictures.
+        precision: One for each class; NaN for a class without images.
         recall: The same.
         f1: The same.
         macro: Precision, recall, F1.
         weighted: Precision, recall, F1.
-        accuracy: Of all pictures.
+        accuracy: Of all images.
     """
 
     precision: tuple[Estimate, ...]
@@ -168,7 +168,7 @@ def estimate(
     """Score a confusion matrix and put a percentile bootstrap interval around every score.
 
     A class (or a whole set) without a single mistake, or without a single hit, gives the same score in every
-    resample, and "100 % (100-100)" from three pictures would promise too much. There the exact binomial bound
+    resample, and "100 % (100-100)" from three images would promise too much. There the exact binomial bound
     takes over; an average over classes without any mistake assumes the unseen mistakes in the rarest class.
 
     Args:
@@ -230,13 +230,13 @@ def estimate_shares(
     resamples: int,
     seed: int,
 ) -> tuple[Estimate, Estimate]:
-    """Average how often each picture was called right under several conditions, with bootstrap intervals.
+    """Average how often each image was called right under several conditions, with bootstrap intervals.
 
-    The same pictures stand in every condition, so whole pictures are drawn again, each class for itself as in
-    ``resample``; pictures of a class that were right equally often are alike, so that a multinomial draw does.
+    The same images stand in every condition, so whole images are drawn again, each class for itself as in
+    ``resample``; images of a class that were right equally often are alike, so that a multinomial draw does.
 
     Args:
-        shares: (N,) share of the conditions in which a picture was called right, 0-1.
+        shares: (N,) share of the conditions in which an image was called right, 0-1.
         labels: (N,) classes.
         averaged: (C,) bool, classes that the balanced accuracy runs over.
         confidence: 0-1, the share of such intervals that hold the true value.

@@ -23,18 +23,18 @@ _SMALLEST = np.finfo(np.float32).tiny
 
 @dataclass(frozen=True, eq=False)
 class LabelProblems:
-    """How much the label of each picture is contradicted; made by ``find_label_problems``.
+    """How much the label of each image is contradicted; made by ``find_label_problems``.
 
     Args:
-        order: (N,) places of all pictures, the most doubtful label first; the first ``count`` are label problems.
+        order: (N,) places of all images, the most doubtful label first; the first ``count`` are label problems.
         score: (N,) how much the label is contradicted, in nats: ln(probability of the best other class / of the label).
-        suggested: (N,) the best other class of each picture.
-        flagged: (N,) bool, label problems: the picture is confidently of another class.
+        suggested: (N,) the best other class of each image.
+        flagged: (N,) bool, label problems: the image is confidently of another class.
         labels: (N,) as given.
         confidence: (N,) the probability of the suggested class.
-        thresholds: (C,) the probability from which a picture counts as confidently of a class: the mean that the
-            class's own pictures get; NaN for a class without pictures.
-        joint: (C, C) counts of pictures by label (rows) and the class that they confidently are (columns).
+        thresholds: (C,) the probability from which an image counts as confidently of a class: the mean that the
+            class's own images get; NaN for a class without images.
+        joint: (C, C) counts of images by label (rows) and the class that they confidently are (columns).
         class_names: (C,) names in label order.
     """
 
@@ -68,7 +68,7 @@ class LabelProblems:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain data that JSON can hold: the flagged pictures by their places, the most doubtful first."""
+        """Give plain data that JSON can hold: the flagged images by their places, the most doubtful first."""
         return {
             "n": len(self.labels),
             "count": self.count,
@@ -93,16 +93,16 @@ class LabelProblems:
         """Show the most doubtful labels.
 
         Args:
-            cells: The pictures that were predicted, in their order.
+            cells: The images that were predicted, in their order.
             limit: At most so many.
 
         Raises:
-            DataError: Another number of pictures.
+            DataError: Another number of images.
         """
         from cellclf.utils.contact_sheet import sheet
 
         if len(cells) != len(self.labels):
-            raise DataError(f"the labels are of {len(self.labels)} pictures, the set has {len(cells)}")
+            raise DataError(f"the labels are of {len(self.labels)} images, the set has {len(cells)}")
         shown = self.order[: min(limit, self.count)]
         names, sure = self.class_names, 100 * self.confidence
         captions = [f"{names[self.labels[k]]}?\n{names[self.suggested[k]]} {sure[k]:.0f} %" for k in shown.tolist()]
@@ -110,21 +110,21 @@ class LabelProblems:
             cells.read(shown),
             captions=captions,
             side=1.4,
-            title=f"{self.count:,} doubtful labels; shown: {len(shown)}, the label and what the picture looks like",
+            title=f"{self.count:,} doubtful labels; shown: {len(shown)}, the label and what the image looks like",
         )
 
 
 def find_label_problems(labels: ArrayLike, probabilities: ArrayLike, class_names: Sequence[str]) -> LabelProblems:
-    """Rank pictures by how confidently their prediction contradicts their label.
+    """Rank images by how confidently their prediction contradicts their label.
 
-    A picture counts as confidently of the class with the highest probability among those that reach their threshold,
-    the mean probability that the class's own pictures get; so a class of which the classifier is never sure is not
+    An image counts as confidently of the class with the highest probability among those that reach their threshold,
+    the mean probability that the class's own images get; so a class of which the classifier is never sure is not
     called wrong all the time. If that class is not its label, it is a label problem. Problems come first, ranked by
-    how much more probable the other class is; then all other pictures, ranked alike.
+    how much more probable the other class is; then all other images, ranked alike.
 
     Args:
         labels: (N,) whole numbers, index into ``class_names``.
-        probabilities: (N, C) floats 0-1 by a classifier that was not trained on the picture (cross-validated).
+        probabilities: (N, C) floats 0-1 by a classifier that was not trained on the image (cross-validated).
         class_names: C names.
 
     Raises:

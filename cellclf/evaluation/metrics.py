@@ -30,11 +30,11 @@ class ClassScores:
 
     Args:
         name: The class.
-        support: Pictures of it.
-        predicted: Pictures that were called it.
-        precision: Share of what was called it that is it; NaN without pictures.
-        recall: Share of it that was called it; NaN without pictures.
-        f1: Harmonic mean of the two; NaN without pictures.
+        support: Images of it.
+        predicted: Images that were called it.
+        precision: Share of what was called it that is it; NaN without images.
+        recall: Share of it that was called it; NaN without images.
+        f1: Harmonic mean of the two; NaN without images.
     """
 
     name: str
@@ -47,12 +47,12 @@ class ClassScores:
 
 @dataclass(frozen=True, eq=False)
 class ConfusedPair:
-    """Pictures of one class that were called another.
+    """Images of one class that were called another.
 
     Args:
         truth: The class they are.
         predicted: The class they were called.
-        rate: Their share of all pictures of ``truth``.
+        rate: Their share of all images of ``truth``.
         indices: Their places in the evaluated set, the most confident mistake first.
     """
 
@@ -63,7 +63,7 @@ class ConfusedPair:
 
     @property
     def count(self) -> int:
-        """How many pictures."""
+        """How many images."""
         return len(self.indices)
 
 
@@ -73,7 +73,7 @@ class Report:
 
     Every score is an ``Estimate``: a float with ``.low`` and ``.high``. The macro averages, ``balanced_accuracy``
     among them (it is the macro recall), give every class the same weight and run over the classes with at least
-    ``min_count`` pictures; ``left_out`` names the others. Accuracy and the weighted averages let the big classes
+    ``min_count`` images; ``left_out`` names the others. Accuracy and the weighted averages let the big classes
     speak for the small ones: read them last. (Weighted recall is accuracy under another name.)
 
     Args:
@@ -81,13 +81,13 @@ class Report:
         macro_f1: Mean F1 over classes: the first number to look at.
         balanced_accuracy: Mean recall over classes.
         macro_precision: Mean precision over classes.
-        weighted_f1: Mean F1, weighted by pictures.
-        weighted_precision: Mean precision, weighted by pictures.
-        accuracy: Share of pictures that were called right.
+        weighted_f1: Mean F1, weighted by images.
+        weighted_precision: Mean precision, weighted by images.
+        accuracy: Share of images that were called right.
         log_loss: Mean of -ln(probability given to the truth), unweighted, in nats.
         classes: Scores of each class.
         confusion: (C, C) counts; rows the truth, columns the prediction.
-        left_out: Classes outside the macro averages, with their number of pictures.
+        left_out: Classes outside the macro averages, with their number of images.
         truth: (N,) labels.
         probabilities: (N, C) as given.
         confidence_level: Of the intervals, 0-1.
@@ -112,12 +112,12 @@ class Report:
 
     @property
     def n(self) -> int:
-        """How many pictures were evaluated."""
+        """How many images were evaluated."""
         return len(self.truth)
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,) the most probable class of each picture."""
+        """(N,) the most probable class of each image."""
         return np.asarray(self.probabilities.argmax(1), np.int64)
 
     @property
@@ -127,7 +127,7 @@ class Report:
 
     @property
     def rates(self) -> NDArray[np.float64]:
-        """(C, C) the confusion matrix as shares of each true class; a row without pictures is NaN."""
+        """(C, C) the confusion matrix as shares of each true class; a row without images is NaN."""
         support = self.confusion.sum(1, keepdims=True).astype(float)
         rates = np.full(self.confusion.shape, np.nan)
         np.divide(self.confusion, support, out=rates, where=support > 0)
@@ -149,7 +149,7 @@ class Report:
         return min((c for c in self.classes if c.name not in self.left_out), key=lambda c: c.f1)
 
     def mistakes(self) -> NDArray[np.int64]:
-        """Give the places of all wrongly called pictures, the most confident mistake first."""
+        """Give the places of all wrongly called images, the most confident mistake first."""
         wrong = np.flatnonzero(self.predicted != self.truth)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
@@ -181,20 +181,18 @@ class Report:
 
     def __str__(self) -> str:
         level = f"{100 * self.confidence_level:g} %"
-        lines = [f"{self.n:,} pictures; in brackets: {level} intervals from {self.resamples:,} bootstrap resamples", ""]
+        lines = [f"{self.n:,} images; in brackets: {level} intervals from {self.resamples:,} bootstrap resamples", ""]
         averages = [(name, str(value)) for name, value in self.headline().items()]
         lines += columns([*averages, ("log loss", f"{self.log_loss:.3f}")])
         if self.left_out:
             named = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
-            lines += textwrap.wrap(
-                f"macro averages and balanced accuracy leave out, for want of pictures: {named}", 100
-            )
-        head = ("class", "pictures", "precision", "recall", "F1")
+            lines += textwrap.wrap(f"macro averages and balanced accuracy leave out, for want of images: {named}", 100)
+        head = ("class", "images", "precision", "recall", "F1")
         rows = [
             (
                 c.name,
                 f"{c.support:,}",
-                *(("no pictures", "", "") if not c.support else map(str, (c.precision, c.recall, c.f1))),
+                *(("no images", "", "") if not c.support else map(str, (c.precision, c.recall, c.f1))),
             )
             for c in self.classes
         ]
@@ -209,8 +207,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Give the report as plain data that JSON can hold: fractions, None where there is no number.
 
-        The pictures themselves (truth, probabilities) stay out; ``most_confused`` names places of the first
-        ten pictures of the first ten pairs.
+        The images themselves (truth, probabilities) stay out; ``most_confused`` names places of the first
+        ten images of the first ten pairs.
         """
         return {
             "n": self.n,
@@ -250,13 +248,13 @@ class Report:
 
         return plot_confusion(self)
 
-    def plot_confused(self, cells: ImageSet, *, pairs: int = 6, pictures: int = 8) -> Figure:
-        """Draw the most confused pairs of classes, a row of pictures each, the most confident mistakes first.
+    def plot_confused(self, cells: ImageSet, *, pairs: int = 6, images: int = 8) -> Figure:
+        """Draw the most confused pairs of classes, a row of images each, the most confident mistakes first.
 
         Args:
             cells: The set that was evaluated.
             pairs: Rows at most.
-            pictures: Pictures in a row at most.
+            images: Images in a row at most.
 
         Raises:
             DataError: ``cells`` is another set.
@@ -264,16 +262,16 @@ class Report:
         from cellclf.evaluation.plots import plot_confused
 
         self.check(cells)
-        return plot_confused(self, cells, pairs=pairs, pictures=pictures)
+        return plot_confused(self, cells, pairs=pairs, images=images)
 
     def check(self, cells: ImageSet) -> None:
         """Refuse a set other than the evaluated one.
 
         Raises:
-            DataError: ``cells`` has another number of pictures or other labels.
+            DataError: ``cells`` has another number of images or other labels.
         """
         if len(cells) != self.n:
-            raise DataError(f"the report is of {self.n} pictures, the set has {len(cells)}; pass the evaluated set")
+            raise DataError(f"the report is of {self.n} images, the set has {len(cells)}; pass the evaluated set")
         if cells.labels is not None and not np.array_equal(cells.labels, self.truth):
             raise DataError("the set has other labels than the report was made from; pass the evaluated set")
 
@@ -297,7 +295,7 @@ def evaluate(
         confidence: Level of the intervals, between 0 and 1.
         resamples: Bootstrap resamples behind the intervals, 100 or more.
         seed: Chooses the resamples.
-        min_count: A class with fewer pictures stays out of the macro averages; it is listed all the same.
+        min_count: A class with fewer images stays out of the macro averages; it is listed all the same.
 
     Raises:
         DataError: Arrays that do not fit together, or something else than probabilities.
@@ -317,11 +315,11 @@ def evaluate(
     names = tuple(str(name) for name in class_names)
     truth, shares = check_predictions(labels, probabilities, len(names))
     if not 0 < confidence < 1:
-        raise OptionError(f"confidence is {confidence}; wanted a level between 0 and 1, such as 0.95")
+        raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
     if resamples < 100:
-        raise OptionError(f"resamples is {resamples}; wanted 100 or more, 1000 for intervals to publish")
+        raise OptionError(f"resamples is {resamples}; expected 100 or more, 1000 for intervals to publish")
     if min_count < 1:
-        raise OptionError(f"min_count is {min_count}; wanted 1 or more pictures")
+        raise OptionError(f"min_count is {min_count}; expected 1 or more images")
 
     classes = len(names)
     confusion = np.bincount(truth * classes + shares.argmax(1), minlength=classes * classes).reshape(classes, classes)
@@ -329,7 +327,7 @@ def evaluate(
     averaged = support >= min_count
     if not averaged.any():
         raise DataError(
-            f"no class has min_count = {min_count} pictures, the largest has {support.max()}; lower min_count"
+            f"no class has min_count = {min_count} images, the largest has {support.max()}; lower min_count"
         )
     found = estimate(confusion, averaged, confidence=confidence, resamples=resamples, seed=seed)
     given = shares[np.arange(len(truth)), truth] / shares.sum(1, dtype=np.float64)

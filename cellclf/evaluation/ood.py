@@ -1,4 +1,4 @@
-"""Whether a picture, or a whole set, is of the kind that a classifier was trained on: out-of-distribution scores."""
+"""Whether an image, or a whole set, is of the kind that a classifier was trained on: out-of-distribution scores."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_LARGE = 0.6  # of two pictures, one of each set, the new one is the stranger more often than this: no slight shift
+_LARGE = 0.6  # of two images, one of each set, the new one is the stranger more often than this: no slight shift
 _AXES = 64  # main axes that are measured one by one; what lies beside them counts together
 
 
 def energy(logits: ArrayLike) -> Floats:
-    """Score how foreign pictures are by the energy of their logits: higher is stranger.
+    """Score how foreign images are by the energy of their logits: higher is stranger.
 
-    It needs no training pictures, but tells foreign pictures from cells less well than the feature distance does.
+    It needs no training images, but tells foreign images from cells less well than the feature distance does.
 
     Args:
         logits: (N, C) what goes into the softmax.
@@ -49,7 +49,7 @@ class Familiar:
         axes: (d, m) main axes of the scatter about the centres.
         widths: (m,) standard deviation along each.
         rest: Standard deviation along each axis beside the main ones; 0 if there is none.
-        reference: (n,) sorted distances of known pictures that were not learnt from: what is usual.
+        reference: (n,) sorted distances of known images that were not learnt from: what is usual.
     """
 
     centres: Floats
@@ -59,7 +59,7 @@ class Familiar:
     reference: Floats
 
     def distance(self, features: ArrayLike) -> Floats:
-        """Measure how far pictures are from the nearest class, in standard deviations: higher is stranger.
+        """Measure how far images are from the nearest class, in standard deviations: higher is stranger.
 
         Args:
             features: (N, d) of the same layer that was learnt from.
@@ -69,7 +69,7 @@ class Familiar:
         """
         rows = np.asarray(features, np.float64)
         if rows.ndim != 2 or rows.shape[1] != self.centres.shape[1]:
-            raise DataError(f"features have shape {rows.shape}; wanted (pictures, {self.centres.shape[1]})")
+            raise DataError(f"features have shape {rows.shape}; expected (images, {self.centres.shape[1]})")
         rows = _unit(rows)
         nearest = np.full(len(rows), np.inf)
         for centre in self.centres:
@@ -83,21 +83,21 @@ class Familiar:
         return np.asarray(np.sqrt(nearest))
 
     def limit(self, refuse: float) -> float:
-        """Give the distance beyond which a picture is called foreign.
+        """Give the distance beyond which an image is called foreign.
 
         Args:
             refuse: The share of known cells that may be called foreign by mistake, 0 (never) to below 1. Where the
                 reference is too small to promise so small a share, its largest distance is the limit.
         """
         if not 0 <= refuse < 1:
-            raise OptionError(f"refuse={refuse}; wanted a share of known cells from 0 to below 1, such as 0.005")
+            raise OptionError(f"refuse={refuse}; expected a share of known cells from 0 to below 1, such as 0.005")
         place = int(np.ceil((len(self.reference) + 1) * (1 - refuse) - 1e-9))
         return float(self.reference[min(place, len(self.reference)) - 1]) if refuse else float("inf")
 
     def compare(self, distances: ArrayLike, *, refuse: float = 0.005, alpha: float = 0.001) -> DomainShift:
         """Test whether a whole set is of the kind that was learnt.
 
-        Many pictures that are each a little strange say what none of them says alone.
+        Many images that are each a little strange say what none of them says alone.
 
         Args:
             distances: (N,) of the set.
@@ -105,7 +105,7 @@ class Familiar:
             alpha: Probability of calling a set shifted that is not.
 
         Raises:
-            DataError: No pictures.
+            DataError: No images.
 
         Source:
             Mann & Whitney, Annals of Mathematical Statistics 18 (1947) 50-60; Rabanser, Guennemann, Lipton 2019,
@@ -115,7 +115,7 @@ class Familiar:
 
         found = np.asarray(distances, np.float64)
         if not len(found):
-            raise DataError("there are no pictures to compare with the known ones; wanted one or more")
+            raise DataError("there are no images to compare with the known ones; expected one or more")
         test = mannwhitneyu(found, self.reference, alternative="two-sided", method="asymptotic")
         stranger = float(test.statistic) / (len(found) * len(self.reference))
         return DomainShift(
@@ -132,8 +132,8 @@ class DomainShift:
     """Whether a set is of the kind that a classifier knows; made by ``Familiar.compare``.
 
     Args:
-        n: How many pictures.
-        stranger: How often a picture of the set is stranger than a known one: 0.5 for the same kind, 1 for another.
+        n: How many images.
+        stranger: How often an image of the set is stranger than a known one: 0.5 for the same kind, 1 for another.
         p_value: Of the rank test that both are of one kind.
         foreign: Share of the set that is called foreign.
         shifted: The difference is neither chance (small ``p_value``) nor slight (``stranger`` above 0.6).
@@ -147,12 +147,12 @@ class DomainShift:
 
     def __str__(self) -> str:
         numbers = (
-            f"a picture of this set is stranger to the classifier than a known one in {100 * self.stranger:.1f} % of "
+            f"an image of this set is stranger to the classifier than a known one in {100 * self.stranger:.1f} % of "
             f"pairs (50 % is no difference; p = {self.p_value:.2g}), and {100 * self.foreign:.1f} % are not cells "
             "that it knows"
         )
         if self.shifted:
-            return f"SHIFTED: {numbers}. Its promises do not hold here; check it on labelled pictures of this kind."
+            return f"SHIFTED: {numbers}. Its promises do not hold here; check it on labelled images of this kind."
         return f"no shift: {numbers}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,17 +170,17 @@ def learn_familiar(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) 
     """Learn what known cells look like to a network.
 
     Features count by their direction, since their length mostly tells brightness and contrast. Each class has a
-    centre, all share one scatter (shrunk, as there may be more features than pictures); of it, the main axes are
-    measured one by one and all others together, which keeps foreign pictures that differ a little in many small axes
+    centre, all share one scatter (shrunk, as there may be more features than images); of it, the main axes are
+    measured one by one and all others together, which keeps foreign images that differ a little in many small axes
     apart from cells that differ much in a few.
 
     Args:
-        features: (N, d) of training pictures, from a layer near the end of the network.
+        features: (N, d) of training images, from a layer near the end of the network.
         labels: (N,) whole numbers.
-        held_out: (n, d) of pictures that were not trained on; the threshold is taken from them.
+        held_out: (n, d) of images that were not trained on; the threshold is taken from them.
 
     Raises:
-        DataError: Arrays that do not fit together, or fewer than two pictures in one of them.
+        DataError: Arrays that do not fit together, or fewer than two images in one of them.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -200,11 +200,11 @@ def learn_familiar(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) 
     rows, truth, others = np.asarray(features, np.float64), np.asarray(labels), np.asarray(held_out, np.float64)
     if rows.ndim != 2 or truth.shape != (len(rows),) or others.ndim != 2 or others.shape[1] != rows.shape[1]:
         raise DataError(
-            f"features have shape {rows.shape}, labels {truth.shape}, held-out features {others.shape}; wanted (N, d), "
-            "(N,), (n, d)"
+            f"features have shape {rows.shape}, labels {truth.shape}, held-out features {others.shape}; "
+            "expected (N, d), (N,), (n, d)"
         )
     if len(rows) < 2 or len(others) < 2:
-        raise DataError(f"{len(rows)} training and {len(others)} held-out pictures; wanted two of each at least")
+        raise DataError(f"{len(rows)} training and {len(others)} held-out images; expected two of each at least")
     rows = _unit(rows)
     names, place = np.unique(truth, return_inverse=True)
     centres = np.stack([rows[place == k].mean(0) for k in range(len(names))])

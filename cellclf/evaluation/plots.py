@@ -1,4 +1,4 @@
-"""Figures of a report: the confusion matrix, the pictures behind it, robustness, another laboratory."""
+"""Figures of a report: the confusion matrix, the images behind it, robustness, another laboratory."""
 
 from __future__ import annotations
 
@@ -49,36 +49,36 @@ def plot_confusion(report: Report) -> Figure:
     axes.set_yticks(range(classes), names, fontsize=8)
     axes.set_xlabel("called by the classifier")
     axes.set_ylabel("true class")
-    axes.set_title(f"Confusion matrix, {report.n:,} pictures\nmacro F1 {report.macro_f1}", fontsize=10)
+    axes.set_title(f"Confusion matrix, {report.n:,} images\nmacro F1 {report.macro_f1}", fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class (%)")
     return figure
 
 
-def plot_confused(report: Report, cells: ImageSet, *, pairs: int, pictures: int) -> Figure:
-    """Draw the most confused pairs of classes, a row of pictures each, the most confident mistakes first.
+def plot_confused(report: Report, cells: ImageSet, *, pairs: int, images: int) -> Figure:
+    """Draw the most confused pairs of classes, a row of images each, the most confident mistakes first.
 
     Args:
         report: Made by ``evaluate`` on ``cells``.
         cells: The evaluated set.
         pairs: Rows at most.
-        pictures: Pictures in a row at most.
+        images: Images in a row at most.
     """
     from matplotlib.figure import Figure
 
     shown = report.confused()[:pairs]
     rows = max(1, len(shown))
     height = 0.6 + 1.35 * rows
-    figure = Figure(figsize=(1.05 * pictures, height), dpi=110)
+    figure = Figure(figsize=(1.05 * images, height), dpi=110)
     figure.suptitle(
-        f"Most confused pairs of {report.n:,} pictures; in %: how sure the classifier was"
+        f"Most confused pairs of {report.n:,} images; in %: how sure the classifier was"
         if shown
-        else f"No mistake in {report.n:,} pictures",
+        else f"No mistake in {report.n:,} images",
         fontsize=10,
         y=1 - 0.1 / height,
         va="top",
     )
     for row, pair in enumerate(shown):
-        chosen = pair.indices[:pictures]
+        chosen = pair.indices[:images]
         top = height - 0.55 - 1.35 * row
         figure.text(
             0.01,
@@ -89,7 +89,7 @@ def plot_confused(report: Report, cells: ImageSet, *, pairs: int, pictures: int)
             fontsize=8,
         )
         for column, (image, sure) in enumerate(zip(cells.read(chosen), report.confidence[chosen], strict=True)):
-            axes = figure.add_axes(((column + 0.05) / pictures, (top - 1.2) / height, 0.9 / pictures, 0.95 / height))
+            axes = figure.add_axes(((column + 0.05) / images, (top - 1.2) / height, 0.9 / images, 0.95 / height))
             axes.imshow(image, interpolation="nearest")
             axes.set_axis_off()
             axes.set_title(f"{100 * sure:.0f} %", fontsize=6.5, pad=2)
@@ -105,7 +105,7 @@ def plot_robustness(found: Robustness) -> Figure:
     from matplotlib.figure import Figure
 
     blue, vermilion = PALETTE[0], PALETTE[1]
-    title = f"Balanced accuracy on {found.n:,} pictures, {100 * found.confidence_level:g} % intervals: {found.suite}"
+    title = f"Balanced accuracy on {found.n:,} images, {100 * found.confidence_level:g} % intervals: {found.suite}"
     if len(found.corruptions) == 1:
         figure = Figure(figsize=(4.2, 3.4), dpi=110, layout="constrained")
         axes = figure.add_subplot()
@@ -145,7 +145,7 @@ def plot_robustness(found: Robustness) -> Figure:
     for axes in panels[len(found.corruptions) :]:
         axes.set_visible(False)
     figure.supylabel("balanced accuracy (%)", fontsize=8)
-    figure.supxlabel("severity; dotted: clean pictures; seen: the training used such pictures", fontsize=8)
+    figure.supxlabel("severity; dotted: clean images; seen: the training used such images", fontsize=8)
     figure.suptitle(drawable(title), fontsize=9)
     return figure
 
@@ -170,7 +170,7 @@ def plot_external(
     blue, vermilion = PALETTE[0], PALETTE[1]
     figure = Figure(figsize=(9.4, 1.6 + 0.42 * max(len(here), len(remedies), 4)), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
-    drawn = [(reference, -0.14, "s", blue, "reference"), (here, 0.14, "o", vermilion, "their pictures")]
+    drawn = [(reference, -0.14, "s", blue, "reference"), (here, 0.14, "o", vermilion, "their images")]
     places = {name: row for row, name in enumerate(here)}
     for scores, shift, marker, colour, label in drawn:
         if scores:
@@ -198,5 +198,5 @@ def plot_external(
         axes.grid(axis="x", alpha=0.15, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=3)
-    figure.suptitle("Another laboratory's pictures, with 95 % intervals", fontsize=10)
+    figure.suptitle("Another laboratory's images, with 95 % intervals", fontsize=10)
     return figure

@@ -28,19 +28,19 @@ _TINY = 1e-30
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Where in each picture the classifier found one class; made by ``Run.explain``.
+    """Where in each image the classifier found one class; made by ``Run.explain``.
 
     Args:
-        heat: (N, h, w) float32, 0-1: 1 is the place of the picture that spoke most for the class, 0 spoke not at all
+        heat: (N, h, w) float32, 0-1: 1 is the place of the image that spoke most for the class, 0 spoke not at all
             for it or against it. As coarse as the method is; ``at_full_size`` gives it for every pixel.
         peak: (N,) what a heat of 1 stands for: with occlusion the fall of the log-odds of the class, in nats; with
-            Grad-CAM a value that only other pictures by the same method and layer can be compared with.
+            Grad-CAM a value that only other images by the same method and layer can be compared with.
         classes: (N,) the class that was asked for, an index into ``class_names``.
         probabilities: (N,) the probability that the classifier gives to it.
         class_names: Names in label order.
         method: A key of ``METHODS``.
         layer: The feature map that Grad-CAM read; None for occlusion.
-        cells: The N pictures.
+        cells: The N images.
     """
 
     heat: NDArray[np.float32]
@@ -59,17 +59,17 @@ class Explanation:
         """Give the heat of every pixel: (n, H, W) float32, 0-1, bilinear.
 
         Args:
-            rows: Places of the pictures; None takes all.
+            rows: Places of the images; None takes all.
         """
         height, width, _ = self.cells.image_shape
         heat = self.heat if rows is None else self.heat[np.asarray(rows, np.int64)]
         return enlarge(heat, height, width)
 
     def overlays(self, rows: Sequence[int] | NDArray[Any] | None = None) -> Images:
-        """Lay the heat over the pictures: bright yellow where it looked, dark where it did not.
+        """Lay the heat over the images: bright yellow where it looked, dark where it did not.
 
         Args:
-            rows: Places of the pictures; None takes all.
+            rows: Places of the images; None takes all.
 
         Returns:
             (n, H, W, 3) uint8.
@@ -83,17 +83,17 @@ class Explanation:
         return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
     def plot(self, *, limit: int = 24) -> Figure:
-        """Draw each picture beside its heat, with class and probability; of a wrong one, its label.
+        """Draw each image beside its heat, with class and probability; of a wrong one, its label.
 
         Args:
-            limit: The first so many pictures.
+            limit: The first so many images.
         """
         from cellclf.utils.contact_sheet import sheet
 
         shown = np.arange(min(limit, len(self)))
         both = np.stack([self.cells.read(shown), self.overlays(shown)], axis=1) if len(shown) else self.cells.read([])
         captions = [text for k in shown.tolist() for text in (self._caption(k), "")]
-        title = f"{METHODS[self.method]}: bright is what spoke for the class (0 to 1, the most in each picture)"
+        title = f"{METHODS[self.method]}: bright is what spoke for the class (0 to 1, the most in each image)"
         columns = 2 * max(1, min(4, len(shown)))
         return sheet(both.reshape(-1, *self.cells.image_shape), captions=captions, columns=columns, title=title)
 
@@ -106,7 +106,7 @@ class Explanation:
         return text
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Give one dict a picture: id, class, probability, and x and y of the pixel where the heat is greatest.
+        """Give one dict an image: id, class, probability, and x and y of the pixel where the heat is greatest.
 
         Where nothing speaks for the class (the heat is 0 everywhere), x and y are None.
         """
@@ -132,7 +132,7 @@ def grad_cam(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
     """Weigh each channel of a feature map by its mean gradient, and keep what speaks for the class.
 
     Args:
-        maps: (N, h, w, c) the feature map A of each picture.
+        maps: (N, h, w, c) the feature map A of each image.
         gradients: (N, h, w, c) dS/dA, where S is the score of the class before the softmax.
 
     Returns:
@@ -153,11 +153,11 @@ def grad_cam(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
 def grad_cam_plus_plus(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
     """Weigh each channel by those of its gradients that are positive, each place by its share: Grad-CAM++.
 
-    The closed form for a class score that is an exponential, whose factor is the same for all of a picture and
+    The closed form for a class score that is an exponential, whose factor is the same for all of an image and
     so left out. Finds all of several spots of one class, where Grad-CAM favours the largest.
 
     Args:
-        maps: (N, h, w, c) the feature map A of each picture, behind a ReLU: 0 or more.
+        maps: (N, h, w, c) the feature map A of each image, behind a ReLU: 0 or more.
         gradients: (N, h, w, c) dS/dA, where S is the score of the class before the softmax.
 
     Returns:
@@ -174,22 +174,22 @@ def grad_cam_plus_plus(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
 
 
 class Occluded:
-    """A source of pictures for an ``ImageSet``: each picture as it is, then with one place after the other covered.
+    """A source of images for an ``ImageSet``: each image as it is, then with one place after the other covered.
 
-    The picture is cut into steps x steps fields; a square around the middle of each is painted in the mean colour of
-    the picture itself. Pictures are made as they are read, so that any number of them needs no memory.
+    The image is cut into steps x steps fields; a square around the middle of each is painted in the mean colour of
+    the image itself. Images are made as they are read, so that any number of them needs no memory.
 
     Args:
-        cells: N pictures.
-        patch: Side of the square, as a share of the shorter side of a picture, above 0 to 1.
+        cells: N images.
+        patch: Side of the square, as a share of the shorter side of an image, above 0 to 1.
         steps: Fields along each side.
 
     Raises:
         OptionError: A number that cannot be used.
 
     Examples:
-        >>> pictures = np.zeros((2, 8, 8, 3), np.uint8)
-        >>> len(Occluded(ImageSet(pictures), patch=0.5, steps=4))
+        >>> images = np.zeros((2, 8, 8, 3), np.uint8)
+        >>> len(Occluded(ImageSet(images), patch=0.5, steps=4))
         34
 
     Source: Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2.
@@ -197,11 +197,11 @@ class Occluded:
 
     def __init__(self, cells: ImageSet, *, patch: float = _PATCH, steps: int = _STEPS) -> None:
         if not 0 < patch <= 1:
-            raise OptionError(f"patch={patch}; wanted a share of the picture's side, above 0 to 1, such as 0.25")
+            raise OptionError(f"patch={patch}; expected a share of the image's side, above 0 to 1, such as 0.25")
         height, width, _ = cells.image_shape
         if not 1 <= steps <= min(height, width):
             raise OptionError(
-                f"steps={steps} for pictures of {height}x{width}; wanted 1 to {min(height, width)} fields along a side"
+                f"steps={steps} for images of {height}x{width}; expected 1 to {min(height, width)} fields along a side"
             )
         self.cells, self.patch, self.steps = cells, patch, steps
         self.shape = cells.image_shape
@@ -211,19 +211,19 @@ class Occluded:
         return len(self.cells) * self.each
 
     def read(self, rows: Rows) -> Images:
-        """Make the pictures at these places: (n, H, W, 3) uint8."""
+        """Make the images at these places: (n, H, W, 3) uint8."""
         wanted, places = np.divmod(np.asarray(rows, np.int64), self.each)
         needed, back = np.unique(wanted, return_inverse=True)
-        pictures = self.cells.read(needed)
-        means = np.rint(pictures.mean((1, 2), dtype=np.float64)).astype(np.uint8)
-        made = pictures[back]  # a copy: indexed by places
+        images = self.cells.read(needed)
+        means = np.rint(images.mean((1, 2), dtype=np.float64)).astype(np.uint8)
+        made = images[back]  # a copy: indexed by places
         for k, place in enumerate(places.tolist()):
             if place:
                 made[k][self._square(place - 1)] = means[back[k]]
         return made
 
     def _square(self, field_: int) -> tuple[slice, slice]:
-        """Give the part of a picture that is covered, cut off at its edges."""
+        """Give the part of an image that is covered, cut off at its edges."""
         half = self.patch * min(self.shape[:2]) / 2
         middles = (
             (number + 0.5) * side / self.steps
@@ -238,8 +238,8 @@ class Occluded:
         Log-odds, since the probability of a sure classifier hardly moves: from .9999 to .99 is a long way.
 
         Args:
-            shares: (N * (steps**2 + 1), K) probabilities of each picture of this source.
-            classes: (N,) the class that is asked for, of each picture of the set.
+            shares: (N * (steps**2 + 1), K) probabilities of each image of this source.
+            classes: (N,) the class that is asked for, of each image of the set.
 
         Returns:
             (N, steps, steps) nats: 0 where they stay or rise.
@@ -253,7 +253,7 @@ class Occluded:
 
 
 def normalised(heat: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scale each picture's heat to 0-1 by its greatest value; a map of zeros stays one.
+    """Scale each image's heat to 0-1 by its greatest value; a map of zeros stays one.
 
     Args:
         heat: (N, h, w), 0 or more.

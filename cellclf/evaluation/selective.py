@@ -1,4 +1,4 @@
-"""What is gained by leaving the least sure pictures to a person: accuracy against the share that is answered."""
+"""What is gained by leaving the least sure images to a person: accuracy against the share that is answered."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Abstention:
-    """The abstention curve, from the surest pictures to all of them; made by ``abstain``.
+    """The abstention curve, from the surest images to all of them; made by ``abstain``.
 
     Args:
-        confidence: (k,) answer pictures that are at least so sure, falling.
-        answered: (k,) the share of pictures that then is answered, rising to 1.
+        confidence: (k,) answer images that are at least so sure, falling.
+        answered: (k,) the share of images that then is answered, rising to 1.
         accuracy: (k,) the share of these that is right.
-        n: How many pictures.
+        n: How many images.
     """
 
     confidence: Floats
@@ -34,19 +34,19 @@ class Abstention:
     n: int
 
     def at(self, accuracy: float) -> tuple[float, float] | None:
-        """Find how many pictures can be answered at an accuracy.
+        """Find how many images can be answered at an accuracy.
 
         Args:
-            accuracy: Wanted of the answered pictures, 0-1.
+            accuracy: Wanted of the answered images, 0-1.
 
         Returns:
-            The largest share that can be answered and the confidence that a picture then needs; None if there is none.
+            The largest share that can be answered and the confidence that an image then needs; None if there is none.
         """
         places = np.flatnonzero(self.accuracy >= accuracy)
         return (float(self.answered[places[-1]]), float(self.confidence[places[-1]])) if len(places) else None
 
     def left(self, share: float) -> float:
-        """Give the accuracy when the least sure ``share`` (0-1) of the pictures is left to a person."""
+        """Give the accuracy when the least sure ``share`` (0-1) of the images is left to a person."""
         return float(self.accuracy[min(int(np.searchsorted(self.answered, 1 - share - 1e-12)), len(self.accuracy) - 1)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Abstention:
 
 
 def abstain(labels: ArrayLike, probabilities: ArrayLike) -> Abstention:
-    """Measure how accuracy grows when only pictures of high confidence are answered.
+    """Measure how accuracy grows when only images of high confidence are answered.
 
     Args:
         labels: (N,) whole numbers, index into the classes.
@@ -85,7 +85,7 @@ def abstain(labels: ArrayLike, probabilities: ArrayLike) -> Abstention:
     sure = shares.max(1).astype(np.float64)
     order = np.argsort(-sure, kind="stable")
     right = np.cumsum(shares.argmax(1)[order] == truth[order])
-    last = np.flatnonzero(np.append(np.diff(sure[order]) != 0, True))  # pictures of equal confidence go together
+    last = np.flatnonzero(np.append(np.diff(sure[order]) != 0, True))  # images of equal confidence go together
     return Abstention(
         confidence=sure[order][last],
         answered=(last + 1) / len(truth),

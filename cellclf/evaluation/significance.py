@@ -1,4 +1,4 @@
-"""Whether two scores differ: of two classifiers on the same pictures, or of one classifier on two sets."""
+"""Whether two scores differ: of two classifiers on the same images, or of one classifier on two sets."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Floats = NDArray[np.float64]
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Test whether two classifiers make equally many mistakes on the same pictures (exact, two-sided).
+    """Test whether two classifiers make equally many mistakes on the same images (exact, two-sided).
 
-    Pictures that both call right, or both wrong, say nothing about which is better; of the others, each classifier
+    Images that both call right, or both wrong, say nothing about which is better; of the others, each classifier
     gets half if they are equally good.
 
     Args:
-        only_first: Pictures that only the first calls right.
-        only_second: Pictures that only the second calls right.
+        only_first: Images that only the first calls right.
+        only_second: Images that only the second calls right.
 
     Returns:
         The probability of so uneven a share, or a more uneven one, between equally good classifiers; 0-1.
@@ -65,15 +65,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Paired:
-    """How two classifiers differ on the same pictures; made by ``compare_paired``.
+    """How two classifiers differ on the same images; made by ``compare_paired``.
 
     Args:
-        n: How many pictures.
+        n: How many images.
         macro_f1: First minus second, as a fraction, with the interval of the paired bootstrap.
         balanced_accuracy: The same.
         accuracy: The same.
-        only_first: Pictures that only the first calls right.
-        only_second: Pictures that only the second calls right.
+        only_first: Images that only the first calls right.
+        only_second: Images that only the second calls right.
         p_value: McNemar's exact test of those two numbers.
     """
 
@@ -114,9 +114,9 @@ def compare_paired(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Paired:
-    """Compare what two classifiers call the same pictures.
+    """Compare what two classifiers call the same images.
 
-    Whole pictures are drawn again, each class for itself, with what both call them: a picture that is hard for both
+    Whole images are drawn again, each class for itself, with what both call them: an image that is hard for both
     then weighs nothing in the difference, which makes this sharper than two intervals side by side.
 
     Args:
@@ -124,13 +124,13 @@ def compare_paired(
         first: (N,) the classes that the first calls.
         second: (N,) the classes that the second calls.
         classes: How many classes there are.
-        min_count: Classes with fewer pictures stay out of macro F1 and balanced accuracy.
+        min_count: Classes with fewer images stay out of macro F1 and balanced accuracy.
         confidence: 0-1, the share of such intervals that hold the true difference.
         resamples: How many bootstrap resamples.
         seed: Chooses them.
 
     Raises:
-        DataError: Arrays of different lengths, no pictures, or no class with ``min_count`` of them.
+        DataError: Arrays of different lengths, no images, or no class with ``min_count`` of them.
 
     Examples:
         >>> found = compare_paired([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 1, 0], 2)
@@ -142,11 +142,11 @@ def compare_paired(
     """
     truth, one, two = (np.asarray(array, np.int64) for array in (labels, first, second))
     if not len(truth) or truth.ndim != 1 or not truth.shape == one.shape == two.shape:
-        raise DataError(f"{truth.shape} labels, {one.shape} and {two.shape} calls; wanted one of each for a picture")
+        raise DataError(f"{truth.shape} labels, {one.shape} and {two.shape} calls; expected one of each for an image")
     support = np.bincount(truth, minlength=classes)
     averaged = support >= min_count
     if not averaged.any():
-        raise DataError(f"no class has min_count = {min_count} pictures, the largest has {support.max()}; lower it")
+        raise DataError(f"no class has min_count = {min_count} images, the largest has {support.max()}; lower it")
     rng = np.random.default_rng(seed)
     hits = np.zeros((2, 1 + resamples, classes))  # the first row holds what was found, the others what was drawn
     predicted = np.zeros_like(hits)
@@ -207,7 +207,7 @@ def compare_sets(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
-    """Compare the scores of one classifier on two sets of other pictures.
+    """Compare the scores of one classifier on two sets of other images.
 
     Both sets count the classes that both have, each class with the weight that the second set gives it: a set of
     mostly neutrophils has another accuracy and another F1 than one of mostly platelets, though the classifier be the
@@ -217,7 +217,7 @@ def compare_sets(
         before: (C, C) counts of the first set; rows the truth, columns the prediction.
         after: The same of the second set.
         class_names: C names.
-        min_count: Classes with fewer pictures in the second set stay out of the averages.
+        min_count: Classes with fewer images in the second set stay out of the averages.
         confidence: 0-1, the share of such intervals that hold the true difference.
         resamples: How many bootstrap resamples of each set, drawn independently.
         seed: Chooses them.
@@ -242,7 +242,7 @@ def compare_sets(
     shared = (one.sum(1) > 0) & (two.sum(1) > 0)
     averaged = shared & (two.sum(1) >= min_count)
     if not averaged.any():
-        raise DataError(f"the sets share no class with {min_count} or more pictures in the second; lower min_count")
+        raise DataError(f"the sets share no class with {min_count} or more images in the second; lower min_count")
     two[~shared] = 0
     support = two.sum(1)
     rng = np.random.default_rng(seed)

@@ -31,7 +31,7 @@ CURVES: dict[str, tuple[str, str, str]] = {
 
 
 def plot_balance(before: ImageSet, after: ImageSet | None = None) -> Figure:
-    """Draw how many pictures each class has, before and after something was removed.
+    """Draw how many images each class has, before and after something was removed.
 
     Args:
         before: What came in.
@@ -42,7 +42,7 @@ def plot_balance(before: ImageSet, after: ImageSet | None = None) -> Figure:
         >>> from cellclf.data.image_set import ImageSet
         >>> cells = ImageSet(np.zeros((4, 8, 8, 3), np.uint8), [0, 0, 0, 1], class_names=["round", "lobed"])
         >>> plot_balance(cells, cells[1:]).axes[0].get_xlabel()
-        'pictures'
+        'images'
     """
     from matplotlib.figure import Figure
 
@@ -57,8 +57,8 @@ def plot_balance(before: ImageSet, after: ImageSet | None = None) -> Figure:
         bars = axes.barh(places, counts, thick, color=colour, label=label)
         axes.bar_label(bars, [f"{n:,}" for n in counts], padding=3, fontsize=7)
     axes.set_yticks(range(len(names)), [drawable(name.replace("_", " ")) for name in names])
-    axes.set_xlabel("pictures")
-    axes.set_title("Pictures of each class", fontsize=10)
+    axes.set_xlabel("images")
+    axes.set_title("Images of each class", fontsize=10)
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     if after is not None:

@@ -77,8 +77,8 @@ def count(number: int, noun: str = "") -> str:
     """Write a whole number, with its noun if there is one.
 
     Examples:
-        >>> count(1, "picture"), count(12000, "picture"), count(7)
-        ('1 picture', '12,000 pictures', '7')
+        >>> count(1, "image"), count(12000, "image"), count(7)
+        ('1 image', '12,000 images', '7')
     """
     return f"{number:,}" + (f" {noun}{'' if number == 1 else 's'}" if noun else "")
 
@@ -101,21 +101,21 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
 
 
-def pictures(
+def thumbnails(
     cells: ImageSet,
     rows: Sequence[int],
     captions: Sequence[str] | None = None,
     kinds: Sequence[str] | None = None,
     beside: NDArray[np.uint8] | None = None,
 ) -> list[dict[str, str]]:
-    """Make thumbnails with caption, id and kind (a CSS class) of some pictures of a set.
+    """Make thumbnails with caption, id and kind (a CSS class) of some images of a set.
 
     Args:
         cells: The set.
         rows: Places in it.
         captions: One short text for each.
         kinds: One word for each: "gone", "stays" or "".
-        beside: (n, H, W, 3) uint8 pictures to stand to the right of each; None for none.
+        beside: (n, H, W, 3) uint8 images to stand to the right of each; None for none.
     """
     from cellclf.utils.contact_sheet import thumbnail
 

@@ -73,7 +73,7 @@ def compare(
 
     Returns:
         A row for each backbone, with the scores of the kept epoch and the highest of any epoch; the choice, and
-        whether the others are worse on the same pictures.
+        whether the others are worse on the same images.
 
     Raises:
         CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
@@ -110,9 +110,9 @@ def compare_runs(
 
     Args:
         runs: Runs or their folders, with the same classes in any order.
-        on: The pictures; or, for runs of different picture sizes, a function that reads them at (height, width).
+        on: The images; or, for runs of different image sizes, a function that reads them at (height, width).
         name: What the set is called in the table.
-        min_count: Classes with fewer pictures stay out of the averages over classes.
+        min_count: Classes with fewer images stay out of the averages over classes.
         show: True draws progress bars.
 
     Returns:
@@ -132,7 +132,7 @@ def compare_runs(
         if set(names) != set(run.class_names):
             raise DataError(
                 f"the runs differ in classes: {', '.join(names)} and {', '.join(run.class_names)}; "
-                "wanted runs on the same classes"
+                "expected runs on the same classes"
             )
         cells = on(run.input_shape[:2]) if callable(on) else on
         order = [run.class_names.index(one) for one in names]

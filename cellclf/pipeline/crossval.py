@@ -1,4 +1,4 @@
-"""Cross-validation by class, group and cluster: each picture judged once by a classifier that has not seen it."""
+"""Cross-validation by class, group and cluster: each image judged once by a classifier that has not seen it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class CrossValidation:
     """What ``cross_validate`` found.
 
     Args:
-        ids: (N,) the pictures.
+        ids: (N,) the images.
         labels: (N,) their classes.
         class_names: K names.
-        folds: (N,) in which fold each picture was held out, from 1.
+        folds: (N,) in which fold each image was held out, from 1.
         probabilities: (N, K) by the classifier of that fold.
         reports: Scores of each fold on what it held out.
         chosen: Which job was chosen in each fold.
@@ -51,7 +51,7 @@ class CrossValidation:
     chosen: tuple[str, ...]
 
     def pooled(self) -> Report:
-        """Score all pictures together, each by the classifier that had not seen it."""
+        """Score all images together, each by the classifier that had not seen it."""
         return evaluate(self.labels, self.probabilities, self.class_names)
 
     def mean(self, score: str = "macro_f1") -> tuple[float, float]:
@@ -61,7 +61,7 @@ class CrossValidation:
 
     def __str__(self) -> str:
         several = len(set(self.chosen)) > 1
-        lines = [f"fold  pictures  macro F1  accuracy{'  chosen' if several else ''}"]
+        lines = [f"fold  images  macro F1  accuracy{'  chosen' if several else ''}"]
         for number, (report, name) in enumerate(zip(self.reports, self.chosen, strict=True), 1):
             scores = f"{float(report.macro_f1):>8.4f}  {float(report.accuracy):>8.4f}"
             lines.append(f"{number:>4}  {report.n:>8,}  {scores}{f'  {name}' if several else ''}")
@@ -81,7 +81,7 @@ class CrossValidation:
         }
 
     def write(self, folder: str | Path) -> Path:
-        """Write ``folds.csv`` (id, class, fold and probabilities of each picture) and ``cross_validation.json``."""
+        """Write ``folds.csv`` (id, class, fold and probabilities of each image) and ``cross_validation.json``."""
         folder = Path(folder)
         with replacing(folder / "folds.csv") as new, new.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -105,7 +105,7 @@ def cross_validate(
 ) -> CrossValidation:
     """Hold out each share of a set once, train on the rest, and score what was held out.
 
-    Duplicates go before the folds are dealt, so that no copy of a picture is on both sides; patients, slides and
+    Duplicates go before the folds are dealt, so that no copy of an image is on both sides; patients, slides and
     clusters stay in one fold, classes keep their shares. Within a fold the rest is split once more, as the job says,
     and every choice (of the epoch, of outliers' limits, between several jobs) is made there: what is held out only
     reports.
@@ -115,7 +115,7 @@ def cross_validate(
             its own validation part (nested selection).
         cells: With labels.
         folds: How many, 2 or more.
-        seed: Deals the pictures to the folds.
+        seed: Deals the images to the folds.
         out: Folder for the run of each fold, ``folds.csv`` and ``cross_validation.json``; the same call goes on after
             a stop.
         n_jobs: Folds at a time, each in a process of its own (joblib); None means one after the other here, or what
@@ -131,9 +131,9 @@ def cross_validate(
     shown = sys.stderr.isatty() if show is None else show
     jobs = {name: _pipeline(one) for name, one in (job if isinstance(job, Mapping) else {"job": job}).items()}
     if not jobs:
-        raise OptionError("there is no job to cross-validate; wanted a Pipeline or a Trainer")
+        raise OptionError("there is no job to cross-validate; expected a Pipeline or a Trainer")
     if cells.labels is None:
-        raise DataError("the pictures have no labels, so there is nothing to score; wanted a class for each")
+        raise DataError("the images have no labels, so there is nothing to score; expected a class for each")
     cleaner = next(iter(jobs.values())).dedup
     if cleaner is not None:
         copies = cleaner.find(cells)
@@ -161,7 +161,7 @@ def cross_validate(
         reports.append(evaluate(parts.val.labels, chances, cells.class_names))
     result = CrossValidation(
         ids=cells.ids,
-        labels=cells.labels,  # type: ignore[arg-type]  # checked above; a subset of labelled pictures has labels
+        labels=cells.labels,  # type: ignore[arg-type]  # checked above; a subset of labelled images has labels
         class_names=cells.class_names,
         folds=fold_of,
         probabilities=probabilities,

@@ -26,14 +26,14 @@ from cellclf.utils.atomic import replacing
 class LabelCheck(Selection):
     """Which labels are confidently contradicted; made by ``check_labels``.
 
-    ``apply`` leaves the doubtful pictures out; whether their labels are wrong, somebody should look first.
+    ``apply`` leaves the doubtful images out; whether their labels are wrong, somebody should look first.
 
     Args:
-        ids: (N,) the pictures that were predicted.
+        ids: (N,) the images that were predicted.
         keep: (N,) bool, False for a doubtful label.
         reasons: (N,) str, "" for what stays.
         problems: Ranking and thresholds; places are places in ``ids``.
-        probabilities: (N, C) of the classifier that had not seen the picture.
+        probabilities: (N, C) of the classifier that had not seen the image.
         folds: (N,) which classifier that was, from 1.
     """
 
@@ -51,7 +51,7 @@ class LabelCheck(Selection):
         return self.problems.summary()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain data that JSON can hold: the doubtful pictures by id, the most doubtful first."""
+        """Give plain data that JSON can hold: the doubtful images by id, the most doubtful first."""
         found = self.problems.to_dict()
         for problem in found["problems"]:
             problem["id"] = str(self.ids[problem.pop("place")])
@@ -61,14 +61,14 @@ class LabelCheck(Selection):
         """Show the most doubtful labels.
 
         Raises:
-            DataError: The result does not know its pictures.
+            DataError: The result does not know its images.
         """
         if self.cells is None:
-            raise DataError("this result does not know its pictures; call check_labels again to look at them")
+            raise DataError("this result does not know its images; call check_labels again to look at them")
         return self.problems.plot(self.cells, limit=limit)
 
     def save_table(self, path: str | Path) -> Path:
-        """Write every picture as CSV, the most doubtful label first: rank, id, label, suggested, probability, ..."""
+        """Write every image as CSV, the most doubtful label first: rank, id, label, suggested, probability, ..."""
         path, found = Path(path), self.problems
         with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -90,9 +90,9 @@ def check_labels(
     n_jobs: int | None = None,
     show: bool | None = None,
 ) -> LabelCheck:
-    """Predict every picture by a classifier that has not seen it, and find labels that are confidently contradicted.
+    """Predict every image by a classifier that has not seen it, and find labels that are confidently contradicted.
 
-    Duplicates go first, if the recipe says so: the copy of a picture would tell its label. (Copies with different
+    Duplicates go first, if the recipe says so: the copy of an image would tell its label. (Copies with different
     labels are label problems, too: ``Dedup`` names them as conflicts.) Patients, slides and duplicates stay in one
     fold. The outlier filter of the recipe stays out of it.
 
@@ -102,7 +102,7 @@ def check_labels(
         folds: How many classifiers; each predicts the share that it was not trained on.
         out: Folder for a run of each fold, ``labels.csv``, ``labels.json`` and the gallery ``labels.html``; the same
             call goes on after a stop.
-        seed: Deals the pictures to the folds.
+        seed: Deals the images to the folds.
         n_jobs: Folds at a time, see ``cross_validate``.
         show: True tells on stderr what happens, None only on a terminal.
 

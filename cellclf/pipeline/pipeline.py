@@ -65,7 +65,7 @@ class Pipeline:
         dedup: Removes duplicates and contamination; None leaves them.
         split: Cuts train, val and perhaps test.
         outliers: Removes what is no cell from train and val; None leaves it.
-        downsample: Balances the training part by leaving pictures out; None leaves it.
+        downsample: Balances the training part by leaving images out; None leaves it.
         expand: Writes augmented copies into the training part; None leaves it.
         summary: What the job is for, in a line.
 
@@ -103,9 +103,9 @@ class Pipeline:
             raise OptionError("the recipe lacks [trainer]; `cellclf run --help` names recipes to start from")
         seed, summary = table.get("seed", 0), table.get("summary", "")
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise OptionError(f"seed = {seed!r}; wanted a whole number from 0 up")
+            raise OptionError(f"seed = {seed!r}; expected a whole number from 0 up")
         if not isinstance(summary, str):
-            raise OptionError(f"summary = {summary!r}; wanted a text")
+            raise OptionError(f"summary = {summary!r}; expected a text")
 
         def slot(kind: Any, name: str) -> Any:
             if name not in table:
@@ -181,7 +181,7 @@ class Pipeline:
 
     def _check_parts(self, cells: ImageSet) -> None:
         if cells.labels is None:
-            raise DataError("the pictures have no labels; wanted one folder for each class, or labels in the file")
+            raise DataError("the images have no labels; expected one folder for each class, or labels in the file")
         if self.downsample is not None:
             self.downsample.find(cells.subset([]))
         parts = self.split.apply(cells)
@@ -194,12 +194,12 @@ class Pipeline:
     def _check_test(self, name: str, test: ImageSet, cells: ImageSet) -> None:
         taken = ("train", "val", *(["test"] if self.split.test else []))
         if name in taken:
-            raise OptionError(f"a further set is called {name!r}, which is a part of the split; wanted another name")
+            raise OptionError(f"a further set is called {name!r}, which is a part of the split; expected another name")
         if not len(test):
             raise DataError(f"the set {name!r} is empty")
         if test.image_shape != cells.image_shape:
             found, wanted = ("x".join(map(str, one.image_shape[:2])) for one in (test, cells))
-            raise DataError(f"the set {name!r} has pictures of {found}, wanted {wanted} as in the training set")
+            raise DataError(f"the set {name!r} has images of {found}, wanted {wanted} as in the training set")
         try:
             match_labels(test, cells.class_names)
         except DataError as error:
@@ -276,14 +276,14 @@ class Pipeline:
             out: Folder for the run, its tables, ``report.html`` and ``report.md``. After a kill the same call goes on
                 with the epoch that was interrupted.
             tests: Further sets to report on, by name; nothing is chosen or cleaned on them. With ``dedup``, copies of
-                training or validation pictures in them are told.
+                training or validation images in them are told.
             show: True tells on stderr what happens, None only on a terminal.
             command: What the report names as the way to make it again.
-            min_count: In further sets, classes with fewer pictures are listed but left out of the macro averages.
-            prepared: What ``prepare`` of a pipeline with the same steps gave for these pictures, so that several
+            min_count: In further sets, classes with fewer images are listed but left out of the macro averages.
+            prepared: What ``prepare`` of a pipeline with the same steps gave for these images, so that several
                 trainings share it; None prepares them.
             callbacks: Look on at the training, see ``Trainer.fit``.
-            source: How the pictures can be read again, for ``rerun``: the arguments of ``load``, or
+            source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
                 ``{"made": ...}`` those of ``make_cells``.
 
         Raises:
@@ -378,7 +378,7 @@ def _check_folder(out: str | Path | None) -> None:
     if out is None or not Path(out).exists():
         return
     if not Path(out).is_dir():
-        raise RunFolderError(f"{out} is a file; wanted a folder for the run: choose another name")
+        raise RunFolderError(f"{out} is a file; expected a folder for the run: choose another name")
     if not is_free(Path(out)) and read_manifest(Path(out)) is None:
         raise RunFolderError(f"{out} is not empty and holds no run; choose a new folder, nothing was changed")
 

@@ -1,4 +1,4 @@
-"""Prepared: a set that is ready to be trained on, and where each of its pictures went."""
+"""Prepared: a set that is ready to be trained on, and where each of its images went."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Prepared:
 
 
 def split_table(prepared: Prepared) -> str:
-    """Tell for every picture that came in where it went: CSV of id, part and reason."""
+    """Tell for every image that came in where it went: CSV of id, part and reason."""
     part = {id_: "train" for id_ in prepared.train.ids.tolist()}
     part |= {id_: "val" for id_ in prepared.val.ids.tolist()}
     part |= {id_: "test" for id_ in prepared.parts.test.ids.tolist()}
@@ -61,7 +61,7 @@ def split_table(prepared: Prepared) -> str:
 
 
 def count_copies(prepared: Prepared, tests: Mapping[str, ImageSet], dedup: Dedup) -> dict[str, int]:
-    """Count in each set the pictures that are copies of pictures that a training saw, and warn where there are any.
+    """Count in each set the images that are copies of images that a training saw, and warn where there are any.
 
     Args:
         prepared: What the training sees: its ``train`` and ``val``.
@@ -69,7 +69,7 @@ def count_copies(prepared: Prepared, tests: Mapping[str, ImageSet], dedup: Dedup
         dedup: What a copy is.
 
     Returns:
-        Name of a set -> pictures. The split's own test part has none: copies went before it was cut.
+        Name of a set -> images. The split's own test part has none: copies went before it was cut.
     """
     seen = {*prepared.train.ids.tolist(), *prepared.val.ids.tolist()}
     cells = prepared.after.subset([id_ in seen for id_ in prepared.after.ids.tolist()])
@@ -78,8 +78,8 @@ def count_copies(prepared: Prepared, tests: Mapping[str, ImageSet], dedup: Dedup
         counts[name] = len(np.unique(dedup.find(cells, against=test).pairs.second))
         if counts[name]:
             warnings.warn(
-                f"the set {name!r}: {counts[name]:,} of its {len(test):,} pictures are copies of training or "
-                "validation pictures, which flatters its figures; `cellclf leaks` lists them",
+                f"the set {name!r}: {counts[name]:,} of its {len(test):,} images are copies of training or "
+                "validation images, which flatters its figures; `cellclf leaks` lists them",
                 CellclfWarning,
                 stacklevel=3,
             )

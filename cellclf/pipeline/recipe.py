@@ -81,7 +81,7 @@ def _parsed(recipe: str | Path) -> Table:
         path = path / "recipe.toml"
     if not path.is_file():
         if path.suffix == ".toml" or len(path.parts) > 1 or isinstance(recipe, Path):
-            raise OptionError(f"there is no recipe file {str(path)!r}; wanted a path or {', '.join(names)}")
+            raise OptionError(f"there is no recipe file {str(path)!r}; expected a path or {', '.join(names)}")
         raise unknown("recipe", recipe, names)
     try:
         return tomllib.loads(path.read_text("utf-8"))
@@ -100,7 +100,7 @@ def _copied(data: Any) -> Any:
 def _set(table: Table, setting: str) -> None:
     path, sign, text = setting.partition("=")
     if not sign or not path.strip():
-        raise OptionError(f"setting {setting!r}; wanted key=value, such as trainer.batch_size=32")
+        raise OptionError(f"setting {setting!r}; expected key=value, such as trainer.batch_size=32")
     *parents, key = path.strip().split(".")
     place: Any = table
     for parent in parents:
@@ -187,7 +187,7 @@ def table_of(thing: Any) -> Table:
 
 def _wants_table(table: object, where: str, names: Iterable[str]) -> None:
     if not isinstance(table, Mapping):
-        raise OptionError(f"{where} is {table!r}; wanted a table with some of: {', '.join(names)}")
+        raise OptionError(f"{where} is {table!r}; expected a table with some of: {', '.join(names)}")
 
 
 _PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
@@ -231,7 +231,7 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     """
     _wants_table(table, "[trainer]", inspect.signature(Trainer).parameters)
     if "backbone" not in table:
-        raise OptionError('[trainer] lacks backbone; wanted a table such as { name = "mobilenet" }')
+        raise OptionError('[trainer] lacks backbone; expected a table such as { name = "mobilenet" }')
     settings = {"seed": seed} | dict(table)
     named = settings["backbone"]
     settings["backbone"] = make_backbone({"name": named} if isinstance(named, str) else named)
@@ -246,7 +246,7 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     if "stages" in settings:
         if not isinstance(settings["stages"], list):
             raise OptionError(
-                f"[trainer] stages is {settings['stages']!r}; wanted a list of tables: [[trainer.stages]]"
+                f"[trainer] stages is {settings['stages']!r}; expected a list of tables: [[trainer.stages]]"
             )
         settings["stages"] = tuple(
             construct(Stage, stage, f"[trainer.stages.{k}]") for k, stage in enumerate(settings["stages"])

@@ -31,8 +31,8 @@ class Rerun:
         second: The run that was made now.
         differences: What is not the same, a line each; versions and machines are named, too.
         exact: Whether all weights are the same bit for bit.
-        largest: Largest difference of a probability on the validation pictures.
-        pictures: Whether both were trained and judged on the same pictures.
+        largest: Largest difference of a probability on the validation images.
+        images: Whether both were trained and judged on the same images.
     """
 
     first: Run
@@ -40,22 +40,22 @@ class Rerun:
     differences: tuple[str, ...]
     exact: bool
     largest: float
-    pictures: bool
+    images: bool
 
     @property
     def matches(self) -> bool:
-        """Whether the same came out: the same pictures, and probabilities equal within rounding."""
-        return self.pictures and self.largest <= ROUNDING
+        """Whether the same came out: the same images, and probabilities equal within rounding."""
+        return self.images and self.largest <= ROUNDING
 
     def __str__(self) -> str:
         if self.matches and self.exact:
             lines = [f"the same, bit for bit: {len(self.first.history)} epochs, all weights"]
         elif self.matches:
             lines = [f"the same within rounding: probabilities differ by at most {self.largest:.1g}"]
-        elif self.pictures:
+        elif self.images:
             lines = [f"NOT the same: probabilities differ by up to {self.largest:.2g}"]
         else:
-            lines = ["NOT the same: other pictures"]
+            lines = ["NOT the same: other images"]
         return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
 
 
@@ -66,17 +66,17 @@ def rerun(
     out: str | Path | None = None,
     show: bool | None = None,
 ) -> Rerun:
-    """Repeat a run and compare: the pictures, the split, each epoch, the weights.
+    """Repeat a run and compare: the images, the split, each epoch, the weights.
 
     Args:
         folder: A finished run, made by ``Pipeline.run``, ``Trainer.fit`` or the command line.
-        cells: Its pictures, (training, validation) for a run of ``Trainer.fit`` alone; None reads them from where the
+        cells: Its images, (training, validation) for a run of ``Trainer.fit`` alone; None reads them from where the
             run had them.
         out: Folder for the repetition, which can be continued there after a stop; None keeps nothing.
         show: True tells on stderr what happens, None only on a terminal.
 
     Raises:
-        RunFolderError: The run is not finished, or does not tell where its pictures come from.
+        RunFolderError: The run is not finished, or does not tell where its images come from.
     """
     first = load_run(folder)
     source = first.manifest.get("source") or {}
@@ -86,13 +86,13 @@ def rerun(
         if whole:
             given = _read(source, folder) if cells is None else cells
             if not isinstance(given, ImageSet):
-                raise RunFolderError(f"{folder} is the run of a pipeline; wanted one set of pictures, not two")
+                raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
             outcome = Pipeline.from_recipe(folder).run(given, out=place, show=show, source=source)
             second, val = outcome.run, outcome.prepared.val
         else:
             two = (_read(source.get("train"), folder), _read(source.get("val"), folder)) if cells is None else cells
             if isinstance(two, ImageSet):
-                raise RunFolderError(f"{folder} was trained on two sets; wanted (training, validation)")
+                raise RunFolderError(f"{folder} was trained on two sets; expected (training, validation)")
             train, val = two[0], two[1].align(two[0].class_names)
             settings = first.manifest["trainer"]
             second = make_trainer(settings, settings["seed"]).fit(
@@ -107,7 +107,7 @@ def rerun(
         differences=tuple(_differences(first, second)),
         exact=_hash(first) == _hash(second),
         largest=_largest(*chances),
-        pictures=same,
+        images=same,
     )
 
 
@@ -118,7 +118,7 @@ def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
         return make_cells(**source["made"])
     if not source or "src" not in source:
         raise RunFolderError(
-            f"the run in {folder} does not tell where its pictures come from; give them: "
+            f"the run in {folder} does not tell where its images come from; give them: "
             "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
         )
     size = tuple(source["size"]) if "size" in source else None
@@ -142,10 +142,10 @@ def _differences(first: Run, second: Run) -> list[str]:
     for part in ("train", "val"):
         old, new = first.manifest["data"][part], second.manifest["data"][part]
         if old != new:
-            counts = f" ({old['pictures']:,}, now {new['pictures']:,})" if old["pictures"] != new["pictures"] else ""
-            found.append(f"other {part} pictures{counts}")
+            counts = f" ({old['images']:,}, now {new['images']:,})" if old["images"] != new["images"] else ""
+            found.append(f"other {part} images{counts}")
     if _of(first, "split", "sha256") != _of(second, "split", "sha256"):
-        found.append("split.csv is another one: see which pictures were dropped or went elsewhere")
+        found.append("split.csv is another one: see which images were dropped or went elsewhere")
     for name in ("weights_sha256", "start_sha256"):
         if first.manifest.get(name) != second.manifest.get(name):
             found.append("other pretrained weights" if name == "weights_sha256" else "other weights at the start")

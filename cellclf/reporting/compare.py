@@ -37,15 +37,15 @@ KEPT = (
 )
 MADE = "In %, of the runs as they are. Weighted recall is accuracy."
 TESTED = (
-    "Differences are of the same pictures: macro F1 with the interval of a paired bootstrap; McNemar's exact test of "
-    "who is right where the other is wrong; Holm's correction for the number of candidates. Pictures that are too few "
+    "Differences are of the same images: macro F1 with the interval of a paired bootstrap; McNemar's exact test of "
+    "who is right where the other is wrong; Holm's correction for the number of candidates. Images that are too few "
     "tell nothing apart."
 )
 
 
 @dataclass(frozen=True)
 class Versus:
-    """A candidate against the chosen one, on the same pictures.
+    """A candidate against the chosen one, on the same images.
 
     Args:
         name: The candidate.
@@ -109,10 +109,10 @@ class Comparison:
         candidates: What is compared.
         chosen_on: Name of the set that is chosen on.
         reported_on: Name of the set that the candidates' reports are of.
-        min_count: Classes with fewer pictures stay out of the averages that are tested.
+        min_count: Classes with fewer images stay out of the averages that are tested.
 
     Raises:
-        DataError: There is nothing to compare, or reports are of different pictures.
+        DataError: There is nothing to compare, or reports are of different images.
 
     Examples:
         >>> rows = [
@@ -167,7 +167,7 @@ class Comparison:
         for one, report in zip(self.candidates, known, strict=True):
             if report.class_names != first.class_names or not np.array_equal(report.truth, first.truth):
                 raise DataError(
-                    f"{one.name} was scored on other pictures than {self.best.name}; wanted reports of one set"
+                    f"{one.name} was scored on other images than {self.best.name}; expected reports of one set"
                 )
         paired = [
             compare_paired(
@@ -198,9 +198,9 @@ class Comparison:
         small = self.smallest
         if small is None:
             named = ", ".join(one.name for one in equal)
-            return f"{text} Not told apart from it on these pictures: {named}."
+            return f"{text} Not told apart from it on these images: {named}."
         if small.name == best.name:
-            return f"{text} It is also the smallest of those that are not told apart on these pictures."
+            return f"{text} It is also the smallest of those that are not told apart on these images."
         gap = next(one.paired.macro_f1 for one in equal if one.name == small.name)
         return (
             f"{text} The smallest that is not told apart from it is {small.name}, with {_amount(small.params)} "
@@ -225,7 +225,7 @@ class Comparison:
                 ]
                 for one in versus
             ]
-            found.append((f"Against {self.best.name} on {name}, {versus[0].paired.n:,} pictures", [head, *rows]))
+            found.append((f"Against {self.best.name} on {name}, {versus[0].paired.n:,} images", [head, *rows]))
         return found
 
     @property

@@ -11,7 +11,7 @@ from cellclf.evaluation.conformal import coverage
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.selective import abstain
 from cellclf.pages.figures import inline_svg
-from cellclf.pages.template import percent, pictures, plain
+from cellclf.pages.template import percent, plain, thumbnails
 from cellclf.reporting.heatmaps import looked_at
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def confidence_view(
     """Say how far confidence can be trusted on each set but the training set.
 
     Args:
-        evaluations: Name of the set -> its report, and the pictures or None.
+        evaluations: Name of the set -> its report, and the images or None.
         lead: The set that the page leads with; its figures are drawn.
         known: What the run learnt when it was calibrated; None shows probabilities as they are, and no sets.
         domain_shifts: Name of the set -> whether it is of the kind that the run knows.
@@ -65,7 +65,7 @@ def confidence_view(
         "error": percent(ERROR, 0),
         "domain_shifts": [(name, domain_shifts[name]) for name in names if name in domain_shifts],
         "unsure": unsure,
-        "looked": any(picture["beside"] for picture in unsure),
+        "looked": any(image["beside"] for image in unsure),
     }
 
 
@@ -94,7 +94,7 @@ def _verdict(name: str, row: dict[str, Any]) -> str:
     start = f"On \u201c{name}\u201d it is {percent(found.confidence)} sure on average, and right in "
     start += percent(found.accuracy)
     if found.ece <= found.ece_if_perfect.high:
-        return f"{start}: on as many pictures, a perfectly calibrated classifier could look just so."
+        return f"{start}: on as many images, a perfectly calibrated classifier could look just so."
     if abs(gap) < 1:
         return f"{start}: close, though not at every level of confidence."
     return f"{start}: it is {abs(gap):.0f} points too {'sure of itself' if gap > 0 else 'modest'} here."
@@ -111,4 +111,4 @@ def _unsure(report: Report, cells: ImageSet, shares: np.ndarray[Any, Any], run: 
         f"{plain(names[report.truth[k]])} ({percent(sure[k], 0)}), nearly {plain(names[other])}"
         for k, other in zip(rows.tolist(), second.tolist(), strict=True)
     ]
-    return pictures(cells, rows.tolist(), captions, beside=looked_at(run, report, cells, rows.tolist()))
+    return thumbnails(cells, rows.tolist(), captions, beside=looked_at(run, report, cells, rows.tolist()))

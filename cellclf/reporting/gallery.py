@@ -1,4 +1,4 @@
-"""Everything that a selector removed, as pages of pictures to look through before trusting it."""
+"""Everything that a selector removed, as pages of images to look through before trusting it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
     from cellclf.data.image_set import ImageSet
 
-_PER_LINE = 30  # pictures of one group
-_PER_PAGE = 360  # pictures of one file: about 2 MB
+_PER_LINE = 30  # images of one group
+_PER_PAGE = 360  # images of one file: about 2 MB
 
 
 def write_gallery(
@@ -26,7 +26,7 @@ def write_gallery(
 ) -> list[Path]:
     """Write what a selection removes, and what it nearly removed, as self-contained pages.
 
-    Groups of copies stand on one line each, label conflicts are named; odd pictures stand in the order of their
+    Groups of copies stand on one line each, label conflicts are named; odd images stand in the order of their
     oddness, followed by the oddest that stay. A long gallery goes on in ``NAME-2.html``, ``NAME-3.html`` ...
 
     Args:
@@ -39,7 +39,7 @@ def write_gallery(
         The pages written.
 
     Raises:
-        DataError: The pictures are not at hand.
+        DataError: The images are not at hand.
 
     Examples:
         >>> import tempfile
@@ -52,7 +52,7 @@ def write_gallery(
     path = Path(path)
     found_on = searched(selection, cells)
     if found_on is None:
-        raise DataError("this selection does not know its pictures; pass the set that was searched as cells=")
+        raise DataError("this selection does not know its images; pass the set that was searched as cells=")
     pages = _pages(_all_lines(selection))
     names = [path.with_name(f"{path.stem}-{k}{path.suffix}" if k > 1 else path.name) for k in range(1, len(pages) + 1)]
     counted = [(kind, len(rows), MEANINGS.get(kind, "")) for kind, rows in kinds(selection).items()]
@@ -66,13 +66,13 @@ def write_gallery(
                 sections[-1]["lines"].append(
                     {
                         "words": line.words,
-                        "pictures": strip(selection, found_on, shown),
+                        "images": strip(selection, found_on, shown),
                         "more": len(line.rows) - len(shown),
                     }
                 )
             text = render(
                 "gallery.html.j2",
-                title=title or f"{count(selection.dropped, 'picture')} of {len(selection):,} left out",
+                title=title or f"{count(selection.dropped, 'image')} of {len(selection):,} left out",
                 kinds=counted,
                 before=len(selection),
                 gone=selection.dropped,
@@ -86,7 +86,7 @@ def write_gallery(
 
 
 def _all_lines(selection: Selection) -> list[Line]:
-    """Every line of the gallery, in order; long lines without words of their own are cut into rows of pictures."""
+    """Every line of the gallery, in order; long lines without words of their own are cut into rows of images."""
     found = [line for every in lines(selection).values() for line in every]
     near = getattr(selection, "near", None)
     if near is not None and hasattr(selection, "groups"):

@@ -1,4 +1,4 @@
-"""Pictures that a report shows with where the classifier looked: the heat beside a mistake or a narrow hit."""
+"""Images that a report shows with where the classifier looked: the heat beside a mistake or a narrow hit."""
 
 from __future__ import annotations
 

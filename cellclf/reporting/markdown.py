@@ -60,7 +60,7 @@ def _parts(content: PageContent) -> Iterator[str]:
 
 
 def _scores(reports: dict[str, Report], lead: str) -> Iterator[str]:
-    head = ["set", "pictures", "macro F1", "balanced accuracy", "accuracy", "log loss"]
+    head = ["set", "images", "macro F1", "balanced accuracy", "accuracy", "log loss"]
     rows = [
         [
             f"{name} ({ROLES[name]})" if name in ROLES else name,
@@ -75,13 +75,13 @@ def _scores(reports: dict[str, Report], lead: str) -> Iterator[str]:
     for name, found in reports.items():
         if found.left_out:
             few = ", ".join(f"{plain(one)} ({n})" for one, n in found.left_out.items())
-            yield f"Averages over classes on {name} leave out, for want of pictures: {few}."
+            yield f"Averages over classes on {name} leave out, for want of images: {few}."
     classes = [
         [plain(c.name), count(c.support), *(_ranged(x) for x in (c.precision, c.recall, c.f1))]
         for c in report.classes
         if c.support
     ]
-    yield f"## Classes on {lead}\n\n{markdown_table([['class', 'pictures', 'precision', 'recall', 'F1'], *classes])}"
+    yield f"## Classes on {lead}\n\n{markdown_table([['class', 'images', 'precision', 'recall', 'F1'], *classes])}"
     if pairs := report.confused()[:5]:
         lines = [
             f"- {plain(p.truth)} called {plain(p.predicted)}: {count(p.count)}, {percent(p.rate)} of the class"
@@ -94,7 +94,7 @@ def _removed(content: PageContent) -> Iterator[str]:
     before, after = content.cells_before, content.cells_after
     if before is None:
         return
-    text = f"## Pictures\n\n{count(len(before), 'picture')} came in"
+    text = f"## Images\n\n{count(len(before), 'image')} came in"
     text += "." if after is None else f", {count(len(after))} were used."
     lines = [f"- {plain(name)}: {_kinds(found)}" for name, found in content.removals.items()]
     if before.skipped:

@@ -1,4 +1,4 @@
-"""The confusion matrix of a report, and the pictures behind every number in it."""
+"""The confusion matrix of a report, and the images behind every number in it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.evaluation.metrics import Report
-from cellclf.pages.template import percent, pictures, plain
+from cellclf.pages.template import percent, plain, thumbnails
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 View = dict[str, Any]
 
-_EACH = {True: 8, False: 4}  # pictures behind one number, of the set that the page leads with and of others
+_EACH = {True: 8, False: 4}  # images behind one number, of the set that the page leads with and of others
 _ALL = {True: 320, False: 160}  # behind all numbers of a matrix, so that one of many classes stays below some MB
-_MOST = {True: 8, False: 4}  # pairs of classes whose pictures are shown without a click
+_MOST = {True: 8, False: 4}  # pairs of classes whose images are shown without a click
 
 
 def matrix_rows(report: Report, key: str, *, linked: bool) -> list[View]:
@@ -25,7 +25,7 @@ def matrix_rows(report: Report, key: str, *, linked: bool) -> list[View]:
     Args:
         report: Of one set.
         key: What the page calls the set.
-        linked: Whether the pictures are on the page.
+        linked: Whether the images are on the page.
     """
     rows = []
     for r, (name, rates) in enumerate(zip(report.class_names, report.rates, strict=True)):
@@ -48,13 +48,13 @@ def matrix_rows(report: Report, key: str, *, linked: bool) -> list[View]:
 
 
 def panels(report: Report, cells: ImageSet | None, key: str, *, full: bool) -> list[View]:
-    """Give the pictures behind each number: the surest mistakes, the least sure hits.
+    """Give the images behind each number: the surest mistakes, the least sure hits.
 
     Args:
         report: Of one set.
-        cells: Its pictures; None gives the most confused pairs without pictures.
+        cells: Its images; None gives the most confused pairs without images.
         key: What the page calls the set.
-        full: Whether the page leads with it: more pictures, more pairs.
+        full: Whether the page leads with it: more images, more pairs.
 
     Returns:
         The most confused pairs of classes, which are ``open``, then what is shown when its number is clicked.
@@ -85,5 +85,5 @@ def _panel(report: Report, cells: ImageSet | None, key: str, rows: Any, each: in
         "rate": float(report.rates[truth, called]),
         "open": is_open,
         "more": len(rows) - len(taken),
-        "pictures": [] if cells is None else pictures(cells, taken.tolist(), captions),
+        "images": [] if cells is None else thumbnails(cells, taken.tolist(), captions),
     }

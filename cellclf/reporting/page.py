@@ -26,7 +26,7 @@ class Augments(Protocol):
     """What a page asks of an ``Augmenter``."""
 
     def __call__(self, images: NDArray[Any], ids: Sequence[str], epoch: int = 0) -> Any:
-        """Give one augmented version of each picture."""
+        """Give one augmented version of each image."""
         ...
 
 
@@ -40,12 +40,12 @@ class PageContent:
         cells_after: The set after cleaning.
         removals: What was removed, in order: name of the step -> its selection (with its ``cells``).
         parts: The split, before anything was removed from or added to its training part.
-        augmenter: What changed the training pictures.
+        augmenter: What changed the training images.
         history: Rows of the training, one an epoch (see ``cellclf.pages.figures.History``).
-        evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the pictures or None.
-        copies: Name of a set -> how many of its pictures are copies of pictures that the training saw; a set that was
+        evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the images or None.
+        copies: Name of a set -> how many of its images are copies of images that the training saw; a set that was
             not compared is missing.
-        robustness: How the classifier fares on bad pictures, one a suite.
+        robustness: How the classifier fares on bad images, one a suite.
         run: The classifier, which is asked where it looked; None shows no heat maps.
         confidence: What the run learnt of its own reliability, or None.
         domain_shifts: Name of a set -> whether it is of the kind that the run knows.

@@ -1,4 +1,4 @@
-"""What a selector removed, in lines that belong together: the copies of one picture, or one kind of reason."""
+"""What a selector removed, in lines that belong together: the copies of one image, or one kind of reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.pages.template import count, pictures, plain
+from cellclf.pages.template import count, plain
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 Rows = NDArray[np.intp]
 
 MEANINGS = {
-    "conflict": "Copies of one picture with different labels. Nobody can say which label is right, so all of them go.",
-    "crowd": "More copies of one picture than anybody takes of a cell: a placeholder or a foreign picture. All go.",
+    "conflict": "Copies of one image with different labels. Nobody can say which label is right, so all of them go.",
+    "crowd": "More copies of one image than anybody takes of a cell: a placeholder or a foreign image. All go.",
     "contamination": "Different cells on one and the same foreign background. All go.",
-    "identical": "The same picture, pixel by pixel. One stays.",
-    "re-encoded": "The same picture, saved again or made brighter or darker. One stays.",
-    "turned": "The same picture, flipped or turned. One stays.",
+    "identical": "The same image, pixel by pixel. One stays.",
+    "re-encoded": "The same image, saved again or made brighter or darker. One stays.",
+    "turned": "The same image, flipped or turned. One stays.",
     "foreground": "The same cell on another background. One stays.",
-    "outlier": "Unlike the other pictures: perhaps no cell at all, or one that nobody could use.",
-    "surplus": "Nothing is wrong with them: drawn at random from a class that has more pictures than the others.",
+    "outlier": "Unlike the other images: perhaps no cell at all, or one that nobody could use.",
+    "surplus": "Nothing is wrong with them: drawn at random from a class that has more images than the others.",
 }
 """Kinds of reasons in plain words; a kind that is not here speaks for itself."""
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Pictures that stand side by side.
+    """Images that stand side by side.
 
     Args:
         kind: Why they go: the part of a reason before the colon.
@@ -64,7 +64,7 @@ def kinds(selection: Selection) -> dict[str, Rows]:
 
 
 def scores_of(selection: Selection) -> NDArray[np.float64] | None:
-    """Give how odd each picture is, (N,), if the selection says so."""
+    """Give how odd each image is, (N,), if the selection says so."""
     scores = getattr(selection, "scores", None)
     return None if scores is None else np.asarray(scores, np.float64)
 
@@ -90,7 +90,7 @@ def lines(selection: Selection) -> dict[str, list[Line]]:
 
 def _words(selection: Selection, rows: Rows) -> str:
     keep = selection.keep[rows]
-    text = f"{count(len(rows), 'picture')}: "
+    text = f"{count(len(rows), 'image')}: "
     text += "all go" if not keep.any() else "one stays" if keep.sum() == 1 else f"{keep.sum():,} stay"
     cells = selection.cells
     if cells is None or cells.labels is None:
@@ -115,16 +115,16 @@ def strip(selection: Selection, cells: ImageSet, rows: Rows) -> list[dict[str, s
     for row in rows.tolist():
         name = "" if cells.labels is None else plain(cells.class_names[cells.labels[row]])
         captions.append(name if scores is None else f"{name} ({scores[row]:.2f})".strip())
-    return pictures(cells, rows.tolist(), captions, ["stays" if selection.keep[row] else "gone" for row in rows])
+    return thumbnails(cells, rows.tolist(), captions, ["stays" if selection.keep[row] else "gone" for row in rows])
 
 
 def removal_view(name: str, selection: Selection, fallback: ImageSet | None = None) -> dict[str, Any]:
-    """Say what a step removed, for the report: some lines of each kind, some pictures of each line.
+    """Say what a step removed, for the report: some lines of each kind, some images of each line.
 
     Args:
         name: What the step is called.
         selection: What it gave.
-        fallback: Where the pictures are if the selection does not know them.
+        fallback: Where the images are if the selection does not know them.
     """
     cells = searched(selection, fallback)
     shown: list[dict[str, Any]] = []
@@ -144,7 +144,7 @@ def removal_view(name: str, selection: Selection, fallback: ImageSet | None = No
                 else [
                     {
                         "words": line.words,
-                        "pictures": strip(selection, cells, _spread(selection, line.rows, each)),
+                        "images": strip(selection, cells, _spread(selection, line.rows, each)),
                         "more": max(0, len(line.rows) - each),
                     }
                     for line in every[:4]

@@ -10,7 +10,7 @@ import numpy as np
 
 from cellclf.evaluation.metrics import Estimate, Report
 from cellclf.pages.figures import CURVES, curves_in, inline_svg, plot_curve, restored
-from cellclf.pages.template import count, duration, percent, pictures, plain
+from cellclf.pages.template import count, duration, percent, plain, thumbnails
 from cellclf.reporting.confidence import confidence_view
 from cellclf.reporting.heatmaps import looked_at
 from cellclf.reporting.matrix import matrix_rows, panels
@@ -83,7 +83,7 @@ def _overview(content: PageContent, lead: str | None) -> View:
         ]
         sentence, lines = verdict(reports, lead, content.copies)
     if content.cells_before is not None:
-        text, words = count(len(content.cells_before)), "pictures came in"
+        text, words = count(len(content.cells_before)), "images came in"
         if content.cells_after is not None:
             words += f", {count(len(content.cells_after))} were used"
         tiles.append((text, words))
@@ -134,20 +134,20 @@ def _incoming(before: ImageSet | None, after: ImageSet | None) -> View | None:
 def _imbalance(counts: Mapping[str, int]) -> str:
     if len(counts) < 2 or not min(counts.values()):
         empty = [plain(name) for name, n in counts.items() if not n]
-        return f"Without any picture: {', '.join(empty)}." if empty else ""
+        return f"Without any image: {', '.join(empty)}." if empty else ""
     small, large = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
     ratio = counts[large] / counts[small]
-    text = f"There are {ratio:.1f} times as many pictures of {plain(large)} as of {plain(small)}"
+    text = f"There are {ratio:.1f} times as many images of {plain(large)} as of {plain(small)}"
     if ratio < 1.5:
         return f"{text}: well balanced."
     return f"{text}: accuracy would mostly speak for the large classes, which is why macro F1 leads here."
 
 
 def _examples(cells: ImageSet) -> list[View]:
-    """Some pictures of each class, the same at every writing."""
+    """Some images of each class, the same at every writing."""
     if cells.labels is None:
         spread = np.unique(np.linspace(0, len(cells) - 1, min(24, len(cells))).astype(int))
-        return [{"name": "pictures", "pictures": pictures(cells, spread.tolist())}]
+        return [{"name": "images", "images": thumbnails(cells, spread.tolist())}]
     each = max(2, min(8, 64 // max(1, cells.num_classes)))
     rng = np.random.default_rng(0)
     found = []
@@ -155,7 +155,7 @@ def _examples(cells: ImageSet) -> list[View]:
         rows = np.flatnonzero(cells.labels == k)
         chosen = np.sort(rng.permutation(rows)[:each]).tolist()
         if chosen:
-            found.append({"name": name, "pictures": pictures(cells, chosen)})
+            found.append({"name": name, "images": thumbnails(cells, chosen)})
     return found
 
 
@@ -198,14 +198,14 @@ def _augmented(augmenter: Augments | None, cells: ImageSet | None) -> View | Non
     if len(rows) == 1:
         rows = np.arange(min(4, len(cells)))
     chosen, versions = cells.subset(rows), 6
-    lines = [[picture] for picture in pictures(chosen, range(len(chosen)))]
+    lines = [[image] for image in thumbnails(chosen, range(len(chosen)))]
     from cellclf.data.image_set import ImageSet
 
     for epoch in range(versions):
         made = np.asarray(augmenter(chosen.images, [str(i) for i in chosen.ids], epoch=epoch))
         changed = ImageSet(np.clip(made, 0, 255).astype(np.uint8), ids=chosen.ids)
-        for line, picture in zip(lines, pictures(changed, range(len(changed))), strict=True):
-            line.append(picture)
+        for line, image in zip(lines, thumbnails(changed, range(len(changed))), strict=True):
+            line.append(image)
     return {"lines": lines, "versions": versions}
 
 
@@ -279,7 +279,7 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         "panels": panels(report, cells, key, full=full),
         "wrong": len(wrong),
         "weak": report.weakest.name if report.confused() else None,
-        "mistakes": [] if cells is None else pictures(cells, surest, captions, beside=beside),
+        "mistakes": [] if cells is None else thumbnails(cells, surest, captions, beside=beside),
         "looked": beside is not None,
     }
 

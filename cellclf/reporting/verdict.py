@@ -40,7 +40,7 @@ def verdict(
     Args:
         reports: Name of the set -> its report.
         headline: The one to lead with.
-        copies: Name of a set -> how many of its pictures are copies of pictures that the training saw, where known.
+        copies: Name of a set -> how many of its images are copies of images that the training saw, where known.
 
     Returns:
         One sentence, and what to know beside it.
@@ -49,14 +49,14 @@ def verdict(
         >>> from cellclf.evaluation.metrics import evaluate
         >>> report = evaluate([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9]], ["round", "lobed"])
         >>> verdict({"test": report}, "test")[1][0]
-        'The weakest class is round: F1 66.7\u202f%. 1 of its 2 pictures is called lobed.'
+        'The weakest class is round: F1 66.7\u202f%. 1 of its 2 images is called lobed.'
     """
     report = reports[headline]
     f1 = report.macro_f1
     copies = copies or {}
     seen = _seen(headline, copies.get(headline))
     lead = (
-        f"On {report.n:,} pictures of \u201c{headline}\u201d, {seen}, the classifier reaches a macro F1 of "
+        f"On {report.n:,} images of \u201c{headline}\u201d, {seen}, the classifier reaches a macro F1 of "
         f"{percent(f1)} ({percent(f1.low)} to {percent(f1.high)}): the mean over "
         f"{len(report.class_names) - len(report.left_out)} classes, each counted alike."
     )
@@ -65,7 +65,7 @@ def verdict(
 
 
 def _seen(name: str, copies: int | None) -> str:
-    """Say how new the pictures of a set were to the classifier; ``copies`` is None if nobody looked for any."""
+    """Say how new the images of a set were to the classifier; ``copies`` is None if nobody looked for any."""
     if name == "train":
         return "which it was trained on"
     if name == "val":
@@ -74,7 +74,7 @@ def _seen(name: str, copies: int | None) -> str:
         return "which took no part in the training"
     if copies == 0:
         return "which it had never seen"
-    return f"of which {copies:,} {_are(copies)} of pictures that it was trained or chosen on"
+    return f"of which {copies:,} {_are(copies)} of images that it was trained or chosen on"
 
 
 def _are(copies: int) -> str:
@@ -83,7 +83,7 @@ def _are(copies: int) -> str:
 
 def _copied(reports: Mapping[str, Report], copies: Mapping[str, int]) -> list[str]:
     return [
-        f"Of the {reports[name].n:,} pictures of \u201c{name}\u201d, {n:,} {_are(n)} of pictures that it was trained "
+        f"Of the {reports[name].n:,} images of \u201c{name}\u201d, {n:,} {_are(n)} of images that it was trained "
         "or chosen on, which flatters the figures."
         for name, n in copies.items()
     ]
@@ -92,19 +92,19 @@ def _copied(reports: Mapping[str, Report], copies: Mapping[str, int]) -> list[st
 def _weakest(report: Report) -> list[str]:
     weakest = report.weakest
     if not report.confused():
-        return [f"There is no mistake among these {report.n:,} pictures; more pictures would show some."]
+        return [f"There is no mistake among these {report.n:,} images; more images would show some."]
     text = f"The weakest class is {plain(weakest.name)}: F1 {percent(weakest.f1)}."
     taken = [pair for pair in report.confused() if pair.truth == weakest.name]
     if taken:
         verb = "is" if taken[0].count == 1 else "are"
-        text += f" {taken[0].count:,} of its {weakest.support:,} pictures {verb} called {plain(taken[0].predicted)}."
+        text += f" {taken[0].count:,} of its {weakest.support:,} images {verb} called {plain(taken[0].predicted)}."
     few = [plain(c.name) for c in report.classes if 0 < c.support < 20]
     lines = [text]
     if few:
-        lines.append(f"Fewer than 20 pictures to judge by: {', '.join(few)}. Their figures can be off by far.")
+        lines.append(f"Fewer than 20 images to judge by: {', '.join(few)}. Their figures can be off by far.")
     absent = [plain(c.name) for c in report.classes if not c.support]
     if absent:
-        lines.append(f"Nothing can be said about {', '.join(absent)}: no pictures.")
+        lines.append(f"Nothing can be said about {', '.join(absent)}: no images.")
     return lines
 
 
@@ -114,7 +114,7 @@ def _memory(reports: Mapping[str, Report]) -> list[str]:
     gap = reports["train"].macro_f1 - reports["val"].macro_f1
     if gap > 0.05:
         return [
-            f"It knows its training pictures {100 * gap:.0f} points of macro F1 better than the validation pictures: "
+            f"It knows its training images {100 * gap:.0f} points of macro F1 better than the validation images: "
             "part of what it learnt, it learnt by heart. More augmentation or fewer epochs would help."
         ]
     return []
@@ -130,9 +130,7 @@ def _elsewhere(reports: Mapping[str, Report], headline: str) -> list[str]:
         over = f" (over {used} of {len(reports[name].class_names)} classes)" if reports[name].left_out else ""
         said = f"On \u201c{name}\u201d the balanced accuracy is {percent(there)}{over}"
         if own - there > 0.1:
-            lines.append(
-                f"{said}, {100 * (own - there):.0f} points lower: do not rely on it for pictures of that kind."
-            )
+            lines.append(f"{said}, {100 * (own - there):.0f} points lower: do not rely on it for images of that kind.")
         elif own - there > 0.02:
             lines.append(f"{said}, {100 * (own - there):.0f} points lower.")
         else:
@@ -140,6 +138,6 @@ def _elsewhere(reports: Mapping[str, Report], headline: str) -> list[str]:
     if not others:
         lines.append(
             "Nothing here shows how it fares on another laboratory\u2019s or next month\u2019s slides: evaluate it on "
-            "labelled pictures from there before you rely on it."
+            "labelled images from there before you rely on it."
         )
     return lines

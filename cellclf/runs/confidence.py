@@ -20,7 +20,7 @@ from cellclf.runs.features.reader import FeatureReader
 from cellclf.utils.atomic import replacing
 
 CONFIDENCE = "confidence.npz"
-_TRAIN, _VAL = 3_000, 20_000  # at most so many pictures, drawn at random, are learnt from
+_TRAIN, _VAL = 3_000, 20_000  # at most so many images, drawn at random, are learnt from
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Confidence:
     Args:
         temperature: What the logarithms of the probabilities are divided by.
         conformal: Turns probabilities into sets of classes.
-        familiar: Tells foreign pictures from known cells.
+        familiar: Tells foreign images from known cells.
     """
 
     temperature: float
@@ -86,19 +86,19 @@ def fit_confidence(
     """Learn temperature, conformal scores and what known cells look like.
 
     Args:
-        model: Keras model from pictures to probabilities.
+        model: Keras model from images to probabilities.
         train: What it was trained on, with labels in the model's order; only features are taken from it.
-        val: Pictures that it was not trained on, with labels; every threshold comes from them.
-        cached: What is read in the place of the pictures, where it is there.
+        val: Images that it was not trained on, with labels; every threshold comes from them.
+        cached: What is read in the place of the images, where it is there.
         show: True draws a progress bar.
 
     Raises:
-        DataError: Sets without labels or of fewer than two pictures.
+        DataError: Sets without labels or of fewer than two images.
     """
     for name, cells in (("training", train), ("validation", val)):
         if cells.labels is None or len(cells) < 2:
             raise DataError(
-                f"the {name} set has {len(cells)} pictures; wanted two or more, with labels, to calibrate on"
+                f"the {name} set has {len(cells)} images; expected two or more, with labels, to calibrate on"
             )
     assert train.labels is not None and val.labels is not None
     learnt_from, judged = _some(len(train), _TRAIN), _some(len(val), _VAL)

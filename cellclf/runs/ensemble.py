@@ -16,32 +16,32 @@ def ensemble(runs: Sequence[Run]) -> Run:
     backbone, augmentation) gain most; the cost of a prediction is the sum of theirs.
 
     Args:
-        runs: Two or more, of the same classes in the same order and the same picture size.
+        runs: Two or more, of the same classes in the same order and the same image size.
 
     Returns:
         A run in memory; ``save`` writes it.
 
     Raises:
         OptionError: Fewer than two runs.
-        DataError: Runs of other classes or picture sizes.
+        DataError: Runs of other classes or image sizes.
 
     Source: Lakshminarayanan et al. 2017, arXiv 1612.01474.
     """
     import keras
 
     if len(runs) < 2:
-        raise OptionError(f"{len(runs)} run to average; wanted two or more")
+        raise OptionError(f"{len(runs)} run to average; expected two or more")
     first = runs[0]
     for run in runs[1:]:
         for what, one, other in (
             ("classes", first.class_names, run.class_names),
-            ("picture size", first.input_shape, run.input_shape),
+            ("image size", first.input_shape, run.input_shape),
         ):
             if one != other:
-                raise DataError(f"the runs differ in {what}: {one} and {other}; wanted runs on the same data")
-    pictures = keras.Input(first.input_shape, dtype=first.model.inputs[0].dtype)
+                raise DataError(f"the runs differ in {what}: {one} and {other}; expected runs on the same data")
+    images = keras.Input(first.input_shape, dtype=first.model.inputs[0].dtype)
     members = [_renamed(run.model, f"member_{place}") for place, run in enumerate(runs, 1)]
-    mean = keras.layers.Average(dtype="float32")([member(pictures) for member in members])
+    mean = keras.layers.Average(dtype="float32")([member(images) for member in members])
     manifest: dict[str, Any] = {
         "status": "finished",
         "class_names": list(first.class_names),
@@ -51,7 +51,7 @@ def ensemble(runs: Sequence[Run]) -> Run:
         "versions": first.manifest.get("versions", {}),
         "plugins": {name: package for run in runs for name, package in run.manifest.get("plugins", {}).items()},
     }
-    return Run(keras.Model(pictures, mean, name="ensemble"), first.class_names, [], manifest)
+    return Run(keras.Model(images, mean, name="ensemble"), first.class_names, [], manifest)
 
 
 def _renamed(model: Any, name: str) -> Any:

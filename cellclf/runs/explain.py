@@ -32,23 +32,23 @@ def explain(
     batch_size: int = 32,
     show: bool = False,
 ) -> Explanation:
-    """Find where in each picture a network sees a class.
+    """Find where in each image a network sees a class.
 
     Args:
-        model: Flat Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities by a softmax.
-        cells: The pictures.
+        model: Flat Keras model from (n, H, W, 3) 0-255 images to (n, K) probabilities by a softmax.
+        cells: The images.
         class_names: K names in label order.
         method: ``"gradcam"``, ``"gradcam++"`` or ``"occlusion"``.
-        classes: One class for all pictures or one for each, by name or number; None asks for the predicted one.
+        classes: One class for all images or one for each, by name or number; None asks for the predicted one.
         layer: Of the feature map that Grad-CAM reads; None takes the last of at least 5x5 that everything passes.
         temperature: What the logarithms of the probabilities are divided by.
-        batch_size: Pictures at a time.
+        batch_size: Images at a time.
         show: True draws a progress bar.
 
     Raises:
         UnknownNameError: No such method, class or layer.
         OptionError: A layer or a network that the method cannot use.
-        DataError: Another number of classes than of pictures.
+        DataError: Another number of classes than of images.
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
@@ -91,7 +91,7 @@ def _numbers(classes: Wanted, names: tuple[str, ...], count: int) -> NDArray[np.
     if len(numbers) == 1:
         numbers *= count
     if len(numbers) != count:
-        raise DataError(f"{len(numbers)} classes for {count} pictures; wanted one for all, or one for each")
+        raise DataError(f"{len(numbers)} classes for {count} images; expected one for all, or one for each")
     return np.asarray(numbers, np.int64)
 
 
@@ -101,7 +101,7 @@ class _Reader:
 
     Args:
         layer: Name of the layer that makes the map.
-        front: From pictures to the map.
+        front: From images to the map.
         tail: From the map to what the last layer takes.
         score: From that to the scores before the softmax.
         num_classes: K.

@@ -48,7 +48,7 @@ class Exported:
         path: The file, or the folder of a SavedModel.
         format: "savedmodel", "onnx" or "litert".
         difference: The largest difference of any probability to the run's own.
-        pictures: On how many pictures that was measured.
+        images: On how many images that was measured.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class Exported:
     def __str__(self) -> str:
         return (
             f"{self.format}: {self.path}; its probabilities differ from the run's by at most {self.difference:.1e} on "
-            f"{self.pictures:,} pictures"
+            f"{self.pictures:,} images"
         )
 
 
@@ -70,9 +70,9 @@ def export(
     path = Path(path)
     kind = _format(path, format)
     _require(*_NEEDS[kind], what=f"writing {path.name}")
-    cells = _pictures(run.input_shape) if check is None else check
+    cells = _images(run.input_shape) if check is None else check
     if not len(cells):
-        raise OptionError("check holds no picture; wanted cells to compare the exported network on, or None")
+        raise OptionError("check holds no image; expected cells to compare the exported network on, or None")
     place = replacing_folder(path, sign=_SIGN) if kind == SAVED_MODEL else replacing(path)
     with place as new:
         try:
@@ -88,7 +88,7 @@ def export(
         if not difference <= LIMIT:
             raise ExportError(
                 f"the {kind} network's probabilities differ from the run's by up to {difference:.2g} on {len(cells):,} "
-                f"pictures, more than {LIMIT:g}, and {path} is as it was: try another format"
+                f"images, more than {LIMIT:g}, and {path} is as it was: try another format"
             )
     return Exported(path, kind, difference, len(cells))
 
@@ -102,7 +102,7 @@ def open_exported(path: str | Path, *, format: str | None = None, n_jobs: int | 
         n_jobs: For ONNX Runtime and LiteRT; None leaves it to them.
 
     Returns:
-        A function from (n, H, W, 3) uint8 pictures to (n, K) float32 probabilities.
+        A function from (n, H, W, 3) uint8 images to (n, K) float32 probabilities.
 
     Raises:
         OptionError: A name that tells no format.
@@ -128,7 +128,7 @@ def open_exported(path: str | Path, *, format: str | None = None, n_jobs: int | 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_jobs or 0
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return lambda pictures: np.asarray(session.run(["probabilities"], {"pictures": pictures})[0])
+        return lambda pictures: np.asarray(session.run(["probabilities"], {"images": pictures})[0])
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(path), num_threads=n_jobs).get_signature_runner()
@@ -147,7 +147,7 @@ def card(run: Run) -> dict[str, Any]:
     return {
         "class_names": list(run.class_names),
         "temperature": None if run.confidence is None else run.confidence.temperature,
-        "pictures": f"(n, {height}, {width}, 3) uint8, 0-255, RGB",
+        "images": f"(n, {height}, {width}, 3) uint8, 0-255, RGB",
         "probabilities": f"(n, {len(run.class_names)}) float32, not calibrated, in the order of class_names",
         "cellclf": importlib.metadata.version("cellclf"),
     }
@@ -159,16 +159,16 @@ def _format(path: Path, given: str | None) -> str:
     by_name = next((kind for kind, ending in ENDINGS.items() if ending == path.suffix.lower()), None)
     if given is None and by_name is None:
         raise OptionError(
-            f"{str(path)!r} tells no format; wanted a name that ends in .onnx, .tflite, or nothing for a SavedModel"
+            f"{str(path)!r} tells no format; expected a name that ends in .onnx, .tflite, or nothing for a SavedModel"
         )
     if given is not None and (ENDINGS[given] or by_name) and given != by_name:
         wanted = f"ends in {ENDINGS[given]}" if ENDINGS[given] else "is that of a folder"
-        raise OptionError(f"{str(path)!r} is no name for the format {given!r}; wanted one that {wanted}")
+        raise OptionError(f"{str(path)!r} is no name for the format {given!r}; expected one that {wanted}")
     return given or by_name or SAVED_MODEL
 
 
-def _pictures(shape: tuple[int, int, int]) -> ImageSet:
-    """Make pictures to compare on: drawn cells, noise, black and white."""
+def _images(shape: tuple[int, int, int]) -> ImageSet:
+    """Make images to compare on: drawn cells, noise, black and white."""
     height, width, _ = shape
     cells = make_cells(32, size=max(height, width, 24), seed=0).images[:, :height, :width]
     noise = np.random.default_rng(0).integers(0, 256, (30, *shape), np.uint8)
@@ -178,7 +178,7 @@ def _pictures(shape: tuple[int, int, int]) -> ImageSet:
 
 
 def _difference(model: Any, tell: Teller, cells: ImageSet, *, show: bool) -> float:
-    """Measure the largest difference of any probability, also of a picture alone; infinite where one is no number."""
+    """Measure the largest difference of any probability, also of an image alone; infinite where one is no number."""
     import tensorflow as tf
 
     largest = 0.0
@@ -197,7 +197,7 @@ def _write_saved_model(run: Run, folder: Path) -> None:
 
     model = run.model
     named = keras.Model(model.inputs, {"probabilities": model.output})
-    taken = keras.InputSpec(shape=(None, *run.input_shape), dtype="uint8", name="pictures")
+    taken = keras.InputSpec(shape=(None, *run.input_shape), dtype="uint8", name="images")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         named.export(str(folder), format="tf_saved_model", input_signature=[taken], verbose=False)
@@ -209,7 +209,7 @@ def _write_saved_model(run: Run, folder: Path) -> None:
 def _write_onnx(run: Run, path: Path) -> None:
     import tensorflow as tf
 
-    taken = tf.TensorSpec((None, *run.input_shape), tf.uint8, name="pictures")
+    taken = tf.TensorSpec((None, *run.input_shape), tf.uint8, name="images")
 
     @tf.function(input_signature=[taken], autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def told(pictures: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A run on another laboratory's pictures: as it is, and with what helps without using their labels."""
+"""A run on another laboratory's images: as it is, and with what helps without using their labels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def external(
     labels, temperature = ours[scored], 1.0 if run.confidence is None else run.confidence.temperature
     most = int(np.bincount(labels).max())
     if most < min_count:
-        raise DataError(f"no class has min_count = {min_count} pictures there, the largest has {most}; lower min_count")
+        raise DataError(f"no class has min_count = {min_count} images there, the largest has {most}; lower min_count")
 
     def asked(one: Run, how: int | Sequence[str] = 1) -> NDArray[np.float64]:
         return scale(one.predict_proba(cells, tta=how, show=show), temperature)
@@ -81,19 +81,19 @@ def external(
     calibration, counts, words = None, None, None
     if reference is not None and own is not None:
         found = scale(run.predict_proba(reference, show=show), temperature)
-        calibration, words = calibrate(own, found, seed=seed), f"{len(own):,} pictures"
+        calibration, words = calibrate(own, found, seed=seed), f"{len(own):,} images"
         counts = np.zeros((len(names), len(names)), np.int64)
         np.add.at(counts, (own, found.argmax(1)), 1)
     elif run.folder is not None:
         words, counts = _reported(run.folder, names)
     changes: tuple[tuple[Change, ...], tuple[Change, ...]] = ((), ())
     if counts is None:
-        notes.append("No drop: the run's folder holds no report to compare with; give labelled pictures of your own.")
+        notes.append("No drop: the run's folder holds no report to compare with; give labelled images of your own.")
     else:
         changes = compare_sets(counts, first.confusion, names, min_count=min_count, seed=seed)
         lacks = [name for k, name in enumerate(names) if first.confusion[k].any() and not counts[k].any()]
         if lacks:
-            notes.append(f"The reference has no pictures of {', '.join(lacks)}: they are not in the change.")
+            notes.append(f"The reference has no images of {', '.join(lacks)}: they are not in the change.")
     called, theirs = shares.argmax(1), _present(cells)
     return External(
         report=first,
@@ -117,10 +117,10 @@ def external(
 def counterparts(
     cells: ImageSet, class_names: Sequence[str], mapping: Mapping[str, str | None]
 ) -> tuple[NDArray[np.int64], dict[str, str]]:
-    """Find for each picture of another laboratory which class of ours it is.
+    """Find for each image of another laboratory which class of ours it is.
 
     Args:
-        cells: Their pictures, with labels.
+        cells: Their images, with labels.
         class_names: Our classes.
         mapping: Their name -> our name, or None for what we have no class for. What it does not name keeps its name;
             bare numbers are places in ``class_names``.
@@ -139,7 +139,7 @@ def counterparts(
         ([1, 0, -1], ['smudge'])
     """
     if cells.labels is None:
-        raise DataError("these pictures have no labels, so there is nothing to compare with; use predict")
+        raise DataError("these images have no labels, so there is nothing to compare with; use predict")
     for theirs, own in mapping.items():
         if theirs not in cells.class_names:
             raise unknown("class of theirs", theirs, cells.class_names)
@@ -165,7 +165,7 @@ def counterparts(
 
 
 def _present(cells: ImageSet) -> dict[str, NDArray[np.intp]]:
-    """Give the places of the pictures of each class that has any."""
+    """Give the places of the images of each class that has any."""
     rows = {name: np.flatnonzero(np.asarray(cells.labels) == k) for k, name in enumerate(cells.class_names)}
     return {name: found for name, found in rows.items() if len(found)}
 
@@ -185,6 +185,6 @@ def _reported(folder: Path, names: Sequence[str]) -> tuple[str | None, NDArray[n
         found = scores[part]
         if list(found["class_names"]) != list(names):
             return None, None
-        return f"{part}, {found['n']:,} pictures", np.asarray(found["confusion"], np.int64)
+        return f"{part}, {found['n']:,} images", np.asarray(found["confusion"], np.int64)
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{path} is damaged ({error}); give reference=, or remove the file") from None

@@ -34,6 +34,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged ({error}); the run cannot be used") from None
     manifest = with_new_names(manifest, f"the run in {folder}")
+    for part in manifest.get("data", {}).values():
+        if "pictures" in part:  # before 0.2
+            part["images"] = part.pop("pictures")
     if isinstance(manifest.get("recipe"), Mapping):
         with warnings.catch_warnings():  # the same names once more
             warnings.simplefilter("ignore", CellclfWarning)

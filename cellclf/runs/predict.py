@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
-from cellclf.data.sources import Images
-from cellclf.runs.tta import VIEWS, Pictures
+from cellclf.runs.tta import VIEWS, Images
 
 if TYPE_CHECKING:
     from cellclf.runs.features.cache import Features
@@ -24,12 +23,12 @@ def probabilities(
     tta: Sequence[str] = ("as_is",),
     show: bool = False,
 ) -> NDArray[Any]:
-    """Run a model over pictures.
+    """Run a model over images.
 
     Args:
-        model: Keras model from (n, H, W, 3) 0-255 pictures, or features of them, to (n, K) probabilities.
+        model: Keras model from (n, H, W, 3) 0-255 images, or features of them, to (n, K) probabilities.
         images: What it takes; a set is read batch by batch.
-        batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
+        batch_size: Images at a time; the last batch is filled up, so that the step is compiled once.
         tta: Flips and turns to average over, names out of ``runs.tta.VIEWS``.
         show: True draws a progress bar.
 
@@ -48,29 +47,29 @@ def probabilities(
 
 
 def over_views(
-    predict: Callable[[Pictures], NDArray[np.float32]], pictures: Pictures, views: Sequence[str]
+    predict: Callable[[Images], NDArray[np.float32]], images: Images, views: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Average a prediction over views of the same pictures.
+    """Average a prediction over views of the same images.
 
     Args:
         predict: From (n, H, W, C) to (n, K).
-        pictures: (n, H, W, C) uint8.
+        images: (n, H, W, C) uint8.
         views: Names out of `VIEWS`.
 
     Returns:
         (n, K) float32.
 
     Examples:
-        >>> pictures = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
-        >>> over_views(lambda x: x[:, 0, 0].astype("float32"), pictures, ["as_is", "turn_180"]).tolist()
+        >>> images = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+        >>> over_views(lambda x: x[:, 0, 0].astype("float32"), images, ["as_is", "turn_180"]).tolist()
         [[4.5, 5.5, 6.5]]
     """
-    total = sum(predict(np.ascontiguousarray(VIEWS[name](pictures))) for name in views)
+    total = sum(predict(np.ascontiguousarray(VIEWS[name](images))) for name in views)
     return np.asarray(total / len(views), np.float32)
 
 
 def step_size(count: int, limit: int) -> int:
-    """Give how many pictures go through a model at a time: a power of two for few, so that few shapes are compiled."""
+    """Give how many images go through a model at a time: a power of two for few, so that few shapes are compiled."""
     return min(limit, 1 << (count - 1).bit_length())
 
 

@@ -1,4 +1,4 @@
-"""What a run says of pictures without labels: class, probability, set of classes, and whether it knows them at all."""
+"""What a run says of images without labels: class, probability, set of classes, and whether it knows them at all."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _UNIT = 0.005  # an ood_score of 1 is what this share of known cells exceeds
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions of a run on a set of pictures; made by ``Run.report_predictions``.
+    """Predictions of a run on a set of images; made by ``Run.report_predictions``.
 
     Args:
-        ids: (N,) the pictures.
+        ids: (N,) the images.
         class_names: (C,) names in label order.
         probabilities: (N, C); calibrated, if the run is.
         sets: (N, C) bool, the classes that may be the truth; None if the run is not calibrated.
-        ood_score: (N,) how foreign a picture is: beyond 1, 0.5 % of known cells lie; None if the run is not calibrated.
+        ood_score: (N,) how foreign an image is: beyond 1, 0.5 % of known cells lie; None if the run is not calibrated.
         foreign: (N,) bool, what is called foreign; None if the run is not calibrated.
         domain_shift: Whether the set as a whole is of the kind that the run knows; None if the run is not calibrated.
         error: The share of sets that may miss the truth.
-        skipped: Inputs that are no picture, and why.
+        skipped: Inputs that are no image, and why.
     """
 
     ids: NDArray[np.str_]
@@ -57,13 +57,13 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,) the most probable class of each picture, of foreign ones, too."""
+        """(N,) the most probable class of each image, of foreign ones, too."""
         return np.asarray(self.probabilities.argmax(1), np.int64)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Give one dict a picture: id, class, probability; set and ood_score if calibrated; and p_CLASS for each class.
+        """Give one dict an image: id, class, probability; set and ood_score if calibrated; and p_CLASS for each class.
 
-        A foreign picture has the class "not a cell that I know", no probability and an empty set; what the classifier
+        A foreign image has the class "not a cell that I know", no probability and an empty set; what the classifier
         would have guessed stands in the columns of the classes. What could not be read comes last: in the column
         ``skipped`` stands why, and all others but the id are empty.
         """
@@ -108,7 +108,7 @@ class Predictions:
         ending = path.suffix.lower()
         if ending not in ENDINGS:
             raise OptionError(
-                f"cannot write predictions to {path.name!r}; wanted a name ending in {', '.join(ENDINGS)}"
+                f"cannot write predictions to {path.name!r}; expected a name ending in {', '.join(ENDINGS)}"
             )
         if ending == ".parquet":
             try:
@@ -132,17 +132,17 @@ class Predictions:
         return path
 
     def summary(self) -> str:
-        """Say in some lines what was found: pictures of each class, foreign ones, skipped ones, sets, shift."""
+        """Say in some lines what was found: images of each class, foreign ones, skipped ones, sets, shift."""
         named = Counter(
             FOREIGN if self.foreign is not None and self.foreign[k] else self.class_names[called]
             for k, called in enumerate(self.predicted.tolist())
         )
         width = max(map(len, named), default=0)
-        lines = [f"{len(self):,} pictures", *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
+        lines = [f"{len(self):,} images", *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
         if self.skipped:
             lines.append(f"skipped, and why stands in their rows: {len(self.skipped):,}")
         if self.sets is None:
-            return "\n".join([*lines, "the run was never calibrated: no sets, and foreign pictures are not told apart"])
+            return "\n".join([*lines, "the run was never calibrated: no sets, and foreign images are not told apart"])
         if len(self):
             lines.append(
                 f"sets that miss the truth in at most {100 * self.error:g} % of known cells hold "
@@ -169,17 +169,17 @@ def predictions(
     refuse: float,
     skipped: tuple[Skipped, ...] = (),
 ) -> Predictions:
-    """Judge features and plain probabilities, some pictures at a time, by what a run knows of its reliability.
+    """Judge features and plain probabilities, some images at a time, by what a run knows of its reliability.
 
     Args:
-        ids: (N,) the pictures.
+        ids: (N,) the images.
         class_names: (C,) names in label order.
         batches: (features, probabilities) in the order of ``ids``.
         known: What the run learnt when it was calibrated.
         error: The share of sets that may miss the truth.
         per_class: Keep that promise for every class by itself.
         refuse: The share of known cells that may be called foreign by mistake.
-        skipped: Inputs that are no picture.
+        skipped: Inputs that are no image.
 
     Raises:
         OptionError: Shares that cannot be; before the first batch is asked for.

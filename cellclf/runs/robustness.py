@@ -1,4 +1,4 @@
-"""A run on bad pictures: which corruptions its training has met, and how it fares."""
+"""A run on bad images: which corruptions its training has met, and how it fares."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Run:
     """A trained classifier; made by ``Trainer.fit`` or read by ``load_run``.
 
     Args:
-        model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities; augmentation is not in it.
+        model: Keras model from (n, H, W, 3) 0-255 images to (n, K) probabilities; augmentation is not in it.
         class_names: K names in label order.
         history: One row an epoch: stage, epoch, loss, accuracy, val_loss, val_macro_f1, ..., best.
         manifest: Everything that made the run.
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the pictures that it takes."""
+        """Height, width and channels of the images that it takes."""
         return tuple(self.model.input_shape[1:])
 
     def predict_proba(
@@ -82,40 +82,40 @@ class Run:
 
         Args:
             images: (N, H, W, 3) uint8, 0-255, or a set, which is read batch by batch.
-            batch_size: Pictures at a time.
-            tta: Test-time augmentation: 8 averages over all flips and turns of a picture, 4 over those without
-                quarter turns, names choose some; 1 takes the picture as it is.
+            batch_size: Images at a time.
+            tta: Test-time augmentation: 8 averages over all flips and turns of an image, 4 over those without
+                quarter turns, names choose some; 1 takes the image as it is.
             show: True draws a progress bar.
 
         Returns:
             (N, K) float32; rows sum to 1.
 
         Raises:
-            DataError: Pictures of another size than the run was trained on.
+            DataError: Images of another size than the run was trained on.
         """
         cells = self._fitting(images)
         names = view_names(tta, cells.image_shape)
         return probabilities(self.model, cells, batch_size=batch_size, tta=names, show=show)
 
     def predict(self, images: ImageSet | Images, *, batch_size: int = 256) -> NDArray[np.int64]:
-        """Give the most probable class of each picture: (N,) int64, an index into ``class_names``."""
+        """Give the most probable class of each image: (N,) int64, an index into ``class_names``."""
         found: NDArray[np.int64] = self.predict_proba(images, batch_size=batch_size).argmax(1)
         return found
 
     def calibrate(self, train: ImageSet, val: ImageSet, *, show: bool = False) -> Confidence:
         """Learn how far the probabilities can be trusted and what known cells look like; ``Trainer.fit`` does it.
 
-        Temperature, conformal sets and the limit for foreign pictures come from ``val`` alone, which must have played
+        Temperature, conformal sets and the limit for foreign images come from ``val`` alone, which must have played
         no part in training (that the best epoch was chosen on it is forgiven). A run with a folder stores what was
         learnt in ``confidence.npz``.
 
         Args:
-            train: Pictures that it was trained on, with labels.
-            val: Pictures of the same kind that it was not trained on, with labels.
+            train: Images that it was trained on, with labels.
+            val: Images of the same kind that it was not trained on, with labels.
             show: True draws progress bars.
 
         Raises:
-            DataError: Sets without labels, of fewer than two pictures, of another size or with unknown classes.
+            DataError: Sets without labels, of fewer than two images, of another size or with unknown classes.
         """
         names = self.class_names
         parts = [self._fitting(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
@@ -133,25 +133,25 @@ class Run:
         refuse: float = 0.005,
         show: bool = False,
     ) -> Predictions:
-        """Say of each picture: class, calibrated probability, set of possible classes, and whether it is known at all.
+        """Say of each image: class, calibrated probability, set of possible classes, and whether it is known at all.
 
         A run that was never calibrated gives class and plain probability, and warns.
 
         Args:
-            cells: Pictures, read batch by batch; labels are not looked at.
+            cells: Images, read batch by batch; labels are not looked at.
             error: The share of sets that may miss the truth.
             per_class: Keep that promise for every class by itself; the sets grow.
             refuse: The share of known cells that may be called foreign by mistake; 0 calls nothing foreign.
             show: True draws a progress bar.
 
         Raises:
-            DataError: Pictures of another size than the run was trained on.
+            DataError: Images of another size than the run was trained on.
             OptionError: Shares that cannot be.
         """
         cells = self._fitting(cells)
         if self.confidence is None:
             warnings.warn(
-                "this run was never calibrated: probabilities are plain, there are no sets, and foreign pictures are "
+                "this run was never calibrated: probabilities are plain, there are no sets, and foreign images are "
                 "not told apart; Run.calibrate(train, val) mends that",
                 CellclfWarning,
                 stacklevel=2,
@@ -172,20 +172,20 @@ class Run:
 
     @cached_property
     def _reader(self) -> FeatureReader:
-        return FeatureReader(self.model)  # compiled once, however often few pictures are asked for
+        return FeatureReader(self.model)  # compiled once, however often few images are asked for
 
     def domain_shift(self, cells: ImageSet, *, show: bool = False) -> DomainShift | None:
         """Test whether a set as a whole is of the kind that the run knows; labels are not looked at.
 
         Args:
-            cells: At least one picture.
+            cells: At least one image.
             show: True draws a progress bar.
 
         Returns:
             The finding, or None if the run was never calibrated.
 
         Raises:
-            DataError: Pictures of another size than the run was trained on.
+            DataError: Images of another size than the run was trained on.
         """
         return None if self.confidence is None else self.report_predictions(cells, show=show).domain_shift
 
@@ -194,7 +194,7 @@ class Run:
         if cells.image_shape != self.input_shape:
             found, wanted = cells.image_shape, self.input_shape
             raise DataError(
-                f"pictures are {found[0]}x{found[1]} and this run takes {wanted[0]}x{wanted[1]}: "
+                f"images are {found[0]}x{found[1]} and this run takes {wanted[0]}x{wanted[1]}: "
                 f"load files with size=({wanted[0]}, {wanted[1]}), or resize the array"
             )
         return cells
@@ -214,7 +214,7 @@ class Run:
 
         Args:
             cells: What to score on.
-            min_count: Classes with fewer pictures are listed but left out of the macro averages.
+            min_count: Classes with fewer images are listed but left out of the macro averages.
             tta: See ``predict_proba``.
             seed: Of the bootstrap intervals.
             show: True draws a progress bar.
@@ -227,11 +227,11 @@ class Run:
         return evaluate(labels, found, self.class_names, min_count=min_count, seed=seed)
 
     def adapt(self, cells: ImageSet, *, prior: int = 16, show: bool = False) -> Run:
-        """Give a run whose BatchNorm statistics are moved towards pictures without labels; this one stays as it is.
+        """Give a run whose BatchNorm statistics are moved towards images without labels; this one stays as it is.
 
         Args:
-            cells: Pictures of the other slides or the other laboratory; labels are not looked at.
-            prior: How many pictures the statistics of training count as, against those of ``cells``.
+            cells: Images of the other slides or the other laboratory; labels are not looked at.
+            prior: How many images the statistics of training count as, against those of ``cells``.
             show: True draws a progress bar.
 
         Returns:
@@ -239,7 +239,7 @@ class Run:
 
         Raises:
             OptionError: A network without BatchNorm.
-            DataError: No pictures, or of another size.
+            DataError: No images, or of another size.
 
         Source: Li et al. 2016, arXiv 1603.04779; Schneider et al. 2020, arXiv 2006.16971.
         """
@@ -261,25 +261,25 @@ class Run:
         seed: int = 0,
         show: bool = False,
     ) -> External:
-        """Tell how far the run falls on another laboratory's pictures, where, and what helps without their labels.
+        """Tell how far the run falls on another laboratory's images, where, and what helps without their labels.
 
         Args:
-            cells: Their pictures, with labels, which are used for scoring alone.
+            cells: Their images, with labels, which are used for scoring alone.
             mapping: Their name of a class -> ours, or None for what there is no class of ours for; what it does not
-                name keeps its name. Pictures without a counterpart are not scored, but listed.
-            reference: Labelled pictures of the own laboratory that were not trained on; None takes the counts of the
+                name keeps its name. Images without a counterpart are not scored, but listed.
+            reference: Labelled images of the own laboratory that were not trained on; None takes the counts of the
                 test part, or else the validation part, from the report in the run's folder.
-            min_count: Classes with fewer pictures stay out of the averages over classes: of three pictures, one
+            min_count: Classes with fewer images stay out of the averages over classes: of three images, one
                 mistake would be 33 points.
             tta: The test-time augmentation that is tried, see ``predict_proba``; 1 tries none.
-            adapt: Also try BatchNorm statistics that are moved towards these pictures, see ``adapt``.
+            adapt: Also try BatchNorm statistics that are moved towards these images, see ``adapt``.
             prior: See ``adapt``.
             seed: Of the bootstrap intervals.
             show: True draws progress bars.
 
         Raises:
-            DataError: No labels, no class with a counterpart or with ``min_count`` pictures, pictures of another size;
-                a reference without any of these classes; quarter turns of oblong pictures.
+            DataError: No labels, no class with a counterpart or with ``min_count`` images, images of another size;
+                a reference without any of these classes; quarter turns of oblong images.
             UnknownNameError: ``mapping`` speaks of a class that there is not.
             OptionError: A number that cannot be used.
             RunFolderError: The report in the run's folder is damaged.
@@ -311,22 +311,22 @@ class Run:
         batch_size: int = 256,
         show: bool | None = None,
     ) -> Robustness:
-        """Score the run on corrupted or shifted pictures, and mark what its training has met.
+        """Score the run on corrupted or shifted images, and mark what its training has met.
 
         Args:
-            cells: Clean pictures with labels; classes are matched by name.
-            suite: "medmnist-c": ``cells`` corrupted in eleven ways at five severities. Or shifted pictures with
+            cells: Clean images with labels; classes are matched by name.
+            suite: "medmnist-c": ``cells`` corrupted in eleven ways at five severities. Or shifted images with
                 labels: a set, or a path.
             seen: Steps of augmentation or families of corruptions that count as seen; None takes those that the
                 run's augmenter, expansion, shifted validation and mixing used.
             tta: See ``predict_proba``.
-            min_count: Classes with fewer pictures stay out of the balanced accuracy.
+            min_count: Classes with fewer images stay out of the balanced accuracy.
             seed: Of what the corruptions draw, and of the bootstrap intervals.
-            batch_size: Pictures at a time.
+            batch_size: Images at a time.
             show: True or False to force the progress bar; None shows it on a terminal only.
 
         Raises:
-            DataError: No labels, a class that the run does not know, or pictures of another size.
+            DataError: No labels, a class that the run does not know, or images of another size.
             UnknownNameError: A suite that does not exist.
         """
         from cellclf.runs.robustness import stress
@@ -353,24 +353,24 @@ class Run:
         batch_size: int = 32,
         show: bool = False,
     ) -> Explanation:
-        """Show where in each picture the run sees a class.
+        """Show where in each image the run sees a class.
 
         Args:
-            cells: Pictures, read batch by batch; labels are not looked at.
+            cells: Images, read batch by batch; labels are not looked at.
             method: ``"gradcam"`` and ``"gradcam++"`` read a feature map and its gradients: quick, and as coarse as the
                 map. ``"occlusion"`` covers one place after the other and sees what that costs: 145 predictions a
-                picture, and no look inside the network.
-            classes: What to look for: one class for all pictures or one for each, by name or number; None takes the
-                class that the run gives to the picture.
+                image, and no look inside the network.
+            classes: What to look for: one class for all images or one for each, by name or number; None takes the
+                class that the run gives to the image.
             layer: The feature map that Grad-CAM reads; None takes the last one of at least 5x5. The papers take the
                 very last, which at 96 pixels is often too coarse to tell a place (3x3 or 1x1).
-            batch_size: Pictures at a time.
+            batch_size: Images at a time.
             show: True draws a progress bar.
 
         Raises:
             UnknownNameError: No such method, class or layer.
             OptionError: A layer that something goes around, or an ensemble with Grad-CAM.
-            DataError: Pictures of another size than the run was trained on.
+            DataError: Images of another size than the run was trained on.
 
         Source: Selvaraju et al. 2017, arXiv 1610.02391; Chattopadhay et al. 2018, arXiv 1710.11063; Zeiler & Fergus
         2014, arXiv 1311.2901.
@@ -394,24 +394,24 @@ class Run:
     ) -> Exported:
         """Write the network for other programs: SavedModel, ONNX or LiteRT.
 
-        All take ``pictures``, (n, H, W, 3) uint8, 0-255, RGB, any n, and give ``probabilities``, (n, K) float32. What
+        All take ``images``, (n, H, W, 3) uint8, 0-255, RGB, any n, and give ``probabilities``, (n, K) float32. What
         was written is opened with the runtime of its format and must say what the run says, to 0.0001, or nothing is
         kept. Class names and temperature travel along: in the metadata of an ONNX file, in the ``cellclf.json`` that
-        ``unzip`` finds in a ``.tflite``, and in the folder ``assets.extra`` of a SavedModel. Sets and foreign pictures
+        ``unzip`` finds in a ``.tflite``, and in the folder ``assets.extra`` of a SavedModel. Sets and foreign images
         stay with ``report_predictions``.
 
         Args:
             path: Ends in ``.onnx`` or ``.tflite``; a name without an ending becomes the folder of a SavedModel. What
                 stands there is replaced once the new one is whole.
             format: ``"savedmodel"``, ``"onnx"`` or ``"litert"``; None tells it by the name.
-            check: Cells to compare on; labels are not looked at. None draws 64 pictures: cells and noise.
+            check: Cells to compare on; labels are not looked at. None draws 64 images: cells and noise.
             show: True draws a progress bar.
 
         Raises:
             MissingPackageError: The packages of ``pip install 'cellclf[export]'`` are not there.
             ExportError: Other probabilities than the run's, or a network that the format cannot hold.
             OptionError: A name that tells no format.
-            DataError: Pictures of another size than the run was trained on.
+            DataError: Images of another size than the run was trained on.
             RunFolderError: A full disk, or a folder that is no SavedModel.
         """
         from cellclf.runs.export import export
@@ -429,7 +429,7 @@ class Run:
         """
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
-            raise RunFolderError(f"{folder} is a file; wanted a folder for the run: choose another name")
+            raise RunFolderError(f"{folder} is a file; expected a folder for the run: choose another name")
         with replacing(folder / MODEL) as new:
             self.model.save(new)
         write_history(folder, self.history)
@@ -453,7 +453,7 @@ def load_run(folder: str | Path) -> Run:
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest is None:
-        raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); wanted the --out folder of a training")
+        raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); expected the --out folder of a training")
     model = read_model(folder, manifest)
     names, known = tuple(manifest["class_names"]), load_confidence(folder / CONFIDENCE)
     return Run(model, names, read_history(folder), manifest, folder, known)

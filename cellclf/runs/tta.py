@@ -1,4 +1,4 @@
-"""Views of one picture: the eight flips and turns, over which a prediction can be averaged."""
+"""Views of one image: the eight flips and turns, over which a prediction can be averaged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError, unknown
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 
-VIEWS: dict[str, Callable[[Pictures], Pictures]] = {
+VIEWS: dict[str, Callable[[Images], Images]] = {
     "as_is": lambda x: x,
     "turn_180": lambda x: x[:, ::-1, ::-1],
     "flip": lambda x: x[:, :, ::-1],
@@ -28,13 +28,13 @@ def view_names(tta: int | Sequence[str], image_shape: Sequence[int]) -> tuple[st
     """Tell which views are meant.
 
     Args:
-        tta: 1 for the picture as it is, 4 or 8 for the first of `VIEWS`, or names.
-        image_shape: (height, width, ...) of the pictures.
+        tta: 1 for the image as it is, 4 or 8 for the first of `VIEWS`, or names.
+        image_shape: (height, width, ...) of the images.
 
     Raises:
         OptionError: Another number, or no view.
         UnknownNameError: No view of that name.
-        DataError: Quarter turns of pictures that are not square.
+        DataError: Quarter turns of images that are not square.
 
     Examples:
         >>> view_names(4, (96, 96, 3))
@@ -42,14 +42,14 @@ def view_names(tta: int | Sequence[str], image_shape: Sequence[int]) -> tuple[st
     """
     if isinstance(tta, int):
         if tta not in (1, 4, 8):
-            raise OptionError(f"tta={tta}; wanted 1, 4 (no quarter turns), 8, or a list of {', '.join(VIEWS)}")
+            raise OptionError(f"tta={tta}; expected 1, 4 (no quarter turns), 8, or a list of {', '.join(VIEWS)}")
         tta = list(VIEWS)[:tta]
     for name in tta:
         if name not in VIEWS:
             raise unknown("view", name, VIEWS)
     if not tta:
-        raise OptionError("tta is empty; wanted at least ['as_is']")
+        raise OptionError("tta is empty; expected at least ['as_is']")
     height, width = image_shape[:2]
     if height != width and any(name in list(VIEWS)[4:] for name in tta):
-        raise DataError(f"pictures of {height}x{width} cannot be turned by 90 degrees; wanted tta=4")
+        raise DataError(f"images of {height}x{width} cannot be turned by 90 degrees; expected tta=4")
     return tuple(tta)

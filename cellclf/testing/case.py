@@ -25,7 +25,7 @@ class Case:
     Args:
         network: Its name or its spec.
         params: Its parameters, or None for the defaults.
-        size: Side of the pictures, pixels; None is the smallest whose feature map is larger than 1x1.
+        size: Side of the images, pixels; None is the smallest whose feature map is larger than 1x1.
     """
 
     network: str | BackboneSpec
@@ -44,7 +44,7 @@ class Case:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of the pictures."""
+        """Shape of the images."""
         side = self.size or max(self.spec.min_size, self.spec.grid_from or 0)
         return (side, side, 3)
 
@@ -58,11 +58,11 @@ class Case:
         return self.backbone.build(self.shape, seed=seed)
 
     def pixels(self, count: int) -> Any:
-        """Return pictures of random pixels, (count, height, width, 3) uint8."""
+        """Return images of random pixels, (count, height, width, 3) uint8."""
         return np.random.default_rng(7).integers(0, 256, (count, *self.shape), dtype=np.uint8)
 
     def maps(self, images: Any) -> Any:
-        """Return the feature maps of some pictures as a numpy array."""
+        """Return the feature maps of some images as a numpy array."""
         import keras
 
         return keras.ops.convert_to_numpy(self.model(images, training=False))

@@ -108,55 +108,53 @@ def builds(case: Case) -> None:
     model = case.model
     declared = tuple(model.output_shape)
     if declared[0] is not None or None in declared[1:]:
-        raise CheckFailed(f"the output's declared shape is {declared}: wanted (None, height, width, channels)")
+        raise CheckFailed(f"the output's declared shape is {declared}: expected (None, height, width, channels)")
     given = case.maps(case.pixels(2)).shape
     if given != (2, *declared[1:]):
-        raise CheckFailed(f"two pictures give an array of {given}, the model declares {declared}")
+        raise CheckFailed(f"two images give an array of {given}, the model declares {declared}")
 
 
 def builds_at_min_size(case: Case) -> None:
-    """Ask that pictures of exactly ``min_size`` can be used, and that one pixel less is refused."""
+    """Ask that images of exactly ``min_size`` can be used, and that one pixel less is refused."""
     side = case.spec.min_size
     model = case.backbone.build((side, side, 3))
     if 0 in model.output_shape[1:]:
-        raise CheckFailed(f"pictures of min_size {side} end in an empty map {model.output_shape}: raise min_size")
+        raise CheckFailed(f"images of min_size {side} end in an empty map {model.output_shape}: raise min_size")
     if side > 1:
         try:
             case.backbone.check((side - 1, side, 3))
         except OptionError:
             return
-        raise CheckFailed(f"pictures of {side - 1}x{side} are not refused, though min_size is {side}")
+        raise CheckFailed(f"images of {side - 1}x{side} are not refused, though min_size is {side}")
 
 
 def is_finite(case: Case) -> None:
-    """Ask for finite numbers on black and white pictures, and for a map that depends on the picture."""
+    """Ask for finite numbers on black and white images, and for a map that depends on the image."""
     black, white = np.zeros((1, *case.shape), np.uint8), np.full((1, *case.shape), 255, np.uint8)
     maps = [case.maps(images) for images in (black, white, case.pixels(1))]
     for name, values in zip(("black", "white", "random"), maps, strict=True):
         if not np.isfinite(values).all():
-            raise CheckFailed(
-                f"{np.count_nonzero(~np.isfinite(values))} values of a {name} picture's map are not finite"
-            )
+            raise CheckFailed(f"{np.count_nonzero(~np.isfinite(values))} values of a {name} image's map are not finite")
     if all(np.array_equal(maps[0], values) for values in maps[1:]):
-        raise CheckFailed("black, white and random pictures give the same map: the pixels are not used")
+        raise CheckFailed("black, white and random images give the same map: the pixels are not used")
 
 
 def takes_bytes(case: Case) -> None:
-    """Ask that uint8 and float32 pictures of the same pixels give the same map, and that fractions count."""
+    """Ask that uint8 and float32 images of the same pixels give the same map, and that fractions count."""
     images = case.pixels(2)
     floats = images.astype(np.float32)
     given = case.maps(images)
     _compare(given, case.maps(floats), "uint8 and float32 pixels give different maps")
     if np.array_equal(given, case.maps(np.minimum(floats + 0.5, 255))):
-        raise CheckFailed("half a pixel value changes nothing: the input is cut to whole numbers, wanted float32")
+        raise CheckFailed("half a pixel value changes nothing: the input is cut to whole numbers, expected float32")
 
 
 def rows_are_independent(case: Case) -> None:
-    """Ask that a picture's map does not depend on what else is in its batch."""
+    """Ask that an image's map does not depend on what else is in its batch."""
     images = case.pixels(4)
     alone = np.concatenate([case.maps(images[k : k + 1]) for k in range(4)])
     _compare(
-        case.maps(images), alone, "a picture's map depends on the others in its batch (a BatchNorm in training mode?)"
+        case.maps(images), alone, "an image's map depends on the others in its batch (a BatchNorm in training mode?)"
     )
 
 

@@ -62,7 +62,7 @@ def backbone_checks(
     Args:
         network: Its name (``"plugin:name"``) or its spec.
         params: Parameters to check it with, or None for the defaults; small ones make it quick.
-        size: Side of the pictures, pixels; None is the smallest with a feature map larger than 1x1.
+        size: Side of the images, pixels; None is the smallest with a feature map larger than 1x1.
 
     Raises:
         UnknownNameError: There is no backbone or parameter of that name.
@@ -90,7 +90,7 @@ def check_backbone(
     Args:
         network: Its name (``"plugin:name"``) or its spec.
         params: Parameters to check it with, or None for the defaults; small ones make it quick.
-        size: Side of the pictures, pixels; None is the smallest with a feature map larger than 1x1.
+        size: Side of the images, pixels; None is the smallest with a feature map larger than 1x1.
         expected_failures: Names of checks that it is known to fail, each with the reason. One that passes all the same
             is a failure.
         on_fail: ``"raise"`` raises after the last check if any failed; ``"collect"`` only returns the outcomes.
@@ -109,7 +109,7 @@ def check_backbone(
         {'passed'}
     """
     if on_fail not in ("raise", "collect"):
-        raise OptionError(f"on_fail={on_fail!r}: wanted 'raise' or 'collect'")
+        raise OptionError(f"on_fail={on_fail!r}: expected 'raise' or 'collect'")
     expected = _expected(expected_failures)
     outcomes: list[Outcome] = []
     for check in backbone_checks(network, params=params, size=size):
@@ -166,7 +166,7 @@ def _expected(failures: Mapping[str, str] | None) -> dict[str, str]:
         if name not in names:
             raise unknown("check", name, names)
         if not isinstance(reason, str) or not reason:
-            raise OptionError(f"expected_failures[{name!r}] is {reason!r}: wanted the reason")
+            raise OptionError(f"expected_failures[{name!r}] is {reason!r}: expected the reason")
     return dict(failures or {})
 
 

@@ -1,4 +1,4 @@
-"""What a stage trains on and is judged on: the pictures, or features of them that are computed once."""
+"""What a stage trains on and is judged on: the images, or features of them that are computed once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cellclf.utils.locks import scratch
 from cellclf.utils.progress import track
 
 FILL = 128
-"""Pictures at a time that go through the frozen part."""
+"""Images at a time that go through the frozen part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Feed:
         model: What is fitted: the classifier, or its tail.
         judge: Shares its layers and is never compiled: gives the probabilities that are scored.
         stream: The training batches.
-        val: What ``judge`` takes of the validation pictures.
+        val: What ``judge`` takes of the validation images.
         shifted: The same of their altered copy; None where there is none.
-        cache: Holds the features; None if the stage trains on pictures.
+        cache: Holds the features; None if the stage trains on images.
         cached: What of them others can use.
         told: One line about it; empty if nobody asked for a cache.
     """
@@ -62,12 +62,12 @@ class Feed:
 
 @contextmanager
 def feeding(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching) -> Iterator[Feed]:
-    """Give a stage its feed: cached features where they spare work, else the pictures.
+    """Give a stage its feed: cached features where they spare work, else the images.
 
     A cache is written when it is first read, and stays when the stage is interrupted.
 
     Args:
-        plain: The classifier and its pictures; the layers that do not learn are frozen already.
+        plain: The classifier and its images; the layers that do not learn are frozen already.
         stage: Which stage.
         blocks: The layers of each block of the backbone, from the input on.
         caching: Whether and where.
@@ -97,13 +97,13 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
     assert isinstance(plain.val, ImageSet)
     assert not isinstance(plain.shifted, Features)
     if stream.mix is not None or stream.views > 1:
-        what = "mix blends the pictures of a batch" if stream.mix is not None else "consistency compares fresh views"
+        what = "mix blends the images of a batch" if stream.mix is not None else "consistency compares fresh views"
         raise OptionError(f"{what}, so the whole network must see them")
     cut = cut_for(plain.model, blocks, stage.unfreeze)
     views = min(caching.cached_views, stage.epochs) if augmented else 1
     if caching.mode == "auto" and augmented and views == 1 < stage.epochs:
         raise OptionError(
-            "it would show each picture in one augmented view only; cached_views=6 holds six of each, cache='disk' wants one"
+            "it would show each image in one augmented view only; cached_views=6 holds six, cache='disk' wants one"
         )
     if caching.mode == "auto" and views >= stage.epochs:
         raise OptionError(f"{stage.epochs} epochs take no more passes than filling it")
@@ -128,8 +128,8 @@ def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching:
         cache=cache,
         cached=Cached(cut.layer, None if augmented else train, val),
         told=f"feature cache of {in_words(cache.size)} {'found ' if found else ''}in {folder}"
-        f"{f', {views} views of each picture' if views > 1 else ''}; the frozen part (up to {cut.layer}) runs "
-        f"{0 if found else views} instead of {stage.epochs} times over {count:,} pictures",
+        f"{f', {views} views of each image' if views > 1 else ''}; the frozen part (up to {cut.layer}) runs "
+        f"{0 if found else views} instead of {stage.epochs} times over {count:,} images",
     )
 
 
@@ -149,7 +149,7 @@ def _cache(plain: Feed, cut: Cut, views: int, caching: Caching, folder: Path) ->
 
 
 def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
-    """Run the frozen part: over each view of the training pictures, the validation pictures, their altered copy."""
+    """Run the frozen part: over each view of the training images, the validation images, their altered copy."""
     import tensorflow as tf
 
     cells, augmenter = plain.stream.cells, plain.stream.augmenter
@@ -157,18 +157,18 @@ def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
     parts += [(part, None) for part in (plain.val, plain.shifted) if part is not None]
     places = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL)]
     entries = tf.TensorSpec((FILL, *cells.image_shape), tf.uint8)
-    run = tf.function(lambda pictures: front(pictures, training=False), autograph=False).get_concrete_function(entries)
+    run = tf.function(lambda images: front(images, training=False), autograph=False).get_concrete_function(entries)
 
     def prepare(place: tuple[Any, int | None, int]) -> NDArray[np.uint8]:
         part, view, start = place
         rows = np.arange(start, min(start + FILL, len(part)))
-        pictures: NDArray[np.uint8] = part.read(rows)
-        return pictures if view is None or augmenter is None else augmenter(pictures, part.ids[rows], view)
+        images: NDArray[np.uint8] = part.read(rows)
+        return images if view is None or augmenter is None else augmenter(images, part.ids[rows], view)
 
     with ThreadPoolExecutor(1) as ahead:  # the next are read and augmented while these are in the network
         coming = ahead.submit(prepare, places[0])
         for following in track([*places[1:], None], total=len(places), label="filling the feature cache", unit="batch"):
-            pictures = coming.result()
+            images = coming.result()
             if following is not None:
                 coming = ahead.submit(prepare, following)
-            yield np.asarray(run(tf.constant(filled(pictures, FILL))))[: len(pictures)]
+            yield np.asarray(run(tf.constant(filled(images, FILL))))[: len(images)]

@@ -26,11 +26,11 @@ def check_options(trainer: Trainer, backbone: Backbone, head: Head) -> None:
         head: Its head.
     """
     if not trainer.stages:
-        raise OptionError("stages is empty; wanted at least one, such as [Stage(epochs=30, learning_rate=1e-4)]")
+        raise OptionError("stages is empty; expected at least one, such as [Stage(epochs=30, learning_rate=1e-4)]")
     if trainer.batch_size < 1:
-        raise OptionError(f"batch_size={trainer.batch_size}; wanted 1 or more")
+        raise OptionError(f"batch_size={trainer.batch_size}; expected 1 or more")
     if not 0 <= trainer.label_smoothing < 1:
-        raise OptionError(f"label_smoothing={trainer.label_smoothing}; wanted from 0 to below 1")
+        raise OptionError(f"label_smoothing={trainer.label_smoothing}; expected from 0 to below 1")
     if isinstance(trainer.optimizer, str) and trainer.optimizer not in OPTIMIZERS:
         raise unknown("optimizer", trainer.optimizer, OPTIMIZERS)
     blocks = backbone.spec.blocks
@@ -40,12 +40,12 @@ def check_options(trainer: Trainer, backbone: Backbone, head: Head) -> None:
         if stage.unfreeze != "all" and stage.unfreeze > len(blocks):
             raise OptionError(
                 f"unfreeze={stage.unfreeze} but {backbone.name} has {len(blocks)} blocks "
-                f"({', '.join(blocks)}); wanted at most that many, or 'all'"
+                f"({', '.join(blocks)}); expected at most that many, or 'all'"
             )
         if trainer.val_augmenter is None and not stage.monitor.startswith("val_"):
             raise OptionError(
                 f"monitor={stage.monitor!r} needs a shifted copy of the validation set; "
-                'wanted val_augmenter=Augmenter.preset("challenge"), or a monitor that begins with val_'
+                'expected val_augmenter=Augmenter.preset("challenge"), or a monitor that begins with val_'
             )
     for augmenter in (trainer.augmenter, trainer.val_augmenter):
         if augmenter is not None:
@@ -53,13 +53,13 @@ def check_options(trainer: Trainer, backbone: Backbone, head: Head) -> None:
     if trainer.mix is not None:
         trainer.mix.check()
     if trainer.ema is not None and not 0 < trainer.ema < 1:
-        raise OptionError(f"ema={trainer.ema}; wanted between 0 and 1, such as 0.999, or None")
+        raise OptionError(f"ema={trainer.ema}; expected between 0 and 1, such as 0.999, or None")
     if trainer.consistency < 0:
-        raise OptionError(f"consistency={trainer.consistency}; wanted 0 or more, 12 is usual")
+        raise OptionError(f"consistency={trainer.consistency}; expected 0 or more, 12 is usual")
     if trainer.consistency and trainer.mix is not None:
-        raise OptionError("consistency compares views of one picture, and mix blends two: choose one of them")
+        raise OptionError("consistency compares views of one image, and mix blends two: choose one of them")
     if trainer.consistency and trainer.augmenter is None:
-        raise OptionError("consistency compares augmented views; wanted an augmenter, such as one with AugMix")
+        raise OptionError("consistency compares augmented views; expected an augmenter, such as one with AugMix")
     if trainer.cache is not None and trainer.cache not in MODES:
         raise unknown("cache", trainer.cache, MODES)
     if trainer.sampling is not None and trainer.sampling not in SAMPLINGS:
@@ -70,25 +70,25 @@ def check_options(trainer: Trainer, backbone: Backbone, head: Head) -> None:
             "choose one of them"
         )
     if trainer.focal < 0:
-        raise OptionError(f"focal={trainer.focal}; wanted 0 or more, 2 is usual")
+        raise OptionError(f"focal={trainer.focal}; expected 0 or more, 2 is usual")
     if trainer.precision is not None and trainer.precision not in PRECISIONS:
         raise unknown("precision", trainer.precision, PRECISIONS)
     if trainer.jit_compile not in (True, False, "auto"):
         raise OptionError(f"jit_compile={trainer.jit_compile!r}; wanted True, False or 'auto'")
     if trainer.accumulate < 1:
-        raise OptionError(f"accumulate={trainer.accumulate}; wanted 1 or more batches")
+        raise OptionError(f"accumulate={trainer.accumulate}; expected 1 or more batches")
     if trainer.devices < 1 or trainer.batch_size % trainer.devices:
         raise OptionError(
             f"devices={trainer.devices} with batch_size={trainer.batch_size}; "
-            "wanted 1 or more, and a batch that can be shared equally"
+            "expected 1 or more, and a batch that can be shared equally"
         )
     if trainer.devices > 1 and (trainer.accumulate > 1 or trainer.consistency):
         other = f"accumulate={trainer.accumulate}" if trainer.accumulate > 1 else f"consistency={trainer.consistency}"
         raise OptionError(f"devices={trainer.devices} and {other} do not go together: one needs whole batches")
     if trainer.cache == "disk" and (trainer.mix is not None or trainer.consistency):
-        raise OptionError("cache='disk' holds features of single pictures; mix and consistency want cache='auto'")
+        raise OptionError("cache='disk' holds features of single images; mix and consistency want cache='auto'")
     if isinstance(trainer.cached_views, bool) or not isinstance(trainer.cached_views, int) or trainer.cached_views < 1:
-        raise OptionError(f"cached_views={trainer.cached_views!r}; wanted 1 or more views of each picture, such as 6")
+        raise OptionError(f"cached_views={trainer.cached_views!r}; expected 1 or more views of each image, such as 6")
     byte_count(trainer.cache_limit)
 
 
@@ -101,20 +101,20 @@ def check_sets(train: ImageSet, val: ImageSet) -> list[str]:
     """
     for name, cells in (("training", train), ("validation", val)):
         if cells.labels is None:
-            raise DataError(f"the {name} set has no labels; wanted a class for each picture")
+            raise DataError(f"the {name} set has no labels; expected a class for each image")
         if not len(cells):
-            raise DataError(f"the {name} set is empty; wanted pictures: Split(val=0.2) cuts some off")
+            raise DataError(f"the {name} set is empty; expected images: Split(val=0.2) cuts some off")
     if train.class_names != val.class_names:
         raise DataError(
             f"the training set has the classes {', '.join(train.class_names)} and the validation set "
-            f"{', '.join(val.class_names)}; wanted the same in the same order: cut both from one set with Split"
+            f"{', '.join(val.class_names)}; expected the same in the same order: cut both from one set with Split"
         )
     if train.image_shape != val.image_shape:
-        raise DataError(f"training pictures are {train.image_shape} and validation pictures {val.image_shape}")
+        raise DataError(f"training images are {train.image_shape} and validation images {val.image_shape}")
     present = [name for name, count in train.counts().items() if count]
     if len(present) < 2:
-        raise DataError(f"all training pictures are of the class {present[0]!r}; wanted at least two classes")
+        raise DataError(f"all training images are of the class {present[0]!r}; expected at least two classes")
     absent = [name for name in train.class_names if name not in present]
     if not absent:
         return []
-    return [f"no training picture of {', '.join(absent)}: the classifier will not find this class"]
+    return [f"no training image of {', '.join(absent)}: the classifier will not find this class"]

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 CLASS_WEIGHTS = ("balanced", "effective")
 
 _NEW = 0.999
-"""Chance that one more picture of a class tells something new; thousand pictures tell two thirds of all there is."""
+"""Chance that one more image of a class tells something new; thousand images tell two thirds of all there is."""
 
 
-def picture_weights(cells: ImageSet, class_weight: str | Mapping[str, float] | None) -> NDArray[np.float32]:
-    """Turn class weights into a weight for each picture.
+def image_weights(cells: ImageSet, class_weight: str | Mapping[str, float] | None) -> NDArray[np.float32]:
+    """Turn class weights into a weight for each image.
 
     Args:
         cells: A set with labels.
-        class_weight: None weighs all alike; ``"balanced"`` weighs a class by N / (classes * its pictures), so that
+        class_weight: None weighs all alike; ``"balanced"`` weighs a class by N / (classes * its images), so that
             every class counts the same and the mean weight is 1; ``"effective"`` weighs it by 1 / (1 - 0.999 ** its
-            pictures), which levels off where more pictures of a class tell little new, and the mean weight is 1, too
+            images), which levels off where more images of a class tell little new, and the mean weight is 1, too
             (Cui et al. 2019, arXiv 1901.05555); a mapping gives the weight of each class by name.
 
     Returns:
@@ -55,8 +55,8 @@ def picture_weights(cells: ImageSet, class_weight: str | Mapping[str, float] | N
                 raise unknown("class (in class_weight)", name, cells.class_names)
         missing = [name for name in cells.class_names if name not in class_weight]
         if missing:
-            raise OptionError(f"class_weight lacks {', '.join(missing)}; wanted a weight for every class")
+            raise OptionError(f"class_weight lacks {', '.join(missing)}; expected a weight for every class")
         by_class = np.asarray([float(class_weight[name]) for name in cells.class_names])
         if (by_class < 0).any():
-            raise OptionError(f"class_weight holds {by_class.min():g}; wanted 0 or more")
+            raise OptionError(f"class_weight holds {by_class.min():g}; expected 0 or more")
     return by_class[cells.labels].astype(np.float32)

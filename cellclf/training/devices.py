@@ -29,7 +29,7 @@ def scope_of(devices: int) -> AbstractContextManager[Any]:
     if len(found) < devices:
         raise OptionError(
             f"devices={devices}, and TensorFlow sees {len(found)} {'GPU' if gpus else 'CPU, no GPU'}; "
-            f"wanted at most {len(found)}"
+            f"expected at most {len(found)}"
         )
     between = None if gpus else tf.distribute.ReductionToOneDevice()
     scope: AbstractContextManager[Any] = tf.distribute.MirroredStrategy(found[:devices], between).scope()

@@ -39,13 +39,13 @@ class Head:
     def check(self) -> None:
         """Raise OptionError for a value that cannot be built."""
         if any(width < 1 for width in self.units):
-            raise OptionError(f"head units={self.units}; wanted widths of 1 or more, such as (512, 256)")
+            raise OptionError(f"head units={self.units}; expected widths of 1 or more, such as (512, 256)")
         if not 0 <= self.dropout < 1:
-            raise OptionError(f"head dropout={self.dropout}; wanted a share from 0 to below 1")
+            raise OptionError(f"head dropout={self.dropout}; expected a share from 0 to below 1")
         if self.l2 < 0:
-            raise OptionError(f"head l2={self.l2}; wanted 0 or more")
+            raise OptionError(f"head l2={self.l2}; expected 0 or more")
         if self.pooling not in POOLINGS:
-            raise OptionError(f"head pooling={self.pooling!r}; wanted one of {', '.join(POOLINGS)}")
+            raise OptionError(f"head pooling={self.pooling!r}; expected one of {', '.join(POOLINGS)}")
 
     def build(self, features: Any, classes: int, *, seed: int = 0) -> Any:
         """Put the head on a feature map.

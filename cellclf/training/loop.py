@@ -54,18 +54,18 @@ class Loop:
     """A model on its way through the stages.
 
     Args:
-        model: Keras model from pictures to probabilities, flat.
+        model: Keras model from images to probabilities, flat.
         blocks: The layers of each block of its backbone, from the input on.
         backbone_layers: All layers of the backbone.
         stages: What to do.
-        stream: The training pictures.
-        val: The validation pictures.
+        stream: The training images.
+        val: The validation images.
         optimizer: Name or Keras optimizer.
         weight_decay: Of the optimizer.
         accumulate: Batches that make one step.
         scale_loss: Whether the loss is scaled for float16.
         loss: Keras loss.
-        shifted: The altered copy of the validation pictures; None where there is none.
+        shifted: The altered copy of the validation images; None where there is none.
         ema: Momentum of the moving average of weights that is judged and kept; None keeps the weights themselves.
         jit_compile: Whether XLA compiles the training steps, as Keras takes it.
         caching: Whether and where features of frozen layers are kept.
@@ -242,7 +242,7 @@ class Loop:
         if not np.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} in epoch {epoch} of stage {number + 1} at a learning rate of {rate:g}; "
-                "lower learning_rate (a tenth is a good try) or leave out pictures that are no cells"
+                "lower learning_rate (a tenth is a good try) or leave out images that are no cells"
             )
         row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"]}
         with nullcontext() if self._average is None else self._average.in_place():
@@ -289,14 +289,14 @@ def validate(
     """Score a model on the validation set: unweighted loss without penalties, accuracy, macro and weighted scores.
 
     Args:
-        model: From pictures to probabilities.
+        model: From images to probabilities.
         val: With labels.
         name: What the scores' names begin with.
-        inputs: What the model takes in place of the pictures; None for the pictures.
+        inputs: What the model takes in place of the images; None for the images.
 
     Returns:
         ``val_loss``, ``val_accuracy``, ``val_macro_precision``, ``val_macro_recall``, ``val_macro_f1``,
-        ``val_weighted_precision``, ``val_weighted_f1``; macro scores run over the classes that have pictures.
+        ``val_weighted_precision``, ``val_weighted_f1``; macro scores run over the classes that have images.
         (Weighted recall is accuracy.)
     """
     from sklearn.metrics import precision_recall_fscore_support

@@ -1,4 +1,4 @@
-"""What a training makes small: cross-entropy, and consistency between views of one picture."""
+"""What a training makes small: cross-entropy, and consistency between views of one image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def make_loss(label_smoothing: float, consistency: float = 0.0, focal: float = 0
 
     Args:
         label_smoothing: Share of each target that is spread over all classes.
-        consistency: Weight of the Jensen-Shannon divergence between a picture and two augmented views; a batch then
-            holds the pictures, the first views and the second views, in this order. 0 for cross-entropy alone.
+        consistency: Weight of the Jensen-Shannon divergence between an image and two augmented views; a batch then
+            holds the images, the first views and the second views, in this order. 0 for cross-entropy alone.
         focal: Exponent gamma of the focal loss: each class's cross-entropy times (1 - its probability) ** gamma, so
             that what is known well counts little; 2 in the paper, 0 for plain cross-entropy. It is not divided by
             classes (alpha); that is what class weights are for.

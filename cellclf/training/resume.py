@@ -25,7 +25,7 @@ def claim(folder: Path, manifest: Mapping[str, Any]) -> bool:
         RunFolderError: Anything else is in the folder.
     """
     if folder.exists() and not folder.is_dir():
-        raise RunFolderError(f"{folder} is a file; wanted a folder for the run: choose another name")
+        raise RunFolderError(f"{folder} is a file; expected a folder for the run: choose another name")
     found = read_manifest(folder)
     if found is None:
         if not is_free(folder):

@@ -1,4 +1,4 @@
-"""Which picture comes when: the order of an epoch, with every class as often as another if that is wanted."""
+"""Which image comes when: the order of an epoch, with every class as often as another if that is wanted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def epoch_order(labels: NDArray[np.int64], seed: int, epoch: int, sampling: str 
     """Draw the order of an epoch.
 
     Args:
-        labels: (N,) class of each picture.
+        labels: (N,) class of each image.
         seed: With ``epoch``, what the order follows from.
         epoch: Number of the epoch.
-        sampling: None shows each picture once; ``"balanced"`` shows N pictures, as many of each class: those of a rare
+        sampling: None shows each image once; ``"balanced"`` shows N images, as many of each class: those of a rare
             class several times, of a frequent one some, others in the next epoch.
 
     Returns:
@@ -41,10 +41,10 @@ def epoch_order(labels: NDArray[np.int64], seed: int, epoch: int, sampling: str 
 
 
 def names_of(ids: NDArray[np.str_], order: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Give the ids in an order; a picture that comes again has another name, so that it is augmented in another way.
+    """Give the ids in an order; an image that comes again has another name, so that it is augmented in another way.
 
     Args:
-        ids: (N,) ids of the pictures.
+        ids: (N,) ids of the images.
         order: (M,) rows, each maybe more than once.
 
     Returns:

@@ -18,12 +18,12 @@ from cellclf.training.trainer import Trainer
 class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """What scikit-learn can clone, cross-validate and search: ``fit``, ``predict``, ``predict_proba``, ``score``.
 
-    Each fit cuts a validation part off its pictures, on which the trainer chooses its epoch. A search reaches the
+    Each fit cuts a validation part off its images, on which the trainer chooses its epoch. A search reaches the
     trainer's settings as ``trainer__batch_size``.
 
     Args:
         trainer: What is trained, and how.
-        val: Share of the pictures that choices are made on, stratified, groups whole.
+        val: Share of the images that choices are made on, stratified, groups whole.
 
     Examples:
         >>> from sklearn.base import clone
@@ -58,12 +58,12 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         """Give the probability of each class of ``classes_``: (N, K) float32."""
         check_is_fitted(self, "run_")
         if np.ndim(X) != 4:
-            raise DataError(f"X has {np.ndim(X)} dimensions; wanted pictures (N, H, W, 3)")
+            raise DataError(f"X has {np.ndim(X)} dimensions; expected images (N, H, W, 3)")
         found: NDArray[Any] = self.run_.predict_proba(X)
         return found
 
     def predict(self, X: NDArray[np.uint8]) -> NDArray[Any]:
-        """Give the most probable label of each picture: (N,)."""
+        """Give the most probable label of each image: (N,)."""
         chances = self.predict_proba(X)  # first, since it tells whether there is anything fitted
         chosen: NDArray[Any] = self.classes_[chances.argmax(1)]
         return chosen

@@ -16,7 +16,7 @@ class Cut:
 
     Args:
         layer: Name of the last layer of the front.
-        front: Keras model from pictures to features.
+        front: Keras model from images to features.
         tail: Keras model from features to probabilities.
     """
 
@@ -29,7 +29,7 @@ def cut_for(model: Any, blocks: Sequence[Sequence[Any]], unfreeze: int | Literal
     """Cut a classifier where a stage's learning begins.
 
     Args:
-        model: Flat, from pictures to probabilities, with a ``Head``.
+        model: Flat, from images to probabilities, with a ``Head``.
         blocks: The layers of each block of its backbone, from the input on.
         unfreeze: As of ``Stage``. 0 cuts behind the pooling of the head, which learns nothing.
 
@@ -54,9 +54,9 @@ def cut(model: Any, layer: str) -> Cut:
 
     Examples:
         >>> import keras
-        >>> pictures = keras.Input((4, 4, 3))
-        >>> chances = keras.layers.Dense(2)(keras.layers.Flatten(name="flat")(pictures))
-        >>> parts = cut(keras.Model(pictures, chances), "flat")
+        >>> images = keras.Input((4, 4, 3))
+        >>> chances = keras.layers.Dense(2)(keras.layers.Flatten(name="flat")(images))
+        >>> parts = cut(keras.Model(images, chances), "flat")
         >>> parts.front.output_shape, parts.tail.input_shape
         ((None, 48), (None, 48))
     """

@@ -16,7 +16,7 @@ MONITORS = {
     "shifted_macro_f1": "max",
     "mean_macro_f1": "max",
 }
-"""What can be watched, and whether less or more is better; all but the first three need ``Trainer(val_augmenter=...)``."""
+"""What can be monitored, and whether less or more is better; all but the first three need a ``val_augmenter``."""
 
 SCHEDULES = ("constant", "cosine", "one_cycle")
 
@@ -36,8 +36,7 @@ class Stage:
             of the stage, then down to a ten-thousandth (Smith and Topin 2018, arXiv 1708.07120, by a cosine).
         warmup: Epochs over which the rate rises from a twentieth; ``"one_cycle"`` has its own.
         monitor: What decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``; with
-            ``Trainer(val_augmenter=...)`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of
-            both. The stage ends with the weights of its best epoch (or those that it began with, if none was better).
+            a ``val_augmenter`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of both. The stage ends with the weights of its best epoch (or those that it began with, if none was better).
         patience: Epochs without a better ``monitor`` after which the stage ends; None never ends it early.
         reduce_patience: Epochs without a better ``val_accuracy`` after which the rate is multiplied by
             ``reduce_factor``; None never does. Not with a schedule.
@@ -61,11 +60,11 @@ class Stage:
     def check(self) -> None:
         """Raise OptionError for values that cannot be used, alone or together."""
         if self.epochs < 1:
-            raise OptionError(f"epochs={self.epochs}; wanted 1 or more")
+            raise OptionError(f"epochs={self.epochs}; expected 1 or more")
         if not self.learning_rate > 0:
-            raise OptionError(f"learning_rate={self.learning_rate}; wanted more than 0, such as 1e-4")
+            raise OptionError(f"learning_rate={self.learning_rate}; expected more than 0, such as 1e-4")
         if self.unfreeze != "all" and (not isinstance(self.unfreeze, int) or self.unfreeze < 0):
-            raise OptionError(f"unfreeze={self.unfreeze!r}; wanted 0, a number of blocks, or 'all'")
+            raise OptionError(f"unfreeze={self.unfreeze!r}; expected 0, a number of blocks, or 'all'")
         if self.monitor not in MONITORS:
             raise unknown("monitor", self.monitor, MONITORS)
         if self.schedule not in SCHEDULES:
@@ -78,7 +77,7 @@ class Stage:
         if self.warmup and self.schedule == "one_cycle":
             raise OptionError(f"warmup={self.warmup} with schedule='one_cycle', which has its own; leave one out")
         if self.warmup and not 0 < self.warmup < self.epochs:
-            raise OptionError(f"warmup={self.warmup} of {self.epochs} epochs; wanted from 0 to less than all of them")
+            raise OptionError(f"warmup={self.warmup} of {self.epochs} epochs; expected from 0 to less than all of them")
         if self.warmup and self.reduce_patience is not None:
             raise OptionError(
                 f"warmup={self.warmup} and reduce_patience={self.reduce_patience} both set the learning rate; "
@@ -87,9 +86,9 @@ class Stage:
         for name in ("patience", "reduce_patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise OptionError(f"{name}={value}; wanted 1 or more epochs, or None")
+                raise OptionError(f"{name}={value}; expected 1 or more epochs, or None")
         if not 0 < self.reduce_factor < 1:
-            raise OptionError(f"reduce_factor={self.reduce_factor}; wanted between 0 and 1, such as 0.1")
+            raise OptionError(f"reduce_factor={self.reduce_factor}; expected between 0 and 1, such as 0.1")
 
     def rate(self, steps_per_epoch: int) -> Any:
         """Give what a Keras optimizer takes as learning rate: a number, or a schedule over the stage's steps."""

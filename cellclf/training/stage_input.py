@@ -1,4 +1,4 @@
-"""The way of pictures into a training step: shuffled, augmented and batched by keys, never by chance of timing."""
+"""The way of images into a training step: shuffled, augmented and batched by keys, never by chance of timing."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _READ = 8 << 20
 class Stream:
     """Batches of one epoch after the other.
 
-    The order follows from ``seed`` and the epoch, the augmentation of a picture from its id and the epoch, so an
+    The order follows from ``seed`` and the epoch, the augmentation of an image from its id and the epoch, so an
     epoch is the same whether or not the training was interrupted before it.
 
     Args:
         cells: What is trained on, with labels.
-        augmenter: Changes the pictures; None leaves them.
-        batch_size: Pictures in a batch; what does not fill a batch waits for another epoch's shuffle.
-        weights: (N,) float32 weight of each picture in the loss.
+        augmenter: Changes the images; None leaves them.
+        batch_size: Images in a batch; what does not fill a batch waits for another epoch's shuffle.
+        weights: (N,) float32 weight of each image in the loss.
         seed: Of the order.
-        mix: Mixes the pictures, labels and weights of a batch; None leaves them.
-        views: 3 hands each picture out as it is and in two augmented views, batch after batch of the same pictures,
+        mix: Mixes the images, labels and weights of a batch; None leaves them.
+        views: 3 hands each image out as it is and in two augmented views, batch after batch of the same images,
             as a consistency loss needs; 1 hands out one augmented view.
-        features: Cached features that are handed out in place of the pictures; they are augmented already.
-        sampling: ``"balanced"`` shows as many pictures of each class; None each picture once.
+        features: Cached features that are handed out in place of the images; they are augmented already.
+        sampling: ``"balanced"`` shows as many images of each class; None each image once.
     """
 
     cells: ImageSet
@@ -59,7 +59,7 @@ class Stream:
         return max(1, len(self.cells) // self.batch_size)
 
     def epoch(self, number: int) -> Any:
-        """Give the batches of one epoch as a ``tf.data.Dataset`` of (pictures or features, one-hot labels, weights).
+        """Give the batches of one epoch as a ``tf.data.Dataset`` of (images or features, one-hot labels, weights).
 
         Args:
             number: Counts over all stages, so that no two epochs are alike.
@@ -83,7 +83,7 @@ class Stream:
         return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2).with_options(options)
 
     def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
-        """Give pictures, labels and weights of one batch after the other."""
+        """Give images, labels and weights of one batch after the other."""
         size, labels = min(self.batch_size, len(self.cells)), self.cells.labels
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
         assert labels is not None
@@ -92,7 +92,7 @@ class Stream:
         for step in range(self.steps):
             now = slice(step * size, (step + 1) * size)
             rows, ids = order[now], names[now]
-            pictures, targets, weights = self._pictures(rows, ids, number), classes[labels[rows]], self.weights[rows]
+            pictures, targets, weights = self._images(rows, ids, number), classes[labels[rows]], self.weights[rows]
             if self.mix is not None:
                 wide = np.concatenate([targets, weights[:, None]], axis=1)
                 drawn = self.mix.draw(ids, number)
@@ -132,7 +132,7 @@ class Stream:
                 self.weights[rows].reshape(-1, size),
             )
 
-    def _pictures(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
+    def _images(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
         pictures = self.cells.read(rows)
         if self.augmenter is None:
             return pictures
@@ -146,7 +146,7 @@ def shifted_copy(cells: ImageSet, augmenter: Augmenter) -> ImageSet:
     """Make an altered copy of a set, the same every time: what a choice that shall hold elsewhere is made on.
 
     Args:
-        cells: The pictures.
+        cells: The images.
         augmenter: Alters them; its epoch 0 is used.
 
     Returns:

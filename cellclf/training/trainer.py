@@ -21,7 +21,7 @@ from cellclf.runs.run import Run, load_run
 from cellclf.training.callbacks import Listeners
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.checks import check_options, check_sets
-from cellclf.training.class_weights import picture_weights
+from cellclf.training.class_weights import image_weights
 from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
@@ -44,34 +44,34 @@ class Trainer(Params):
     Args:
         backbone: A name, or a ``Backbone``.
         head: The layers on top; None takes the head that the backbone was described with, or ``Head()``.
-        augmenter: Changes the training pictures; never the validation pictures, never inside the saved model.
+        augmenter: Changes the training images; never the validation images, never inside the saved model.
         stages: What to do, one after the other.
         optimizer: ``"lion"`` (Chen et al. 2023, arXiv 2302.06675), ``"adam"``, ``"adamw"``, ``"sgd"``, ``"rmsprop"``,
             or a Keras optimizer whose settings serve as a pattern.
         weight_decay: Decoupled weight decay of a named optimizer.
-        batch_size: Pictures in a step.
+        batch_size: Images in a step.
         accumulate: Batches whose mean gradient makes one step, where memory holds no larger batch.
         class_weight: None, ``"balanced"`` (inverse to the class's frequency), ``"effective"`` (inverse to the effective
-            number of its pictures, milder with large classes), or a weight for each class name.
-        sampling: ``"balanced"`` shows as many pictures of each class in an epoch, those of rare classes several times,
-            each time augmented anew; None each picture once.
+            number of its images, milder with large classes), or a weight for each class name.
+        sampling: ``"balanced"`` shows as many images of each class in an epoch, those of rare classes several times,
+            each time augmented anew; None each image once.
         focal: Exponent of the focal loss, 2 in its paper (arXiv 1708.02002); 0 for cross-entropy.
         label_smoothing: Share of each target that is spread over all classes, 0 to below 1.
-        mix: MixUp or CutMix of the pictures, labels and weights of a batch; None leaves them.
-        consistency: Weight of the Jensen-Shannon divergence between a picture and two augmented views of it, 12 in
+        mix: MixUp or CutMix of the images, labels and weights of a batch; None leaves them.
+        consistency: Weight of the Jensen-Shannon divergence between an image and two augmented views of it, 12 in
             the AugMix paper (arXiv 1912.02781); three times the work. 0 trains on one view.
-        val_augmenter: Makes an altered copy of the validation set, the same in every epoch, whose scores stand in the history
-            as ``shifted_...``; a stage can choose its best epoch by them. None makes none.
+        val_augmenter: Makes an altered copy of the validation set, the same in every epoch, whose scores stand in the
+            history as ``shifted_...``; a stage can choose its best epoch by them. None makes none.
         ema: Momentum of the moving average of weights that is judged and kept, such as 0.999; None keeps the weights
             as they are.
-        image_size: Side in pixels to which pictures are enlarged inside the model; None keeps their size.
-        cache: Whether a stage that leaves layers as they are computes what they make of each picture once, keeps it on
+        image_size: Side in pixels to which images are enlarged inside the model; None keeps their size.
+        cache: Whether a stage that leaves layers as they are computes what they make of each image once, keeps it on
             disk and trains the rest on it. ``"auto"`` does where it spares work and changes nothing but that (an
             augmenter wants ``cached_views`` for it); ``"disk"`` wherever it can be done; None never.
-        cached_views: Augmented views of each picture that a cache holds, one of which each epoch takes at random; 6 make up
-            for most of what fresh augmentation gives. Without an augmenter there is one.
+        cached_views: Augmented views of each image that a cache holds, one of which each epoch takes at random; 6 make
+            up for most of what fresh augmentation gives. Without an augmenter there is one.
         cache_limit: What a cache may take on disk: bytes, or a text such as ``"4GB"``. A larger one is not made.
-        cache_dir: Folder for caches that stay and serve other runs of the same layers and pictures, ``cache_limit`` for
+        cache_dir: Folder for caches that stay and serve other runs of the same layers and images, ``cache_limit`` for
             all of them together; the least recently used go first. None keeps a cache while its stage lasts.
         precision: ``"mixed_bfloat16"`` or ``"mixed_float16"`` computes in 16 bits while it trains, which GPUs with
             tensor cores do faster; weights and the finished model are float32. None for float32.
@@ -158,7 +158,7 @@ class Trainer(Params):
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         for notice in self._backbone().check(self._shape(train)):
             warnings.warn(notice, CellclfWarning, stacklevel=3)
-        picture_weights(train, self.class_weight)
+        image_weights(train, self.class_weight)
 
     def check_options(self) -> None:
         """Raise for mistakes in the arguments alone, before there is any data."""
@@ -168,11 +168,11 @@ class Trainer(Params):
         """Build the untrained classifier, a flat Keras model.
 
         Args:
-            image_shape: Height, width, 3 of the pictures.
+            image_shape: Height, width, 3 of the images.
             classes: How many classes.
 
         Returns:
-            Keras model from (n, H, W, 3) 0-255 pictures to (n, classes) probabilities.
+            Keras model from (n, H, W, 3) 0-255 images to (n, classes) probabilities.
         """
         return self._build(image_shape, classes)[0]
 
@@ -196,7 +196,7 @@ class Trainer(Params):
             show: True prints a line an epoch, None only on a terminal.
             callbacks: Look on: functions that get each epoch's row of the history as a dict, or Keras callbacks such
                 as ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved.
-            record: What else shall stand in the manifest, such as where the pictures come from.
+            record: What else shall stand in the manifest, such as where the images come from.
 
         Returns:
             The run, with the weights of the best epoch of the last stage.
@@ -239,7 +239,7 @@ class Trainer(Params):
             write_manifest(folder, manifest)
         set_precision(model, self.precision)
         train, val = in_memory(train), in_memory(val)
-        weights = picture_weights(train, self.class_weight)
+        weights = image_weights(train, self.class_weight)
         views = 3 if self.consistency else 1
         stream = Stream(
             train, self.augmenter, self.batch_size, weights, self.seed, self.mix, views, sampling=self.sampling
@@ -296,8 +296,8 @@ class Trainer(Params):
             "class_names": list(train.class_names),
             "image_shape": list(train.image_shape),
             "data": {
-                "train": {"pictures": len(train), "sha256": train.fingerprint()},
-                "val": {"pictures": len(val), "sha256": val.fingerprint()},
+                "train": {"images": len(train), "sha256": train.fingerprint()},
+                "val": {"images": len(val), "sha256": val.fingerprint()},
             },
             "trainer": self.to_dict(),
             "weights_sha256": hashed,

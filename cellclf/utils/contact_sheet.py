@@ -1,4 +1,4 @@
-"""Pictures of pictures: contact sheets and thumbnails, shared by every result that can be looked at."""
+"""Images of images: contact sheets and thumbnails, shared by every result that can be looked at."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def sheet(
     title: str | None = None,
     side: float = 1.1,
 ) -> Figure:
-    """Draw pictures in rows, each with its caption.
+    """Draw images in rows, each with its caption.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255.
-        captions: N short texts, drawn above the pictures; one that is too long for its picture runs on over
-            pictures without a caption, and is cut in its middle where it meets the next.
-        columns: Pictures in a row; None makes the sheet about twice as wide as high.
+        captions: N short texts, drawn above the images; one that is too long for its image runs on over
+            images without a caption, and is cut in its middle where it meets the next.
+        columns: Images in a row; None makes the sheet about twice as wide as high.
         title: Text above all.
-        side: Inches for one picture.
+        side: Inches for one image.
 
     Returns:
         A matplotlib figure.
@@ -99,7 +99,7 @@ def _cut(text: str, inches: float) -> str:
 
 
 def png(image: NDArray[np.uint8] | Figure, **options: Any) -> bytes:
-    """Encode a picture or a figure as PNG.
+    """Encode an image or a figure as PNG.
 
     Args:
         image: (H, W, 3) uint8, 0-255, or a matplotlib figure.
@@ -116,13 +116,13 @@ def png(image: NDArray[np.uint8] | Figure, **options: Any) -> bytes:
 
 
 def thumbnail(image: NDArray[np.uint8], side: int = 96) -> str:
-    """Encode a picture as a ``data:`` address that stands inside an HTML page.
+    """Encode an image as a ``data:`` address that stands inside an HTML page.
 
     WebP, because a page with hundreds of thumbnails would be four times as large in PNG.
 
     Args:
         image: (H, W, 3) uint8, 0-255.
-        side: The longer side of the thumbnail in pixels; smaller pictures keep their size.
+        side: The longer side of the thumbnail in pixels; smaller images keep their size.
 
     Examples:
         >>> thumbnail(np.zeros((4, 4, 3), np.uint8))[:23]

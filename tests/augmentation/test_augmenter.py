@@ -26,7 +26,7 @@ from cellclf.errors import DataError, OptionError, UnknownNameError
 REPORT = Augmenter.preset("report", seed=7)
 """One for the whole file, so that it is compiled once."""
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (90, 12, 16, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (90, 12, 16, 3), dtype=np.uint8)
 IDS = [f"cell {i}" for i in range(90)]
 
 
@@ -46,37 +46,37 @@ def test_draws_do_not_depend_on_the_batch(name, data):
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 90])
-def test_pictures_do_not_depend_on_batch_size_or_order(size):
-    whole = REPORT(PICTURES, IDS, epoch=2)
+def test_images_do_not_depend_on_batch_size_or_order(size):
+    whole = REPORT(IMAGES, IDS, epoch=2)
     order = np.random.default_rng(1).permutation(90)
     for start in range(0, 90, size)[:4]:
         rows = order[start : start + size]
-        np.testing.assert_array_equal(REPORT(PICTURES[rows], [IDS[r] for r in rows], epoch=2), whole[rows])
+        np.testing.assert_array_equal(REPORT(IMAGES[rows], [IDS[r] for r in rows], epoch=2), whole[rows])
 
 
 def test_epochs_seeds_and_ids_draw_anew():
-    first = REPORT(PICTURES[:4], IDS[:4], epoch=0)
-    assert (REPORT(PICTURES[:4], IDS[:4], epoch=1) != first).any(axis=(1, 2, 3)).all()
-    assert (REPORT(PICTURES[:4], IDS[4:8], epoch=0) != first).any(axis=(1, 2, 3)).all()
+    first = REPORT(IMAGES[:4], IDS[:4], epoch=0)
+    assert (REPORT(IMAGES[:4], IDS[:4], epoch=1) != first).any(axis=(1, 2, 3)).all()
+    assert (REPORT(IMAGES[:4], IDS[4:8], epoch=0) != first).any(axis=(1, 2, 3)).all()
     other = REPORT.replace(seed=8).draw(IDS[:4])
     assert any((other[key] != value).any() for key, value in REPORT.draw(IDS[:4]).items())
 
 
 def test_input_is_left_alone_and_types_stay():
-    before = PICTURES.copy()
-    as_bytes = REPORT(PICTURES[:5], IDS[:5])
-    as_floats = REPORT(PICTURES[:5].astype(np.float32), IDS[:5])
+    before = IMAGES.copy()
+    as_bytes = REPORT(IMAGES[:5], IDS[:5])
+    as_floats = REPORT(IMAGES[:5].astype(np.float32), IDS[:5])
     assert as_bytes.dtype == np.uint8 and as_floats.dtype == np.float32
     np.testing.assert_array_equal(as_bytes, as_floats)
-    np.testing.assert_array_equal(PICTURES, before)
+    np.testing.assert_array_equal(IMAGES, before)
 
 
 def test_apply_together_equals_one_by_one_and_compiled():
     augmenter = Augmenter.preset("challenge", seed=1)
     params = augmenter.draw(IDS[:20])
-    whole = np.asarray(augmenter.apply(PICTURES[:20], params))
-    np.testing.assert_array_equal(np.asarray(augmenter.apply(PICTURES[:20], params, together=False)), whole)
-    compiled = augmenter(PICTURES[:20], IDS[:20])
+    whole = np.asarray(augmenter.apply(IMAGES[:20], params))
+    np.testing.assert_array_equal(np.asarray(augmenter.apply(IMAGES[:20], params, together=False)), whole)
+    compiled = augmenter(IMAGES[:20], IDS[:20])
     # the compiler may order float sums in another way: a level here and there, three after JPEG rounds a tie
     assert (np.abs(compiled.astype(int) - whole) > 3).mean() < 1e-3
 
@@ -86,8 +86,8 @@ def test_strength_zero_is_the_identity(name):
     inner = (Rotate(), Brightness())
     step = STEPS[name](steps=inner) if name in ("all_of", "some_of", "aug_mix") else STEPS[name]()
     augmenter = Augmenter([step], strength=0.0)
-    augmenter.check(PICTURES.shape[1:])
-    np.testing.assert_array_equal(np.asarray(augmenter.apply(PICTURES[:6], augmenter.draw(IDS[:6]))), PICTURES[:6])
+    augmenter.check(IMAGES.shape[1:])
+    np.testing.assert_array_equal(np.asarray(augmenter.apply(IMAGES[:6], augmenter.draw(IDS[:6]))), IMAGES[:6])
 
 
 @pytest.mark.parametrize("name", sorted(set(STEPS)))
@@ -95,7 +95,7 @@ def test_every_step_does_something_and_keeps_shape_and_type(name):
     inner = (Rotate(), Brightness())
     step = STEPS[name](steps=inner) if name in ("all_of", "some_of", "aug_mix") else STEPS[name]()
     augmenter = Augmenter([step], seed=3)
-    pictures = PICTURES[:72].reshape(6, 48, 48, 3) // 2
+    pictures = IMAGES[:72].reshape(6, 48, 48, 3) // 2
     out = np.asarray(augmenter.apply(pictures, augmenter.draw(IDS[:6])))
     assert out.shape == pictures.shape and out.dtype == np.uint8
     assert (out != pictures).any()
@@ -107,12 +107,12 @@ def test_new_draws_do_not_compile_anew():
     spent = []
     for epoch, count in enumerate((40, 64, 9, 33)):
         before = time.process_time()
-        augmenter(PICTURES[:count], IDS[:count], epoch=epoch)
+        augmenter(IMAGES[:count], IDS[:count], epoch=epoch)
         spent.append(time.process_time() - before)
     assert max(spent[1:]) < spent[0] / 4
 
 
-def test_rate_is_the_share_of_pictures():
+def test_rate_is_the_share_of_images():
     drawn = Augmenter([Rotate(rate=0.3)], seed=1).draw(range(4000))
     assert abs(drawn["0/warp_count"].mean() - 0.3) < 0.03
 
@@ -173,16 +173,16 @@ def test_nested_steps_come_back_from_data():
         (lambda: Augmenter([Zoom(low=2, high=1)]).check(), OptionError, "low <= high"),
         (lambda: Augmenter([Zoom(border="mirror")]).check(), UnknownNameError, "reflect"),
         (lambda: Augmenter([Rotate(fill=(300,))]).check(), OptionError, "grey levels"),
-        (lambda: Augmenter(["rotate"]).check(), OptionError, "wanted a step"),
+        (lambda: Augmenter(["rotate"]).check(), OptionError, "expected a step"),
         (lambda: Augmenter([Rotate()], strength=-1).check(), OptionError, "strength"),
         (lambda: Augmenter([Rotate()], seed=0.5).check(), OptionError, "seed"),
         (lambda: Augmenter([Blur(high=8)]).check((12, 12, 3)), OptionError, "does not fit"),
         (lambda: Augmenter([AllOf(steps=(AugMix(steps=(Rotate(),)),))]).check(), OptionError, "own list"),
         (lambda: Augmenter([SomeOf(steps=(Rotate(),), count=2)]).check(), OptionError, "from 1 to 1"),
         (lambda: Augmenter([RandAugment(ops=("sheer_x",))]).check(), UnknownNameError, "shear_x"),
-        (lambda: REPORT(PICTURES[0]), DataError, "wanted uint8"),
-        (lambda: REPORT(PICTURES.astype(int)), DataError, "wanted uint8"),
-        (lambda: REPORT(PICTURES, IDS[:3]), DataError, "one id"),
+        (lambda: REPORT(IMAGES[0]), DataError, "expected uint8"),
+        (lambda: REPORT(IMAGES.astype(int)), DataError, "expected uint8"),
+        (lambda: REPORT(IMAGES, IDS[:3]), DataError, "one id"),
     ],
 )
 def test_mistakes_are_told_in_one_line(make, error, words):
@@ -192,7 +192,7 @@ def test_mistakes_are_told_in_one_line(make, error, words):
 
 
 def test_plot_draws_each_original_with_its_views():
-    cells = ImageSet(PICTURES[:8])
+    cells = ImageSet(IMAGES[:8])
     figure = REPORT.plot(cells, images=2, n_augmentations=3)
     assert len(figure.axes) == 8
     texts = [text.get_text() for text in figure.findobj(Text)]

@@ -11,18 +11,18 @@ from cellclf.data.split import Split
 from cellclf.errors import DataError, OptionError
 
 REPORT = Augmenter.preset("report", seed=7)
-PICTURES = np.random.default_rng(0).integers(0, 256, (30, 12, 16, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (30, 12, 16, 3), dtype=np.uint8)
 LABELS = np.asarray([0] * 18 + [1] * 9 + [2] * 3)
-CELLS = ImageSet(PICTURES, LABELS, class_names=["a", "b", "c"], ids=[f"c{i}" for i in range(30)])
+CELLS = ImageSet(IMAGES, LABELS, class_names=["a", "b", "c"], ids=[f"c{i}" for i in range(30)])
 
 
 def test_originals_stay_and_copies_follow():
     more = REPORT.expand(CELLS, strengths=[0.5, 1.0])
     assert len(more) == 90 and more.class_names == ("a", "b", "c")
-    np.testing.assert_array_equal(more.images[:30], PICTURES)
+    np.testing.assert_array_equal(more.images[:30], IMAGES)
     assert more.ids[30:34].tolist() == ["c0@aug1", "c0@aug2", "c1@aug1", "c1@aug2"]
     np.testing.assert_array_equal(more.labels[30:], np.repeat(LABELS, 2))
-    weak = REPORT.replace(strength=0.5)(PICTURES, [f"c{i}@aug1" for i in range(30)])
+    weak = REPORT.replace(strength=0.5)(IMAGES, [f"c{i}@aug1" for i in range(30)])
     np.testing.assert_array_equal(more.images[30::2], weak)
 
 
@@ -57,11 +57,11 @@ def test_classes_are_filled_up(per_class, counts):
 
 
 def test_mistakes_are_told():
-    with pytest.raises(OptionError, match="wanted one of them"):
+    with pytest.raises(OptionError, match="expected one of them"):
         REPORT.expand(CELLS, copies=1, per_class=3)
     with pytest.raises(OptionError, match="strengths"):
         REPORT.expand(CELLS, strengths=[])
     with pytest.raises(OptionError, match="per_class is 0"):
         REPORT.expand(CELLS, per_class=0)
     with pytest.raises(DataError, match="needs labels"):
-        REPORT.expand(ImageSet(PICTURES), per_class=3)
+        REPORT.expand(ImageSet(IMAGES), per_class=3)

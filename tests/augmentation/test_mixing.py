@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cellclf.augmentation.mixing import Mix, cut_mix, mix_up, smooth_labels
 from cellclf.errors import OptionError, UnknownNameError
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (6, 10, 12, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 10, 12, 3), dtype=np.uint8)
 TARGETS = np.eye(6, dtype=np.float32)[:, :4] + np.eye(6, 4, k=-4, dtype=np.float32)
 
 
@@ -19,9 +19,9 @@ TARGETS = np.eye(6, dtype=np.float32)[:, :4] + np.eye(6, 4, k=-4, dtype=np.float
 def test_mix_up_is_the_average(data):
     partner = np.asarray(data.draw(st.permutations(range(6))), np.int32)
     share = np.asarray(data.draw(st.lists(st.floats(0, 1, width=32), min_size=6, max_size=6)), np.float32)
-    images, targets = (np.asarray(x) for x in mix_up(PICTURES, TARGETS, partner, share))
+    images, targets = (np.asarray(x) for x in mix_up(IMAGES, TARGETS, partner, share))
     for i in range(6):
-        wanted = share[i] * PICTURES[i].astype(float) + (1 - share[i]) * PICTURES[partner[i]]
+        wanted = share[i] * IMAGES[i].astype(float) + (1 - share[i]) * IMAGES[partner[i]]
         np.testing.assert_allclose(images[i], wanted, atol=1e-3)
         np.testing.assert_allclose(targets[i], share[i] * TARGETS[i] + (1 - share[i]) * TARGETS[partner[i]], atol=1e-6)
 
@@ -32,14 +32,14 @@ def test_cut_mix_pastes_and_counts_pixels(data):
     partner = np.asarray(data.draw(st.permutations(range(6))), np.int32)
     corner = st.floats(-0.5, 1.5, width=32)
     box = np.asarray([[data.draw(corner) for _ in range(4)] for _ in range(6)], np.float32)
-    images, targets = (np.asarray(x) for x in cut_mix(PICTURES, TARGETS, partner, box))
+    images, targets = (np.asarray(x) for x in cut_mix(IMAGES, TARGETS, partner, box))
     for i in range(6):
-        wanted, pasted = PICTURES[i].copy(), 0
+        wanted, pasted = IMAGES[i].copy(), 0
         for row in range(10):
             for column in range(12):
                 y, x = np.float32((row + 0.5) / 10), np.float32((column + 0.5) / 12)
                 if box[i, 0] <= y < box[i, 2] and box[i, 1] <= x < box[i, 3]:
-                    wanted[row, column] = PICTURES[partner[i], row, column]
+                    wanted[row, column] = IMAGES[partner[i], row, column]
                     pasted += 1
         np.testing.assert_array_equal(images[i], wanted)
         share = 1 - pasted / 120
@@ -61,7 +61,7 @@ def test_mix_draws_partners_of_the_batch(kind):
     assert sorted(drawn["partner"]) == list(range(6)) and (drawn["partner"] != np.arange(6)).all()
     for key, value in mix.draw(list("abcdef"), epoch=4).items():
         np.testing.assert_array_equal(drawn[key], value)
-    images, targets = (np.asarray(x) for x in mix.apply(PICTURES, TARGETS, drawn))
+    images, targets = (np.asarray(x) for x in mix.apply(IMAGES, TARGETS, drawn))
     assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 255
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-5)
     assert Mix.from_dict(mix.to_dict()) == mix

@@ -20,7 +20,7 @@ KNOWN_HASHES = ["0x2f42665b399ef840", "0x754f854de3c27284"]
 
 
 @given(st.lists(st.text(max_size=6), min_size=1, max_size=8), st.integers(), st.integers(0, 10**6))
-def test_a_stream_belongs_to_its_picture(ids, seed, epoch):
+def test_a_stream_belongs_to_its_image(ids, seed, epoch):
     whole = Draws.of(ids, seed=seed, epoch=epoch)
     first, second = whole.uniform(0, 1, (3,)), whole.normal()
     for place, one in enumerate(ids):

@@ -1,4 +1,4 @@
-"""`Augmenter.map`: the same pictures as the plain call, whatever the batches."""
+"""`Augmenter.map`: the same images as the plain call, whatever the batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.errors import DataError
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (70, 12, 16, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (70, 12, 16, 3), dtype=np.uint8)
 LABELS = np.arange(70) % 8
 REPORT = Augmenter.preset("report", seed=7)
 
@@ -20,7 +20,7 @@ def tf():
 
 @pytest.fixture(scope="module")
 def wanted():
-    return [REPORT(PICTURES, epoch=epoch) for epoch in range(2)]
+    return [REPORT(IMAGES, epoch=epoch) for epoch in range(2)]
 
 
 def collect(dataset):
@@ -29,54 +29,54 @@ def collect(dataset):
 
 
 @pytest.mark.parametrize("batch", [None, 9, 64])
-def test_counted_pictures_and_epochs(tf, wanted, batch):
-    dataset = tf.data.Dataset.from_tensor_slices((PICTURES, LABELS))
+def test_counted_images_and_epochs(tf, wanted, batch):
+    dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS))
     dataset = dataset.batch(batch) if batch else dataset
     mapped = REPORT.map(dataset)
     assert mapped.element_spec == dataset.element_spec
     assert int(mapped.cardinality()) == int(dataset.cardinality()), "fit warns where it is unknown"
     for epoch in range(2):
-        pictures, labels = collect(mapped)
-        np.testing.assert_array_equal(pictures, wanted[epoch])
+        images, labels = collect(mapped)
+        np.testing.assert_array_equal(images, wanted[epoch])
         np.testing.assert_array_equal(labels, LABELS)
 
 
 def test_static_shapes_stay(tf):
-    dataset = tf.data.Dataset.from_tensor_slices(PICTURES).batch(10, drop_remainder=True)
+    dataset = tf.data.Dataset.from_tensor_slices(IMAGES).batch(10, drop_remainder=True)
     assert REPORT.map(dataset).element_spec == tf.TensorSpec((10, 12, 16, 3), tf.uint8)
 
 
 @pytest.mark.parametrize("as_text", [True, False])
 def test_ids_survive_shuffling(tf, wanted, as_text):
     ids = np.arange(70).astype(str) if as_text else np.arange(70)
-    dataset = tf.data.Dataset.from_tensor_slices((PICTURES, np.arange(70), ids))
+    dataset = tf.data.Dataset.from_tensor_slices((IMAGES, np.arange(70), ids))
     mapped = REPORT.map(dataset.shuffle(70, seed=3).batch(16), has_ids=True, epoch=1)
-    pictures, rows = collect(mapped)
+    images, rows = collect(mapped)
     assert (rows != np.arange(70)).any()
-    np.testing.assert_array_equal(pictures, wanted[1][rows])
+    np.testing.assert_array_equal(images, wanted[1][rows])
 
 
 def test_floats_stay_floats(tf, wanted):
-    dataset = tf.data.Dataset.from_tensor_slices((PICTURES.astype(np.float32), LABELS)).batch(32)
-    pictures, _ = collect(REPORT.map(dataset))
-    assert pictures.dtype == np.float32
-    np.testing.assert_array_equal(pictures, wanted[0])
+    dataset = tf.data.Dataset.from_tensor_slices((IMAGES.astype(np.float32), LABELS)).batch(32)
+    images, _ = collect(REPORT.map(dataset))
+    assert images.dtype == np.float32
+    np.testing.assert_array_equal(images, wanted[0])
 
 
 def test_weights_pass_through(tf):
-    dataset = tf.data.Dataset.from_tensor_slices((PICTURES, LABELS, LABELS / 8)).batch(32)
+    dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, LABELS / 8)).batch(32)
     _, labels, weights = next(iter(REPORT.map(dataset)))
     np.testing.assert_array_equal(np.asarray(weights), np.asarray(labels) / 8)
 
 
 def test_no_steps_change_nothing(tf):
-    dataset = tf.data.Dataset.from_tensor_slices((PICTURES, LABELS)).batch(32)
-    pictures, _ = collect(Augmenter([]).map(dataset))
-    np.testing.assert_array_equal(pictures, PICTURES)
+    dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(32)
+    images, _ = collect(Augmenter([]).map(dataset))
+    np.testing.assert_array_equal(images, IMAGES)
 
 
 def test_elements_of_another_form_are_refused(tf):
-    with pytest.raises(DataError, match="wanted images or"):
-        REPORT.map(tf.data.Dataset.from_tensor_slices(PICTURES[..., 0]))
+    with pytest.raises(DataError, match="expected images or"):
+        REPORT.map(tf.data.Dataset.from_tensor_slices(IMAGES[..., 0]))
     with pytest.raises(DataError, match="last member"):
-        REPORT.map(tf.data.Dataset.from_tensor_slices(PICTURES), has_ids=True)
+        REPORT.map(tf.data.Dataset.from_tensor_slices(IMAGES), has_ids=True)

@@ -65,7 +65,7 @@ def test_the_default_weights_are_the_first_that_are_published() -> None:
         (7, {}, (32, 32, 3), OptionError, "a backbone is a name"),
         ("mobilenet", {}, (31, 32, 3), OptionError, r"31x32 are too small.*at least 32x32; up-size.*image_size=63"),
         ("xception", {}, (96, 70, 3), OptionError, "at least 71x71; up-size"),
-        ("mobilenet", {}, (32, 32, 1), OptionError, r"wanted \(height, width, 3\)"),
+        ("mobilenet", {}, (32, 32, 1), OptionError, r"expected \(height, width, 3\)"),
         ("mobilenet", {}, (32, 32), OptionError, "wanted"),
         ("mobilenet", {"params": {"alfa": 1}}, (32, 32, 3), UnknownNameError, "did you mean 'alpha'"),
         ("mobilenet", {"params": {"alpha": "1"}}, (32, 32, 3), OptionError, "kind of its default 1.0"),
@@ -107,10 +107,10 @@ def test_a_keras_model_is_copied_and_resized() -> None:
 def test_a_keras_model_that_does_not_fit_is_refused() -> None:
     with pytest.raises(OptionError, match="names the block 'third'"):
         Backbone(user_model(), blocks=["first", "third"]).build((12, 12, 3))
-    with pytest.raises(OptionError, match="has 'first' as its last block, wanted the output layer 'second'"):
+    with pytest.raises(OptionError, match="has 'first' as its last block, expected the output layer 'second'"):
         Backbone(user_model(), blocks=["first"]).build((12, 12, 3))
     pooled = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D()])
-    with pytest.raises(OptionError, match="wanted a feature map"):
+    with pytest.raises(OptionError, match="expected a feature map"):
         Backbone(pooled).build((8, 8, 3))
     inputs = keras.Input((8, 8, 3))
     with pytest.raises(OptionError, match="ends in a bare operation"):
@@ -140,7 +140,11 @@ def other_shape(input_shape: tuple[int, ...], *, weights: None) -> Any:
 
 @pytest.mark.parametrize(
     ("build", "message"),
-    [(two_inputs, "2 inputs"), (no_model, "wanted a functional keras.Model"), (other_shape, "wanted the input shape")],
+    [
+        (two_inputs, "2 inputs"),
+        (no_model, "expected a functional keras.Model"),
+        (other_shape, "expected the input shape"),
+    ],
 )
 def test_a_build_that_breaks_its_promise_is_a_plugin_error(build: Any, message: str) -> None:
     spec = BackboneSpec(name="net", build=build, summary="s", source="s", min_size=1, blocks=("out",))

@@ -51,7 +51,7 @@ def test_a_copy_keeps_what_is_frozen_and_shares_nothing() -> None:
     assert not {id(weight) for weight in copy.weights} & {id(weight) for weight in model.weights}
 
 
-def test_resized_takes_smaller_pictures_and_stays_flat(tmp_path: Path) -> None:
+def test_resized_takes_smaller_images_and_stays_flat(tmp_path: Path) -> None:
     net = Backbone("residual").build((32, 32, 3), seed=1)
     small = resized(net, (20, 24, 3))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 20, 24, 3), dtype=np.uint8)

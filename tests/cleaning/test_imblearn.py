@@ -33,7 +33,7 @@ def test_a_pipeline_cleans_what_it_fits_and_predicts_everything() -> None:
     pipe.fit(cells.images, cells.labels)
     assert pipe["model"].n_samples_fit_ == len(by_hand)
     distance, _ = pipe["model"].kneighbors(flat(by_hand.images))
-    assert distance.max() < 1e-3, "it was fitted on other pictures"
+    assert distance.max() < 1e-3, "it was fitted on other images"
     assert len(pipe.predict(cells.images)) == len(cells)
 
     copy = clone(pipe).set_params(dedup__max_copies=1, even__target=3)

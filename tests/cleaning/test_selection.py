@@ -55,12 +55,12 @@ def test_lengths_must_agree() -> None:
         Selection(np.array(["a", "b"]), np.ones(2, bool), np.array([""]))
 
 
-def test_plot_shows_what_goes_and_needs_the_pictures() -> None:
+def test_plot_shows_what_goes_and_needs_the_images() -> None:
     found = EveryOther().find(some_cells())
     assert len(found.plot().axes) == 3
     assert len(found.plot(limit=2).axes) == 2
     lost = Selection(found.ids, found.keep, found.reasons)
-    with pytest.raises(DataError, match="does not know its pictures"):
+    with pytest.raises(DataError, match="does not know its images"):
         lost.plot()
 
 

@@ -22,8 +22,8 @@ def test_two_worker_processes_of_a_dask_cluster_find_the_same(tmp_path: Path) ->
     distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install 'cellclf[test]'")
     import joblib
 
-    for number, picture in enumerate(smooth(40)):
-        Image.fromarray(picture).save(tmp_path / f"{number:02d}.png")
+    for number, image in enumerate(smooth(40)):
+        Image.fromarray(image).save(tmp_path / f"{number:02d}.png")
     for number in range(3):
         (tmp_path / f"copy{number}.png").write_bytes((tmp_path / f"{number:02d}.png").read_bytes())
     cells = cellclf.load(tmp_path)

@@ -69,7 +69,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def npz(tmp_path_factory):
-    """Give a generated set with copies and foreign pictures."""
+    """Give a generated set with copies and foreign images."""
     path = tmp_path_factory.mktemp("data") / "cells.npz"
     cells = cellclf.make_cells(64, size=40, seed=1, balance="even", duplicates=3, conflicts=2, foreign_copies=2)
     return cells.save(path)
@@ -80,10 +80,10 @@ def folder(tmp_path_factory):
     """Give a folder with one folder for each class, and a torn file among them."""
     root = tmp_path_factory.mktemp("data") / "cells"
     cells = cellclf.make_cells(64, size=40, seed=2, balance="even", duplicates=1)
-    for label, id_, picture in zip(cells.labels, cells.ids, cells.images, strict=True):
+    for label, id_, image in zip(cells.labels, cells.ids, cells.images, strict=True):
         place = root / cells.class_names[label]
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(place / f"{id_.replace(':', '-')}.png")
+        Image.fromarray(image).save(place / f"{id_.replace(':', '-')}.png")
     whole = next((root / "platelet").glob("*.png")).read_bytes()
     (root / "platelet" / "torn.png").write_bytes(whole[:200])
     return root

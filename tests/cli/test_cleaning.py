@@ -24,7 +24,7 @@ def test_dedup_writes_all_that_is_asked_for(npz, tmp_path):
     done = run("dedup", npz, *words)
     assert done.exit_code == 0, done.output
     cells, cleaned = cellclf.load(npz), cellclf.load(files["d"])
-    assert f"{len(cells)} pictures -> {len(cleaned)}" in done.stdout and f"kept {len(cleaned)}: " in done.stdout
+    assert f"{len(cells)} images -> {len(cleaned)}" in done.stdout and f"kept {len(cleaned)}: " in done.stdout
     assert f"gallery: {files['b']}" in done.stdout and "conflict" in files["b"].read_text(encoding="utf-8")
     assert files["a"].read_text(encoding="utf-8").startswith("<?xml")
     assert len(files["c"].read_text(encoding="utf-8").splitlines()) > 3
@@ -41,7 +41,7 @@ def test_outliers_writes_the_ids_and_a_gallery(npz, tmp_path):
     assert (tmp_path / "odd.html").stat().st_size > 1000
 
 
-def test_leaks_finds_shared_pictures(npz, tmp_path):
+def test_leaks_finds_shared_images(npz, tmp_path):
     cellclf.load(npz)[:5].save(tmp_path / "test.npz")
     done = run("leaks", npz, tmp_path / "test.npz", "--pairs", tmp_path / "pairs.csv")
     assert done.exit_code == 0 and "5" in done.stdout

@@ -16,7 +16,7 @@ NAMES = ("dark", "light")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Give a folder with two runs that call pictures by their level, one of them wrongly, and a set."""
+    """Give a folder with two runs that call images by their level, one of them wrongly, and a set."""
     root = tmp_path_factory.mktemp("lab")
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
@@ -65,7 +65,7 @@ def test_finished_runs_are_compared_without_training(lab, tmp_path):
 
 def test_runs_and_backbones_are_not_mixed(lab):
     done = run("compare", lab / "own.npz", lab / "good", "mobilenet")
-    assert done.exit_code == 2 and "wanted all of one kind" in done.output
+    assert done.exit_code == 2 and "expected all of one kind" in done.output
     done = run("compare", lab / "own.npz", lab / "good", "--test", lab / "theirs.npz")
     assert done.exit_code == 2 and "finished runs are only scored" in done.output
     done = run("compare", lab / "own.npz", "mobilenet")

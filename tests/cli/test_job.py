@@ -17,7 +17,7 @@ def test_the_run_says_what_it_does_and_ends_with_the_page(finished, folder):
     assert done.stdout.splitlines()[-1] == f"report: {out / 'report.html'}"
     assert (out / "report.html").is_file()
     assert "skipped platelet/torn.png" in done.stderr
-    assert "duplicates: 65 pictures -> 64" in done.stderr
+    assert "duplicates: 65 images -> 64" in done.stderr
     assert "stage 1/1 epoch   2/2" in done.stderr
     assert "copies" in done.stdout and "macro F1" in done.stdout
     assert "oneDNN" not in done.stderr and "absl" not in done.stderr, "TensorFlow's chatter stays away"

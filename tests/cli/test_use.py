@@ -23,12 +23,12 @@ def test_a_finished_run_evaluates(finished, npz):
     assert report["scores"]["copies"] == data
 
 
-def test_a_finished_run_meets_bad_pictures(finished, npz, tmp_path):
+def test_a_finished_run_meets_bad_images(finished, npz, tmp_path):
     out, _ = finished
     plot = tmp_path / "curves.png"
     done = run("robustness", out, npz, "--limit", 16, "--plot", plot)
     assert done.exit_code == 0, done.output
-    assert "medmnist-c: 16 pictures" in done.stdout and "jpeg_compression" in done.stdout and "BE " in done.stdout
+    assert "medmnist-c: 16 images" in done.stdout and "jpeg_compression" in done.stdout and "BE " in done.stdout
     assert done.stdout.splitlines()[-1] == f"figures: {out / 'robustness.json'}" and width_of(plot) > 500
     (shown,) = stored(out)
     assert shown.n == 16 and len(shown.corruptions) == 11 and shown.seen == ()
@@ -46,9 +46,9 @@ def test_a_finished_run_shows_where_it_looked(finished, npz, tmp_path):
     rows = list(csv.DictReader(done.stdout.splitlines()[:-1]))
     assert len(rows) == 5 and {row["class"] for row in rows} == {"monocyte"}
     assert all(0 <= float(row["probability"]) <= 1 for row in rows)
-    spoken = [int(row["x"]) for row in rows if row["x"]]  # for the class: Grad-CAM of a picture may be 0 everywhere
+    spoken = [int(row["x"]) for row in rows if row["x"]]  # for the class: Grad-CAM of an image may be 0 everywhere
     assert spoken and all(0 <= x < 40 for x in spoken)
-    assert done.stdout.splitlines()[-1] == f"picture: {sheet}" and width_of(sheet) > 300
+    assert done.stdout.splitlines()[-1] == f"image: {sheet}" and width_of(sheet) > 300
     refused = run("explain", out, npz, "--class", "monocite", "--out", sheet)
     assert refused.exit_code == 1 and "did you mean 'monocyte'" in refused.stderr
 
@@ -74,7 +74,7 @@ def test_a_finished_run_predicts(finished, folder, npz, tmp_path):
     )
 
 
-def test_pictures_of_another_size_are_resized_for_a_run_or_refused(finished, tmp_path):
+def test_images_of_another_size_are_resized_for_a_run_or_refused(finished, tmp_path):
     out, _ = finished
     other = cellclf.make_cells(8, size=24)
     Image.fromarray(other[0]).save(tmp_path / "small.png")

@@ -1,4 +1,4 @@
-"""Arrays, batches, iterables and tf datasets give the pictures and labels that they hold, or say why not."""
+"""Arrays, batches, iterables and tf datasets give the images and labels that they hold, or say why not."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_12_bit_arrays_say_that_they_are_dark():
     assert "nearly black" in cc.load(pixels(2, 8, 8, dtype=np.uint16, high=4096)).notices[0]
 
 
-def test_a_single_picture_is_no_stack_of_grey_ones():
-    with pytest.raises(DataError, match=r"for a single picture, pass images\[None\]"):
+def test_a_single_image_is_no_stack_of_grey_ones():
+    with pytest.raises(DataError, match=r"for a single image, pass images\[None\]"):
         cc.load(pixels(8, 8, 3))
 
 
@@ -71,7 +71,7 @@ class Sequence:
         return self.batches[k]
 
 
-def test_iterables_of_batches_and_of_single_pictures():
+def test_iterables_of_batches_and_of_single_images():
     images, labels = pixels(5, 8, 8, 3), np.array([0, 1, 2, 1, 0])
     pairs = [(images[:2], labels[:2]), (images[2:], labels[2:])]
     for src in (
@@ -99,12 +99,12 @@ def test_an_iterator_that_is_used_up():
 
 def test_float_batches_are_rounded_if_they_are_pixels():
     images = pixels(4, 8, 8, 3)
-    images[0] = 0  # a black picture alone says nothing
+    images[0] = 0  # a black image alone says nothing
     cells = cc.load(
         [images[:1].astype(np.float32), images[1:].astype(np.float32) + np.float32(0.25) * (images[1:] < 255)]
     )
     assert np.array_equal(cells.images, images)
-    assert cells.notices == ("float32 pictures were rounded to whole numbers 0-255",)
+    assert cells.notices == ("float32 images were rounded to whole numbers 0-255",)
     with pytest.raises(DataError, match=r"floats within 0-0\.9.*multiply by 255"):
         cc.load([np.full((1, 8, 8, 3), 0.9)])
     with pytest.raises(DataError, match="NaN"):
@@ -116,13 +116,13 @@ def test_float_batches_are_rounded_if_they_are_pixels():
 @pytest.mark.parametrize(
     ("src", "said"),
     [
-        ([(pixels(2, 8, 8, 3), [0])], "1 labels for 2 pictures"),
+        ([(pixels(2, 8, 8, 3), [0])], "1 labels for 2 images"),
         ([(pixels(2, 8, 8, 3), np.eye(2))], "argmax"),
         ([(pixels(8, 8, 3), np.eye(2)[0])], "argmax"),
         ([pixels(2, 8, 8, 3), pixels(2, 9, 9, 3)], "several shapes"),
-        ([pixels(2, 8, 8, 3), (pixels(2, 8, 8, 3), [0, 1])], "2 labels for 4 pictures"),
+        ([pixels(2, 8, 8, 3), (pixels(2, 8, 8, 3), [0, 1])], "2 labels for 4 images"),
         ([(pixels(2, 8, 8, 3), [0, 1]), (pixels(2, 8, 8, 3), ["a", "b"])], "labels of several kinds"),
-        ([{"picture": 1}], "hold picture; wanted 'image'"),
+        ([{"image": 1}], "hold image; expected 'image'"),
         ([1, 2], r"arrays of shape \(\)"),
         (["x", 3], r"arrays of shape \(\)"),
         ({}, "has no 'images'"),

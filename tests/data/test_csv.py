@@ -1,4 +1,4 @@
-"""A table of pictures is read however it is spelled; rows that cannot be used are listed, the rest refused."""
+"""A table of images is read however it is spelled; rows that cannot be used are listed, the rest refused."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_csv_labels_that_are_numbers_are_places_in_class_names(folder):
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
-        (b"path,label\n", "no readable picture, of 0 files"),
-        (b"name,kind\nx,y\n", "has the columns name, kind; wanted path, label"),
+        (b"path,label\n", "no readable image, of 0 files"),
+        (b"name,kind\nx,y\n", "has the columns name, kind; expected path, label"),
         (CSV.encode("utf-16"), "is not UTF-8"),
         ("path,label\nk\xe4se.png,round\n".encode("latin-1"), "is not UTF-8"),
         (b'path,label\n"a.png' + b"x" * 200_000, "is no CSV"),

@@ -1,4 +1,4 @@
-"""Folders, lists, patterns and single files: what is a class, what is no picture, and what is told of both."""
+"""Folders, lists, patterns and single files: what is a class, what is no image, and what is told of both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import pickle
 
 import pytest
-from helpers.images import picture
+from helpers.images import image
 
 import cellclf as cc
 from cellclf.data import listing
@@ -15,7 +15,7 @@ from cellclf.errors import DataError, OptionError, UnknownNameError
 # Folders
 
 
-def test_a_folder_gives_classes_ids_and_pictures(folder):
+def test_a_folder_gives_classes_ids_and_images(folder):
     cells = cc.load(folder)
     assert cells.class_names == ("lobed", "round") and cells.labels.tolist() == [0, 0, 1, 1]
     assert cells.ids.tolist() == ["lobed/a.png", "lobed/b.PNG", "round/a.png", "round/deep/er/c.bmp"]
@@ -33,25 +33,25 @@ def test_a_folder_and_the_npz_made_of_it_have_one_fingerprint(folder, tmp_path):
 
 def test_folders_that_are_numbers_are_ordered_by_value(tmp_path):
     for name in ("10", "9", "1"):
-        picture(tmp_path / name / "a.png")
+        image(tmp_path / name / "a.png")
     cells = cc.load(tmp_path)
     assert cells.class_names == ("1", "9", "10")
     names = [f"class {k}" for k in range(11)]
     assert cc.load(tmp_path, class_names=names).labels.tolist() == [1, 9, 10]
 
 
-def test_what_is_no_picture_is_listed(folder):
+def test_what_is_no_image_is_listed(folder):
     (folder / "notes.txt").write_text("x")
     (folder / "round" / "Thumbs.db").write_text("x")
-    (folder / "round" / "bad.jpg").write_text("no picture")
+    (folder / "round" / "bad.jpg").write_text("no image")
     (folder / "round" / "empty.png").write_bytes(b"")
     (folder / "round" / "gone.png").symlink_to(folder / "nowhere.png")
     (folder / "empty").mkdir()
     (folder / ".hidden").mkdir()
-    picture(folder / ".hidden" / "a.png")
-    picture(folder / "round" / ".ipynb_checkpoints" / "a-checkpoint.png")
-    picture(folder / "round" / "._a.png")
-    picture(folder / "loose.png")
+    image(folder / ".hidden" / "a.png")
+    image(folder / "round" / ".ipynb_checkpoints" / "a-checkpoint.png")
+    image(folder / "round" / "._a.png")
+    image(folder / "loose.png")
     cells = cc.load(folder)
     assert len(cells) == 4 and cells.class_names == ("lobed", "round")
     reasons = {skipped.id: skipped.reason for skipped in cells.skipped}
@@ -64,7 +64,7 @@ def test_what_is_no_picture_is_listed(folder):
         "loose.png",
     }
     assert "no such file" in reasons["round/gone.png"] and "class folders" in reasons["loose.png"]
-    assert cells.notices == ("the folder 'empty' holds no picture and is no class",)
+    assert cells.notices == ("the folder 'empty' holds no image and is no class",)
     assert "skipped: 6" in cells.summary()
 
 
@@ -81,7 +81,7 @@ def test_links_are_followed_and_never_in_a_circle(folder, tmp_path):
 
 def test_a_folder_that_cannot_be_listed_is_told(tmp_path):
     found = listing.Listing([], [])
-    assert listing._pictures_below(str(tmp_path / "round" / "deep"), tmp_path, found) == []
+    assert listing._images_below(str(tmp_path / "round" / "deep"), tmp_path, found) == []
     assert [(s.id, s.reason) for s in found.skipped] == [
         ("round/deep", "the folder cannot be listed: No such file or directory")
     ]
@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path):
 def test_odd_file_names(tmp_path):
     names = ["käse 細胞.png", "a b\tc.png", "50% $x$.png", "new\nline.png", "-rf.png"]
     for name in names:
-        picture(tmp_path / "lympho\u00adcyte é" / name)
+        image(tmp_path / "lympho\u00adcyte é" / name)
     raw = os.fsencode(tmp_path / "lympho\u00adcyte é") + b"/\xe9\xff.png"
     os.link(tmp_path / "lympho\u00adcyte é" / "-rf.png", raw)
     cells = cc.load(tmp_path)
@@ -101,9 +101,9 @@ def test_odd_file_names(tmp_path):
     assert cc.load(cells.save(tmp_path / "x.npz")).fingerprint() == cells.fingerprint()
 
 
-def test_a_folder_of_pictures_only_has_no_labels(tmp_path):
+def test_a_folder_of_images_only_has_no_labels(tmp_path):
     for k in range(3):
-        picture(tmp_path / f"{k}.png", k)
+        image(tmp_path / f"{k}.png", k)
     cells = cc.load(tmp_path)
     assert cells.labels is None and cells.ids.tolist() == ["0.png", "1.png", "2.png"]
     assert "no labels" in repr(cells)
@@ -112,7 +112,7 @@ def test_a_folder_of_pictures_only_has_no_labels(tmp_path):
 def test_parts_are_no_classes(folder, tmp_path):
     root = tmp_path / "all"
     for part in ("train", "val", "Test"):
-        picture(root / part / "round" / "a.png")
+        image(root / part / "round" / "a.png")
     with pytest.raises(DataError, match=r"parts and no classes; load one of them with part='train'"):
         cc.load(root)
     assert cc.load(root, part="val").class_names == ("round",)
@@ -122,10 +122,10 @@ def test_parts_are_no_classes(folder, tmp_path):
 
 
 @pytest.mark.parametrize("inside", [None, "a.txt"])
-def test_a_folder_without_a_picture(tmp_path, inside):
+def test_a_folder_without_a_image(tmp_path, inside):
     if inside:
         (tmp_path / inside).write_text("x")
-    with pytest.raises(DataError, match="holds no picture"):
+    with pytest.raises(DataError, match="holds no image"):
         cc.load(tmp_path)
 
 
@@ -140,36 +140,36 @@ def test_a_class_whose_files_are_all_damaged_is_lost_and_said(folder):
 
 def test_nothing_readable(tmp_path):
     (tmp_path / "a.png").write_text("x")
-    with pytest.raises(DataError, match=r"no readable picture, of 1 files; the first: a\.png \(no jpg"):
+    with pytest.raises(DataError, match=r"no readable image, of 1 files; the first: a\.png \(no jpg"):
         cc.load(tmp_path)
 
 
 def test_mixed_sizes_are_resized_with_notice_or_refused(tmp_path):
     for k, side in enumerate([(8, 8), (8, 8), (16, 8), (20, 20)]):
-        picture(tmp_path / "round" / f"{k}.png", k, side)
+        image(tmp_path / "round" / f"{k}.png", k, side)
     cells = cc.load(tmp_path)
     assert cells.image_shape == (8, 8, 3)
     assert cells.sizes.tolist() == [[8, 8], [8, 8], [16, 8], [20, 20]]
     assert cells.notices == (
-        "2 pictures: resized to 8x8, the most frequent size (there are 8x8: 2, 20x20: 1, 16x8: 1); "
+        "2 images: resized to 8x8, the most frequent size (there are 8x8: 2, 20x20: 1, 16x8: 1); "
         "their proportions changed",
     )
     assert "heights 8 to 20, widths 8 to 20" in cells.summary()
     with pytest.raises(DataError, match=r"3 sizes .*pass size=\(8, 8\) or mixed='resize'"):
         cc.load(tmp_path, mixed="refuse")
     given = cc.load(tmp_path, size=[10, 12], mixed="refuse")
-    assert given.image_shape == (10, 12, 3) and "4 pictures: resized to 10x12 (" in given.notices[0]
+    assert given.image_shape == (10, 12, 3) and "4 images: resized to 10x12 (" in given.notices[0]
     assert given.images.shape == (4, 10, 12, 3)
 
 
 def test_conversions_are_counted(folder):
-    picture(folder / "round" / "grey1.png", 9, mode="L")
-    picture(folder / "round" / "grey2.png", 9, mode="L")
-    picture(folder / "round" / "clear.png", (1, 2, 3, 0), mode="RGBA")
+    image(folder / "round" / "grey1.png", 9, mode="L")
+    image(folder / "round" / "grey2.png", 9, mode="L")
+    image(folder / "round" / "clear.png", (1, 2, 3, 0), mode="RGBA")
     cells = cc.load(folder)
     assert cells.notices == (
-        "2 pictures: grey repeated over the channels (the first: round/grey1.png)",
-        "1 picture: transparency laid on white (the first: round/clear.png)",
+        "2 images: grey repeated over the channels (the first: round/grey1.png)",
+        "1 image: transparency laid on white (the first: round/clear.png)",
     )
 
 
@@ -195,7 +195,7 @@ def test_lists_patterns_and_single_files(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert cc.load("lobed/*").ids.tolist() == ["lobed/a.png", "lobed/b.PNG"]
     assert cc.load(".").ids.tolist()[0] == "lobed/a.png"
-    with pytest.raises(DataError, match="no picture matches"):
+    with pytest.raises(DataError, match="no image matches"):
         cc.load("*.jpg")
 
 

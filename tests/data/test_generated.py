@@ -83,7 +83,7 @@ def test_truth_counts_what_was_asked_for(troubled: cc.ImageSet) -> None:
     assert sum(counts.get(k, 0) for k in ("jpeg", "turn90", "flip", "flip270", "darker")) == 10
 
 
-def test_identical_pictures_are_exactly_those_that_the_truth_names(troubled: cc.ImageSet) -> None:
+def test_identical_images_are_exactly_those_that_the_truth_names(troubled: cc.ImageSet) -> None:
     seen: dict[bytes, str] = {}
     found = set()
     for name, image in zip(troubled.ids.tolist(), troubled.images, strict=True):
@@ -196,7 +196,7 @@ def test_a_platelet_has_no_nucleus_and_a_lymphocyte_is_mostly_nucleus() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_foreign_pictures_differ_from_each_other(kind: str) -> None:
+def test_foreign_images_differ_from_each_other(kind: str) -> None:
     one, two = (draw_foreign(kind, 40, np.random.default_rng(k)) for k in (1, 2))
     assert one.shape == (40, 40, 3)
     assert one.dtype == np.uint8
@@ -206,13 +206,13 @@ def test_foreign_pictures_differ_from_each_other(kind: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 0}, "n is 0; wanted a whole number, 1 or more"),
-        ({"n": 2.5}, "n is 2.5; wanted a whole number"),
-        ({"size": 8}, "size is 8; wanted a whole number, 16 or more"),
+        ({"n": 0}, "n is 0; expected a whole number, 1 or more"),
+        ({"n": 2.5}, "n is 2.5; expected a whole number"),
+        ({"size": 8}, "size is 8; expected a whole number, 16 or more"),
         ({"seed": -1}, "seed is -1"),
-        ({"slides": 0}, "slides is 0; wanted a whole number, 1 or more"),
+        ({"slides": 0}, "slides is 0; expected a whole number, 1 or more"),
         ({"foreign": -1}, "foreign is -1"),
-        ({"severity": 1.5}, r"severity is 1.5; wanted 0 \(the same laboratory\) to 1"),
+        ({"severity": 1.5}, r"severity is 1.5; expected 0 \(the same laboratory\) to 1"),
         ({"n": 3, "duplicates": 2, "near_duplicates": 2}, "add up to 4, but there are only 3 cells"),
     ],
 )

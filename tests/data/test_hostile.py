@@ -1,4 +1,4 @@
-"""What strangers put into a folder of pictures: nothing of it stops the work, and all of it is told."""
+"""What strangers put into a folder of images: nothing of it stops the work, and all of it is told."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_hostile(root):
     (root / "huge.png").touch()
     os.truncate(root / "huge.png", 100_000_000)
     for name, data in {
-        "text.png": b"no picture",
+        "text.png": b"no image",
         "empty.jpg": b"",
         "bomb.png": bomb(30_000, 30_000),
         "wide.png": bomb(60_000, 1_000),
@@ -56,7 +56,7 @@ def reasons(cells):
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_each_file_that_is_no_picture_is_told_with_its_reason(tmp_path, verify):
+def test_each_file_that_is_no_image_is_told_with_its_reason(tmp_path, verify):
     expected = write_hostile(tmp_path)
     (tmp_path / "good.png").write_bytes(encoded(RGB))
     (tmp_path / "large.png").write_bytes(encoded(np.zeros((3000, 2000), np.uint8)))
@@ -72,7 +72,7 @@ def test_each_file_that_is_no_picture_is_told_with_its_reason(tmp_path, verify):
 
 def test_a_folder_of_nothing_else_is_refused_in_one_line(tmp_path):
     write_hostile(tmp_path)
-    with pytest.raises(DataError, match="names no readable picture, of 7 files; the first") as caught:
+    with pytest.raises(DataError, match="names no readable image, of 7 files; the first") as caught:
         cc.load(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -115,7 +115,7 @@ def test_names_of_every_kind_are_one_line_each(tmp_path):
     ]
     for name in names:
         (tmp_path / f"{name}.png").write_bytes(encoded(RGB))
-        (tmp_path / f"{name}.jpg").write_bytes(b"no picture")
+        (tmp_path / f"{name}.jpg").write_bytes(b"no image")
     cells = cc.load(tmp_path)
     assert len(cells) == len(names) == len(cells.skipped) and cells.images.shape == (len(names), 24, 24, 3)
     for text in (*cells.ids.tolist(), *reasons(cells)):
@@ -153,7 +153,7 @@ print(count, len(cells.skipped), peak() - before)
 
 
 def growth(root):
-    """Give how many pictures were read, how many skipped, and by how many bytes the process grew meanwhile."""
+    """Give how many images were read, how many skipped, and by how many bytes the process grew meanwhile."""
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}  # so that glibc gives back what is freed
     done = subprocess.run([sys.executable, "-c", GROWTH, root], capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
@@ -161,7 +161,7 @@ def growth(root):
 
 
 @POSIX
-def test_large_pictures_are_decoded_one_at_a_time(tmp_path):
+def test_large_images_are_decoded_one_at_a_time(tmp_path):
     for name in ("few", "many"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "small.png").write_bytes(encoded(RGB))

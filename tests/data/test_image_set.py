@@ -79,7 +79,7 @@ def test_the_pickle_of_a_small_part_is_small_and_joblib_takes_it():
 
 
 @given(cells=sets(), size=st.integers(1, 12))
-def test_batches_are_the_pictures_in_order(cells, size):
+def test_batches_are_the_images_in_order(cells, size):
     batches = list(cells.batches(size))
     assert all(0 < len(batch) <= size for batch in batches)
     assert sum(map(len, batches)) == len(cells)
@@ -104,7 +104,7 @@ def test_slices_are_those_of_a_list(cells, start, stop, step):
     assert np.array_equal(cells[cut].images, cells.images[cut])
 
 
-def test_a_subset_of_a_subset_reads_the_right_pictures():
+def test_a_subset_of_a_subset_reads_the_right_images():
     images = pixels(10)
     cells = ImageSet(images).subset([7, 2, 9, 4]).subset([-1, 0])
     assert cells.ids.tolist() == ["4", "7"]
@@ -132,7 +132,7 @@ def test_the_callers_arrays_stay_as_they_are_and_sets_cannot_be_changed():
     assert np.array_equal(images, before)
 
 
-def test_reading_pictures_that_stand_side_by_side_copies_nothing():
+def test_reading_images_that_stand_side_by_side_copies_nothing():
     images = pixels(6)
     cells = ImageSet(images)
     assert np.shares_memory(cells.images, images)
@@ -150,7 +150,7 @@ def test_replace_changes_what_is_named_only():
     assert bare.class_names == ("a", "b") and bare.counts() == {}
     with pytest.raises(DataError, match="label 2 but only 2 class names"):
         cells.replace(labels=[0, 1, 2])
-    with pytest.raises(DataError, match="2 ids for 3 pictures"):
+    with pytest.raises(DataError, match="2 ids for 3 images"):
         cells.replace(ids=["x", "y"])
 
 
@@ -160,7 +160,7 @@ def test_align_matches_classes_by_name():
     wide = cells.align(["monocyte", "neutrophil", "basophil"])
     assert wide.labels.tolist() == [1, 2, 1]
     assert wide.counts() == {"monocyte": 0, "neutrophil": 2, "basophil": 1}
-    assert cells[:1].align(["neutrophil"]).labels.tolist() == [0]  # a class without a picture may go
+    assert cells[:1].align(["neutrophil"]).labels.tolist() == [0]  # a class without an image may go
     with pytest.raises(UnknownNameError, match=r"no class 'basophil'.*monocyte, neutrophil"):
         cells.align(["neutrophil", "monocyte"])
 
@@ -207,11 +207,11 @@ def test_labels_that_are_taken(labels, wanted):
     [
         (np.eye(3, dtype=int), r"pass labels.argmax\(1\)"),
         ([0, -1, 0], "label -1; labels count from 0"),
-        ([0, 1], "2 labels for 3 pictures"),
-        ([0, 1, 0.5], "dtype float64; wanted whole numbers"),
+        ([0, 1], "2 labels for 3 images"),
+        ([0, 1, 0.5], "dtype float64; expected whole numbers"),
         ([0, np.nan, 1], "1 of 3 labels are missing"),
         (np.array([0, None, 1], object), "1 of 3 labels are missing"),
-        ([0, np.inf, 1], "wanted whole numbers"),
+        ([0, np.inf, 1], "expected whole numbers"),
         ([0, 10**9, 1], "are these the labels"),
         ([0, 2**63, 1], r"below 2\*\*63"),
         ([[0, 1], [2], [0]], "labels are no column"),
@@ -227,7 +227,7 @@ def test_labels_that_are_refused(labels, said):
 def test_labels_by_name_are_checked_against_the_names():
     cells = ImageSet(pixels(2), ["b", "a"], class_names=["b", "a"])
     assert cells.labels.tolist() == [0, 1]
-    with pytest.raises(DataError, match="label 'z'; wanted one of the classes b, a"):
+    with pytest.raises(DataError, match="label 'z'; expected one of the classes b, a"):
         ImageSet(pixels(2), ["b", "z"], class_names=["b", "a"])
 
 
@@ -237,14 +237,14 @@ def test_labels_by_name_are_checked_against_the_names():
         ({"class_names": ["a", "a"]}, "'a' stands twice"),
         ({"class_names": "ab"}, "is one text"),
         ({"ids": ["x", "y", "x"]}, "id 'x' stands 2 times"),
-        ({"ids": ["x"]}, "1 ids for 3 pictures"),
+        ({"ids": ["x"]}, "1 ids for 3 images"),
         ({"ids": [["x", "y"], ["z", "w"], ["u", "v"]]}, "ids have shape"),
         ({"groups": ["p", None, "q"]}, "1 of 3 groups are missing"),
         ({"groups": [1.0, np.nan, 2.0]}, "1 of 3 groups are missing"),
         ({"groups": [b"\xff", b"a", b"b"]}, "groups are no text"),
         ({"clusters": [1, 2, 2.5]}, "clusters have dtype float64"),
         ({"clusters": ["a", "b", "c"]}, "clusters have dtype"),
-        ({"sizes": [1, 2, 3]}, r"sizes have shape \(3,\); wanted \(3, 2\)"),
+        ({"sizes": [1, 2, 3]}, r"sizes have shape \(3,\); expected \(3, 2\)"),
     ],
 )
 def test_other_columns_that_are_refused(arguments, said):
@@ -261,7 +261,7 @@ def test_groups_may_be_numbers_or_bytes_or_a_column():
     ("images", "said"),
     [
         (np.full((2, 4, 4, 3), 0.5, np.float32), r"within 0.5-0.5.*images \* 255"),
-        (np.full((2, 4, 4, 3), np.nan), "2 of 2 pictures hold NaN"),
+        (np.full((2, 4, 4, 3), np.nan), "2 of 2 images hold NaN"),
         (np.full((2, 4, 4, 3), 200.0), r'images.round\(\).astype\("uint8"\)'),
         (np.full((2, 4, 4, 3), 255, np.int64), r'astype\("uint8"\)'),
         (np.full((2, 4, 4, 3), -1.0), "rescale"),
@@ -275,7 +275,7 @@ def test_groups_may_be_numbers_or_bytes_or_a_column():
         (np.zeros((2, 8, 8, 4), np.uint8), "alpha"),
         (np.zeros((2, 0, 8, 3), np.uint8), "no pixels"),
         (np.array([np.zeros((2, 2, 3)), np.zeros((3, 3, 3))], object), "Python objects"),
-        ([[1, 2], [3]], "pictures are no array"),
+        ([[1, 2], [3]], "images are no array"),
     ],
 )
 def test_pixels_that_are_refused_with_the_fix(images, said):
@@ -290,9 +290,9 @@ def test_places_outside_the_set_and_wrong_kinds_are_refused():
         cells.subset([0, 3])
     with pytest.raises(DataError, match="place -4 is outside"):
         cells.read([-4, 0])
-    with pytest.raises(DataError, match=r"shape \(2,\); wanted \(3,\)"):
+    with pytest.raises(DataError, match=r"shape \(2,\); expected \(3,\)"):
         cells.subset([True, False])
-    with pytest.raises(DataError, match="wanted whole numbers"):
+    with pytest.raises(DataError, match="expected whole numbers"):
         cells.subset([0.5])
     with pytest.raises(DataError, match="taken twice"):
         cells.subset([0, 1, -3])
@@ -302,13 +302,13 @@ def test_places_outside_the_set_and_wrong_kinds_are_refused():
         cells[3]
     with pytest.raises(TypeError, match="subset"):
         cells[np.array([0, 1])]
-    assert [picture.shape for picture in cells] == [(4, 4, 3)] * 3
+    assert [image.shape for image in cells] == [(4, 4, 3)] * 3
 
 
 def test_an_empty_set_is_a_set():
     cells = ImageSet(np.empty((0, 4, 4, 3), np.uint8), [])
     assert len(cells) == 0 and cells.images.shape == (0, 4, 4, 3)
-    assert cells.summary().startswith("ImageSet: 0 pictures")
+    assert cells.summary().startswith("ImageSet: 0 images")
     assert len(cells.fingerprint()) == 64
 
 

@@ -27,34 +27,34 @@ def test_a_summary_tells_all_that_is_known():
         groups=list("aabbccddee"),
         clusters=[0, 0, *range(1, 9)],
         sizes=[[6, 8]] * 9 + [[60, 80]],
-        notices=["1 picture: resized"],
-        skipped=[Skipped(f"{k}.txt", "no picture") for k in range(12)],
+        notices=["1 image: resized"],
+        skipped=[Skipped(f"{k}.txt", "no image") for k in range(12)],
     )
     assert summary(cells).splitlines() == [
-        "ImageSet: 10 pictures 6x8, 4 classes",
+        "ImageSet: 10 images 6x8, 4 classes",
         "groups: 5 patients or slides",
-        "clusters: 1 picture duplicates another one",
+        "clusters: 1 image duplicates another one",
         "original sizes: heights 6 to 60, widths 8 to 80 pixels",
         "  round         6   60.0%  ████████████████████████",
         "  lobed         3   30.0%  ████████████",
         "  giant         1   10.0%  ████",
         "  kidney        0    0.0%",
-        "no picture: kidney",
-        "a single picture, which cannot be in train and val both: giant",
-        "imbalance: the largest class has 6.0 times the pictures of the smallest",
-        "note: 1 picture: resized",
+        "no image: kidney",
+        "a single image, which cannot be in train and val both: giant",
+        "imbalance: the largest class has 6.0 times the images of the smallest",
+        "note: 1 image: resized",
         "skipped: 12",
-        *[f"  {k}.txt: no picture" for k in range(10)],
+        *[f"  {k}.txt: no image" for k in range(10)],
         "  ... and 2 more, all in .skipped",
     ]
 
 
 def test_a_balanced_set_has_a_short_summary():
-    assert summary(cells_of([0, 1] * 3)).splitlines()[0] == "ImageSet: 6 pictures 6x8, 2 classes"
+    assert summary(cells_of([0, 1] * 3)).splitlines()[0] == "ImageSet: 6 images 6x8, 2 classes"
     assert len(summary(cells_of([0, 1] * 3)).splitlines()) == 3
-    assert summary(cells_of([0, 1] * 3).replace(labels=None)) == "ImageSet: 6 pictures 6x8, no labels"
+    assert summary(cells_of([0, 1] * 3).replace(labels=None)) == "ImageSet: 6 images 6x8, no labels"
     assert "one class only" in summary(cells_of([0, 0]))
-    assert "1 picture 6x8, 1 class\n" in summary(cells_of([0]))
+    assert "1 image 6x8, 1 class\n" in summary(cells_of([0]))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_every_set_can_be_plotted(cells):
         assert -0.001 <= box.x0 < box.x1 <= 1.001 and -0.001 <= box.y0 < box.y1 <= 1.001
 
 
-def test_the_plot_shows_pictures_of_the_right_class_and_the_same_ones_again():
+def test_the_plot_shows_images_of_the_right_class_and_the_same_ones_again():
     cells = cells_of([0, 1] * 20, class_names=["round", "lobed"])
     figure = plot(cells, per_class=4, seed=3)
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
@@ -105,7 +105,7 @@ def test_counts_of_several_sets_stand_side_by_side(sets):
     assert drawn(figure).std() > 0
     axes = figure.axes[0]
     assert len(axes.containers) == sets
-    assert axes.get_xlabel() == "pictures"
+    assert axes.get_xlabel() == "images"
     assert (axes.get_legend() is not None) == (sets > 1)
     assert [text.get_text() for text in axes.get_yticklabels()] == (["lobed"] if sets == 1 else ["lobed", "round"])
 

@@ -1,4 +1,4 @@
-"""What load refuses whatever the source, classes that are matched by name, and sets of real pictures."""
+"""What load refuses whatever the source, classes that are matched by name, and sets of real images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cellclf.errors import CellclfError, DataError, OptionError, UnknownNameErro
     [
         ({"mixed": "crop"}, OptionError, "mixed='crop'"),
         ({"size": (0, 5)}, OptionError, r"size=\(0, 5\)"),
-        ({"size": (5,)}, OptionError, r"wanted \(height, width\)"),
+        ({"size": (5,)}, OptionError, r"expected \(height, width\)"),
         ({"size": (4, 4)}, OptionError, "is for files"),
         ({"part": "train"}, OptionError, "part='train' goes with"),
         ({"class_names": ["a"]}, DataError, "only 1 class names"),
@@ -57,11 +57,11 @@ def test_any_bytes_as_csv_or_npz_give_a_clear_error(tmp_path_factory, data):
         assert "\n" not in str(caught.value)
 
 
-# Real pictures
+# Real images
 
 
 @pytest.mark.parametrize("name", ["bccd_crops", "contaminants"])
-def test_real_pictures(real_data, name):
+def test_real_images(real_data, name):
     cells = cc.load(real_data / "data" / name)
     if name == "bccd_crops":
         assert cells.counts() == {"basophil": 3, "eosinophil": 88, "lymphocyte": 33, "monocyte": 20, "neutrophil": 207}

@@ -122,9 +122,9 @@ def test_an_npz_that_another_program_packed(tmp_path, place, value, why):
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"pictures": pixels(2, 8, 8, 3)}, "has no 'images' or 'x' but pictures; name them"),
-        ({"images": pixels(2, 8, 8, 3) / 255.0}, r"a\.npz: pictures are float64 within 0-1.*multiply by 255"),
-        ({"images": pixels(2, 8, 8, 3), "labels": [0, 1, 2]}, r"a\.npz: 3 labels for 2 pictures"),
+        ({"images": pixels(2, 8, 8, 3)}, "has no 'images' or 'x' but images; name them"),
+        ({"images": pixels(2, 8, 8, 3) / 255.0}, r"a\.npz: images are float64 within 0-1.*multiply by 255"),
+        ({"images": pixels(2, 8, 8, 3), "labels": [0, 1, 2]}, r"a\.npz: 3 labels for 2 images"),
         ({"images": pixels(2, 8, 8, 3), "labels": np.eye(2)}, "argmax"),
         ({"images": pixels(2, 3, 8, 8)}, "transpose"),
         ({"images": pixels(2, 8, 8, 3), "ids": ["a", "a"]}, "'a' stands 2 times"),

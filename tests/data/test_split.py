@@ -40,19 +40,19 @@ def test_parts_are_a_partition_that_tears_no_group_and_no_cluster(cells, val, te
 
 
 @given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=80), val=st.floats(0, 0.9))
-def test_without_groups_the_shares_are_exact_to_one_picture_a_class(labels, val):
+def test_without_groups_the_shares_are_exact_to_one_image_a_class(labels, val):
     parts = Split(val=val).apply(make(labels))
     for label in range(3):
         assert abs((parts.val.labels == label).sum() - val * labels.count(label)) < 1
 
 
-def test_a_class_with_one_picture_is_trained_on():
+def test_a_class_with_one_image_is_trained_on():
     parts = Split(val=0.2).apply(make([0] * 20 + [1]))
     assert parts.train.counts()["b"] == 1
 
 
 @given(cells=sets(), count=st.integers(2, 6))
-def test_folds_validate_each_picture_once(cells, count):
+def test_folds_validate_each_image_once(cells, count):
     if count > max(2, len(cells)):
         with pytest.raises(OptionError, match="folds"):
             Split().folds(cells, count)
@@ -109,5 +109,5 @@ def test_a_sample_keeps_the_shares_of_the_classes_and_the_order():
     assert np.array_equal(sample(cells, 33, seed=1).ids, some.ids)
     assert not np.array_equal(sample(cells, 33, seed=2).ids, some.ids)
     assert sample(cells, 100) is cells and len(sample(ImageSet(cells.images), 7)) == 7
-    with pytest.raises(OptionError, match="wanted 1 picture or more"):
+    with pytest.raises(OptionError, match="expected 1 image or more"):
         sample(cells, 0)

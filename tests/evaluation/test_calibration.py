@@ -53,7 +53,7 @@ def test_an_honest_classifier_shows_what_a_perfect_one_shows(seed):
 
 
 @given(seed=seeds)
-def test_the_order_of_the_pictures_plays_no_part(seed):
+def test_the_order_of_the_images_plays_no_part(seed):
     labels, shares = honest(200, seed)
     shares = np.round(shares, 1) + 1e-9  # many of equal confidence
     shares /= shares.sum(1, keepdims=True)
@@ -84,7 +84,7 @@ def test_a_calibration_can_be_read_drawn_and_stored():
     assert found.plot().axes[0].get_xlabel() == "how sure the classifier was (%)"
     with pytest.raises(OptionError, match="bins=0"):
         calibrate([0], [[1.0]], bins=0)
-    with pytest.raises(DataError, match="pictures x classes"):
+    with pytest.raises(DataError, match="images x classes"):
         calibrate([0, 1], [[0.5, 0.5]])
 
 

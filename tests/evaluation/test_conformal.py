@@ -54,7 +54,7 @@ def test_smaller_error_larger_sets_never_empty(seed, error):
     np.testing.assert_array_equal(again.sets(shares[80:], error), sets)
 
 
-def test_too_few_pictures_promise_nothing_and_say_it_by_full_sets():
+def test_too_few_images_promise_nothing_and_say_it_by_full_sets():
     labels, shares = honest(50, 1)
     fitted = fit_conformal(labels, shares)
     assert fitted.sets(shares, 0.01).all()
@@ -65,9 +65,9 @@ def test_what_does_not_fit_is_refused():
     labels, shares = honest(50, 1)
     fitted = fit_conformal(labels, shares)
     for error in (0.0, 1.0, 5):
-        with pytest.raises(OptionError, match="wanted a share between 0 and 1"):
+        with pytest.raises(OptionError, match="expected a share between 0 and 1"):
             fitted.sets(shares, error)
-    with pytest.raises(DataError, match="wanted \\(pictures, 4\\)"):
+    with pytest.raises(DataError, match="expected \\(images, 4\\)"):
         fitted.sets(shares[:, :3])
     with pytest.raises(DataError, match="sets have shape"):
         coverage(labels, fitted.sets(shares)[:3], NAMES)

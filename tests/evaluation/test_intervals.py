@@ -32,19 +32,19 @@ def test_scores_equal_scikit_learn(seed: int, classes: int, n: int) -> None:
     np.testing.assert_allclose(ours.accuracy, (truth == called).mean())
 
 
-def test_resampling_counts_is_resampling_pictures() -> None:
+def test_resampling_counts_is_resampling_images() -> None:
     confusion = np.array([[30, 8, 2], [5, 14, 1], [0, 1, 9]])
     hits, predicted = resample(confusion, 4000, seed=3)
     assert (predicted.sum(1) == confusion.sum()).all()
     rng = np.random.default_rng(4)
-    by_picture = []
+    by_image = []
     for _ in range(4000):
         again = np.zeros((3, 3), int)
         for k, row in enumerate(confusion):
-            pictures = np.repeat(np.arange(3), row)
-            np.add.at(again[k], rng.choice(pictures, len(pictures)), 1)
-        by_picture.append((again.diagonal(), again.sum(0)))
-    slow_hits, slow_predicted = (np.array(column) for column in zip(*by_picture, strict=True))
+            images = np.repeat(np.arange(3), row)
+            np.add.at(again[k], rng.choice(images, len(images)), 1)
+        by_image.append((again.diagonal(), again.sum(0)))
+    slow_hits, slow_predicted = (np.array(column) for column in zip(*by_image, strict=True))
     for fast, slow in ((hits, slow_hits), (predicted, slow_predicted)):
         np.testing.assert_allclose(fast.mean(0), slow.mean(0), atol=0.25)
         np.testing.assert_allclose(fast.std(0), slow.std(0), atol=0.15)
@@ -68,7 +68,7 @@ def test_the_interval_of_recall_is_near_the_binomial_one() -> None:
     assert found.recall[0].high == pytest.approx(exact.high, abs=0.015)
 
 
-def test_no_mistake_in_three_pictures_is_no_certainty() -> None:
+def test_no_mistake_in_three_images_is_no_certainty() -> None:
     found = estimate(np.array([[3, 0], [0, 200]]), np.array([True, True]), confidence=0.95, resamples=200, seed=0)
     exact = binomtest(3, 3).proportion_ci(0.95)
     assert found.recall[0] == 1 and found.recall[0].low == pytest.approx(exact.low)
@@ -99,5 +99,5 @@ def test_an_estimate_is_a_number_that_survives_pickle_and_json() -> None:
     assert (again, again.low, again.high) == (0.5, 0.25, 0.75)
     assert f"{one:.2f}" == "0.50" and json.dumps([one]) == "[0.5]"
     nothing = Estimate(np.nan, np.nan, np.nan)
-    assert str(nothing) == "no pictures"
+    assert str(nothing) == "no images"
     assert nothing.to_dict() == {"value": None, "low": None, "high": None}

@@ -54,9 +54,9 @@ def test_a_class_that_is_never_sure_is_not_called_wrong_all_the_time():
     assert find_label_problems(labels, shares, ["sure", "vague"]).count == 0
 
 
-def test_classes_without_pictures_and_hopeless_probabilities_are_borne():
+def test_classes_without_images_and_hopeless_probabilities_are_borne():
     found = find_label_problems([0, 0], [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]], ["a", "b", "none"])
-    assert found.count == 0  # nobody is confidently of a class that has no pictures to compare with
+    assert found.count == 0  # nobody is confidently of a class that has no images to compare with
     assert found.order.tolist() == [1, 0] and found.to_dict()["thresholds"]["none"] is None
 
 
@@ -67,5 +67,5 @@ def test_it_can_be_read_drawn_and_stored():
     assert len(json.loads(json.dumps(found.to_dict()))["problems"]) == found.count
     cells = cc.ImageSet(np.zeros((200, 8, 8, 3), np.uint8), labels)
     assert len(found.plot(cells, limit=3).axes) == 3
-    with pytest.raises(DataError, match="200 pictures"):
+    with pytest.raises(DataError, match="200 images"):
         found.plot(cells[:5])

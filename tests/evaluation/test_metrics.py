@@ -48,7 +48,7 @@ def test_every_interval_holds_its_value(report: Report) -> None:
     assert all(s.low <= s <= s.high and s.low < s.high for s in scores)
 
 
-def test_a_wider_level_and_fewer_pictures_widen_the_interval() -> None:
+def test_a_wider_level_and_fewer_images_widen_the_interval() -> None:
     def width(n: int, confidence: float) -> float:
         f1 = evaluate(*some(n), NAMES, confidence=confidence).macro_f1
         return f1.high - f1.low
@@ -57,7 +57,7 @@ def test_a_wider_level_and_fewer_pictures_widen_the_interval() -> None:
     assert width(3000, 0.95) < width(150, 0.95)
 
 
-def test_a_class_without_pictures_is_named_and_not_averaged() -> None:
+def test_a_class_without_images_is_named_and_not_averaged() -> None:
     labels, shares = some(classes=3)
     shares = np.hstack([shares * 0.9, np.full((len(labels), 1), 0.1)])
     report = evaluate(labels, shares, NAMES)
@@ -65,11 +65,11 @@ def test_a_class_without_pictures_is_named_and_not_averaged() -> None:
     assert np.isnan(report.classes[3].recall) and np.isnan(report.rates[3]).all()
     assert report.macro_f1 == pytest.approx(metrics.f1_score(labels, shares.argmax(1), average="macro"))
     text = str(report)
-    assert "no pictures" in text and "leave out" in text and "platelet (0)" in text
+    assert "no images" in text and "leave out" in text and "platelet (0)" in text
     assert "NaN" not in json.dumps(report.to_dict(), allow_nan=False)
 
 
-def test_balanced_accuracy_over_the_classes_with_enough_pictures() -> None:
+def test_balanced_accuracy_over_the_classes_with_enough_images() -> None:
     labels = np.repeat([0, 1, 2], [3, 20, 30])
     shares = np.full((53, 4), 0.01) + 0.96 * np.eye(4)[np.where(np.arange(53) % 5 == 0, 2, labels)]
     report = evaluate(labels, shares, NAMES, min_count=20)
@@ -97,7 +97,7 @@ def test_confused_pairs_and_mistakes_lead_with_the_surest(report: Report) -> Non
 
 def test_the_text_leads_with_macro_f1(report: Report) -> None:
     lines = str(report).splitlines()
-    assert lines[0].startswith("300 pictures") and lines[2].startswith("macro F1")
+    assert lines[0].startswith("300 images") and lines[2].startswith("macro F1")
     assert max(map(len, lines)) <= 110
     assert str(report).index("macro F1") < str(report).index("accuracy")
 
@@ -114,7 +114,7 @@ def test_the_dict_is_json_and_tells_what_the_report_tells(report: Report) -> Non
     assert told["most_confused"][0]["count"] == report.confused()[0].count
 
 
-def test_one_class_and_one_picture() -> None:
+def test_one_class_and_one_image() -> None:
     report = evaluate([0], [[1.0]], ["cell"])
     assert report.macro_f1 == 1 and report.macro_f1.low < 0.05
     assert report.confused() == () and "most confused" not in str(report)
@@ -141,12 +141,12 @@ def test_inputs_are_neither_changed_nor_shared() -> None:
 @pytest.mark.parametrize(
     ("labels", "shares", "says"),
     [
-        ([0, 1, 4], np.full((3, 4), 0.25), "labels run from 0 to 4; with 4 class names wanted 0-3"),
+        ([0, 1, 4], np.full((3, 4), 0.25), "labels run from 0 to 4; with 4 class names expected 0-3"),
         ([0, 1, -1], np.full((3, 4), 0.25), "labels run from -1 to 1"),
-        ([0, 1], np.full((3, 4), 0.25), r"shape \(3, 4\); wanted \(2, 4\)"),
-        ([[0], [1], [2]], np.full((3, 4), 0.25), "one whole number for each picture"),
+        ([0, 1], np.full((3, 4), 0.25), r"shape \(3, 4\); expected \(2, 4\)"),
+        ([[0], [1], [2]], np.full((3, 4), 0.25), "one whole number for each image"),
         ([0.0, 1.0, 2.0], np.full((3, 4), 0.25), "labels are float64"),
-        ([], np.empty((0, 4)), "one whole number for each picture"),
+        ([], np.empty((0, 4)), "one whole number for each image"),
         ([0, 1, 2], np.full((3, 4), np.nan), "3 of 3 rows of probabilities hold NaN"),
         ([0, 1, 2], np.array([[3.0, -1, 2, 0]] * 3), "apply softmax to logits"),
         ([0, 1, 2], np.full((3, 4), 0.5), "a row sums to 2"),
@@ -182,8 +182,8 @@ def test_figures(report: Report) -> None:
     texts = {t.get_text() for t in matrix.axes[0].texts}
     assert {f"{n:,}" for n in report.confusion.ravel() if n} == texts
     assert "macro F1" in matrix.axes[0].get_title() and "(%)" in matrix.axes[1].get_ylabel()
-    pictures = report.plot_confused(cells, pairs=2, pictures=3)
-    assert len(pictures.axes) == sum(min(3, p.count) for p in report.confused()[:2])
+    images = report.plot_confused(cells, pairs=2, images=3)
+    assert len(images.axes) == sum(min(3, p.count) for p in report.confused()[:2])
     with pytest.raises(DataError, match="has 299"):
         report.plot_confused(cells[1:])
     with pytest.raises(DataError, match="other labels"):

@@ -68,15 +68,15 @@ def test_any_width_and_dead_features_are_borne(width):
 
 
 def test_what_does_not_fit_is_refused(known):
-    with pytest.raises(DataError, match="wanted \\(pictures, 80\\)"):
+    with pytest.raises(DataError, match="expected \\(images, 80\\)"):
         known.distance(np.zeros((3, 79)))
     with pytest.raises(OptionError, match="refuse=1"):
         known.limit(1)
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         known.compare([])
     with pytest.raises(DataError, match="two of each"):
         learn_familiar(np.zeros((1, 4)), [0], np.zeros((5, 4)))
-    with pytest.raises(DataError, match="wanted \\(N, d\\)"):
+    with pytest.raises(DataError, match="expected \\(N, d\\)"):
         learn_familiar(np.zeros((5, 4)), [0], np.zeros((5, 4)))
 
 

@@ -68,13 +68,13 @@ def plain_f1(truth, called):
     return np.mean([2 * right[k] / ((truth == k).sum() + (called == k).sum()) for k in range(3)])
 
 
-def test_the_paired_interval_is_that_of_drawing_whole_pictures():
+def test_the_paired_interval_is_that_of_drawing_whole_images():
     rng = np.random.default_rng(0)
     truth = np.arange(240) % 3
     one, two = noisy(rng, truth, 0.8), noisy(rng, truth, 0.5)
     found = compare_paired(truth, one, two, 3, resamples=4000)
     draws = []
-    for _ in range(600):  # slowly: places of pictures, each class for itself
+    for _ in range(600):  # slowly: places of images, each class for itself
         places = np.concatenate([rng.choice(np.flatnonzero(truth == k), 80) for k in range(3)])
         scores = [plain_f1(truth[places], called[places]) for called in (one, two)]
         draws.append(scores[0] - scores[1])

@@ -16,18 +16,18 @@ STAGE = 'trainer.stages=[{epochs=1,learning_rate=2e-3,unfreeze="all",train_batch
 
 
 def write_folder(cells: cc.ImageSet, root: Path, *, classes: bool = True) -> None:
-    """Write a set as pictures, with a folder for each class."""
-    for label, id_, picture in zip(cells.labels, cells.ids, cells.images, strict=True):
+    """Write a set as images, with a folder for each class."""
+    for label, id_, image in zip(cells.labels, cells.ids, cells.images, strict=True):
         place = root / cells.class_names[label] if classes else root
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(place / f"{id_.replace(':', '-')}.png")
+        Image.fromarray(image).save(place / f"{id_.replace(':', '-')}.png")
 
 
 def write_bench(root: Path) -> Path:
     """Write everything into a folder that is there.
 
     training_set.npz, test_set.npz: arrays. cells/, other_cells/, next_months_slides/: a folder for each class.
-    new_cells/: pictures without labels. cells.csv: path, label, group. runs/a and runs/b: finished runs.
+    new_cells/: images without labels. cells.csv: path, label, group. runs/a and runs/b: finished runs.
     """
     cells = cc.make_cells(
         72, size=SIDE, seed=1, slides=9, duplicates=2, conflicts=1, near_duplicates=2, foreign=1, foreign_copies=2

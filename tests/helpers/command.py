@@ -14,6 +14,6 @@ def run(*words) -> Result:
 
 
 def width_of(path) -> int:
-    """Give the width of a picture that a command drew."""
-    with Image.open(path) as picture:
-        return picture.width
+    """Give the width of an image that a command drew."""
+    with Image.open(path) as image:
+        return image.width

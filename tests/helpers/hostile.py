@@ -1,4 +1,4 @@
-"""Files that strangers leave among pictures."""
+"""Files that strangers leave among images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 
 
 def bomb(width: int, height: int) -> bytes:
-    """Give a PNG of some hundred bytes that claims to be a large picture."""
+    """Give a PNG of some hundred bytes that claims to be a large image."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

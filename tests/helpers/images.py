@@ -1,4 +1,4 @@
-"""Pictures and files of pictures, small and drawn at once: what the tests of the loaders share."""
+"""Images and files of images, small and drawn at once: what the tests of the loaders share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def pixels(*shape, dtype=np.uint8, high=256):
     return np.random.default_rng(0).integers(0, high, shape, dtype)
 
 
-def picture(path: Path, value=0, side=(8, 8), mode="RGB") -> Path:
-    """Write a picture of one colour; the folders above it are made."""
+def image(path: Path, value=0, side=(8, 8), mode="RGB") -> Path:
+    """Write an image of one colour; the folders above it are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, side[::-1], value if mode != "RGB" else (value, value, value)).save(path)
     return path

@@ -28,7 +28,7 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def cells():
-    """Give three colours with noise from nine slides, one picture there twice."""
+    """Give three colours with noise from nine slides, one image there twice."""
     rng = np.random.default_rng(0)
     labels = np.arange(54) % 3
     images = rng.normal(60 + 60 * labels[:, None, None, None], 30, (54, 32, 32, 3)).clip(0, 255).astype(np.uint8)
@@ -44,7 +44,7 @@ def found(cells, tmp_path_factory):
     return cc.cross_validate(cc.Pipeline.from_recipe(RECIPE), cells, folds=3, out=out, show=False), out
 
 
-def test_each_picture_is_held_out_once_with_its_slide(found, cells):
+def test_each_image_is_held_out_once_with_its_slide(found, cells):
     result, _ = found
     assert len(result.ids) == len(cells) - 1, "one of the two copies went first"
     groups = dict(zip(cells.ids.tolist(), cells.groups.tolist(), strict=True))
@@ -60,11 +60,11 @@ def test_no_fold_was_trained_or_chosen_on_what_it_held_out(found):
     result, out = found
     for number in (1, 2, 3):
         manifest = json.loads((out / f"fold-{number}" / "manifest.json").read_text())
-        counts = [manifest["data"][part]["pictures"] for part in ("train", "val")]
+        counts = [manifest["data"][part]["images"] for part in ("train", "val")]
         assert sum(counts) == (result.folds != number).sum()
 
 
-def test_scores_are_of_the_held_out_pictures_and_are_written(found):
+def test_scores_are_of_the_held_out_images_and_are_written(found):
     result, out = found
     right = result.probabilities.argmax(1) == result.labels
     for number, report in enumerate(result.reports, 1):

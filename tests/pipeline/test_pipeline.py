@@ -29,7 +29,7 @@ def tiny(*settings):
 
 @pytest.fixture(scope="module")
 def cells():
-    """Give 80 cells of 40 pixels on five slides, with copies, cells under two labels, and a foreign picture."""
+    """Give 80 cells of 40 pixels on five slides, with copies, cells under two labels, and a foreign image."""
     made = cc.make_cells(
         80, size=40, seed=3, balance="even", duplicates=4, conflicts=3, near_duplicates=2, foreign=1, foreign_copies=2
     )
@@ -39,13 +39,13 @@ def cells():
         class_names=made.class_names,
         ids=made.ids,
         skipped=[Skipped("torn.png", "truncated file")],
-        notices=["2 grey pictures became RGB"],
+        notices=["2 grey images became RGB"],
     )
 
 
 @pytest.fixture(scope="module")
 def elsewhere():
-    """Give cells of another laboratory; one class has two pictures."""
+    """Give cells of another laboratory; one class has two images."""
     made = cc.make_cells(40, size=40, seed=4, balance="even", severity=0.5)
     few = np.flatnonzero(made.labels == 7)[2:]
     return made.subset(np.setdiff1d(np.arange(len(made)), few))
@@ -82,7 +82,7 @@ def test_the_run_folder_is_complete(outcome):
     assert len(rows_of(folder / "history.csv")) == 2
 
 
-def test_every_picture_stands_once_in_the_split_table(outcome, cells):
+def test_every_image_stands_once_in_the_split_table(outcome, cells):
     rows = rows_of(outcome.page.parent / "split.csv")
     assert [row["id"] for row in rows] == [*cells.ids.tolist(), "torn.png"]
     prepared = outcome.prepared
@@ -107,7 +107,7 @@ def test_what_was_planted_is_gone(outcome, cells):
     assert len(reasons) == 16 and all(reason.startswith("conflict") for reason in reasons.tolist())
 
 
-def test_the_parts_share_no_picture_and_no_cluster(outcome):
+def test_the_parts_share_no_image_and_no_cluster(outcome):
     parts = outcome.prepared.parts
     for column in ("ids", "clusters"):
         train, val, test = (set(getattr(part, column).tolist()) for part in (parts.train, parts.val, parts.test))
@@ -121,18 +121,18 @@ def test_the_report_files_say_what_the_outcome_says(outcome):
         assert data["scores"][name] == json.loads(json.dumps(report.to_dict()))
     assert data["removed"]["duplicates"]["kept"] == int(outcome.prepared.removals["duplicates"].keep.sum())
     assert data["skipped"] == [{"id": "torn.png", "reason": "truncated file"}]
-    assert data["notices"] == ["2 grey pictures became RGB"]
+    assert data["notices"] == ["2 grey images became RGB"]
     assert data["copies"] == {"test": 0, "elsewhere": 0}
     assert {"duplicates", "outliers", "leaks", "training", "evaluation"} <= set(data["seconds"])
 
 
-def test_pictures_of_further_sets_that_the_training_saw_are_counted_and_told(outcome, elsewhere):
+def test_images_of_further_sets_that_the_training_saw_are_counted_and_told(outcome, elsewhere):
     prepared = outcome.prepared
     seen = [prepared.train.images[0][:, ::-1], prepared.train.images[1], prepared.val.images[0]]
     apart = prepared.parts.test.images[:2]
     images = np.concatenate([elsewhere.images[:9], seen, apart])
     tests = {"b": cc.ImageSet(images, np.zeros(len(images), int), class_names=["any"]), "elsewhere": elsewhere}
-    with pytest.warns(cc.CellclfWarning, match="the set 'b': 3 of its 14 pictures are copies of training") as told:
+    with pytest.warns(cc.CellclfWarning, match="the set 'b': 3 of its 14 images are copies of training") as told:
         assert count_copies(prepared, tests, cc.Dedup()) == {"test": 0, "b": 3, "elsewhere": 0}
     assert len(told) == 1
 
@@ -245,9 +245,9 @@ def test_several_mistakes_are_told_at_once(cells, elsewhere, tmp_path):
         assert said.count(part) == 1, part
 
 
-def test_mistakes_in_the_pictures_are_not_hidden_by_those_in_the_options(cells):
+def test_mistakes_in_the_images_are_not_hidden_by_those_in_the_options(cells):
     one_class = cells.subset(cells.labels == 2)
-    with pytest.raises(OptionError, match=r"2 mistakes: batch_size=0.*all training pictures are of the class"):
+    with pytest.raises(OptionError, match=r"2 mistakes: batch_size=0.*all training images are of the class"):
         tiny("trainer.batch_size=0").check(one_class)
 
 
@@ -265,11 +265,11 @@ def test_a_single_mistake_keeps_its_kind(cells, elsewhere, tmp_path):
     good.check(cells, tests={"elsewhere": elsewhere}, out=tmp_path)
     with pytest.raises(DataError, match="no labels"):
         good.check(cells.replace(labels=None))
-    with pytest.raises(DataError, match="all training pictures are of the class 'eosinophil'"):
+    with pytest.raises(DataError, match="all training images are of the class 'eosinophil'"):
         good.check(cells.subset(cells.labels == 1))
-    with pytest.raises(OptionError, match="8x8 are too small for backbone 'mobilenet': wanted at least 32x32"):
+    with pytest.raises(OptionError, match="8x8 are too small for backbone 'mobilenet': expected at least 32x32"):
         cc.Pipeline.from_recipe("fast").check(cc.ImageSet(np.zeros((9, 8, 8, 3), np.uint8), [0, 1, 2] * 3))
-    with pytest.raises(DataError, match="the set 'b' has pictures of 24x24, wanted 40x40"):
+    with pytest.raises(DataError, match="the set 'b' has images of 24x24, expected 40x40"):
         good.check(cells, tests={"b": cc.make_cells(8, size=24)})
     with pytest.raises(DataError, match="the set 'b': the run knows no class 'blast'"):
         good.check(cells, tests={"b": elsewhere.replace(class_names=[*elsewhere.class_names[:7], "blast"])})
@@ -286,7 +286,7 @@ def test_nothing_is_touched_when_the_check_fails(cells, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_class_of_one_picture_is_told_and_works(cells):
+def test_a_class_of_one_image_is_told_and_works(cells):
     rare = np.flatnonzero(cells.labels == 7)[1:]
     few = cells.subset(np.setdiff1d(np.arange(len(cells)), rare))
     prepared = tiny("outliers=").prepare(few)

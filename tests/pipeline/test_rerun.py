@@ -45,11 +45,11 @@ def test_repeated_from_its_folder_it_is_the_same(folder, tmp_path):
     found = cc.rerun(folder, out=tmp_path / "b", show=False)
     assert found.matches and found.largest < 1e-4
     assert str(found).startswith("the same")
-    assert not [line for line in found.differences if "pictures" in line or "start" in line or "versions" in line]
+    assert not [line for line in found.differences if "images" in line or "start" in line or "versions" in line]
     assert (tmp_path / "b" / "report.html").exists()
 
 
-def test_other_pictures_are_told_with_exit_code_3(folder, tmp_path):
+def test_other_images_are_told_with_exit_code_3(folder, tmp_path):
     cells = cc.make_cells(**MADE)
     images = cells.images.copy()
     images[:, 0, 0] = 0
@@ -57,15 +57,15 @@ def test_other_pictures_are_told_with_exit_code_3(folder, tmp_path):
     changed.save(tmp_path / "changed.npz")
     done = CliRunner().invoke(main, ["rerun", str(folder), "--src", str(tmp_path / "changed.npz")])
     assert done.exit_code == 3
-    assert done.stdout.startswith("NOT the same: other pictures\n  other train pictures\n  other val pictures\n")
+    assert done.stdout.startswith("NOT the same: other images\n  other train images\n  other val images\n")
 
 
-def test_a_run_that_does_not_know_its_pictures_asks_for_them(folder, tmp_path):
+def test_a_run_that_does_not_know_its_images_asks_for_them(folder, tmp_path):
     for name in ("model.keras", "recipe.toml", "history.csv"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8")) | {"source": {}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(cc.RunFolderError, match=r"does not tell where its pictures come from; .*--src"):
+    with pytest.raises(cc.RunFolderError, match=r"does not tell where its images come from; .*--src"):
         cc.rerun(tmp_path)
 
 

@@ -18,7 +18,7 @@ NAMES = ("basophil", "immature_granulocyte", "<b>odd & name</b>")
 
 @pytest.fixture(scope="session")
 def cells() -> ImageSet:
-    """60 pictures; 3 is a copy of 0, and 12 copies of one picture stand in every class."""
+    """60 images; 3 is a copy of 0, and 12 copies of one image stand in every class."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 24, 24, 3), dtype=np.uint8)
     images[3] = images[0]
@@ -29,7 +29,7 @@ def cells() -> ImageSet:
         labels,
         class_names=NAMES,
         ids=[f'<i>{k}</i>"' for k in range(60)],
-        notices=["2 grey pictures were made RGB"],
+        notices=["2 grey images were made RGB"],
         skipped=[Skipped("bad.png", "truncated <file>")],
     )
 

@@ -30,10 +30,10 @@ addEventListener("load", async () => {
     const focused = document.activeElement === link;
     await step(link);
     const top = Math.min(...panels.filter(tall).map(one => one.getBoundingClientRect().top));
-    const pictures = [...panel.querySelectorAll("img")];
+    const images = [...panel.querySelectorAll("img")];
     const found = {key: link.hash, open: panel.classList.contains("open"), before, focused, after: tall(panel),
       first: panel.getBoundingClientRect().top === top, number: parseInt(link.firstChild.textContent),
-      pictures: pictures.filter(one => one.naturalWidth > 0 && tall(one)).length,
+      images: images.filter(one => one.naturalWidth > 0 && tall(one)).length,
       wide: document.documentElement.scrollWidth};
     await step(panel.querySelector(".back"));
     said.cells.push({...found, closed: tall(panel)});
@@ -79,7 +79,7 @@ def test_a_browser_asks_for_nothing_and_complains_of_nothing(browser: str, page:
     assert not [url for url in asked if not re.search(r"google|gvt1|chromium", url)], "the browser's own are no fault"
 
 
-def test_it_fits_on_a_telephone_and_every_number_shows_its_pictures(browser: str, page: Path, tmp_path: Path) -> None:
+def test_it_fits_on_a_telephone_and_every_number_shows_its_images(browser: str, page: Path, tmp_path: Path) -> None:
     """In frames, since headless windows are 500 wide at least; in a copy that lets a script in, which clicks."""
     text = re.sub(r"<meta http-equiv[^>]+>", "", page.read_text(encoding="utf-8"))
     (tmp_path / "inner.html").write_text(text + PROBE, encoding="utf-8")
@@ -94,6 +94,6 @@ def test_it_fits_on_a_telephone_and_every_number_shows_its_pictures(browser: str
         for cell in said["cells"]:
             assert cell["focused"] and cell["after"] and cell["first"], cell
             assert cell["before"] == cell["closed"] == cell["open"], "what was asked for goes when it is closed"
-            assert cell["pictures"] == min(8, cell["number"]) and cell["wide"] == said["inner"], cell
+            assert cell["images"] == min(8, cell["number"]) and cell["wide"] == said["inner"], cell
     assert sorted(said["inner"] for said in frames) == [390, 1280]
     assert any(not cell["open"] for cell in frames[0]["cells"]), "some panels are only shown when they are asked for"

@@ -76,7 +76,7 @@ def test_the_best_is_chosen_and_the_smallest_that_is_no_worse_is_named(tmp_path:
     assert "small, with 0.3 M parameters instead of 9.0 M: -1.3 points (" in found.verdict()
     assert found.columns()["macro F1"][0].startswith("97.5 (") and found.columns()["size"][0] == "36.0 MB"
     for text in (str(found), found.to_markdown(), read(found.write(tmp_path / "c.html"))[2]):
-        assert "Against huge on val, 240 pictures" in text and "< 0.0001" in text and found.verdict() in text
+        assert "Against huge on val, 240 images" in text and "< 0.0001" in text and found.verdict() in text
     data = found.to_dict()
     json.dumps(data, allow_nan=False)
     assert (data["chosen"], data["smallest"]) == ("huge", "small")
@@ -90,16 +90,16 @@ def test_what_is_said_of_the_choice() -> None:
     equal = Comparison([scored("good", 5, seed=1, params=5), scored("like it", 6, seed=2, params=9)])
     assert "also the smallest of those that are not told apart" in equal.verdict()
     rows = [replace(one, params=None) for one in equal.candidates]
-    assert "Not told apart from it on these pictures: like it" in Comparison(rows).verdict()
+    assert "Not told apart from it on these images: like it" in Comparison(rows).verdict()
     assert Comparison(rows[:1]).verdict() == ""
 
 
 def test_sets_that_played_no_part_are_tested_too() -> None:
     every = [scored(name, wrong, seed=wrong, params=9, test=True) for name, wrong in (("a", 4), ("b", 60))]
     titles = [title for title, _ in Comparison(every, chosen_on="val", reported_on="bccd").tests()]
-    assert titles == ["Against a on val, 240 pictures", "Against a on bccd, 240 pictures"]
+    assert titles == ["Against a on val, 240 images", "Against a on bccd, 240 images"]
     other = evaluate(TRUTH[:6], np.eye(3)[TRUTH[:6]], "abc", resamples=100)
-    with pytest.raises(DataError, match="was scored on other pictures than"):
+    with pytest.raises(DataError, match="was scored on other images than"):
         Comparison([every[0], replace(every[1], val=other)])
 
 

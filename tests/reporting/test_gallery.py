@@ -19,8 +19,8 @@ def test_groups_conflicts_and_ids_are_shown(cells: ImageSet, tmp_path: Path) -> 
     found = Dedup(n_jobs=1).find(cells)
     (page,) = write_gallery(found, tmp_path / "copies.html")
     _, reader, words = read(page)
-    assert "conflict 13 Copies of one picture with different labels" in words
-    assert "13 pictures: all go; labelled" in words and "2 pictures: one stays" in words
+    assert "conflict 13 Copies of one image with different labels" in words
+    assert "13 images: all go; labelled" in words and "2 images: one stays" in words
     assert reader.tags.count("img") == 15
     assert all(address.startswith(("data:", "#")) for address in reader.addresses)
 
@@ -35,7 +35,7 @@ def test_lines_hold_all_that_goes_once(cells: ImageSet) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored(Selection):
-    """A selection that says how odd each picture is, as OutlierFilter's does."""
+    """A selection that says how odd each image is, as OutlierFilter's does."""
 
     scores: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), kw_only=True)
 
@@ -60,7 +60,7 @@ def test_a_long_gallery_goes_on_in_more_files_oddest_first(tmp_path: Path) -> No
 def test_nothing_found_and_nothing_known(cells: ImageSet, tmp_path: Path) -> None:
     calm = Selection(cells.ids, np.ones(len(cells), bool), np.full(len(cells), ""), cells=cells)
     (page,) = write_gallery(calm, tmp_path / "a.html")
-    assert "60 pictures were searched, 60 stay" in read(page)[2]
+    assert "60 images were searched, 60 stay" in read(page)[2]
     blind = dataclasses.replace(calm, cells=None)
     with pytest.raises(DataError, match="pass the set that was searched as cells="):
         write_gallery(blind, tmp_path / "b.html")

@@ -43,11 +43,11 @@ def test_every_section_is_there_and_says_its_numbers(content: PageContent, page:
     for name, value in report.headline().items():
         if name != "weighted precision":  # the table is wide enough
             assert f"{100 * value:.1f}\u202f% {100 * value.low:.1f}–{100 * value.high:.1f}" in words
-    assert f"On {report.n} pictures of “test”, which it had never seen" in words
+    assert f"On {report.n} images of “test”, which it had never seen" in words
     assert "Checked: no id, no duplicate group stands in more than one part." in words
     assert "No patients or slides were named" in words
-    assert "2 grey pictures were made RGB" in words and "truncated <file>" in words
-    assert "conflict 13 pictures in 1 group" in words and "identical 1 picture in 1 group" in words
+    assert "2 grey images were made RGB" in words and "truncated <file>" in words
+    assert "conflict 13 images in 1 group" in words and "identical 1 image in 1 group" in words
     assert "12 min 34 s" in words and "versions: keras 3.15" in words
     assert '"option8": 8' in words and "option8 8" not in words, "long settings are folded away"
     assert reader.tags.count("svg") == 6, "four curves of the training, two of the confidence"
@@ -61,7 +61,7 @@ def test_the_confusion_matrix_is_the_reports(content: PageContent, page: Path) -
         assert said + f"{100 * pair.rate:.1f}\u202f% of the class" in words
 
 
-def test_every_number_of_a_matrix_leads_to_its_pictures(content: PageContent, page: Path) -> None:
+def test_every_number_of_a_matrix_leads_to_its_images(content: PageContent, page: Path) -> None:
     text, reader, words = read(page)
     report, cells = content.evaluations["test"]
     assert cells is not None
@@ -79,7 +79,7 @@ def test_every_number_of_a_matrix_leads_to_its_pictures(content: PageContent, pa
     assert "the least sure first" in words
 
 
-def test_the_pictures_behind_a_matrix_are_few(content: PageContent) -> None:
+def test_the_images_behind_a_matrix_are_few(content: PageContent) -> None:
     """Eight classes with every number in the matrix: some hundred thumbnails, and never none for a number."""
     names, rng = [f"class {k}" for k in range(8)], np.random.default_rng(0)
     labels, called = np.repeat(np.arange(8), 80), np.tile(np.arange(8), 80)
@@ -88,7 +88,7 @@ def test_the_pictures_behind_a_matrix_are_few(content: PageContent) -> None:
     cells = cc.ImageSet(np.zeros((640, 8, 8, 3), np.uint8), labels, class_names=names)
     for full, most in ((True, 320), (False, 160)):
         found = panels(report, cells, "set0", full=full)
-        sizes = [len(panel["pictures"]) for panel in found]
+        sizes = [len(panel["images"]) for panel in found]
         assert len(found) == (report.confusion > 0).sum() and min(sizes) >= 1 and sum(sizes) <= most
         assert sum(panel["open"] for panel in found) == (8 if full else 4)
 
@@ -126,7 +126,7 @@ def test_sets_without_labels_or_mistakes(content: PageContent, tmp_path: Path) -
     read(write_page(PageContent(title="a", cells_before=bare, cells_after=bare[:9]), tmp_path / "a.html"))
     perfect = evaluate([0, 1], [[1.0, 0], [0, 1]], ["a", "b"])
     _, _, words = read(write_page(PageContent(title="a", evaluations={"test": (perfect, None)}), tmp_path / "b.html"))
-    assert "There is no mistake among these 2 pictures" in words
+    assert "There is no mistake among these 2 images" in words
 
 
 def test_robustness_is_shown_suite_by_suite(content: PageContent, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_robustness_is_shown_suite_by_suite(content: PageContent, tmp_path: Path
     assert {"robustness0", "robustness1"} <= set(reader.ids)
     assert reader.tags.count("polyline") == 12
     assert "jpeg compression compression, seen 12.5 12.5 12.5 12.5 12.5 12.5" in words
-    assert "On bad pictures: next <month>" in words and words.count("a yardstick") == 1
+    assert "On bad images: next <month>" in words and words.count("a yardstick") == 1
 
 
 def test_a_leaking_split_is_said(content: PageContent, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_leaking_split_is_said(content: PageContent, tmp_path: Path) -> None:
     assert "5 id values stand in more than one part" in words and "Checked" not in words
 
 
-def test_pictures_of_another_set_are_refused(content: PageContent, tmp_path: Path) -> None:
+def test_images_of_another_set_are_refused(content: PageContent, tmp_path: Path) -> None:
     report, cells = content.evaluations["test"]
     assert cells is not None
     with pytest.raises(DataError, match="pass the evaluated set"):
@@ -176,17 +176,17 @@ def test_the_verdict_tells_memory_fewness_and_elsewhere(content: PageContent) ->
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     lead, lines = verdict(reports, "test", {"test": 0})
     assert "never seen" in lead and lines[0].startswith("The weakest class is ")
-    assert any("Fewer than 20 pictures" in line for line in lines)
+    assert any("Fewer than 20 images" in line for line in lines)
     assert any("learnt by heart" in line for line in lines)
     assert any("the other lab" in line and "do not rely on it" in line for line in lines)
     lead, lines = verdict({"val": reports["val"]}, "val")
     assert "the best epoch was chosen" in lead and "another laboratory" in lines[-1]
 
 
-def test_the_verdict_calls_pictures_new_only_where_somebody_looked(content: PageContent) -> None:
+def test_the_verdict_calls_images_new_only_where_somebody_looked(content: PageContent) -> None:
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     lead, lines = verdict(reports, "test")
     assert "which took no part in the training" in lead and not any("copies" in line for line in lines)
     lead, lines = verdict(reports, "test", {"test": 3, "the other lab": 1})
-    assert "“test”, of which 3 are copies of pictures that it was trained or chosen on, the classifier" in lead
-    assert lines[-1].startswith("Of the 40 pictures of “the other lab”, 1 is a copy of pictures that it was trained")
+    assert "“test”, of which 3 are copies of images that it was trained or chosen on, the classifier" in lead
+    assert lines[-1].startswith("Of the 40 images of “the other lab”, 1 is a copy of images that it was trained")

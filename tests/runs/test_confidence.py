@@ -55,10 +55,10 @@ def test_calibrated_predictions_name_the_same_classes(run, parts):
     np.testing.assert_allclose(told.probabilities.sum(1), 1)
     assert told.sets.any(1).all() and not told.foreign.any()
     held = told.sets[np.arange(len(told)), parts.val.labels].mean()
-    assert held >= 0.8  # its own calibration pictures
+    assert held >= 0.8  # its own calibration images
 
 
-def test_a_strange_set_is_shifted_and_its_pictures_are_no_cells(run, parts):
+def test_a_strange_set_is_shifted_and_its_images_are_no_cells(run, parts):
     strange = np.random.default_rng(0).integers(0, 2, (40, 32, 32, 3), np.uint8) * 255
     told = run.report_predictions(cc.ImageSet(strange), refuse=0.05)
     assert told.domain_shift.shifted and told.foreign.mean() > 0.9
@@ -71,7 +71,7 @@ def test_a_strange_set_is_shifted_and_its_pictures_are_no_cells(run, parts):
 
 def test_every_format_holds_the_same(run, parts, tmp_path):
     pq = pytest.importorskip("pyarrow.parquet")
-    lost = (Skipped("a\\nb.png", "cannot be decoded, truly"), Skipped("notes.txt", "no picture"))
+    lost = (Skipped("a\\nb.png", "cannot be decoded, truly"), Skipped("notes.txt", "no image"))
     told = dataclasses.replace(run.report_predictions(parts.val[:9], error=0.3), skipped=lost)
     assert "skipped, and why stands in their rows: 2" in told.summary() and len(told) == 9
     rows = list(told.rows())
@@ -85,7 +85,7 @@ def test_every_format_holds_the_same(run, parts, tmp_path):
     for row, line in zip(rows, csv.DictReader(io.StringIO(text)), strict=True):
         assert line["class"] == (row["class"] or "") and line["set"] == "|".join(row["set"] or ())
         assert line["skipped"] == (row["skipped"] or "") and list(line) == list(row)
-    with pytest.raises(OptionError, match=r"wanted a name ending in .csv, .json, .parquet"):
+    with pytest.raises(OptionError, match=r"expected a name ending in .csv, .json, .parquet"):
         told.save(tmp_path / "a.xlsx")
 
 
@@ -98,10 +98,10 @@ def test_a_run_without_calibration_predicts_and_says_so(run, parts):
     assert plain.domain_shift(parts.val) is None
 
 
-def test_no_pictures_give_no_rows(run, parts):
+def test_no_images_give_no_rows(run, parts):
     told = run.report_predictions(parts.val[:0])
     assert len(told) == 0 and told.domain_shift is None and told.to_csv().count("\n") == 1
-    assert isinstance(told, Predictions) and told.summary() == "0 pictures"
+    assert isinstance(told, Predictions) and told.summary() == "0 images"
 
 
 def test_what_cannot_be_is_refused(run, parts, tmp_path):

@@ -62,16 +62,16 @@ def test_grad_cam_plus_plus_by_a_slow_loop():
     found = run_of(model).explain(images, method="gradcam++", classes="grey", layer="map")
     maps = keras.Model(model.input, model.get_layer("map").output)(images, training=False).numpy().astype(float)
     slope = model.get_layer("end").get_weights()[0][:, 1].reshape(8, 8, 5).astype(float)
-    for picture, heat, peak in zip(maps, found.heat, found.peak, strict=True):
+    for image, heat, peak in zip(maps, found.heat, found.peak, strict=True):
         raw = np.zeros((8, 8))
         for k in range(5):
-            total, weight = picture[..., k].sum(), 0.0
+            total, weight = image[..., k].sum(), 0.0
             for y in range(8):
                 for x in range(8):
                     g = slope[y, x, k]
                     below = 2 * g**2 + total * g**3
                     weight += g**2 / below * max(g, 0) if below > 0 else 0
-            raw += weight * picture[..., k]
+            raw += weight * image[..., k]
         np.testing.assert_allclose(heat * peak, np.maximum(raw, 0), rtol=1e-4, atol=1e-7)
 
 
@@ -89,7 +89,7 @@ def test_the_score_is_taken_before_the_softmax(small):
 
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "occlusion"])
-def test_a_picture_is_explained_alike_in_any_batch_and_left_as_it_was(small, method):
+def test_a_image_is_explained_alike_in_any_batch_and_left_as_it_was(small, method):
     images = noise(5)
     kept = images.copy()
     images.flags.writeable = False
@@ -108,21 +108,21 @@ def test_occlusion_by_a_slow_loop(small):
     images = noise(3)
     found = run_of(small).explain(images, method="occlusion", classes=["dark", "light", "grey"])
     assert found.heat.shape == (3, 12, 12) and found.layer is None
-    for picture, asked, heat, peak in zip(images, found.classes, found.heat, found.peak, strict=True):
-        pictures = [picture]
+    for image, asked, heat, peak in zip(images, found.classes, found.heat, found.peak, strict=True):
+        pictures = [image]
         for row in range(12):
             for column in range(12):
-                covered = picture.copy()
+                covered = image.copy()
                 top, left = (round((k + 0.5) * 16 / 12 - 2) for k in (row, column))
                 low, right = (round((k + 0.5) * 16 / 12 + 2) for k in (row, column))
-                covered[max(0, top) : low, max(0, left) : right] = np.rint(picture.mean((0, 1)))
+                covered[max(0, top) : low, max(0, left) : right] = np.rint(image.mean((0, 1)))
                 pictures.append(covered)
         shares = small(np.stack(pictures), training=False).numpy().astype(float)
         odds = np.log(shares[:, asked] / np.delete(shares, asked, 1).sum(1))
         np.testing.assert_allclose(heat * peak, np.maximum(odds[0] - odds[1:], 0).reshape(12, 12), atol=2e-5)
 
 
-def test_occluded_pictures_are_made_as_they_are_read():
+def test_occluded_images_are_made_as_they_are_read():
     cells = cc.ImageSet(noise(4))
     source = Occluded(cells, patch=1.0, steps=1)
     assert len(source) == 8
@@ -185,7 +185,7 @@ def test_wrong_words_are_named(small):
         run.explain(images, classes="darc")
     with pytest.raises(cc.UnknownNameError, match="did you mean 'norm'"):
         run.explain(images, layer="nrm")
-    with pytest.raises(cc.DataError, match="3 classes for 2 pictures"):
+    with pytest.raises(cc.DataError, match="3 classes for 2 images"):
         run.explain(images, classes=[0, 1, 2])
     with pytest.raises(cc.DataError, match="class 3 does not exist"):
         run.explain(images, classes=3)
@@ -230,7 +230,7 @@ def test_nothing_to_explain(small):
         assert len(found) == 0 and found.overlays().shape == (0, 16, 16, 3) and found.plot() and found.to_rows() == []
 
 
-def test_pictures_beside_their_heat(small):
+def test_images_beside_their_heat(small):
     cells = cc.ImageSet(noise(5), ["dark", "light", "dark", "grey", "dark"])
     found = run_of(small).explain(cells, classes="light")
     over = found.overlays([3, 0])
@@ -243,7 +243,7 @@ def test_pictures_beside_their_heat(small):
     assert row["id"] == "0" and row["class"] == "light" and 0 <= row["x"] < 16 and 0 <= row["y"] < 16
 
 
-def test_the_hottest_pixel_lies_in_the_picture_and_may_not_exist():
+def test_the_hottest_pixel_lies_in_the_image_and_may_not_exist():
     heat = np.zeros((3, 4, 6), np.float32)
     heat[0, 3, 5] = heat[1, 0, 1] = 1
     found = Explanation(

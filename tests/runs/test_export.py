@@ -41,9 +41,9 @@ def held(exported) -> dict[str, object]:
     return json.loads((exported.path / "assets.extra" / "cellclf.json").read_text("utf-8"))
 
 
-def test_it_says_what_the_run_says_for_any_number_of_pictures(run, parts, exported):
+def test_it_says_what_the_run_says_for_any_number_of_images(run, parts, exported):
     assert exported.difference <= 1e-5 and exported.pictures == len(parts.val)
-    assert str(exported.path) in str(exported) and f"{len(parts.val)} pictures" in str(exported)
+    assert str(exported.path) in str(exported) and f"{len(parts.val)} images" in str(exported)
     tell, pictures = open_exported(exported.path, n_jobs=1), parts.train.images
     for number in (1, 2, 19):
         found = tell(pictures[:number])
@@ -54,7 +54,7 @@ def test_it_says_what_the_run_says_for_any_number_of_pictures(run, parts, export
 def test_names_and_temperature_travel_along_and_nothing_else_is_left(run, exported):
     found = held(exported)
     assert found["class_names"] == list(run.class_names) and found["temperature"] == run.confidence.temperature
-    assert found["pictures"] == "(n, 32, 32, 3) uint8, 0-255, RGB"
+    assert found["images"] == "(n, 32, 32, 3) uint8, 0-255, RGB"
     assert [path.name for path in exported.path.parent.iterdir()] == [exported.path.name]
 
 
@@ -88,12 +88,12 @@ def test_what_is_not_installed_is_told_with_the_cure(run, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("name", "options", "kind", "said"),
     [
-        ("model.h5", {}, OptionError, "wanted a name that ends in .onnx, .tflite, or nothing"),
-        ("model.tflite", {"format": "onnx"}, OptionError, "wanted one that ends in .onnx"),
-        ("model.onnx", {"format": "savedmodel"}, OptionError, "wanted one that is that of a folder"),
+        ("model.h5", {}, OptionError, "expected a name that ends in .onnx, .tflite, or nothing"),
+        ("model.tflite", {"format": "onnx"}, OptionError, "expected one that ends in .onnx"),
+        ("model.onnx", {"format": "savedmodel"}, OptionError, "expected one that is that of a folder"),
         ("model", {"format": "tflite"}, UnknownNameError, "litert"),
         ("model", {"check": cc.make_cells(4, size=40)}, DataError, "this run takes 32x32"),
-        ("model", {"check": cc.ImageSet(np.zeros((0, 32, 32, 3), np.uint8))}, OptionError, "holds no picture"),
+        ("model", {"check": cc.ImageSet(np.zeros((0, 32, 32, 3), np.uint8))}, OptionError, "holds no image"),
     ],
 )
 def test_what_cannot_be_written_is_refused_at_once(run, tmp_path, name, options, kind, said):

@@ -16,7 +16,7 @@ NAMES = ("dark", "grey", "light")
 
 
 def level(batch_norm):
-    """Give three classes by the mean level of a picture, learnt by nobody."""
+    """Give three classes by the mean level of an image, learnt by nobody."""
     pixels = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(pixels)
     if batch_norm:
@@ -65,11 +65,11 @@ def test_the_drop_is_the_difference_of_two_reports(run, own, found):
     assert {one.name: one.after for one in found.recalls} == pytest.approx({c.name: c.recall for c in here.classes})
 
 
-def test_statistics_of_these_pictures_give_back_what_a_shift_took(found):
+def test_statistics_of_these_images_give_back_what_a_shift_took(found):
     names = [one.name for one in found.remedies]
     assert names == ["as it is", "8 views", "BatchNorm adapted", "BatchNorm adapted, 8 views"]
     views, adapted = found.remedies[1:3]
-    assert views.gain.macro_f1 == 0 and views.gain.p_value == 1, "turned pictures have the same mean level"
+    assert views.gain.macro_f1 == 0 and views.gain.p_value == 1, "turned images have the same mean level"
     assert adapted.gain.balanced_accuracy.low > 0 and adapted.gain.p_value < 0.001
     assert found.best.report.balanced_accuracy >= adapted.report.balanced_accuracy
     assert adapted.calibration.log_loss < found.calibration.log_loss
@@ -86,7 +86,7 @@ def test_words_table_markdown_and_data_say_it(found):
     text = str(found)
     assert text.startswith("balanced accuracy") and "lower than on the reference" in text
     assert "without labels, BatchNorm adapted" in text and "gives back most: +" in text
-    assert "if calibrated perfectly" in text and "confirm it on other pictures" in text
+    assert "if calibrated perfectly" in text and "confirm it on other images" in text
     markdown = found.to_markdown()
     assert markdown.startswith("- balanced accuracy") and "| recall of grey (30) |" in markdown
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -115,7 +115,7 @@ def test_a_set_without_a_class_is_compared_without_it(run, own):
     assert found.missing == ("light",) and [one.name for one in found.recalls] == ["dark", "grey"]
     less = run.external(pictures(90, seed=4), reference=own.subset(own.labels != 2), tta=1, adapt=False)
     assert [one.name for one in less.recalls] == ["dark", "grey"]
-    assert "reference has no pictures of light" in str(less)
+    assert "reference has no images of light" in str(less)
 
 
 def test_without_a_reference_the_report_of_the_run_is_taken(run, own, tmp_path):
@@ -126,7 +126,7 @@ def test_without_a_reference_the_report_of_the_run_is_taken(run, own, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps({"scores": scores}))
     stored = cc.Run(run.model, run.class_names, folder=tmp_path)
     found = stored.external(theirs, tta=1, adapt=False)
-    assert found.reference == "val, 150 pictures" and found.reference_calibration is None
+    assert found.reference == "val, 150 images" and found.reference_calibration is None
     assert found.drop.before == pytest.approx(scores["val"]["balanced_accuracy"]["value"])
     (tmp_path / "report.json").write_text("{")
     with pytest.raises(cc.CellclfError, match=r"report\.json is damaged"):
@@ -159,7 +159,7 @@ def test_numbers_stand_for_places_and_mistakes_are_named(run):
         run.external(theirs, {"dark": "gray"})
     with pytest.raises(DataError, match=r"none of their classes \(a, b, c\)"):
         run.external(theirs.replace(class_names=("a", "b", "c")))
-    with pytest.raises(DataError, match="no class has min_count = 20 pictures there, the largest has 4"):
+    with pytest.raises(DataError, match="no class has min_count = 20 images there, the largest has 4"):
         run.external(theirs[:12])
     with pytest.raises(DataError, match="no labels"):
         run.external(cc.ImageSet(theirs.images))

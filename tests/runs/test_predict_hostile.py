@@ -27,9 +27,9 @@ def run(tmp_path_factory):
     """A run in a folder; what it has learnt plays no part."""
     import keras
 
-    pictures = keras.Input((SIDE, SIDE, 3))
-    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pictures))
-    model = keras.Model(pictures, keras.layers.Dense(3, "softmax")(pooled))
+    images = keras.Input((SIDE, SIDE, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(images))
+    model = keras.Model(images, keras.layers.Dense(3, "softmax")(pooled))
     names = ("dark", "grey", "light")
     made = cc.Run(model, names, manifest={"status": "finished", "class_names": list(names)})
     cells = cc.make_cells(120, size=SIDE, seed=1)
@@ -52,7 +52,7 @@ def hostile(tmp_path):
         "good.png": encoded("png"),
         "細胞 🧬.jpg": encoded("jpeg"),
         "large.png": encoded("png", (3000, 2000)),
-        "text.png": b"no picture",
+        "text.png": b"no image",
         "empty.jpg": b"",
         "bomb.png": bomb(30_000, 30_000),
         "cut.jpg": encoded("jpeg")[:-400],
@@ -62,7 +62,7 @@ def hostile(tmp_path):
     (folder / "huge.png").touch()
     os.truncate(folder / "huge.png", 100_000_000)
     if os.name != "nt":
-        (folder / "two\nlines.png").write_bytes(b"no picture")
+        (folder / "two\nlines.png").write_bytes(b"no image")
         (folder / "self").symlink_to(folder)
         (folder / "loop.png").symlink_to(folder / "loop.png")
     return folder
@@ -93,7 +93,7 @@ def test_nothing_readable_is_one_line_and_exit_code_1(run, hostile, tmp_path):
     for name in ("good.png", "細胞 🧬.jpg", "large.png"):
         (hostile / name).unlink()
     done = predict(run, hostile, "--out", tmp_path / "named.csv")
-    assert done.exit_code == 1 and done.stderr.count("\n") == 1 and "names no readable picture" in done.stderr
+    assert done.exit_code == 1 and done.stderr.count("\n") == 1 and "names no readable image" in done.stderr
     assert not (tmp_path / "named.csv").exists()
     for name in ("bomb.png", "huge.png", "empty.jpg"):
         assert predict(run, hostile / name).exit_code == 1

@@ -9,31 +9,31 @@ from cellclf.errors import DataError, OptionError, UnknownNameError
 from cellclf.runs.predict import over_views
 from cellclf.runs.tta import VIEWS, view_names
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
 
 
 def test_the_views_are_the_eight_symmetries_of_a_square():
-    seen = {view(PICTURES).tobytes() for view in VIEWS.values()}
+    seen = {view(IMAGES).tobytes() for view in VIEWS.values()}
     assert len(seen) == 8
     for first in VIEWS.values():  # a group: one after another is one of them again
         for second in VIEWS.values():
-            assert second(first(PICTURES)).tobytes() in seen
+            assert second(first(IMAGES)).tobytes() in seen
 
 
-def test_an_average_over_all_views_does_not_care_how_a_picture_lies():
-    def predict(pictures):
-        return pictures[:, 1, 2].astype(np.float32)
+def test_an_average_over_all_views_does_not_care_how_a_image_lies():
+    def predict(images):
+        return images[:, 1, 2].astype(np.float32)
 
-    wanted = over_views(predict, PICTURES, list(VIEWS))
+    wanted = over_views(predict, IMAGES, list(VIEWS))
     for view in VIEWS.values():
-        np.testing.assert_allclose(over_views(predict, view(PICTURES), list(VIEWS)), wanted, rtol=1e-5)
+        np.testing.assert_allclose(over_views(predict, view(IMAGES), list(VIEWS)), wanted, rtol=1e-5)
 
 
-def test_pictures_that_are_not_square():
+def test_images_that_are_not_square():
     assert len(view_names(4, (4, 6, 3))) == 4
     with pytest.raises(DataError, match="tta=4"):
         view_names(8, (4, 6, 3))
-    oblong = PICTURES[:, :4]
+    oblong = IMAGES[:, :4]
     assert over_views(lambda x: x.mean((1, 2)), oblong, view_names(4, oblong.shape[1:])).shape == (3, 3)
 
 

@@ -165,7 +165,7 @@ BROKEN: dict[str, tuple[str, BackboneSpec, str]] = {
     "policy": ("leaves_global_state", made(setting_a_policy), "dtype policy"),
     "numpy": ("leaves_global_state", made(seeding_numpy), "numpy's global seed"),
     "raises": ("builds", made(raising), "ZeroDivisionError: no network"),
-    "rank 2": ("builds", faulty("pooled"), "wanted a feature map"),
+    "rank 2": ("builds", faulty("pooled"), "expected a feature map"),
     "no block": ("builds", dataclasses.replace(SPEC, blocks=("block0", "block2")), "no layer of that name"),
     "min_size": ("builds_at_min_size", made(too_large_a_kernel, grid_from=12), "ValueError"),
     "infinite": ("is_finite", faulty("infinite"), "not finite"),
@@ -255,7 +255,7 @@ def test_an_expected_failure_is_none_and_one_that_passes_is() -> None:
 def test_bad_options_are_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'saves'"):
         check_backbone(SPEC, expected_failures={"save": "x"})
-    with pytest.raises(OptionError, match="wanted the reason"):
+    with pytest.raises(OptionError, match="expected the reason"):
         check_backbone(SPEC, expected_failures={"saves": ""})
     with pytest.raises(OptionError, match="on_fail='warn'"):
         check_backbone(SPEC, on_fail="warn")

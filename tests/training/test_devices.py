@@ -71,12 +71,12 @@ def test_two_gpus_give_what_one_gives():
     import tensorflow as tf
 
     if len(tf.config.list_physical_devices("GPU")) < 2:
-        pytest.skip("wanted two GPUs")
+        pytest.skip("expected two GPUs")
     check("GPU", None, 2e-3)
 
 
 def test_more_devices_than_there_are_are_refused(small_trainer, parts):
-    with pytest.raises(cc.OptionError, match=r"devices=8, and TensorFlow sees 1 .*wanted at most 1"):
+    with pytest.raises(cc.OptionError, match=r"devices=8, and TensorFlow sees 1 .*expected at most 1"):
         small_trainer(devices=8).fit(parts.train, parts.val)
     with pytest.raises(cc.OptionError, match="a batch that can be shared equally"):
         small_trainer(devices=3).check_options()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import cellclf as cc
 from cellclf.augmentation.mixing import Mix
-from cellclf.training.class_weights import picture_weights
+from cellclf.training.class_weights import image_weights
 from cellclf.training.losses import make_loss
 from cellclf.training.sampling import epoch_order, names_of
 from cellclf.training.stage_input import Stream
@@ -23,17 +23,17 @@ def test_balanced_sampling_shows_every_class_as_often(labels, seed, epoch):
     assert counts.max() - counts.min() <= 1
     for label in np.unique(labels):
         shown = np.bincount(rows, minlength=len(labels))[labels == label]
-        assert shown.max() - shown.min() <= 1, "no picture twice before each was shown once"
+        assert shown.max() - shown.min() <= 1, "no image twice before each was shown once"
     np.testing.assert_array_equal(rows, epoch_order(labels, seed, epoch, "balanced"))
 
 
 @given(labels=LABELS, seed=st.integers(0, 9))
-def test_plain_sampling_shows_every_picture_once(labels, seed):
+def test_plain_sampling_shows_every_image_once(labels, seed):
     assert sorted(epoch_order(labels, seed, 0)) == list(range(len(labels)))
 
 
 @given(order=st.lists(st.integers(0, 5), max_size=20).map(lambda rows: np.asarray(rows, np.int64)))
-def test_a_picture_that_comes_again_has_another_name(order):
+def test_a_image_that_comes_again_has_another_name(order):
     ids = np.asarray([f"cell{k}" for k in range(6)])
     names = names_of(ids, order)
     assert len(set(names.tolist())) == len(order)
@@ -43,12 +43,12 @@ def test_a_picture_that_comes_again_has_another_name(order):
 def test_effective_weights_follow_cui_et_al():
     counts = [2000, 200, 20]
     cells = cc.ImageSet(np.zeros((2220, 2, 2, 3), np.uint8), np.repeat([0, 1, 2], counts), class_names=["a", "b", "c"])
-    weights = picture_weights(cells, "effective")
+    weights = image_weights(cells, "effective")
     beta = 0.999
     expected = [(1 - beta) / (1 - beta**n) for n in counts]
     np.testing.assert_allclose(weights[[0, 2000, 2200]] / weights[0], np.asarray(expected) / expected[0], rtol=1e-4)
     np.testing.assert_allclose(weights.mean(), 1, rtol=1e-5)
-    balanced = picture_weights(cells, "balanced")
+    balanced = image_weights(cells, "balanced")
     assert weights[-1] / weights[0] < balanced[-1] / balanced[0]
 
 
@@ -67,14 +67,14 @@ def test_focal_loss_with_smoothing_mixed_labels_and_weights(gamma):
 def test_sampling_weights_mixing_and_smoothing_go_together():
     labels = np.repeat([0, 1, 2], [8, 3, 1])
     cells = cc.ImageSet(np.full((12, 4, 4, 3), 40, np.uint8) * labels[:, None, None, None].astype(np.uint8), labels)
-    weights = picture_weights(cells, {"0": 1.0, "1": 2.0, "2": 3.0})
+    weights = image_weights(cells, {"0": 1.0, "1": 2.0, "2": 3.0})
     stream = Stream(cells, None, 12, weights, 0, Mix(kind="mixup", rate=1.0), sampling="balanced")
     dataset = stream.epoch(0)
     assert not dataset.options().autotune.enabled, "its thread would be waited for at the end of an epoch, for seconds"
-    [(pictures, targets, weight)] = [[np.asarray(x) for x in batch] for batch in dataset]
+    [(images, targets, weight)] = [[np.asarray(x) for x in batch] for batch in dataset]
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
     np.testing.assert_allclose(weight, targets @ [1, 2, 3], atol=1e-5)
-    np.testing.assert_allclose(pictures[:, 0, 0, 0], targets @ [0, 40, 80], atol=0.51)
+    np.testing.assert_allclose(images[:, 0, 0, 0], targets @ [0, 40, 80], atol=0.51)
 
 
 def test_what_evens_out_twice_is_refused(small_trainer):

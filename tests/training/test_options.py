@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cellclf as cc
-from cellclf.training.class_weights import picture_weights
+from cellclf.training.class_weights import image_weights
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_wrong_names_bring_the_nearest():
         ({"head": cc.Head(pooling="mean")}, "pooling='mean'"),
         ({"stages": (cc.Stage(epochs=1, learning_rate=1.0, unfreeze=4),)}, "has 3 blocks"),
         ({"class_weight": {"dark": 1.0}}, "lacks grey, light"),
-        ({"class_weight": "equal"}, "wanted 'balanced'"),
+        ({"class_weight": "equal"}, "expected 'balanced'"),
     ],
 )
 def test_a_trainer_that_cannot_be_is_refused_before_training(small_trainer, parts, changes, match):
@@ -58,28 +58,28 @@ def test_sets_that_cannot_be_trained_on_are_refused(small_trainer, parts):
     with pytest.raises(cc.DataError, match="no labels"):
         trainer.check(unlabelled, parts.val)
     one = parts.train.subset(parts.train.labels == 0)
-    with pytest.raises(cc.DataError, match="all training pictures are of the class 'dark'"):
+    with pytest.raises(cc.DataError, match="all training images are of the class 'dark'"):
         trainer.check(one, parts.val)
     with pytest.raises(cc.DataError, match="empty"):
         trainer.check(parts.train, parts.val[:0])
-    with pytest.raises(cc.DataError, match="wanted the same"):
+    with pytest.raises(cc.DataError, match="expected the same"):
         trainer.check(parts.train, parts.val.replace(class_names=["a", "b", "c"]))
     two = parts.train.subset(parts.train.labels < 2)
-    with pytest.warns(cc.CellclfWarning, match="no training picture of light"):
+    with pytest.warns(cc.CellclfWarning, match="no training image of light"):
         trainer.check(two, parts.val)
 
 
 def test_balanced_weights_give_every_class_the_same_say():
     cells = cc.ImageSet(np.zeros((10, 4, 4, 3), np.uint8), [0] * 7 + [1] * 2 + [2], class_names=["a", "b", "c", "d"])
-    weights = picture_weights(cells, "balanced")
+    weights = image_weights(cells, "balanced")
     sums = [weights[cells.labels == label].sum() for label in range(3)]
     np.testing.assert_allclose(sums, 10 / 3, rtol=1e-6)
     np.testing.assert_allclose(weights.mean(), 1, rtol=1e-6)
 
 
-def test_weights_by_name_reach_each_picture():
+def test_weights_by_name_reach_each_image():
     cells = cc.ImageSet(np.zeros((3, 4, 4, 3), np.uint8), [0, 1, 1], class_names=["a", "b"])
-    assert picture_weights(cells, {"a": 3, "b": 0.5}).tolist() == [3, 0.5, 0.5]
-    assert picture_weights(cells, None).tolist() == [1, 1, 1]
+    assert image_weights(cells, {"a": 3, "b": 0.5}).tolist() == [3, 0.5, 0.5]
+    assert image_weights(cells, None).tolist() == [1, 1, 1]
     with pytest.raises(cc.UnknownNameError, match="did you mean"):
-        picture_weights(cells, {"a": 1, "b": 1, "bb": 1})
+        image_weights(cells, {"a": 1, "b": 1, "bb": 1})

@@ -1,4 +1,4 @@
-"""What a training does for altered pictures: mixing, views that agree, a shifted copy to choose by, averages."""
+"""What a training does for altered images: mixing, views that agree, a shifted copy to choose by, averages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_consistency_is_the_divergence_of_three_views():
     assert float(same) == pytest.approx(float(make_loss(0.0, 0.0)(targets, chances[0])), rel=1e-4)
 
 
-def test_views_of_a_batch_are_the_picture_and_two_others(parts):
+def test_views_of_a_batch_are_the_image_and_two_others(parts):
     stream = Stream(parts.train, LIGHT, 8, np.ones(len(parts.train), np.float32), 0, None, 3)
     pictures, targets, _ = next(iter(stream.epoch(0)))
     plain, one, other = np.split(np.asarray(pictures), 3)
@@ -98,9 +98,9 @@ def test_the_average_is_its_definition_and_leaves_random_states():
     ("changes", "message"),
     [
         ({"stages": [cc.Stage(epochs=1, learning_rate=1e-3, monitor="shifted_loss")]}, "needs a shifted copy"),
-        ({"consistency": 12.0}, "wanted an augmenter"),
+        ({"consistency": 12.0}, "expected an augmenter"),
         ({"consistency": 12.0, "augmenter": LIGHT, "mix": Mix()}, "choose one of them"),
-        ({"ema": 1.0}, "ema=1.0; wanted between 0 and 1"),
+        ({"ema": 1.0}, "ema=1.0; expected between 0 and 1"),
     ],
 )
 def test_mistakes_are_told(small_trainer, changes, message):

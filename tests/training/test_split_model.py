@@ -12,17 +12,17 @@ from cellclf.training.split_model import cut, cut_for
 @pytest.fixture(scope="module")
 def crossing():
     """Three convolutions; the last is added to the first, over the second."""
-    pictures = keras.Input((8, 8, 3))
-    first = keras.layers.Conv2D(4, 3, padding="same", name="first")(pictures)
+    images = keras.Input((8, 8, 3))
+    first = keras.layers.Conv2D(4, 3, padding="same", name="first")(images)
     second = keras.layers.Conv2D(4, 3, padding="same", name="second")(first)
     third = keras.layers.Add(name="sum")([keras.layers.Conv2D(4, 3, padding="same", name="third")(second), first])
-    return keras.Model(pictures, third)
+    return keras.Model(images, third)
 
 
 def test_both_parts_after_each_other_are_the_whole(crossing):
     parts = cut(crossing, "first")
-    pictures = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_array_equal(parts.tail(parts.front(pictures)), crossing(pictures))
+    images = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(parts.tail(parts.front(images)), crossing(images))
     assert {id(v) for v in parts.tail.variables} < {id(v) for v in crossing.variables}
 
 
@@ -32,10 +32,10 @@ def test_a_link_over_the_cut_is_refused(crossing):
 
 
 def test_a_front_that_draws_at_random_is_refused():
-    pictures = keras.Input((8,))
-    x = keras.layers.Dense(4, name="first")(keras.layers.Dropout(0.5, name="drop")(pictures))
+    images = keras.Input((8,))
+    x = keras.layers.Dense(4, name="first")(keras.layers.Dropout(0.5, name="drop")(images))
     with pytest.raises(cc.OptionError, match="'drop' draws at random"):
-        cut(keras.Model(pictures, keras.layers.Dense(2)(x)), "first")
+        cut(keras.Model(images, keras.layers.Dense(2)(x)), "first")
 
 
 def test_a_stage_is_cut_where_its_learning_begins(small_trainer):

@@ -10,7 +10,7 @@ from PIL import Image
 from cellclf.utils.contact_sheet import PALETTE, drawable, png, sheet, thumbnail
 
 
-def pictures(count):
+def images(count):
     return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), np.uint8)
 
 
@@ -19,8 +19,8 @@ def drawn(figure):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
-def test_each_picture_gets_its_place_inside_the_sheet(count):
-    figure = sheet(pictures(count), captions=[str(k) for k in range(count)], title="cells")
+def test_each_image_gets_its_place_inside_the_sheet(count):
+    figure = sheet(images(count), captions=[str(k) for k in range(count)], title="cells")
     assert len(figure.axes) == count
     boxes = [axes.get_position() for axes in figure.axes]
     assert all(0 <= box.x0 < box.x1 <= 1 and 0 <= box.y0 < box.y1 <= 1 for box in boxes)
@@ -31,7 +31,7 @@ def test_each_picture_gets_its_place_inside_the_sheet(count):
 
 def test_long_captions_run_over_free_places_and_are_cut_before_the_next():
     name = "basophil/a_very_long_name_of_a_file_0123456789.jpg"
-    figure = sheet(pictures(6), captions=[name, "", "", "b", name, "c"], columns=3, side=1.1)
+    figure = sheet(images(6), captions=[name, "", "", "b", name, "c"], columns=3, side=1.1)
     first, cut = (figure.axes[k].get_title(loc="left") for k in (0, 4))
     assert first == name
     assert len(cut) < 25 and "…" in cut and cut.startswith("basophil") and cut.endswith(".jpg")
@@ -39,13 +39,13 @@ def test_long_captions_run_over_free_places_and_are_cut_before_the_next():
 
 def test_captions_of_any_text_are_drawn_without_a_warning():
     odd = "cost $5 and $x^$ \t 細胞 🔬 \\frac"
-    figure = sheet(pictures(2), captions=[odd, "two\nlines"], title=odd)
+    figure = sheet(images(2), captions=[odd, "two\nlines"], title=odd)
     assert drawn(figure).std() > 0
     assert "□" in drawable(odd) and drawable("plain_name-é.png") == "plain_name-é.png"
 
 
-def test_png_and_thumbnail_hold_the_picture():
-    image = pictures(1)[0]
+def test_png_and_thumbnail_hold_the_image():
+    image = images(1)[0]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(image)))), image)
     image.flags.writeable = False
     wide = np.broadcast_to(image[:1, :1], (40, 200, 3))

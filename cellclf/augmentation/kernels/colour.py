@@ -1,4 +1,4 @@
-"""Point operations on packed pictures: look-up tables, colour matrices, histograms (`keras.ops`, jit-safe)."""
+"""Point operations on packed images: look-up tables, colour matrices, histograms (`keras.ops`, jit-safe)."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def tone(
     statistic: Tensor,
     amount: Tensor,
 ) -> Tensor:
-    """Run each picture's segments: one table, one matrix, one look at the picture.
+    """Run each image's segments: one table, one matrix, one look at the image.
 
     Args:
-        packed: (N, P) int32 pictures.
+        packed: (N, P) int32 images.
         count: (N,) int32 segments.
         table: (N, S, 3, 256) uint8.
         matrix: (N, S, 3, 4) float32.
@@ -102,7 +102,7 @@ def tone(
 def _chosen(
     wanted: Tensor, kinds: Sequence[tuple[int, Callable[..., Tensor]]], default: Tensor, make: Callable[..., Tensor]
 ) -> Tensor:
-    """Make, of those kinds that any picture wants, what each wants; the default elsewhere."""
+    """Make, of those kinds that any image wants, what each wants; the default elsewhere."""
     from keras import ops
 
     out = default
@@ -231,7 +231,7 @@ def _equalise(pixels: Tensor, amount: Tensor) -> Tensor:
 
 
 def _contrast(pixels: Tensor, amount: Tensor) -> Tensor:
-    """Stretch all channels about the picture's mean grey (ITU-R BT.601 luma), as Pillow does."""
+    """Stretch all channels about the image's mean grey (ITU-R BT.601 luma), as Pillow does."""
     from keras import ops
 
     red, green, blue = channels(pixels)

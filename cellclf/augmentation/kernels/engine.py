@@ -1,8 +1,8 @@
-"""Apply packed programs to pictures on the device: pure `keras.ops`, jit-safe, static shapes.
+"""Apply packed programs to images on the device: pure `keras.ops`, jit-safe, static shapes.
 
-Between stages a picture is (H * W,) int32, red << 16 | green << 8 | blue: a third of the reads when it is
-resampled. On a CPU a stage walks through the pictures that have work in it, one at a time: a step that one
-picture in five draws costs a fifth, though all shapes are static, and a picture stays in the cache.
+Between stages an image is (H * W,) int32, red << 16 | green << 8 | blue: a third of the reads when it is
+resampled. On a CPU a stage walks through the images that have work in it, one at a time: a step that one
+image in five draws costs a fifth, though all shapes are static, and an image stays in the cache.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ STAGES: tuple[tuple[str, tuple[str, ...], Callable[..., Tensor], bool], ...] = (
 def apply(
     images: Tensor, params: Mapping[str, Tensor], layout: Sequence[tuple[int, int]], *, together: bool = True
 ) -> Tensor:
-    """Apply an augmenter's stages to pictures.
+    """Apply an augmenter's stages to images.
 
     Args:
         images: (N, H, W, 3) uint8 or float32, 0-255.
         params: What `Augmenter.draw` gave.
         layout: For each stage its name in ``params`` and its number of AugMix chains, 0 for fused steps.
-        together: All pictures at once; else one after the other.
+        together: All images at once; else one after the other.
 
     Returns:
         (N, H, W, 3) of the type that came in.
@@ -86,14 +86,14 @@ def unpack_pixels(packed: Tensor, height: int, width: int) -> Tensor:
 
 
 def run(packed: Tensor, arrays: Mapping[str, Tensor], *, height: int, width: int, together: bool) -> Tensor:
-    """Run a program (`Program.arrays`) on (N, H * W) packed pictures.
+    """Run a program (`Program.arrays`) on (N, H * W) packed images.
 
     Args:
         packed: (N, H * W) int32.
         arrays: What `Program.arrays` gave, as tensors or numpy arrays.
         height: Pixels.
         width: Pixels.
-        together: All pictures at once, as a GPU likes it; else those that have work, one after the other.
+        together: All images at once, as a GPU likes it; else those that have work, one after the other.
     """
     from keras import ops
 
@@ -107,7 +107,7 @@ def run(packed: Tensor, arrays: Mapping[str, Tensor], *, height: int, width: int
 
 
 def _one_by_one(packed: Tensor, count: Tensor, values: list[Tensor], work: Callable[..., Tensor]) -> Tensor:
-    """Do the work for those pictures that have any, each on its own."""
+    """Do the work for those images that have any, each on its own."""
     from keras import ops
 
     busy = ops.greater(count, 0)
@@ -129,11 +129,11 @@ def _one_by_one(packed: Tensor, count: Tensor, values: list[Tensor], work: Calla
 
 
 def blend(packed: Tensor, shares: Tensor, chains: Sequence[Tensor]) -> Tensor:
-    """Average each picture with what chains made of it.
+    """Average each image with what chains made of it.
 
     Args:
         packed: (N, H * W) int32.
-        shares: (N, 1 + chains) float32 that sum to 1: of the picture itself, then of each chain.
+        shares: (N, 1 + chains) float32 that sum to 1: of the image itself, then of each chain.
         chains: (N, H * W) int32 each.
     """
     from keras import ops

@@ -1,4 +1,4 @@
-"""Resample pictures once, however many warps each has (`keras.ops`, any device, jit-safe)."""
+"""Resample images once, however many warps each has (`keras.ops`, any device, jit-safe)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def carry(
     each time.
 
     Args:
-        count: (N,) int32, warps of each picture.
+        count: (N,) int32, warps of each image.
         linear: (N, K, 2, 2) float32, the last warp first.
         shift: (N, K, 2) float32, fractions of (height, width).
         border: (N, K) int32, index into `program.BORDERS`.
@@ -33,7 +33,7 @@ def carry(
         width: Pixels.
 
     Returns:
-        Rows and columns (N, H, W) float32 within the picture, and (N, H, W) int32: a packed colour where the
+        Rows and columns (N, H, W) float32 within the image, and (N, H, W) int32: a packed colour where the
         pixel is painted, -1 where not.
     """
     from keras import ops
@@ -41,7 +41,7 @@ def carry(
     n = linear.shape[0]
     down, right = (height - 1) / 2, (width - 1) / 2
 
-    def per_picture(values: Tensor) -> Tensor:
+    def per_image(values: Tensor) -> Tensor:
         return ops.reshape(values, (n, 1, 1))
 
     def mirrored(where: Tensor, side: int) -> Tensor:
@@ -51,14 +51,14 @@ def carry(
     def body(k: Tensor, row: Tensor, column: Tensor, paint: Tensor) -> tuple[Tensor, ...]:
         m = ops.take(linear, k, axis=1)
         s = ops.take(shift, k, axis=1)
-        rule = per_picture(ops.take(border, k, axis=1))
-        colour = per_picture(ops.take(fill, k, axis=1))
-        live = per_picture(ops.less(k, count))
+        rule = per_image(ops.take(border, k, axis=1))
+        colour = per_image(ops.take(fill, k, axis=1))
+        live = per_image(ops.less(k, count))
         y, x = row - down, column - right
-        new_row = per_picture(m[:, 0, 0]) * y + per_picture(m[:, 0, 1]) * x
-        new_row = new_row + per_picture(s[:, 0] * height + down)
-        new_column = per_picture(m[:, 1, 0]) * y + per_picture(m[:, 1, 1]) * x
-        new_column = new_column + per_picture(s[:, 1] * width + right)
+        new_row = per_image(m[:, 0, 0]) * y + per_image(m[:, 0, 1]) * x
+        new_row = new_row + per_image(s[:, 0] * height + down)
+        new_column = per_image(m[:, 1, 0]) * y + per_image(m[:, 1, 1]) * x
+        new_column = new_column + per_image(s[:, 1] * width + right)
         outside = (
             ops.less(new_row, -0.5)
             | ops.greater_equal(new_row, height - 0.5)
@@ -83,7 +83,7 @@ def carry(
 
 
 def sample(packed: Tensor, row: Tensor, column: Tensor, *, height: int, width: int) -> Tensor:
-    """Read packed pictures between pixels, bilinear.
+    """Read packed images between pixels, bilinear.
 
     Two channels share one 32-bit word and are blended by one multiplication, in steps of 1/256 pixel; a
     channel is at most 2 levels off the exact value.
@@ -136,7 +136,7 @@ def warp(
     height: int,
     width: int,
 ) -> Tensor:
-    """Apply each picture's warps to (N, H * W) packed pictures; arguments as for `carry`."""
+    """Apply each image's warps to (N, H * W) packed images; arguments as for `carry`."""
     from keras import ops
 
     row, column, paint = carry(count, linear, shift, border, fill, height=height, width=width)

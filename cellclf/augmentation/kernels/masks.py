@@ -1,4 +1,4 @@
-"""Paint boxes and grids over packed pictures (`keras.ops`, jit-safe)."""
+"""Paint boxes and grids over packed images (`keras.ops`, jit-safe)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ Tensor = Any
 
 
 def paint_boxes(packed: Tensor, count: Tensor, box: Tensor, fill: Tensor, *, height: int, width: int) -> Tensor:
-    """Paint each picture's boxes: a pixel belongs to a box when its centre lies in it.
+    """Paint each image's boxes: a pixel belongs to a box when its centre lies in it.
 
     Args:
         packed: (N, H * W) int32.
-        count: (N,) int32, boxes of each picture.
+        count: (N,) int32, boxes of each image.
         box: (N, K, 4) float32: top, left, bottom, right as fractions of the sides.
         fill: (N, K) int32, packed colours.
         height: Pixels.
@@ -38,11 +38,11 @@ def paint_boxes(packed: Tensor, count: Tensor, box: Tensor, fill: Tensor, *, hei
 
 
 def paint_grids(packed: Tensor, count: Tensor, grid: Tensor, fill: Tensor, *, height: int, width: int) -> Tensor:
-    """Paint each picture's grids of squares.
+    """Paint each image's grids of squares.
 
     Args:
         packed: (N, H * W) int32.
-        count: (N,) int32, grids of each picture.
+        count: (N,) int32, grids of each image.
         grid: (N, K, 5) float32: period as a fraction of the shorter side, covered share of a period (along
             each axis), two offsets as fractions of the period, turn in radians.
         fill: (N, K) int32, packed colours.

@@ -32,11 +32,11 @@ CHROMA[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66,
 
 
 def convolve(packed: Tensor, count: Tensor, kernels: Tensor, *, height: int, width: int) -> Tensor:
-    """Convolve each picture with its kernels, one after the other; borders are mirrored (edge repeated).
+    """Convolve each image with its kernels, one after the other; borders are mirrored (edge repeated).
 
     Args:
         packed: (N, H * W) int32.
-        count: (N,) int32, kernels of each picture.
+        count: (N,) int32, kernels of each image.
         kernels: (N, K, k, k) float32, symmetric under a half turn or not: it is correlation.
         height: Pixels, more than k / 2.
         width: Pixels, more than k / 2.
@@ -75,7 +75,7 @@ def convolve(packed: Tensor, count: Tensor, kernels: Tensor, *, height: int, wid
 
 
 def sharpen(packed: Tensor, count: Tensor, factor: Tensor, *, height: int, width: int) -> Tensor:
-    """Blend each picture with its smoothed self, as Pillow's ``ImageEnhance.Sharpness`` does.
+    """Blend each image with its smoothed self, as Pillow's ``ImageEnhance.Sharpness`` does.
 
     Args:
         packed: (N, H * W) int32.
@@ -115,7 +115,7 @@ def _int32(word: int) -> int:
 
 
 def add_noise(packed: Tensor, count: Tensor, deviation: Tensor, key: Tensor) -> Tensor:
-    """Add Gaussian noise, its own for each pixel and channel, made from the picture's key alone.
+    """Add Gaussian noise, its own for each pixel and channel, made from the image's key alone.
 
     Args:
         packed: (N, P) int32.
@@ -171,7 +171,7 @@ def jpeg(packed: Tensor, count: Tensor, quality: Tensor, *, height: int, width: 
 
     Args:
         packed: (N, H * W) int32.
-        count: (N,) int32; 0 leaves the picture as it is.
+        count: (N,) int32; 0 leaves the image as it is.
         quality: (N,) float32, whole numbers 1-100.
         height: Pixels.
         width: Pixels.

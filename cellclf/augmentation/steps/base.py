@@ -21,10 +21,10 @@ STEPS: dict[str, type[Step]] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Step(ABC):
-    """One thing that may happen to a picture.
+    """One thing that may happen to an image.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
     """
 
     name: ClassVar[str] = ""
@@ -33,12 +33,12 @@ class Step(ABC):
 
     @abstractmethod
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Draw for every picture and write the work into the program.
+        """Draw for every image and write the work into the program.
 
         Args:
             draws: Streams of this step alone.
             program: Where the work goes.
-            active: (N,) bool, the pictures that get the step (its rate is already in).
+            active: (N,) bool, the images that get the step (its rate is already in).
             strength: Scales how far the step goes; 0 does nothing.
         """
 
@@ -92,7 +92,7 @@ def step_from_dict(data: Mapping[str, Any]) -> Step:
         Rotate(rate=1.0, border='reflect', fill=(), degrees=20)
     """
     if not isinstance(data, Mapping) or "step" not in data:
-        raise OptionError(f"a step is {data!r}; wanted a table with the step's name: {{step = 'rotate', ...}}")
+        raise OptionError(f"a step is {data!r}; expected a table with the step's name: {{step = 'rotate', ...}}")
     name = data["step"]
     if name not in STEPS:
         raise unknown("augmentation step", name, STEPS)
@@ -132,7 +132,7 @@ def within(step: Step, field: str, low: float, high: float) -> None:
     """
     value = getattr(step, field)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise OptionError(f"{step.name}: {field} is {value!r}; wanted a number from {low:g} to {high:g}")
+        raise OptionError(f"{step.name}: {field} is {value!r}; expected a number from {low:g} to {high:g}")
 
 
 def ordered(step: Step, low: float = 0.0, high: float = math.inf, *, names: tuple[str, str] = ("low", "high")) -> None:
@@ -189,5 +189,5 @@ def fill_known(step: Step) -> None:
         isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= 255 for v in fill
     ):
         raise OptionError(
-            f"{step.name}: fill is {fill!r}; wanted grey levels 0-255 to choose from, or [] for any colour"
+            f"{step.name}: fill is {fill!r}; expected grey levels 0-255 to choose from, or [] for any colour"
         )

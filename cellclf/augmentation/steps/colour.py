@@ -45,7 +45,7 @@ def posterise_table(bits: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 
 def saturation_matrix(factor: Floats) -> Floats:
-    """Make (N, 3, 4) matrices that blend with grey: 0 is grey, 1 the picture, 2 vivid."""
+    """Make (N, 3, 4) matrices that blend with grey: 0 is grey, 1 the image, 2 vivid."""
     out = np.zeros((len(factor), 3, 4))
     out[:, :, :3] = factor[:, None, None] * np.eye(3) + (1 - factor)[:, None, None] * GREY
     return out
@@ -68,7 +68,7 @@ class Factor(Step):
     """A step that draws one factor around 1.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest factor.
         high: Largest factor.
     """
@@ -88,13 +88,13 @@ class Brightness(Factor):
     """Multiply all levels by one factor (more or less light).
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest factor.
         high: Largest factor.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         factor = scaled(draws, self.low, self.high, strength)
         program.table(active & (factor != 1), brightness_table(factor))
 
@@ -102,16 +102,16 @@ class Brightness(Factor):
 @register("contrast")
 @dataclass(frozen=True, kw_only=True)
 class Contrast(Factor):
-    """Stretch all levels about the picture's mean grey.
+    """Stretch all levels about the image's mean grey.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest factor.
         high: Largest factor.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         factor = scaled(draws, self.low, self.high, strength)
         program.statistic(active & (factor != 1), CONTRAST, factor)
 
@@ -122,7 +122,7 @@ class Gamma(Factor):
     """Bend the levels: 255 * (v / 255) ** gamma.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest exponent (brighter).
         high: Largest exponent (darker); drawn evenly in the logarithm.
     """
@@ -133,7 +133,7 @@ class Gamma(Factor):
         ordered(self, 0.01, 100)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         exponent = log_scaled(draws, self.low, self.high, strength)
         program.table(active & (exponent != 1), gamma_table(exponent))
 
@@ -141,16 +141,16 @@ class Gamma(Factor):
 @register("saturation")
 @dataclass(frozen=True, kw_only=True)
 class Saturation(Factor):
-    """Blend with the picture's grey version: 0 is grey, above 1 is more vivid.
+    """Blend with the image's grey version: 0 is grey, above 1 is more vivid.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest factor.
         high: Largest factor.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         factor = scaled(draws, self.low, self.high, strength)
         program.matrix(active & (factor != 1), saturation_matrix(factor))
 
@@ -161,11 +161,11 @@ class Grey(Step):
     """Take the colour out, wholly at strength 1.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         factor = np.full(program.count, max(1 - strength, 0.0))
         program.matrix(active & (strength > 0), saturation_matrix(factor))
 
@@ -176,7 +176,7 @@ class Hue(Step):
     """Turn the colours about the grey axis.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         degrees: Largest angle either way, 0-180.
     """
 
@@ -188,7 +188,7 @@ class Hue(Step):
         within(self, "degrees", 0, 180)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         angle = math.radians(strength * self.degrees) * draws.uniform(-1, 1)
         program.matrix(active & (angle != 0), hue_matrix(angle))
 
@@ -199,7 +199,7 @@ class ChannelShift(Step):
     """Add a number of its own to each channel (another white balance).
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         levels: Largest number either way, 0-255.
     """
 
@@ -211,7 +211,7 @@ class ChannelShift(Step):
         within(self, "levels", 0, 255)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         shift = strength * self.levels * draws.uniform(-1, 1, (3,))
         program.table(active & (shift != 0).any(1), levels(_LEVELS + shift[:, :, None]))
 
@@ -222,11 +222,11 @@ class ChannelShuffle(Step):
     """Put red, green and blue in another order. A strength of 0 turns it off.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         order = np.argsort(draws.uniform(0, 1, (3,)), axis=1)
         matrix = np.zeros((program.count, 3, 4))
         matrix[:, :, :3] = np.eye(3)[order]
@@ -239,11 +239,11 @@ class Invert(Step):
     """Make the negative. A strength of 0 turns it off.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         program.table(active & (strength > 0), np.tile(255 - IDENTITY, (program.count, 1)))
 
 
@@ -253,7 +253,7 @@ class Solarise(Step):
     """Invert the levels above a threshold.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Lowest threshold at strength 1; it falls from 256 (nothing) with the strength.
         high: Highest threshold at strength 1.
     """
@@ -267,7 +267,7 @@ class Solarise(Step):
         ordered(self, 0, 256)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         threshold = 256 - strength * (256 - draws.uniform(self.low, self.high))
         program.table(active & (threshold <= 255), solarise_table(threshold))
 
@@ -278,7 +278,7 @@ class Posterise(Step):
     """Keep only the highest bits of each level.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         bits: Fewest bits that stay at strength 1, 1-8; the number is drawn from there to 7.
     """
 
@@ -288,10 +288,10 @@ class Posterise(Step):
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
-            raise OptionError(f"posterise: bits is {self.bits!r}; wanted a whole number from 1 to 8")
+            raise OptionError(f"posterise: bits is {self.bits!r}; expected a whole number from 1 to 8")
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         lost = np.rint(strength * draws.uniform(0.5, 8.5 - self.bits)).astype(np.int64)
         bits = np.clip(8 - lost, 1, 8)
         program.table(active & (bits < 8), posterise_table(bits))
@@ -303,11 +303,11 @@ class AutoContrast(Step):
     """Stretch each channel to 0-255. A strength of 0 turns it off.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         program.statistic(active & (strength > 0), AUTOCONTRAST)
 
 
@@ -317,9 +317,9 @@ class Equalise(Step):
     """Flatten each channel's histogram. A strength of 0 turns it off.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         program.statistic(active & (strength > 0), EQUALISE)

@@ -1,4 +1,4 @@
-"""Steps that move pixels. Positions are (down, right) in pixels from the picture's centre."""
+"""Steps that move pixels. Positions are (down, right) in pixels from the image's centre."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from cellclf.errors import OptionError
 
 
 def turn(radians: Floats) -> Floats:
-    """Make (N, 2, 2) maps that turn the picture clockwise by (N,) angles."""
+    """Make (N, 2, 2) maps that turn the image clockwise by (N,) angles."""
     c, s = np.cos(radians), np.sin(radians)
     return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
 
 
 def stretch(down: Floats, right: Floats) -> Floats:
-    """Make (N, 2, 2) maps that enlarge the picture by (N,) factors along each axis."""
+    """Make (N, 2, 2) maps that enlarge the image by (N,) factors along each axis."""
     out = np.zeros((len(down), 2, 2))
     out[:, 0, 0], out[:, 1, 1] = 1 / down, 1 / right
     return out
@@ -53,7 +53,7 @@ class Warp(Step):
     """A step that moves pixels and so must say what comes in from outside.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         border: "reflect" (mirror image), "nearest" (edge pixel) or "constant" (fill colour).
         fill: Grey levels 0-255 to choose from for a constant border; empty for any colour.
     """
@@ -78,7 +78,7 @@ class Rotate(Warp):
     """Turn about the centre, by up to ``degrees`` either way.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         degrees: Largest angle, 0-180.
         border: What comes in from outside; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
@@ -95,7 +95,7 @@ class Rotate(Warp):
         within(self, "degrees", 0, 180)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         angle = np.radians(min(self.degrees * strength, 180.0)) * draws.uniform(-1, 1)
         self._warp(draws, program, active & (angle != 0), turn(angle))
 
@@ -103,10 +103,10 @@ class Rotate(Warp):
 @register("flip")
 @dataclass(frozen=True, kw_only=True)
 class Flip(Step):
-    """Mirror left-right and top-bottom, each for half of the pictures. A strength of 0 turns it off.
+    """Mirror left-right and top-bottom, each for half of the images. A strength of 0 turns it off.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         horizontal: Mirror left-right.
         vertical: Mirror top-bottom.
     """
@@ -115,7 +115,7 @@ class Flip(Step):
     vertical: bool = True
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         sides = draws.chance(0.5) & self.horizontal
         ends = draws.chance(0.5) & self.vertical
         linear = stretch(np.where(ends, -1.0, 1.0), np.where(sides, -1.0, 1.0))
@@ -128,7 +128,7 @@ class Zoom(Warp):
     """Enlarge (above 1) or shrink (below 1) about the centre.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest factor.
         high: Largest factor; factors are drawn evenly in their logarithm.
         border: What comes in from outside; see `Warp`.
@@ -144,7 +144,7 @@ class Zoom(Warp):
         ordered(self, 0.05, 20)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         factor = log_scaled(draws, self.low, self.high, strength)
         self._warp(draws, program, active & (factor != 1), stretch(factor, factor))
 
@@ -155,7 +155,7 @@ class Aspect(Warp):
     """Change height against width; the area stays.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest ratio of the new height to the new width.
         high: Largest; ratios are drawn evenly in their logarithm.
         border: What comes in from outside; see `Warp`.
@@ -171,7 +171,7 @@ class Aspect(Warp):
         ordered(self, 0.05, 20)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         root = np.sqrt(log_scaled(draws, self.low, self.high, strength))
         self._warp(draws, program, active & (root != 1), stretch(root, 1 / root))
 
@@ -179,10 +179,10 @@ class Aspect(Warp):
 @register("crop")
 @dataclass(frozen=True, kw_only=True)
 class Crop(Step):
-    """Cut a window anywhere out of the picture and enlarge it to full size (random resized crop).
+    """Cut a window anywhere out of the image and enlarge it to full size (random resized crop).
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         area: Smallest share of the area that stays.
         aspect: Largest ratio of the window's sides.
     """
@@ -197,7 +197,7 @@ class Crop(Step):
         within(self, "aspect", 1, 10)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         area = 1 - np.minimum(strength * (1 - self.area), 0.99) * draws.uniform(0, 1)
         root = np.sqrt(log_scaled(draws, 1 / self.aspect, self.aspect, strength))
         sides = np.minimum(np.sqrt(area)[:, None] * np.stack([root, 1 / root], -1), 1.0)
@@ -208,10 +208,10 @@ class Crop(Step):
 @register("shear")
 @dataclass(frozen=True, kw_only=True)
 class Shear(Warp):
-    """Shear along one axis, drawn for each picture.
+    """Shear along one axis, drawn for each image.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest slope.
         high: Largest slope, in pixels a pixel; the sign is drawn.
         border: What comes in from outside; see `Warp`.
@@ -227,7 +227,7 @@ class Shear(Warp):
         ordered(self, 0, 10)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         slope = strength * draws.sign() * draws.uniform(self.low, self.high)
         down = draws.chance(0.5)
         linear = shear_map(np.where(down, slope, 0.0), np.where(down, 0.0, slope))
@@ -237,10 +237,10 @@ class Shear(Warp):
 @register("translate")
 @dataclass(frozen=True, kw_only=True)
 class Translate(Warp):
-    """Move the picture, down or up and left or right.
+    """Move the image, down or up and left or right.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest distance along each axis, as a fraction of the side.
         high: Largest distance; the signs are drawn.
         border: What comes in from outside; see `Warp`.
@@ -256,7 +256,7 @@ class Translate(Warp):
         ordered(self, 0, 1)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         signs = np.stack([draws.sign(), draws.sign()], -1)
         shift = strength * signs * draws.uniform(self.low, self.high, (2,))
         self._warp(draws, program, active & (shift != 0).any(1), still(program.count), shift)
@@ -267,11 +267,11 @@ class Translate(Warp):
 class Seam(Step):
     """Make strips and mirror seams, as chained random layers with different borders leave them.
 
-    Moves the picture a little and fills the strip with one colour; moves it far the same way and fills with
+    Moves the image a little and fills the strip with one colour; moves it far the same way and fills with
     its mirror image, so that the strip lies inside; turns it.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         axis: "down", "right" or "either".
         strip: Smallest and largest width of the strip, as fractions of the side.
         mirror: Smallest and largest width of the mirrored part, as fractions of the side.
@@ -290,14 +290,14 @@ class Seam(Step):
         super().check()
         fill_known(self)
         if self.axis not in ("down", "right", "either"):
-            raise OptionError(f"seam: axis is {self.axis!r}; wanted 'down', 'right' or 'either'")
+            raise OptionError(f"seam: axis is {self.axis!r}; expected 'down', 'right' or 'either'")
         for field, most in (("strip", 1), ("mirror", 1), ("degrees", 180)):
             pair = getattr(self, field)
             if len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= most:
-                raise OptionError(f"seam: {field} is {pair!r}; wanted two numbers in order from 0 to {most}")
+                raise OptionError(f"seam: {field} is {pair!r}; expected two numbers in order from 0 to {most}")
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         active = active & (strength > 0)
         down = draws.chance(0.5) if self.axis == "either" else np.full(program.count, self.axis == "down")
         along = np.stack([down, ~down], -1) * draws.sign()[:, None]

@@ -1,4 +1,4 @@
-"""Steps that hide parts of a picture."""
+"""Steps that hide parts of an image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cellclf.augmentation.steps.base import Step, fill_known, grey, ordered, reg
 @register("cutout")
 @dataclass(frozen=True, kw_only=True)
 class Cutout(Step):
-    """Paint a box somewhere over the picture; part of it may lie outside.
+    """Paint a box somewhere over the image; part of it may lie outside.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
-        low: Smallest side, as a fraction of the picture's.
+        rate: Share of the images that get it, 0-1.
+        low: Smallest side, as a fraction of the image's.
         high: Largest side; height and width are drawn on their own.
         fill: Grey levels 0-255 to choose from; empty for any colour.
 
@@ -38,7 +38,7 @@ class Cutout(Step):
         fill_known(self)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         half = 0.5 * strength * draws.uniform(self.low, self.high, (2,))
         middle = draws.uniform(0, 1, (2,))
         box = np.concatenate([middle - half, middle + half], axis=1)
@@ -48,10 +48,10 @@ class Cutout(Step):
 @register("gridmask")
 @dataclass(frozen=True, kw_only=True)
 class GridMask(Step):
-    """Paint a turned grid of squares over the picture.
+    """Paint a turned grid of squares over the image.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest period, as a fraction of the shorter side.
         high: Largest period.
         share: Covered part of a period along each axis, 0-1.
@@ -73,7 +73,7 @@ class GridMask(Step):
         fill_known(self)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         n = program.count
         share = np.full(n, min(strength * self.share, 1.0))
         grid = np.stack(

@@ -36,12 +36,12 @@ def line_kernel(length: Floats, radians: Floats, side: int) -> Floats:
     rows = side // 2 + along * (length * np.sin(radians))[:, None]
     columns = side // 2 + along * (length * np.cos(radians))[:, None]
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
-    picture = np.arange(len(length))[:, None]
+    image = np.arange(len(length))[:, None]
     for down in (0, 1):
         for right in (0, 1):
             weight = np.abs(1 - down - (rows - top)) * np.abs(1 - right - (columns - left))
             where = np.minimum(top + down, side - 1), np.minimum(left + right, side - 1)
-            np.add.at(kernel, (picture, *where), weight)
+            np.add.at(kernel, (image, *where), weight)
     return np.asarray(kernel / kernel.sum((1, 2), keepdims=True))
 
 
@@ -51,7 +51,7 @@ class Blur(Step):
     """Gaussian blur.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest standard deviation, pixels.
         high: Largest standard deviation, pixels; the kernel is cut at 2.5 of them.
     """
@@ -65,7 +65,7 @@ class Blur(Step):
         ordered(self, 0, 8)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         sigma = strength * draws.uniform(self.low, self.high)
         side = 2 * int(np.ceil(2.5 * self.high * strength)) + 1
         program.kernel(active & (sigma > 0.05), gaussian_kernel(sigma, side))
@@ -77,7 +77,7 @@ class Defocus(Step):
     """Blur by a disc, as a lens out of focus does.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest radius, pixels.
         high: Largest radius, pixels.
     """
@@ -91,7 +91,7 @@ class Defocus(Step):
         ordered(self, 0, 12)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         radius = strength * draws.uniform(self.low, self.high)
         side = 2 * int(np.ceil(self.high * strength)) + 1
         program.kernel(active & (radius > 0.5), disc_kernel(radius, side))
@@ -103,7 +103,7 @@ class Motion(Step):
     """Blur along a line of any direction, as a moving stage does.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Shortest line, pixels.
         high: Longest line, pixels.
     """
@@ -117,7 +117,7 @@ class Motion(Step):
         ordered(self, 0, 25)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         length = strength * draws.uniform(self.low, self.high)
         side = 2 * int(np.ceil(self.high * strength / 2)) + 1
         kernel = line_kernel(length, draws.uniform(0, np.pi), side)
@@ -127,10 +127,10 @@ class Motion(Step):
 @register("sharpness")
 @dataclass(frozen=True, kw_only=True)
 class Sharpness(Step):
-    """Blend with the smoothed picture: 0 is smooth, 1 the picture, above 1 sharper.
+    """Blend with the smoothed image: 0 is smooth, 1 the image, above 1 sharper.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest factor.
         high: Largest factor.
     """
@@ -144,7 +144,7 @@ class Sharpness(Step):
         ordered(self, 0, 100)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         factor = scaled(draws, self.low, self.high, strength)
         program.sharpen(active & (factor != 1), factor)
 
@@ -155,7 +155,7 @@ class Noise(Step):
     """Add Gaussian noise to each pixel and channel.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Smallest standard deviation, in levels 0-255.
         high: Largest standard deviation, in levels 0-255.
     """
@@ -169,7 +169,7 @@ class Noise(Step):
         ordered(self, 0, 255)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         deviation = strength * draws.uniform(self.low, self.high)
         program.noise(active & (deviation > 0), deviation, draws.bits(1)[:, 0])
 
@@ -180,7 +180,7 @@ class JPEG(Step):
     """Save as JPEG and read again.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         low: Lowest quality at strength 1, 1-100; it falls from 100 with the strength.
         high: Highest quality at strength 1, 1-100.
     """
@@ -195,6 +195,6 @@ class JPEG(Step):
         within(self, "high", 1, 100)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         quality = np.rint(100 - strength * (100 - draws.uniform(self.low, self.high)))
         program.jpeg(active & (strength > 0), np.clip(quality, 1, 100).astype(np.int64))

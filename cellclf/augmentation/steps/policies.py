@@ -34,7 +34,7 @@ class Composite(Step):
     """A step that holds steps.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         steps: The steps.
     """
 
@@ -46,33 +46,35 @@ class Composite(Step):
         check_steps(self.steps, self.name)
         for step in self.steps:
             if isinstance(step, AugMix):
-                raise OptionError(f"{self.name}: aug_mix stands in it; wanted it in the augmenter's own list of steps")
+                raise OptionError(
+                    f"{self.name}: aug_mix stands in it; expected it in the augmenter's own list of steps"
+                )
 
 
 @register("all_of")
 @dataclass(frozen=True, kw_only=True)
 class AllOf(Composite):
-    """Give a share of the pictures a whole list of steps, each with its own rate.
+    """Give a share of the images a whole list of steps, each with its own rate.
 
     Args:
-        rate: Share of the pictures that get the list, 0-1.
+        rate: Share of the images that get the list, 0-1.
         steps: The steps, in order.
     """
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         run_steps(self.steps, draws, program, active, strength)
 
 
 @register("some_of")
 @dataclass(frozen=True, kw_only=True)
 class SomeOf(Composite):
-    """Draw some of the steps for each picture, in an order of its own.
+    """Draw some of the steps for each image, in an order of its own.
 
     Args:
-        rate: Share of the pictures that get any, 0-1.
+        rate: Share of the images that get any, 0-1.
         steps: The steps to choose from; each still has its own rate.
-        count: How many different ones a picture draws.
+        count: How many different ones an image draws.
     """
 
     count: int = 1
@@ -81,10 +83,10 @@ class SomeOf(Composite):
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
         if isinstance(self.count, bool) or not isinstance(self.count, int) or not 1 <= self.count <= len(self.steps):
-            raise OptionError(f"some_of: count is {self.count!r}; wanted a whole number from 1 to {len(self.steps)}")
+            raise OptionError(f"some_of: count is {self.count!r}; expected a whole number from 1 to {len(self.steps)}")
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         order = np.argsort(draws.uniform(0, 1, (len(self.steps),)), axis=1)
         for slot in range(self.count):
             for place, step in enumerate(self.steps):
@@ -95,15 +97,15 @@ class SomeOf(Composite):
 @register("rand_augment")
 @dataclass(frozen=True, kw_only=True)
 class RandAugment(Step):
-    """Draw some operations for each picture, each at a magnitude of its own.
+    """Draw some operations for each image, each at a magnitude of its own.
 
     At magnitude m (0-1): solarise adds 110 m and then inverts from 255 (1 - m) on; grey takes the share m of
     the colour out; contrast and brightness change by a factor 1 + .9 m or 1 - .9 m; shear and translation go
     ``shear`` m pixels a pixel and ``translate`` m of the side, either way.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
-        count: Operations a picture; the same one may come twice.
+        rate: Share of the images that get it, 0-1.
+        count: Operations an image; the same one may come twice.
         magnitude: Mean of the magnitude, 0-1; the strength multiplies it.
         deviation: Standard deviation of the magnitude, which is cut to 0-1.
         ops: Names out of `RAND_AUGMENT_OPS`.
@@ -127,20 +129,20 @@ class RandAugment(Step):
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
         if isinstance(self.count, bool) or not isinstance(self.count, int) or not 1 <= self.count <= 16:
-            raise OptionError(f"rand_augment: count is {self.count!r}; wanted a whole number from 1 to 16")
+            raise OptionError(f"rand_augment: count is {self.count!r}; expected a whole number from 1 to 16")
         within(self, "magnitude", 0, 1)
         within(self, "deviation", 0, 1)
         within(self, "shear", 0, 5)
         within(self, "translate", 0, 1)
         border_known(self.border)
         if not self.ops:
-            raise OptionError("rand_augment: ops is empty; wanted at least one operation")
+            raise OptionError("rand_augment: ops is empty; expected at least one operation")
         for op in self.ops:
             if op not in RAND_AUGMENT_OPS:
                 raise unknown("operation of rand_augment", op, RAND_AUGMENT_OPS)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         active = active & (strength > 0)
         kind = np.asarray([RAND_AUGMENT_OPS.index(op) for op in self.ops])
         for _ in range(self.count):
@@ -150,7 +152,7 @@ class RandAugment(Step):
             self._one(program, active & (m > 0), op, m, other, draws.sign())
 
     def _one(self, program: Program, active: Flags, op: Floats, m: Floats, other: Floats, sign: Floats) -> None:
-        """Write one operation a picture: one call of each kind, however many operations there are."""
+        """Write one operation an image: one call of each kind, however many operations there are."""
         has = {name: op == i for i, name in enumerate(RAND_AUGMENT_OPS)}
         solarised = np.minimum(np.arange(256) + 110 * m[:, None], 255)
         solarised = np.where(solarised < 255 * (1 - other[:, None]), solarised, 255 - solarised)
@@ -172,13 +174,13 @@ class RandAugment(Step):
 @register("aug_mix")
 @dataclass(frozen=True, kw_only=True)
 class AugMix(Step):
-    """Blend the picture with a mixture of chains of steps: x' = (1 - m) x + m sum_i w_i chain_i(x).
+    """Blend the image with a mixture of chains of steps: x' = (1 - m) x + m sum_i w_i chain_i(x).
 
     w is drawn from Dirichlet(alpha, ...), m from Beta(alpha, alpha); each chain draws 1 to ``depth`` of the
     steps. It stands in the augmenter's own list of steps, not inside another step.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         steps: The steps that chains draw from.
         width: Number of chains.
         depth: Most steps in a chain.
@@ -197,15 +199,15 @@ class AugMix(Step):
         super().check()
         check_steps(self.steps, self.name)
         if not self.steps:
-            raise OptionError("aug_mix: steps is empty; wanted the steps that its chains draw from")
+            raise OptionError("aug_mix: steps is empty; expected the steps that its chains draw from")
         for field in ("width", "depth"):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 8:
-                raise OptionError(f"aug_mix: {field} is {value!r}; wanted a whole number from 1 to 8")
+                raise OptionError(f"aug_mix: {field} is {value!r}; expected a whole number from 1 to 8")
         within(self, "alpha", 0.01, 100)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write one chain of each picture, for the augmenter to blend; see `Step.emit`."""
+        """Write one chain of each image, for the augmenter to blend; see `Step.emit`."""
         length = 1 + draws.integers(self.depth)
         for slot in range(self.depth):
             chosen = draws.integers(len(self.steps))
@@ -215,7 +217,7 @@ class AugMix(Step):
                 step.emit(own, program, now, strength)
 
     def blend(self, draws: Draws, active: Flags) -> Floats:
-        """Draw (N, 1 + width) shares of the picture itself and of each chain; they sum to 1."""
+        """Draw (N, 1 + width) shares of the image itself and of each chain; they sum to 1."""
         parts = draws.gamma(self.alpha, self.width)
         parts = parts / parts.sum(axis=1, keepdims=True)
         mixed = np.where(active, draws.beta(self.alpha, self.alpha), 0.0)[:, None]
@@ -229,8 +231,8 @@ def check_steps(steps: Sequence[Step], where: str) -> None:
         OptionError: It is not a list of steps, or a step cannot be used.
     """
     if not isinstance(steps, list | tuple):
-        raise OptionError(f"{where}: steps is {steps!r}; wanted a list of steps")
+        raise OptionError(f"{where}: steps is {steps!r}; expected a list of steps")
     for step in steps:
         if not isinstance(step, Step):
-            raise OptionError(f"{where}: {step!r} is among the steps; wanted a step such as Rotate(degrees=20)")
+            raise OptionError(f"{where}: {step!r} is among the steps; expected a step such as Rotate(degrees=20)")
         step.check()

@@ -41,7 +41,7 @@ class StainHED(Step):
     unmixing of what is in the smear.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         theta: a is drawn from 1 - theta to 1 + theta and b from -theta to theta; .05 is light, .2 strong.
 
     Source: Tellez et al. 2018, "Whole-slide mitosis detection in H&E breast histology", IEEE TMI 37(9).
@@ -55,7 +55,7 @@ class StainHED(Step):
         within(self, "theta", 0, 1)
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         width = strength * self.theta
         factor = 1 + width * draws.uniform(-1, 1, (3,))
         shift = width * draws.uniform(-1, 1, (3,))
@@ -65,14 +65,14 @@ class StainHED(Step):
 @register("stain_lab")
 @dataclass(frozen=True, kw_only=True)
 class StainLAB(Step):
-    """Move the picture's mean colour and change its spread, in CIELAB.
+    """Move the image's mean colour and change its spread, in CIELAB.
 
     Args:
-        rate: Share of the pictures that get it, 0-1.
+        rate: Share of the images that get it, 0-1.
         mean: Standard deviations of the mean's move along L*, a* and b*.
         spread: Standard deviation of the factor on the spread along each axis (about 1).
 
-    Source: after RandStainNA, Shen et al. 2022, arXiv 2206.12694, with the picture's own statistics as the
+    Source: after RandStainNA, Shen et al. 2022, arXiv 2206.12694, with the image's own statistics as the
     centre instead of a data set's.
     """
 
@@ -84,10 +84,10 @@ class StainLAB(Step):
         super().check()
         within(self, "spread", 0, 1)
         if len(self.mean) != 3 or not all(0 <= value <= 100 for value in self.mean):
-            raise OptionError(f"stain_lab: mean is {self.mean!r}; wanted three deviations from 0 to 100")
+            raise OptionError(f"stain_lab: mean is {self.mean!r}; expected three deviations from 0 to 100")
 
     def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
-        """Write the work of each picture; see `Step.emit`."""
+        """Write the work of each image; see `Step.emit`."""
         matrix = np.zeros((program.count, 3, 4))
         factor = np.clip(1 + strength * self.spread * draws.normal((3,)), 0.2, 3.0)
         matrix[:, [0, 1, 2], [0, 1, 2]] = factor

@@ -1,4 +1,4 @@
-"""One foreign picture behind many different cells: a contamination that no comparison of pairs can show."""
+"""One foreign image behind many different cells: a contamination that no comparison of pairs can show."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _TIGHT = 0.42  # mean similarity of a group's pairs; of ordinary look-alikes .3
 def shared_backgrounds(
     cells: ImageSet, keeper: NDArray[np.int64], *, n_jobs: int | None = None
 ) -> list[NDArray[np.int64]]:
-    """Find groups of 30 or more different pictures with one and the same background.
+    """Find groups of 30 or more different images with one and the same background.
 
-    Only what lies outside the middle is compared, as the gradients of a 24 x 24 picture of it: ordinary smears have
-    red cells in random places there, so the 30 nearest of an ordinary picture are not near, nor like each other. A
-    group is grown around its mean, in which the cells average out and the foreign picture stays. Every picture is
+    Only what lies outside the middle is compared, as the gradients of a 24 x 24 image of it: ordinary smears have
+    red cells in random places there, so the 30 nearest of an ordinary image are not near, nor like each other. A
+    group is grown around its mean, in which the cells average out and the foreign image stays. Every image is
     compared with every other one: seconds for 14,000, minutes for 200,000. A background without any structure cannot
     be told from an empty smear.
 
     Args:
         cells: What to search.
-        keeper: (N,) place of the picture that each one is a copy of; copies count once and go with it.
+        keeper: (N,) place of the image that each one is a copy of; copies count once and go with it.
         n_jobs: Tasks at once.
 
     Returns:
-        The places of each group's pictures, the largest group first; no picture is in two.
+        The places of each group's images, the largest group first; no image is in two.
     """
     if len(cells) < FEWEST:
         return []
@@ -66,7 +66,7 @@ def shared_backgrounds(
 
 
 def _grown(seen: NDArray[np.float32], seed: int, left: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Grow a group around a picture until its mean stays; empty if it is none."""
+    """Grow a group around an image until its mean stays; empty if it is none."""
     like = seen @ seen[seed]
     like[~left] = -1
     members = np.argpartition(like, -FEWEST)[-FEWEST:]
@@ -86,7 +86,7 @@ def _grown(seen: NDArray[np.float32], seed: int, left: NDArray[np.bool_]) -> NDA
 
 
 def _neighbours(seen: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Count for each picture the ones near it, itself included."""
+    """Count for each image the ones near it, itself included."""
     counts = np.empty(len(seen), np.int64)
     with one_blas_thread():
         for start in range(0, len(seen), 256):

@@ -1,4 +1,4 @@
-"""From copies to verdicts: which pictures of each group stay, and the reason for each that goes."""
+"""From copies to verdicts: which images of each group stay, and the reason for each that goes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def names_of(cells: ImageSet) -> NDArray[np.str_]:
-    """Give each picture's class name: (N,) str, "" without labels."""
+    """Give each image's class name: (N,) str, "" without labels."""
     if cells.labels is None:
         return np.full(len(cells), "", "<U1")
     return np.array(cells.class_names, np.str_)[cells.labels] if len(cells) else np.empty(0, "<U1")
@@ -31,13 +31,13 @@ def judge(
     contaminated: list[NDArray[np.int64]],
     cells: ImageSet | None,
 ) -> DedupResult:
-    """Decide which pictures of each group stay.
+    """Decide which images of each group stay.
 
     Args:
-        copies: Each picture's keeper.
+        copies: Each image's keeper.
         ids: (N,) str.
         names: (N,) class names, "" without labels.
-        max_copies: Largest group of which one picture stays.
+        max_copies: Largest group of which one image stays.
         contaminated: Groups of different cells on one foreign background.
         cells: The set that was searched, if at hand.
     """
@@ -64,7 +64,7 @@ def judge(
         groups.append(Group(tuple(members.tolist()), tuple(kinds[members].tolist()), verdict, found))
     for members in contaminated:
         found = tuple(sorted(set(names[members].tolist()) - {""}))
-        reasons[members] = f"contamination: one of {len(members)} pictures with one foreign background"
+        reasons[members] = f"contamination: one of {len(members)} images with one foreign background"
         keep[members] = False
         how = ("background",) * len(members)
         groups.append(Group(tuple(members.tolist()), how, "contamination", found))
@@ -84,7 +84,7 @@ def judge(
 
 
 def judge_leaks(links: Links, cells: ImageSet, against: ImageSet) -> LeakResult:
-    """Decide which pictures of a training set leak into a test set.
+    """Decide which images of a training set leak into a test set.
 
     Args:
         links: ``first`` is a place in ``cells``, ``second`` one in ``against`` counted on after those of ``cells``.

@@ -1,4 +1,4 @@
-"""Dedup: find the pictures that are in a set twice, or in two sets, however they were changed."""
+"""Dedup: find the images that are in a set twice, or in two sets, however they were changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.dedup.decide import judge, judge_leaks, names_of
-from cellclf.cleaning.dedup.fingerprints import Fingerprints, energies, fingerprint, hash_pictures, identical, threads
+from cellclf.cleaning.dedup.fingerprints import Fingerprints, energies, fingerprint, hash_images, identical, threads
 from cellclf.cleaning.dedup.matching import (
     Copies,
     Rules,
@@ -33,29 +33,29 @@ Method = Literal["dct", "content", "phash", "dhash", "ahash", "whash"]
 
 
 class Dedup(Selector):
-    """Find pictures that are in a set more than once.
+    """Find images that are in a set more than once.
 
     By default three kinds of copies: identical ones, re-encoded or brightened ones, flipped or turned ones.
-    Of each group one picture stays, the keeper; every other member looks like the keeper itself, never only like
+    Of each group one image stays, the keeper; every other member looks like the keeper itself, never only like
     another member. A group whose members carry different labels, or that has more than ``max_copies`` members, goes
-    whole: nobody can say which label is right, and no cell is photographed that often, but a foreign picture is.
+    whole: nobody can say which label is right, and no cell is photographed that often, but a foreign image is.
 
     Args:
         method: "dct" (all kinds), "content" (identical ones only), or a hash of the imagehash package: "phash",
             "dhash", "ahash", "whash" (whatever lies within the distance, unverified).
         distance: Most bits in which the hashes of two copies differ; None takes 8 for "dct", whose candidates are
             verified, and 4 for the others.
-        similarity: Cosine of two pictures' gradients from which on they are copies ("dct" only). On real cells copies
+        similarity: Cosine of two images' gradients from which on they are copies ("dct" only). On real cells copies
             lie above .99 after JPEG 60 and 10 % of brightness, other cells below .94, and the same cell photographed
             twice near .97: such pairs are reported as ``near`` and stay.
         turns: Look for the 8 flips and turns, too ("dct" only).
-        foreground: Find the same cell on another background, too: compares the centres of the pictures, so the cells
+        foreground: Find the same cell on another background, too: compares the centres of the images, so the cells
             must be centred ("dct" only).
         offset: Pixels by which a cell may be off the centre, 0-3, for ``foreground``; the search takes
             (2 offset + 1)² times as long.
         background: Find one foreign background behind, or blended with a weight of a half or more into, 30 or more
             different cells, too; such a group goes whole ("dct" only).
-        max_copies: Largest group of which one picture stays. Twice or three times is an oversight, ten times may be
+        max_copies: Largest group of which one image stays. Twice or three times is an oversight, ten times may be
             hand-made over-sampling; beyond that it is a placeholder, a calibration shot or a prank.
         keep: Which one stays: the "first", the "sharpest", or the "largest" by the original size in pixels.
         n_jobs: Tasks at once; None takes joblib's setting, or else every core.
@@ -67,7 +67,7 @@ class Dedup(Selector):
         >>> cells = ImageSet(images, [0, 1, 1, 1])
         >>> found = Dedup().find(cells)
         >>> print(found.summary())
-        4 pictures -> 1: 3 go
+        4 images -> 1: 3 go
           2  conflict
           1  turned
         2 groups: 1 conflict, 1 one stays
@@ -112,13 +112,13 @@ class Dedup(Selector):
         if self.keep not in KEEP:
             raise unknown("keep policy", self.keep, KEEP)
         if self.distance is not None and not 0 <= self.distance <= 64:
-            raise OptionError(f"distance is {self.distance}; wanted bits from 0 to 64, or None")
+            raise OptionError(f"distance is {self.distance}; expected bits from 0 to 64, or None")
         if not 0.5 <= self.similarity <= 1:
-            raise OptionError(f"similarity is {self.similarity}; wanted a cosine from 0.5 to 1")
+            raise OptionError(f"similarity is {self.similarity}; expected a cosine from 0.5 to 1")
         if not 0 <= self.offset <= 3:
-            raise OptionError(f"offset is {self.offset}; wanted 0 to 3 pixels")
+            raise OptionError(f"offset is {self.offset}; expected 0 to 3 pixels")
         if self.max_copies < 1:
-            raise OptionError(f"max_copies is {self.max_copies}; wanted 1 or more")
+            raise OptionError(f"max_copies is {self.max_copies}; expected 1 or more")
         if self.method != "dct" and (self.foreground or self.background):
             raise OptionError(
                 f"foreground and background are found by the method 'dct' only, and the method is {self.method!r}"
@@ -131,7 +131,7 @@ class Dedup(Selector):
     @overload
     def find(self, cells: ImageSet, against: ImageSet) -> LeakResult: ...
     def find(self, cells: ImageSet, against: ImageSet | None = None) -> DedupResult | LeakResult:
-        """Find copies within a set, or the pictures of a set that are in another one, too.
+        """Find copies within a set, or the images of a set that are in another one, too.
 
         Args:
             cells: The set to search.
@@ -145,7 +145,7 @@ class Dedup(Selector):
             return self._leaks(cells, against)
         groups: list[NDArray[np.int64]] = []
         if self.method in HASHES:
-            hashes = hash_pictures(cells, self.method, n_jobs=self.n_jobs)
+            hashes = hash_images(cells, self.method, n_jobs=self.n_jobs)
             sharp = energies(fingerprint(cells, n_jobs=self.n_jobs).blocks)[0] if self.keep == "sharpest" else None
             rank = rank_of(self.keep, cells.sizes, sharp)
             copies = copies_by_hash(hashes, rank, self._bits(), self.method, threads(self.n_jobs))
@@ -167,13 +167,13 @@ class Dedup(Selector):
         sources: list[ImageSet],
         cut: NDArray[np.float32] | None = None,
     ) -> Copies:
-        """Find each picture's keeper from fingerprints; ``find`` and ``Index`` share it.
+        """Find each image's keeper from fingerprints; ``find`` and ``Index`` share it.
 
         Args:
-            prints: Of all pictures.
-            content: (N,) equal numbers for equal pictures.
+            prints: Of all images.
+            content: (N,) equal numbers for equal images.
             rank: (N,) the lower, the better as a keeper.
-            sources: Where pictures can be read again; needed for an ``offset`` only.
+            sources: Where images can be read again; needed for an ``offset`` only.
             cut: Frozen thresholds of the bits; None calibrates.
         """
         _, flat = energies(prints.blocks)
@@ -218,7 +218,7 @@ class Dedup(Selector):
     def _hash_leaks(self, cells: ImageSet, against: ImageSet, side: NDArray[np.bool_]) -> Links:
         from cellclf.cleaning.dedup.hamming import near_pairs
 
-        one, two = (hash_pictures(part, self.method, n_jobs=self.n_jobs) for part in (cells, against))
+        one, two = (hash_images(part, self.method, n_jobs=self.n_jobs) for part in (cells, against))
         found = near_pairs(one, two, distance=self._bits(), n_jobs=threads(self.n_jobs))
         return Links(
             found.first,
@@ -239,7 +239,7 @@ class Dedup(Selector):
 
 
 def rank_of(keep: str, sizes: NDArray[np.int64], sharpness: NDArray[np.float32] | None) -> NDArray[np.int64]:
-    """Order pictures by a keep policy: (N,) the lower, the better; ties by their place.
+    """Order images by a keep policy: (N,) the lower, the better; ties by their place.
 
     Args:
         keep: "first", "sharpest" or "largest".

@@ -1,4 +1,4 @@
-"""One pass over the pictures: what is kept of each to find its copies, in about a kilobyte."""
+"""One pass over the images: what is kept of each to find its copies, in about a kilobyte."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from cellclf.utils.progress import track
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
-_TASK = 1024  # pictures that one task takes
-_READ = 64  # pictures read at once: those of a task never lie in memory together
+_TASK = 1024  # images that one task takes
+_READ = 64  # images read at once: those of a task never lie in memory together
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What is kept of each picture.
+    """What is kept of each image.
 
     Args:
-        blocks: (N, 16, 16) float16 DCT blocks of the whole pictures.
+        blocks: (N, 16, 16) float16 DCT blocks of the whole images.
         centres: (N, 12, 12) float16 DCT blocks of the centres, or None.
         digests: (N, 16) uint8 first half of the SHA-256 of shape and pixels, or None.
     """
@@ -70,7 +70,7 @@ class Fingerprints:
 def fingerprint(
     cells: ImageSet, *, centres: bool = False, digests: bool = False, n_jobs: int | None = None
 ) -> Fingerprints:
-    """Read every picture once and keep its fingerprint.
+    """Read every image once and keep its fingerprint.
 
     Runs on joblib: in threads of this process, or wherever ``joblib.parallel_config`` says.
 
@@ -90,7 +90,7 @@ def fingerprint(
     middles = np.empty((count, CENTRE_SIDE, CENTRE_SIDE), np.float16) if centres else None
     sums = np.empty((count, 16), np.uint8) if digests else None
     start = 0
-    for part in spread_out(cells, _fingerprint, centres, digests, n_jobs=n_jobs, label="hashing pictures"):
+    for part in spread_out(cells, _fingerprint, centres, digests, n_jobs=n_jobs, label="hashing images"):
         stop = start + len(part)
         blocks[start:stop] = part.blocks
         if middles is not None:
@@ -117,15 +117,15 @@ def _fingerprint(cells: ImageSet, centres: bool, digests: bool) -> Fingerprints:
     return Fingerprints(made[0], made[1] if centres else None, sums if digests else None)
 
 
-def hash_pictures(cells: ImageSet, method: str, *, n_jobs: int | None = None) -> Hashes:
-    """Hash every picture with one of imagehash's hashes: (N,) uint64.
+def hash_images(cells: ImageSet, method: str, *, n_jobs: int | None = None) -> Hashes:
+    """Hash every image with one of imagehash's hashes: (N,) uint64.
 
     Args:
         cells: What to read.
         method: "phash", "dhash", "ahash" or "whash".
         n_jobs: As in ``fingerprint``.
     """
-    parts = list(spread_out(cells, _hash, method, n_jobs=n_jobs, label="hashing pictures"))
+    parts = list(spread_out(cells, _hash, method, n_jobs=n_jobs, label="hashing images"))
     return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
 
@@ -137,7 +137,7 @@ def spread_out(cells: ImageSet, task: Any, *options: Any, n_jobs: int | None, la
     """Run ``task(part of cells, *options)`` on all parts in joblib's workers; results come in order.
 
     Args:
-        cells: Cut into parts of 1,024 pictures.
+        cells: Cut into parts of 1,024 images.
         task: A function that can be pickled.
         options: Passed on to the task.
         n_jobs: Tasks at once; None takes joblib's setting, or else every core.
@@ -178,23 +178,23 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def digest(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give the first 16 bytes of the SHA-256 of each picture's shape and pixels: (n, 16) uint8."""
+    """Give the first 16 bytes of the SHA-256 of each image's shape and pixels: (n, 16) uint8."""
     head = repr(images.shape[1:]).encode()
     made = [hashlib.sha256(head + image.tobytes()).digest()[:16] for image in images]
     return np.frombuffer(b"".join(made), np.uint8).reshape(len(images), 16)
 
 
 def identical(prints: Fingerprints, sources: list[ImageSet]) -> NDArray[np.int64]:
-    """Number the contents: pictures of one number are the same, byte for byte.
+    """Number the contents: images of one number are the same, byte for byte.
 
-    Only pictures whose blocks agree to the last bit are read again and compared, unless digests are at hand.
+    Only images whose blocks agree to the last bit are read again and compared, unless digests are at hand.
 
     Args:
         prints: Of all sources, one after the other.
-        sources: Where the pictures are read from; may be empty with digests.
+        sources: Where the images are read from; may be empty with digests.
 
     Returns:
-        (N,) the place of the first picture with the same content.
+        (N,) the place of the first image with the same content.
     """
     words = prints.blocks.reshape(len(prints), SIDE * SIDE).view(np.uint64)
     odd = np.random.default_rng(2024).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2)
@@ -222,10 +222,10 @@ def identical(prints: Fingerprints, sources: list[ImageSet]) -> NDArray[np.int64
 
 
 def energies(blocks: Blocks) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Measure how sharp each picture is, and whether it shows anything at all.
+    """Measure how sharp each image is, and whether it shows anything at all.
 
     Returns:
-        (N,) float32, the mean squared frequency of what the picture shows, and (N,) bool, True for a flat picture
+        (N,) float32, the mean squared frequency of what the image shows, and (N,) bool, True for a flat image
         (grey levels deviate by less than a half).
     """
     sharp, flat = np.empty(len(blocks), np.float32), np.empty(len(blocks), bool)

@@ -1,4 +1,4 @@
-"""The same cell on another background: pictures whose centres agree, wherever the rest comes from."""
+"""The same cell on another background: images whose centres agree, wherever the rest comes from."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def link_centres(
     sources: list[ImageSet],
     side: NDArray[np.bool_] | None = None,
 ) -> Links:
-    """Link pictures whose centres show the same cell.
+    """Link images whose centres show the same cell.
 
     The centre is seen through a round Gaussian window of radius .23 of the side, inside almost every white cell, so
-    the cells must be centred: an ``offset`` moves the window of one of the two pictures over all places within so
+    the cells must be centred: an ``offset`` moves the window of one of the two images over all places within so
     many pixels.
 
     Args:
-        prints: Of all pictures, with centres.
-        best: (N,) equal numbers for equal pictures; only one of each is looked at (on each side).
+        prints: Of all images, with centres.
+        best: (N,) equal numbers for equal images; only one of each is looked at (on each side).
         rules: Distance and similarity.
         offset: Pixels, 0-3.
-        sources: Where the pictures are read again for an offset.
+        sources: Where the images are read again for an offset.
         side: (N,) bool; given, only pairs across it are linked.
 
     Returns:
@@ -92,7 +92,7 @@ def _moved(
     sources: list[ImageSet],
     side: NDArray[np.bool_] | None,
 ) -> Links:
-    """Link the centre of each picture with the places around the centre of every other one."""
+    """Link the centre of each image with the places around the centre of every other one."""
     assert prints.centres is not None
     reach = range(-offset, offset + 1)
     moves = np.array([(down, right) for down in reach for right in reach])
@@ -150,7 +150,7 @@ def _hash_around(cells: ImageSet, cut: NDArray[np.float32], offset: int) -> NDAr
 
 
 def _centres_at(places: NDArray[np.int64], move: NDArray[np.int64], sources: list[ImageSet]) -> NDArray[np.float16]:
-    """Read pictures again and transform what lies under the moved window."""
+    """Read images again and transform what lies under the moved window."""
     made = np.empty((len(places), 12, 12), np.float16)
     start = 0
     for source in sources:

@@ -130,7 +130,7 @@ def search(
     "GPH: similarity search in Hamming space" (the general pigeonhole).
     """
     if not isinstance(distance, int | np.integer) or not 0 <= distance <= 64:
-        raise OptionError(f"the distance is {distance!r}; wanted a whole number of bits from 0 to 64")
+        raise OptionError(f"the distance is {distance!r}; expected a whole number of bits from 0 to 64")
     within = others is None
     stored = hashes if others is None else others
     if not len(hashes) or not len(stored):

@@ -1,4 +1,4 @@
-"""DCT blocks of pictures, bits from blocks, the 8 flips and turns of a block, and imagehash's hashes."""
+"""DCT blocks of images, bits from blocks, the 8 flips and turns of a block, and imagehash's hashes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Blocks: TypeAlias = NDArray[np.float16]
 Hashes: TypeAlias = NDArray[np.uint64]
 
 SIDE = 16
-"""Rows and columns of a whole picture's DCT block."""
+"""Rows and columns of a whole image's DCT block."""
 CENTRE_SIDE = 12
-"""Rows and columns of the DCT block of a picture's centre."""
+"""Rows and columns of the DCT block of an image's centre."""
 CENTRE_RADIUS = 0.23
-"""Half the side of the centre window, as a share of the picture's side: inside almost every white cell."""
+"""Half the side of the centre window, as a share of the image's side: inside almost every white cell."""
 FLAT = (32 * 0.5) ** 2
-"""Energy of a block below which its picture shows nothing: grey levels deviate by less than a half."""
+"""Energy of a block below which its image shows nothing: grey levels deviate by less than a half."""
 LUMA = np.array([0.299, 0.587, 0.114])
 TURNS = (
     "",
@@ -34,24 +34,24 @@ TURNS = (
     "turned 90° right",
     "transposed, turned 180°",
 )
-"""The 8 flips and turns in the order of ``turned``; each is what was done to the second picture of a pair."""
+"""The 8 flips and turns in the order of ``turned``; each is what was done to the second image of a pair."""
 INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
 """The place in ``TURNS`` that undoes each one."""
 
-_POINTS = 32  # every picture is resized to 32 x 32 before the transform, as the classic perceptual hash does
-_CHUNK = 8  # pictures turned to float at once: they and their products stay in a core's cache
+_POINTS = 32  # every image is resized to 32 x 32 before the transform, as the classic perceptual hash does
+_CHUNK = 8  # images turned to float at once: they and their products stay in a core's cache
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Two small matrices that turn a picture into its DCT block: ``rows @ picture @ columns``.
+    """Two small matrices that turn an image into its DCT block: ``rows @ image @ columns``.
 
     Luma, antialiased resizing and DCT are all linear, so one product on each side does all three at once.
 
     Args:
         rows: (k, H) float32.
         columns: (3 W, k) float32; the three colours of a pixel lie side by side, as in memory.
-        constant: (k, k) float32, the direction of a flat picture's block, to be projected out; None keeps it.
+        constant: (k, k) float32, the direction of a flat image's block, to be projected out; None keeps it.
     """
 
     rows: NDArray[np.float32]
@@ -76,13 +76,13 @@ def _resize(size: int, at: NDArray[np.float64], step: float) -> NDArray[np.float
 
 @cache
 def whole(height: int, width: int, side: int = SIDE, points: int = _POINTS) -> Basis:
-    """Make the basis for whole pictures: 16 x 16 of the DCT of the luma at 32 x 32.
+    """Make the basis for whole images: 16 x 16 of the DCT of the luma at 32 x 32.
 
     Args:
-        height: Of the picture, in pixels.
-        width: Of the picture, in pixels.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
         side: Rows and columns of the block.
-        points: The picture is resized to so many rows and columns first.
+        points: The image is resized to so many rows and columns first.
 
     Source: Zauner 2010, "Implementation and benchmarking of perceptual image hash functions" (DCT hash).
     """
@@ -95,11 +95,11 @@ def whole(height: int, width: int, side: int = SIDE, points: int = _POINTS) -> B
 
 @cache
 def centre(height: int, width: int, down: int = 0, right: int = 0) -> Basis:
-    """Make the basis for a picture's centre under a round Gaussian window, which leaves the background out.
+    """Make the basis for an image's centre under a round Gaussian window, which leaves the background out.
 
     Args:
-        height: Of the picture, in pixels.
-        width: Of the picture, in pixels.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
         down: Move the window so many pixels down.
         right: Move the window so many pixels to the right.
     """
@@ -125,17 +125,17 @@ def _with_luma(columns: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def dct_blocks(images: NDArray[np.uint8], *bases: Basis) -> list[Blocks]:
-    """Transform pictures into DCT blocks, one set for each basis, in one pass over the pixels.
+    """Transform images into DCT blocks, one set for each basis, in one pass over the pixels.
 
-    Every picture goes through its own pair of products of a fixed shape, so that its block does not depend on
+    Every image goes through its own pair of products of a fixed shape, so that its block does not depend on
     its neighbours, to the last bit.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255.
-        bases: From ``whole`` or ``centre``, for pictures of this size.
+        bases: From ``whole`` or ``centre``, for images of this size.
 
     Returns:
-        For each basis (N, k, k) float16: a grey level counts 1, all 255 of a white picture give 8160 at [0, 0].
+        For each basis (N, k, k) float16: a grey level counts 1, all 255 of a white image give 8160 at [0, 0].
 
     Examples:
         >>> [blocks] = dct_blocks(np.full((2, 96, 96, 3), 255, np.uint8), whole(96, 96))
@@ -158,15 +158,15 @@ def dct_blocks(images: NDArray[np.uint8], *bases: Basis) -> list[Blocks]:
 
 
 def turned(blocks: NDArray[Any], turn: int) -> NDArray[Any]:
-    """Give the blocks of the pictures flipped or turned: signs and a transpose, no pixels.
+    """Give the blocks of the images flipped or turned: signs and a transpose, no pixels.
 
     Args:
         blocks: (..., k, k) DCT blocks.
         turn: Place in ``TURNS``.
 
     Examples:
-        >>> picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
-        >>> [one], [other] = dct_blocks(picture, whole(32, 32)), dct_blocks(picture[:, :, ::-1], whole(32, 32))
+        >>> image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+        >>> [one], [other] = dct_blocks(image, whole(32, 32)), dct_blocks(image[:, :, ::-1], whole(32, 32))
         >>> bool(np.allclose(turned(one, 1), other, atol=2))
         True
     """
@@ -194,8 +194,8 @@ _MOVES = (
 )
 
 
-def turned_picture(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """Flip or turn one picture (H, W, 3) as ``turned`` does with its block."""
+def turned_image(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+    """Flip or turn one image (H, W, 3) as ``turned`` does with its block."""
     flip_rows, flip_columns, transpose = _MOVES[turn]
     if transpose:
         image = image.swapaxes(0, 1)
@@ -203,11 +203,11 @@ def turned_picture(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
 
 
 def calibrate(blocks: Blocks) -> NDArray[np.float32]:
-    """Find the thresholds that cut the low frequencies of these pictures, and all their turns, in half.
+    """Find the thresholds that cut the low frequencies of these images, and all their turns, in half.
 
     A coefficient that is odd in one direction changes sign in a flip, so its median over the turned data is 0;
-    an even one shares its median with its transpose. So the bits of a turned picture are the same bits, moved and
-    inverted, and a distance does not depend on which of two pictures is turned.
+    an even one shares its median with its transpose. So the bits of a turned image are the same bits, moved and
+    inverted, and a distance does not depend on which of two images is turned.
 
     Returns:
         (8, 8) float32.
@@ -254,22 +254,22 @@ def _imagehash(method: str) -> Callable[[Any], Any]:
 
 
 def imagehash_hashes(images: NDArray[np.uint8], method: str = "phash") -> Hashes:
-    """Hash pictures as the imagehash package does, bit for bit, for exchange with hashes that others stored.
+    """Hash images as the imagehash package does, bit for bit, for exchange with hashes that others stored.
 
     Args:
         images: (N, H, W, 3) uint8.
         method: "phash", "dhash", "ahash" or "whash", each of 64 bits.
 
     Returns:
-        (N,) uint64; ``f"{h:016x}"`` is what ``str(imagehash.phash(picture))`` gives.
+        (N,) uint64; ``f"{h:016x}"`` is what ``str(imagehash.phash(image))`` gives.
 
     Raises:
         UnknownNameError: There is no such hash.
 
     Examples:
-        >>> picture = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(1, 64, 64, 3)
+        >>> image = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(1, 64, 64, 3)
         >>> import imagehash, PIL.Image
-        >>> f"{imagehash_hashes(picture)[0]:016x}" == str(imagehash.phash(PIL.Image.fromarray(picture[0])))
+        >>> f"{imagehash_hashes(image)[0]:016x}" == str(imagehash.phash(PIL.Image.fromarray(image[0])))
         True
 
     Source: https://github.com/JohannesBuchner/imagehash

@@ -22,17 +22,17 @@ _VERSION = 1
 
 
 class Index:
-    """Fingerprints of all pictures ever seen, about 600 bytes each, without the pictures.
+    """Fingerprints of all images ever seen, about 600 bytes each, without the images.
 
     The first batch calibrates the bits, and that calibration stays: ten batches give the pairs that one gives.
 
     Args:
         dedup: What counts as a copy; None takes ``Dedup()``. Its method is "dct" or "content"; ``offset`` and
-            ``background`` need the pictures and are not for an index.
+            ``background`` need the images and are not for an index.
         cut: (8, 8) float32 calibration to start with (another index's ``cut``); None takes the first batch's.
 
     Raises:
-        OptionError: A ``dedup`` that needs the pictures.
+        OptionError: A ``dedup`` that needs the images.
 
     Examples:
         >>> from cellclf import ImageSet
@@ -50,7 +50,7 @@ class Index:
         self.dedup.check()
         if self.dedup.method in HASHES or self.dedup.offset or self.dedup.background:
             raise OptionError(
-                f"an index cannot serve {self.dedup!r}: it keeps DCT blocks and no pictures; use the method 'dct' or "
+                f"an index cannot serve {self.dedup!r}: it keeps DCT blocks and no images; use the method 'dct' or "
                 "'content' without offset and background"
             )
         self.cut = cut
@@ -63,13 +63,13 @@ class Index:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"Index: {len(self):,} pictures, {self.dedup!r}"
+        return f"Index: {len(self):,} images, {self.dedup!r}"
 
     def append(self, cells: ImageSet) -> None:
-        """Add the fingerprints of more pictures; they are read once, and the index is unchanged if that fails.
+        """Add the fingerprints of more images; they are read once, and the index is unchanged if that fails.
 
         Args:
-            cells: Pictures with ids that are not in the index yet.
+            cells: Images with ids that are not in the index yet.
 
         Raises:
             DataError: An id that is in the index already.
@@ -79,7 +79,7 @@ class Index:
         if (times > 1).any():
             raise DataError(
                 f"{int((times > 1).sum())} of these ids are in the index already, {str(seen[times > 1][0])!r} among "
-                "them; append pictures once, or give them other ids with cells.replace(ids=...)"
+                "them; append images once, or give them other ids with cells.replace(ids=...)"
             )
         part = fingerprint(cells, centres=self.dedup.foreground, digests=True, n_jobs=self.dedup.n_jobs)
         if self.cut is None and len(part):
@@ -97,10 +97,10 @@ class Index:
         return self._parts[0]
 
     def find(self) -> DedupResult:
-        """Find the copies among all pictures of the index.
+        """Find the copies among all images of the index.
 
         Returns:
-            What ``Dedup.find`` gives for one set of all these pictures, without the pictures themselves:
+            What ``Dedup.find`` gives for one set of all these images, without the images themselves:
             ``apply`` takes a set with the same ids, ``plot`` needs ``find`` on a set.
         """
         prints = self.prints
@@ -151,7 +151,7 @@ class Index:
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is not an index that can be read ({error}); write one with Index.save") from error
         if int(data.get("version", -1)) != _VERSION:
-            raise DataError(f"{path} is no index of version {_VERSION}; append the pictures to a new Index")
+            raise DataError(f"{path} is no index of version {_VERSION}; append the images to a new Index")
         settings = {name[6:]: value.item() for name, value in data.items() if name.startswith("dedup_")}
         index = cls(Dedup(**settings), cut=data.get("cut"))
         index.ids, index.names, index.sizes = data["ids"], data["names"], data["sizes"]

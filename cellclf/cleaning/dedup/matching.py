@@ -28,11 +28,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class Copies:
-    """For each picture the keeper that it is a copy of, and how.
+    """For each image the keeper that it is a copy of, and how.
 
     Args:
         keeper: (N,) place of the keeper; its own place for keepers and for what has no copy.
-        how: (N,) links: ``first`` is the keeper and ``second`` the picture.
+        how: (N,) links: ``first`` is the keeper and ``second`` the image.
         near: Links between keepers that look alike and are not copies.
     """
 
@@ -42,23 +42,23 @@ class Copies:
 
 
 def kind_of(turn: NDArray[np.uint8]) -> NDArray[np.str_]:
-    """Name the kind of copies that were found by the whole picture."""
+    """Name the kind of copies that were found by the whole image."""
     return np.where(turn == 0, "re-encoded", "turned").astype("<U10")
 
 
 def calibrated(blocks: Blocks, flat: NDArray[np.bool_]) -> tuple[NDArray[np.float32], Hashes]:
-    """Find the thresholds for these blocks and the bits; flat pictures all get the same."""
+    """Find the thresholds for these blocks and the bits; flat images all get the same."""
     cut = calibrate(blocks)
     return cut, bits_of(blocks, cut, flat)
 
 
 def bits_of(blocks: Blocks, cut: NDArray[np.float32], flat: NDArray[np.bool_]) -> Hashes:
-    """Give the bits of blocks under known thresholds; flat pictures all get the same."""
+    """Give the bits of blocks under known thresholds; flat images all get the same."""
     return np.where(flat, np.uint64(0), to_bits(blocks, cut))
 
 
 def best_of(labels: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give for each picture the place of the best-ranked one with the same number."""
+    """Give for each image the place of the best-ranked one with the same number."""
     order = np.argsort(rank, kind="stable")
     _, first, which = np.unique(labels[order], return_index=True, return_inverse=True)
     best = np.empty(len(labels), np.int64)
@@ -66,7 +66,7 @@ def best_of(labels: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.in
     return best
 
 
-def link_pictures(
+def link_images(
     prints: Fingerprints,
     hashes: Hashes,
     cut: NDArray[np.float32],
@@ -74,7 +74,7 @@ def link_pictures(
     rules: Rules,
     side: NDArray[np.bool_] | None = None,
 ) -> Links:
-    """Link pictures of different content by their blocks: copies and pairs that only look alike."""
+    """Link images of different content by their blocks: copies and pairs that only look alike."""
     links = find_links(
         prints.blocks,
         cut,
@@ -100,16 +100,16 @@ def copies_by_blocks(
     cut: NDArray[np.float32],
     more: Links | None = None,
 ) -> Copies:
-    """Find each picture's keeper: identical ones first, then by the blocks.
+    """Find each image's keeper: identical ones first, then by the blocks.
 
     Args:
-        prints: Of all pictures.
-        content: (N,) equal numbers for equal pictures.
+        prints: Of all images.
+        content: (N,) equal numbers for equal images.
         rank: (N,) the lower the better.
         rules: None stops after the identical ones.
-        hashes: (N,) the pictures' bits.
+        hashes: (N,) the images' bits.
         cut: (8, 8) the thresholds that made them.
-        more: Further links (of the centres), between any pictures.
+        more: Further links (of the centres), between any images.
     """
     best = best_of(content, rank)
     if rules is None:
@@ -117,7 +117,7 @@ def copies_by_blocks(
     places = np.flatnonzero(best == np.arange(len(best)))
     places = places[np.argsort(rank[places])]
     lasting, stands = thin_crowds(prints.blocks, hashes, places)
-    found = link_pictures(prints, hashes, cut, lasting, rules)
+    found = link_images(prints, hashes, cut, lasting, rules)
     alike = found.kind == "alike"
     links, near = found[~alike], found[alike]
     if more is not None:
@@ -143,7 +143,7 @@ def copies_by_blocks(
 
 
 def _oriented(links: Links, right: NDArray[np.bool_]) -> Links:
-    """Swap the two pictures of each link that is not the right way round."""
+    """Swap the two images of each link that is not the right way round."""
     back = np.array(INVERSE, np.uint8)[links.turn]
     return Links(
         np.where(right, links.first, links.second),
@@ -158,7 +158,7 @@ def _oriented(links: Links, right: NDArray[np.bool_]) -> Links:
 def _settled(
     best: NDArray[np.int64], keeper: NDArray[np.int64], how: Links, near: Links, content: NDArray[np.int64]
 ) -> Copies:
-    """Let identical pictures follow the best of them."""
+    """Let identical images follow the best of them."""
     count = len(best)
     where = np.full(count, -1, np.int64)
     where[how.second] = np.arange(len(how))
@@ -178,7 +178,7 @@ def _settled(
 
 
 def copies_by_hash(hashes: Hashes, rank: NDArray[np.int64], distance: int, kind: str, n_jobs: int) -> Copies:
-    """Find each picture's keeper by nothing but a distance between hashes, as imagehash's users do."""
+    """Find each image's keeper by nothing but a distance between hashes, as imagehash's users do."""
     _, number = np.unique(hashes, return_inverse=True)
     best = best_of(number.astype(np.int64), rank)
     places = np.flatnonzero(best == np.arange(len(best)))
@@ -214,17 +214,17 @@ def leaks_by_blocks(
     cut: NDArray[np.float32],
     more: Links | None = None,
 ) -> Links:
-    """Link the pictures of one set with their copies in another.
+    """Link the images of one set with their copies in another.
 
-    Of many copies on both sides not every pair is listed: each picture is paired with the first one on the other
+    Of many copies on both sides not every pair is listed: each image is paired with the first one on the other
     side, in both directions.
 
     Args:
         prints: Of both sets, one after the other.
-        content: (N,) equal numbers for equal pictures.
+        content: (N,) equal numbers for equal images.
         side: (N,) bool, False for the first set.
         rules: None stops after the identical ones.
-        hashes: (N,) the pictures' bits.
+        hashes: (N,) the images' bits.
         cut: (8, 8) the thresholds that made them.
         more: Further links (of the centres) across the two sets.
     """
@@ -241,7 +241,7 @@ def leaks_by_blocks(
             left, lead = thin_crowds(prints.blocks, hashes, here)
             stands[here] = lead
             lasting.append(left)
-        found = link_pictures(prints, hashes, cut, np.concatenate(lasting), rules, side)
+        found = link_images(prints, hashes, cut, np.concatenate(lasting), rules, side)
         if more is not None:
             found = Links.joined([found[found.kind != "alike"], more, found])
     stands = stands[best]
@@ -257,7 +257,7 @@ def leaks_by_blocks(
 
 
 def _across(content: NDArray[np.int64], side: NDArray[np.bool_]) -> Links:
-    """Pair each picture with the first one of the same content on the other side."""
+    """Pair each image with the first one of the same content on the other side."""
     number = np.arange(len(content))
     pairs = []
     for one in (False, True):
@@ -278,7 +278,7 @@ def _across(content: NDArray[np.int64], side: NDArray[np.bool_]) -> Links:
 
 
 def _expanded(links: Links, stands: NDArray[np.int64], side: NDArray[np.bool_]) -> Links:
-    """Pass each link on to all whom its two pictures stand for: all of one end with the head of the other."""
+    """Pass each link on to all whom its two images stand for: all of one end with the head of the other."""
     order = np.argsort(stands, kind="stable")
     heads = stands[order]
     parts = [links]
@@ -295,18 +295,18 @@ def _expanded(links: Links, stands: NDArray[np.int64], side: NDArray[np.bool_]) 
 
 
 def stars(count: int, links: Links, rank: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose keepers, best rank first, and give each other picture to the most similar keeper of better rank.
+    """Choose keepers, best rank first, and give each other image to the most similar keeper of better rank.
 
-    A picture is a keeper unless it is linked to a keeper of better rank. So A~B~C with A unlike C makes, with B best,
+    An image is a keeper unless it is linked to a keeper of better rank. So A~B~C with A unlike C makes, with B best,
     the group A, B, C, and with A best the group A, B and C alone.
 
     Args:
-        count: Number of pictures.
+        count: Number of images.
         links: Between their places.
         rank: (count,) the lower the better; no two alike.
 
     Returns:
-        (count,) for each picture the place in ``links`` that ties it to its keeper; -1 for keepers.
+        (count,) for each image the place in ``links`` that ties it to its keeper; -1 for keepers.
 
     Examples:
         >>> one = np.zeros(2, np.uint8)

@@ -1,4 +1,4 @@
-"""What ``Dedup`` gives back: groups, pairs, and which pictures stay."""
+"""What ``Dedup`` gives back: groups, pairs, and which images stay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = ("first", "second", "kind", "turn", "similarity", "distance", "first_l
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that show the same.
+    """Images that show the same.
 
     Args:
         members: Their places in the set, the keeper first.
@@ -57,10 +57,10 @@ class DedupResult(Selection):
         reasons: (N,) str.
         groups: Every group of two or more; the largest first.
         pairs: Each copy with the keeper of its group.
-        near: Pairs that look very much alike and are still not one picture: mostly one cell photographed twice.
+        near: Pairs that look very much alike and are still not one image: mostly one cell photographed twice.
             Both stay, in one cluster.
-        clusters: (N,) int64; pictures of one number must not be cut apart by a split.
-        names: (N,) class name of each picture, "" without labels.
+        clusters: (N,) int64; images of one number must not be cut apart by a split.
+        names: (N,) class name of each image, "" without labels.
 
     Examples:
         >>> from cellclf import Dedup, ImageSet
@@ -85,7 +85,7 @@ class DedupResult(Selection):
         return tuple(group for group in self.groups if group.verdict == "conflict")
 
     def summary(self) -> str:
-        """Say in some lines how many pictures go and why, and what looks alike but stays."""
+        """Say in some lines how many images go and why, and what looks alike but stays."""
         lines = [super().summary()]
         verdicts = Counter(group.verdict for group in self.groups)
         if verdicts:
@@ -149,31 +149,31 @@ class DedupResult(Selection):
             limit: At most so many groups.
 
         Raises:
-            DataError: The result does not know its pictures (it comes from an index).
+            DataError: The result does not know its images (it comes from an index).
         """
-        return _rows_of_pictures(self, limit)
+        return _rows_of_images(self, limit)
 
 
 @dataclass(frozen=True, eq=False)
 class LeakResult(Selection):
-    """Pictures of a training set that are in a test set, too; ``apply`` takes them out of the training set.
+    """Images of a training set that are in a test set, too; ``apply`` takes them out of the training set.
 
     Args:
         ids: (N,) str of the training set.
         keep: (N,) bool, False for what is also in the test set.
         reasons: (N,) str.
         pairs: ``first`` is a place in the training set, ``second`` one in the test set.
-        near: Pairs that look very much alike and are still not one picture.
-        names: (N,) class name of each training picture, "" without labels.
+        near: Pairs that look very much alike and are still not one image.
+        names: (N,) class name of each training image, "" without labels.
         other_ids: (M,) str of the test set.
-        other_names: (M,) class name of each test picture.
+        other_names: (M,) class name of each test image.
 
     Examples:
         >>> from cellclf import Dedup, ImageSet
         >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         >>> train, test = ImageSet(images[:3]), ImageSet(images[2:])
         >>> print(Dedup().find(train, against=test).summary())
-        1 of 3 training pictures is also among the 2 test pictures: 1 pair
+        1 of 3 training images is also among the 2 test images: 1 pair
           1  identical
     """
 
@@ -185,16 +185,16 @@ class LeakResult(Selection):
 
     @property
     def conflicts(self) -> Links:
-        """The pairs whose two pictures carry different labels."""
+        """The pairs whose two images carry different labels."""
         one, two = self.names[self.pairs.first], self.other_names[self.pairs.second]
         return self.pairs[(one != two) & (one != "") & (two != "")]
 
     def summary(self) -> str:
-        """Say in some lines how many pictures leak, and how."""
+        """Say in some lines how many images leak, and how."""
         gone, count = self.dropped, len(self.pairs)
         lines = [
-            f"{gone} of {len(self)} training pictures {'is' if gone == 1 else 'are'} also among the "
-            f"{len(self.other_ids)} test pictures: {count} {'pair' if count == 1 else 'pairs'}"
+            f"{gone} of {len(self)} training images {'is' if gone == 1 else 'are'} also among the "
+            f"{len(self.other_ids)} test images: {count} {'pair' if count == 1 else 'pairs'}"
         ]
         kinds = Counter(self.pairs.kind.tolist())
         lines += [f"  {n}  {kind}" for kind, n in kinds.most_common()]
@@ -245,7 +245,7 @@ def _rows(
 
 
 def check_table(path: Path) -> None:
-    """Refuse a table that cannot be written, before any picture is read.
+    """Refuse a table that cannot be written, before any image is read.
 
     Args:
         path: Where pairs shall go.
@@ -255,7 +255,7 @@ def check_table(path: Path) -> None:
         MissingPackageError: Parquet without pyarrow.
     """
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise OptionError(f"pairs cannot be written to {path.name!r}; wanted a name ending in .csv or .parquet")
+        raise OptionError(f"pairs cannot be written to {path.name!r}; expected a name ending in .csv or .parquet")
     if path.suffix.lower() == ".parquet":
         try:
             importlib.import_module("pyarrow.parquet")
@@ -293,11 +293,11 @@ def save_rows(rows: Iterator[dict[str, Any]], path: Path) -> Path:
     return path
 
 
-def _rows_of_pictures(found: DedupResult, limit: int) -> Figure:
+def _rows_of_images(found: DedupResult, limit: int) -> Figure:
     from cellclf.utils.contact_sheet import sheet
 
     if found.cells is None:
-        raise DataError("this result does not know its pictures; call find on the set to look at them")
+        raise DataError("this result does not know its images; call find on the set to look at them")
     shown = found.groups[:limit]
     width = max(2, min(6, max((len(group) for group in shown), default=2)))
     height, across, _ = found.cells.image_shape

@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from cellclf.cleaning.dedup.hamming import search
 from cellclf.cleaning.dedup.hashes import FLAT, INVERSE, Blocks, Hashes, calibrate, to_bits, turned
 
-_CROWD = 64  # so many different pictures of one hash are thinned before they are paired with each other
-_SAME = 0.999  # similarity to the first of a crowd from which on a picture is stood for by it
+_CROWD = 64  # so many different images of one hash are thinned before they are paired with each other
+_SAME = 0.999  # similarity to the first of a crowd from which on an image is stood for by it
 _PIECE = 1 << 14  # candidates compared in one go
 _PAIRED = 1 << 18  # candidates drawn from paired hashes in one go: bounds the memory
 
 
 @dataclass(frozen=True)
 class Links:
-    """Pairs of pictures that look the same, each pair once.
+    """Pairs of images that look the same, each pair once.
 
     Args:
-        first: (n,) int64 place of one picture.
+        first: (n,) int64 place of one image.
         second: (n,) int64 place of the other.
         turn: (n,) uint8 place in ``hashing.TURNS``: how the second was flipped or turned to lie on the first.
-        similarity: (n,) float32 cosine of the two pictures' gradients, 0-1; of the hashes for imagehash's methods.
+        similarity: (n,) float32 cosine of the two images' gradients, 0-1; of the hashes for imagehash's methods.
         distance: (n,) uint8 differing bits of the hashes.
         kind: (n,) str.
     """
@@ -61,10 +61,10 @@ class Links:
 
 
 def directions(blocks: NDArray[Any]) -> NDArray[np.float32]:
-    """Turn blocks into unit vectors whose product is the cosine between the pictures' gradients.
+    """Turn blocks into unit vectors whose product is the cosine between the images' gradients.
 
     Each coefficient is weighted with its frequency, so that fine detail counts as much as the blob that every
-    centred cell is. A flat picture gets a direction of its own, the same for all flat ones.
+    centred cell is. A flat image gets a direction of its own, the same for all flat ones.
 
     Args:
         blocks: (n, k, k).
@@ -91,7 +91,7 @@ def similarities(
     turn: NDArray[np.uint8],
     others: Blocks | None = None,
 ) -> NDArray[np.float32]:
-    """Compare pictures pair by pair, the second turned onto the first: (n,) float32 cosines.
+    """Compare images pair by pair, the second turned onto the first: (n,) float32 cosines.
 
     Args:
         blocks: (N, k, k).
@@ -138,12 +138,12 @@ class _Buckets:
 def thin_crowds(
     blocks: Blocks, hashes: Hashes, places: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Let one picture stand for those that are as good as the same, where very many have one hash.
+    """Let one image stand for those that are as good as the same, where very many have one hash.
 
     Args:
         blocks: (N, k, k).
         hashes: (N,).
-        places: (n,) of the pictures to look at, the best ones first.
+        places: (n,) of the images to look at, the best ones first.
 
     Returns:
         The places that remain, in order, and for each of ``places`` the one that stands for it (mostly itself).
@@ -175,12 +175,12 @@ def find_links(
     side: NDArray[np.bool_] | None = None,
     n_jobs: int = 1,
 ) -> Links:
-    """Find the pairs of pictures within a distance of each other whose blocks agree.
+    """Find the pairs of images within a distance of each other whose blocks agree.
 
     Args:
         blocks: (N, k, k).
         cut: (8, 8) the thresholds that made the hashes; None computes them.
-        places: (n,) which pictures to pair; no two with the same content.
+        places: (n,) which images to pair; no two with the same content.
         hashes: (N,) uint64.
         distance: Most bits that may differ.
         least: Similarity that a pair must reach.
@@ -239,7 +239,7 @@ def _verified(
     least: float,
     side: NDArray[np.bool_] | None,
 ) -> Links:
-    """Pair the pictures of paired buckets and keep the pairs that reach the similarity."""
+    """Pair the images of paired buckets and keep the pairs that reach the similarity."""
     sizes = buckets.sizes
     counts = sizes[one] * sizes[two]
     ends = np.cumsum(counts)

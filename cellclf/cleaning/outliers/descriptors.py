@@ -1,4 +1,4 @@
-"""What a picture looks like, in some fifty cheap numbers that have names in plain words.
+"""What an image looks like, in some fifty cheap numbers that have names in plain words.
 
 They tell a cell on a smear from a photograph, a page of text, a blank field or another microscope. One streaming pass
 computes them; nothing is learnt.
@@ -15,9 +15,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SIDE = 32  # colour and layout are measured on the picture averaged down to this side
-_BLOCK = 32  # pictures at a time: the working set stays in the cache
-_BANDS = (1, 2, 4, 7, 11, 16, 24, 46)  # edges of the DCT bands in half waves across the picture
+_SIDE = 32  # colour and layout are measured on the image averaged down to this side
+_BLOCK = 32  # images at a time: the working set stays in the cache
+_BANDS = (1, 2, 4, 7, 11, 16, 24, 46)  # edges of the DCT bands in half waves across the image
 
 WORDS: dict[str, tuple[str, str]] = {
     "red": ("too little red", "too much red"),
@@ -71,13 +71,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "dark share": ("dark part too small", "dark part too large"),
     "off centre": ("too well centred", "dark part off the centre"),
 }
-"""For each descriptor: what to say of a picture whose value is too low, and too high."""
+"""For each descriptor: what to say of an image whose value is too low, and too high."""
 
 NAMES: tuple[str, ...] = tuple(WORDS)
 
 
 def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Measure the descriptors of some pictures.
+    """Measure the descriptors of some images.
 
     Lightness is L* (0-100), tints are a* and b* of CIE 1976, levels are 0-255, shares are 0-1, energies (sharpness,
     grain, detail) are log10 of grey levels squared.
@@ -114,7 +114,7 @@ def _measure(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @functools.cache
 def _shrink(size: int) -> NDArray[np.float32]:
-    """Averages of equal stretches: (32, size); smaller pictures are stretched."""
+    """Averages of equal stretches: (32, size); smaller images are stretched."""
     edges = np.linspace(0, size, _SIDE + 1)
     low, high = edges[:-1, None], edges[1:, None]
     pixel = np.arange(size)

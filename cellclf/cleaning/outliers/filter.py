@@ -1,4 +1,4 @@
-"""OutlierFilter: find the pictures that are no cells, and leave the cells alone."""
+"""OutlierFilter: find the images that are no cells, and leave the cells alone."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from cellclf.data.image_set import ImageSet
 
-_FEWEST = 20  # pictures that can show what is ordinary
-_MANY = 0.02  # share of odd pictures from which on the user should look before believing
+_FEWEST = 20  # images that can show what is ordinary
+_MANY = 0.02  # share of odd images from which on the user should look before believing
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,8 @@ class Outliers(Selection):
     A reason reads ``"outlier: too blurred (1.2; 99 % lie in 1.9-3.4), ..."``, oddest first.
 
     Args:
-        scores: (N,) float64, how odd each picture is: 0 is ordinary, 1 is as odd as made up at random.
-        threshold: Pictures with a higher score go.
+        scores: (N,) float64, how odd each image is: 0 is ordinary, 1 is as odd as made up at random.
+        threshold: Images with a higher score go.
         notices: What to know before believing the result, in plain words.
     """
 
@@ -42,7 +42,7 @@ class Outliers(Selection):
     notices: tuple[str, ...] = field(default=(), kw_only=True)
 
     def summary(self) -> str:
-        """Say how many pictures go, what is oddest about them, and what to know before believing it."""
+        """Say how many images go, what is oddest about them, and what to know before believing it."""
         head = super().summary().partition("\n")[0]
         oddest = (reason.partition(": ")[2].partition(" (")[0] for reason in self.reasons[~self.keep].tolist())
         kinds = Counter(oddest).most_common()
@@ -58,13 +58,13 @@ class Outliers(Selection):
         return {**plain, "threshold": round(self.threshold, 4), "notices": list(self.notices)}
 
     def plot(self, limit: int = 48) -> Figure:
-        """Show the oddest pictures, oddest first: what goes in the first rows, then the oddest that stay.
+        """Show the oddest images, oddest first: what goes in the first rows, then the oddest that stay.
 
         Args:
-            limit: At most so many pictures; an eighth of them, or more, is for the oddest that stay.
+            limit: At most so many images; an eighth of them, or more, is for the oddest that stay.
 
         Raises:
-            DataError: The result does not know its pictures.
+            DataError: The result does not know its images.
         """
         from cellclf.utils.contact_sheet import sheet
 
@@ -76,29 +76,29 @@ class Outliers(Selection):
         for k in shown:
             words = self.reasons[k].partition(": ")[2].partition(" (")[0] if not self.keep[k] else "stays"
             captions.append(f"{self.scores[k]:.2f} {words}")
-        title = f"{self.dropped} of {len(self)} pictures go (score above {self.threshold:.2f}); oddest first"
-        return sheet(self.pictures(shown), captions=captions, columns=8, title=title, side=1.5)
+        title = f"{self.dropped} of {len(self)} images go (score above {self.threshold:.2f}); oddest first"
+        return sheet(self.images(shown), captions=captions, columns=8, title=title, side=1.5)
 
 
 class OutlierFilter(Selector):
-    """Find pictures unlike the rest: photographs, text, blank fields, noise, ruined or foreign micrographs.
+    """Find images unlike the rest: photographs, text, blank fields, noise, ruined or foreign micrographs.
 
-    Each picture is described by some fifty numbers (colour, texture, sharpness, DCT bands, layout), or by a network's
-    embedding; what is ordinary is learnt from the set itself, odd pictures and all. The scale of the scores is
+    Each image is described by some fifty numbers (colour, texture, sharpness, DCT bands, layout), or by a network's
+    embedding; what is ordinary is learnt from the set itself, odd images and all. The scale of the scores is
     absolute, so a set without outliers loses (almost) nothing; no share of outliers has to be guessed. Twenty or
-    more odd pictures that are as alike as cells are count as another stain or microscope and stay. Identical
-    pictures count once in learning, so that copies cannot make themselves ordinary; similar ones can: run ``Dedup``
+    more odd images that are as alike as cells are count as another stain or microscope and stay. Identical
+    images count once in learning, so that copies cannot make themselves ordinary; similar ones can: run ``Dedup``
     first.
 
     Args:
         method: "forest" (isolation forest), "mahalanobis" (distance to the centre) or "neighbours" (distance to the
-            tenth nearest ordinary picture).
-        threshold: Pictures with a higher score go; 0 is an ordinary picture, 1 one made up at random from the set's
-            own numbers. None takes 1 for "forest", and up to 1.2, from some 2,000 pictures on, for the others;
+            tenth nearest ordinary image).
+        threshold: Images with a higher score go; 0 is an ordinary image, 1 one made up at random from the set's
+            own numbers. None takes 1 for "forest", and up to 1.2, from some 2,000 images on, for the others;
             with embeddings of more than 64 numbers, it takes what lies beyond the ordinary ones' tail.
-        embed: A function from (n, H, W, 3) uint8 pictures to (n, d) numbers, such as a pooled backbone; None uses the
+        embed: A function from (n, H, W, 3) uint8 images to (n, d) numbers, such as a pooled backbone; None uses the
             descriptors. Reasons are always given in descriptors.
-        seed: Of the made-up pictures and the forest.
+        seed: Of the made-up images and the forest.
 
     Examples:
         >>> from cellclf import make_cells
@@ -128,13 +128,13 @@ class OutlierFilter(Selector):
         """Learn what is ordinary in a set, such as the training part.
 
         Args:
-            cells: 20 or more different pictures; a few percent of them may be odd.
+            cells: 20 or more different images; a few percent of them may be odd.
 
         Returns:
             The filter itself, fitted.
 
         Raises:
-            DataError: Too few different pictures, or embeddings of a wrong shape.
+            DataError: Too few different images, or embeddings of a wrong shape.
             OptionError: A threshold that is no positive number.
             UnknownNameError: There is no such method.
         """
@@ -142,20 +142,20 @@ class OutlierFilter(Selector):
         return self
 
     def find(self, cells: ImageSet) -> Outliers:
-        """Say which pictures are odd.
+        """Say which images are odd.
 
         Args:
-            cells: Pictures of the size that was fitted on. An unfitted filter learns from these very pictures,
+            cells: Images of the size that was fitted on. An unfitted filter learns from these very images,
                 and forgets it again.
 
         Raises:
-            DataError: Pictures of another size than those fitted on; or what ``fit`` raises.
+            DataError: Images of another size than those fitted on; or what ``fit`` raises.
         """
         described, rows, contents = self._measure(cells)
         ordinary: _Ordinary = getattr(self, "_ordinary", None) or _Ordinary(self, cells, described, rows, contents)
         if cells.image_shape != ordinary.shape:
             fitted, given = ("x".join(map(str, shape[:2])) for shape in (ordinary.shape, cells.image_shape))
-            raise DataError(f"the filter was fitted on {fitted} pictures, these are {given}; resize them alike")
+            raise DataError(f"the filter was fitted on {fitted} images, these are {given}; resize them alike")
         scores = ordinary.oddness.score(rows)
         keep = scores <= ordinary.threshold
         reasons = np.full(len(cells), "", dtype=object)
@@ -164,12 +164,12 @@ class OutlierFilter(Selector):
         copies = len(contents) - len(np.unique(contents))
         if copies:
             notices.append(
-                f"{copies:,} of {len(cells):,} pictures are identical to another one; run Dedup first, for odd "
-                "pictures in many similar versions look ordinary"
+                f"{copies:,} of {len(cells):,} images are identical to another one; run Dedup first, for odd "
+                "images in many similar versions look ordinary"
             )
         if (~keep).mean() > _MANY and len(cells) >= 100:
             notices.append(
-                f"{(~keep).mean():.0%} of the pictures are odd, more than strays usually are; look at plot() before "
+                f"{(~keep).mean():.0%} of the images are odd, more than strays usually are; look at plot() before "
                 "you apply this"
             )
         return Outliers(
@@ -183,16 +183,16 @@ class OutlierFilter(Selector):
         )
 
     def _measure(self, cells: ImageSet) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.bytes_]]:
-        """Describe each picture in words' numbers (N, 53), in what is judged (N, d), and by its hash; one pass."""
+        """Describe each image in words' numbers (N, 53), in what is judged (N, d), and by its hash; one pass."""
         described, embedded, contents = [], [], []
-        for batch in cells.batches(256, label="describing the pictures", show=None):
+        for batch in cells.batches(256, label="describing the images", show=None):
             described.append(describe(batch))
-            contents += [hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() for picture in batch]
+            contents += [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in batch]
             if self.embed is not None:
                 rows = np.asarray(self.embed(batch), np.float32)
                 if rows.ndim != 2 or len(rows) != len(batch) or not np.isfinite(rows).all():
                     raise DataError(
-                        f"embed gave an array of shape {rows.shape} for {len(batch)} pictures; wanted finite numbers "
+                        f"embed gave an array of shape {rows.shape} for {len(batch)} images; expected finite numbers "
                         f"({len(batch)}, d): pool a backbone's feature map"
                     )
                 embedded.append(rows)
@@ -201,7 +201,7 @@ class OutlierFilter(Selector):
 
 
 class _Ordinary:
-    """What a filter has learnt: scores, and the range in which 99 % of the ordinary pictures lie."""
+    """What a filter has learnt: scores, and the range in which 99 % of the ordinary images lie."""
 
     def __init__(
         self,
@@ -213,11 +213,11 @@ class _Ordinary:
     ) -> None:
         limit = options.threshold
         if limit is not None and not (isinstance(limit, int | float) and np.isfinite(limit) and limit > 0):
-            raise OptionError(f"threshold is {limit!r}; wanted a number above 0, 1 being as odd as made up, or None")
+            raise OptionError(f"threshold is {limit!r}; expected a number above 0, 1 being as odd as made up, or None")
         different = np.sort(np.unique(contents, return_index=True)[1])
         if len(different) < _FEWEST:
             raise DataError(
-                f"{len(different)} different pictures cannot show what is ordinary; wanted {_FEWEST} or more: "
+                f"{len(different)} different images cannot show what is ordinary; wanted {_FEWEST} or more: "
                 "fit on a larger set, or leave the outlier filter out"
             )
         self.shape = cells.image_shape
@@ -230,12 +230,12 @@ class _Ordinary:
         self.notices: tuple[str, ...] = ()
         if self.oddness.populations:
             self.notices = (
-                f"{self.oddness.populations:,} pictures fitted on differ from the rest but not from each other; they "
+                f"{self.oddness.populations:,} images fitted on differ from the rest but not from each other; they "
                 "stay: another stain or microscope?",
             )
 
     def reason(self, row: NDArray[np.float32]) -> str:
-        """Say what is oddest about a picture, in at most three descriptors."""
+        """Say what is oddest about an image, in at most three descriptors."""
         width = np.maximum(self._high - self._low, 1e-3 * np.maximum(np.abs(self._middle), 1))
         beyond = np.maximum(row - self._high, self._low - row) / width
         oddest = [int(k) for k in np.argsort(-beyond, kind="stable")[:3] if beyond[k] > 0]

@@ -1,7 +1,7 @@
-"""A canvas for one picture: distances to shapes, smooth noise, and paint with soft edges.
+"""A canvas for one image: distances to shapes, smooth noise, and paint with soft edges.
 
-Lengths are in units of 1/96 of the picture's side (about 0.19 µm at magnification 1), whatever its size in pixels;
-the middle of the picture is (0, 0). A shape is its signed distance field: negative inside, in the same units.
+Lengths are in units of 1/96 of the image's side (about 0.19 µm at magnification 1), whatever its size in pixels;
+the middle of the image is (0, 0). A shape is its signed distance field: negative inside, in the same units.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GRAINS = {"fine": 2.8, "grain": 4.2, "clump": 6.5, "coarse": 11.0, "wave": 40.0}
 
 @dataclass(frozen=True)
 class Grid:
-    """What all pictures of one size and magnification share."""
+    """What all images of one size and magnification share."""
 
     x: Field
     y: Field
@@ -56,12 +56,12 @@ def grid(side: int, zoom: float) -> Grid:
 
 
 class Canvas:
-    """One picture while it is drawn.
+    """One image while it is drawn.
 
     Args:
         side: Pixels along an edge.
         zoom: Magnification; 1 shows 96 units along an edge.
-        rng: Where every random choice of this picture comes from.
+        rng: Where every random choice of this image comes from.
     """
 
     def __init__(self, side: int, zoom: float, rng: np.random.Generator) -> None:

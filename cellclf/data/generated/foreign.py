@@ -1,4 +1,4 @@
-"""Pictures that are no cells: what slips into a data set by mistake."""
+"""Images that are no cells: what slips into a data set by mistake."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ KINDS = ("photo", "text", "blank", "noise")
 
 
 def draw_foreign(kind: str, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw a foreign picture.
+    """Draw a foreign image.
 
     Args:
         kind: "photo" (a landscape), "text" (a scanned page), "blank" (one flat colour) or "noise".
@@ -36,22 +36,22 @@ def _photo(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A landscape: sky, sun, ranges of hills, a house."""
     y, x = np.mgrid[:side, :side] / side
     top, low = rng.uniform((40, 90, 150), (120, 170, 240)), rng.uniform((180, 170, 150), (250, 225, 220))
-    picture = top + (low - top) * y[..., None]
+    image = top + (low - top) * y[..., None]
     u, v, r = rng.uniform(0.15, 0.85), rng.uniform(0.1, 0.3), rng.uniform(0.05, 0.1)
-    picture[np.hypot(x - u, y - v) < r] = (255, 240, 190)
+    image[np.hypot(x - u, y - v) < r] = (255, 240, 190)
     for k in range(4):
         waves = rng.uniform(1, 3 + 3 * k, 4), rng.uniform(0, 7, 4), rng.uniform(0.01, 0.05, 4)
         ridge = 0.42 + 0.13 * k + sum(a * np.sin(w * 6.3 * x[0] + p) for w, p, a in zip(*waves, strict=True))
         hill = rng.uniform((20, 60, 30), (110, 130, 80)) * (1.25 - 0.2 * k)
         grain = rng.normal(0, 4 + 5 * k, (side, side, 1))
-        picture = np.where((y > ridge)[..., None], hill + grain, picture)
+        image = np.where((y > ridge)[..., None], hill + grain, image)
     left, base, wide = rng.uniform(0.1, 0.6), rng.uniform(0.75, 0.9), rng.uniform(0.15, 0.3)
     wall = (x > left) & (x < left + wide) & (y < base) & (y > base - 0.7 * wide)
-    picture[wall] = rng.uniform((150, 130, 110), (240, 230, 220))
+    image[wall] = rng.uniform((150, 130, 110), (240, 230, 220))
     roof = (np.abs(x - left - wide / 2) < y - base + 1.3 * wide) & (y < base - 0.7 * wide) & (y > base - 1.3 * wide)
-    picture[roof] = rng.uniform((120, 30, 20), (190, 80, 50))
-    picture[wall & (np.abs(x - left - wide / 2) < 0.12 * wide) & (y > base - 0.4 * wide)] = (60, 40, 30)
-    whole: NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
+    image[roof] = rng.uniform((120, 30, 20), (190, 80, 50))
+    image[wall & (np.abs(x - left - wide / 2) < 0.12 * wide) & (y > base - 0.4 * wide)] = (60, 40, 30)
+    whole: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
     return whole
 
 

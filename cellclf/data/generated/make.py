@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.generated.foreign import KINDS, draw_foreign
-from cellclf.data.generated.slide import draw_picture, draw_slide
+from cellclf.data.generated.slide import draw_image, draw_slide
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError, unknown
 from cellclf.utils.progress import track
@@ -27,7 +27,7 @@ CLASSES = (
 _SHARES = {"real": (852, 2181, 1085, 2026, 849, 993, 2330, 1643), "even": (1,) * 8}
 _GOLDEN = (5**0.5 - 1) / 2
 _CROWDED = CLASSES.index("monocyte")
-"""The class that holds all copies of the second foreign picture."""
+"""The class that holds all copies of the second foreign image."""
 
 _CHANGES = ("jpeg", "brighter", "darker", "turn90", "turn180", "turn270", "flip", "flip90", "flip180", "flip270")
 _CELL, _SLIDE, _PLANT, _FOREIGN = range(4)  # every random stream has its own key: (seed, stream, number)
@@ -64,11 +64,11 @@ def make_cells(
         duplicates: Cells that get an identical copy.
         conflicts: Cells that get an identical copy under another label.
         near_duplicates: Cells that get a changed copy: saved as JPEG, brighter, darker, turned, flipped, in turn.
-        foreign: Pictures that are no cells (a landscape, text, a flat colour, noise, in turn), under any label.
+        foreign: Images that are no cells (a landscape, text, a flat colour, noise, in turn), under any label.
         foreign_copies: So many copies of one landscape in every class, and of another one in the class monocyte.
 
     Returns:
-        The pictures, labels, class names and ids, with groups if ``slides`` is given.
+        The images, labels, class names and ids, with groups if ``slides`` is given.
 
     Raises:
         OptionError: A number out of range.
@@ -76,7 +76,7 @@ def make_cells(
 
     Examples:
         >>> make_cells(40, size=32)
-        ImageSet: 40 pictures 32x32, 8 classes
+        ImageSet: 40 images 32x32, 8 classes
 
     Source: class sizes and looks after Acevedo et al. 2020, "A dataset of microscopic peripheral blood cell images
     for development of automatic recognition systems", Data in Brief 30, 105474.
@@ -96,7 +96,7 @@ def make_cells(
     ):
         _check_whole(name, value, least)
     if not 0 <= severity <= 1:
-        raise OptionError(f"severity is {severity}; wanted 0 (the same laboratory) to 1 (another one)")
+        raise OptionError(f"severity is {severity}; expected 0 (the same laboratory) to 1 (another one)")
     copies, crowd = duplicates + conflicts + near_duplicates, foreign_copies * (len(CLASSES) + 1)
     if copies > n:
         raise OptionError(
@@ -116,7 +116,7 @@ def make_cells(
     for k in track(range(n), label="drawing cells", unit="cell"):
         slide = draw_slide(np.random.default_rng((seed, _SLIDE, on_slide[k])), severity)
         rng = np.random.default_rng((seed, _CELL, k))
-        images[k] = draw_picture(CLASSES[labels[k]], size, slide, rng)
+        images[k] = draw_image(CLASSES[labels[k]], size, slide, rng)
         ids.append(f"cell-{k:05d}")
 
     rng = np.random.default_rng((seed, _PLANT, 1))
@@ -156,7 +156,7 @@ def _check_whole(name: str, value: object, least: int) -> None:
     except TypeError:
         whole = least - 1
     if whole < least:
-        raise OptionError(f"{name} is {value!r}; wanted a whole number, {least} or more")
+        raise OptionError(f"{name} is {value!r}; expected a whole number, {least} or more")
 
 
 def _changed(image: NDArray[np.uint8], change: str) -> NDArray[np.uint8]:

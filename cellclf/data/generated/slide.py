@@ -18,7 +18,7 @@ _ELSEWHERE_ZOOM = 1.15
 
 @dataclass(frozen=True)
 class Slide:
-    """What all pictures from one slide have in common."""
+    """What all images from one slide have in common."""
 
     paper: NDArray[np.float64]
     stain: NDArray[np.float64]
@@ -57,14 +57,14 @@ def draw_slide(rng: np.random.Generator, shift: float) -> Slide:
     )
 
 
-def draw_picture(name: str, side: int, slide: Slide, rng: np.random.Generator) -> NDArray[np.uint8]:
+def draw_image(name: str, side: int, slide: Slide, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw one cell of a class in the middle of its slide.
 
     Args:
         name: The class.
         side: Height and width in pixels.
         slide: Where the cell lies.
-        rng: Where every choice of this picture comes from.
+        rng: Where every choice of this image comes from.
 
     Returns:
         (side, side, 3) uint8.
@@ -148,7 +148,7 @@ def _strays(canvas: Canvas, placed: list[tuple[float, float, float]], x: float, 
 
 
 def _expose(canvas: Canvas, slide: Slide, finer: int) -> NDArray[np.uint8]:
-    """Stain, light, focus and record the picture."""
+    """Stain, light, focus and record the image."""
     from scipy.ndimage import gaussian_filter1d
 
     rng, light = canvas.rng, canvas.light
@@ -167,5 +167,5 @@ def _expose(canvas: Canvas, slide: Slide, finer: int) -> NDArray[np.uint8]:
         for axis in (1, 2):
             light = gaussian_filter1d(light, blur, axis, mode="nearest", truncate=3)
     light += rng.standard_normal(light.shape, np.float32) * np.float32(slide.noise)
-    picture: NDArray[np.uint8] = np.clip(light.transpose(1, 2, 0) + 0.5, 0, 255).astype(np.uint8)
-    return picture
+    image: NDArray[np.uint8] = np.clip(light.transpose(1, 2, 0) + 0.5, 0, 255).astype(np.uint8)
+    return image

@@ -1,4 +1,4 @@
-"""What was planted in a generated set, read from the ids of its pictures."""
+"""What was planted in a generated set, read from the ids of its images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cellclf.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """The truth about each picture of a generated set.
+    """The truth about each image of a generated set.
 
     Args:
-        ids: (N,) the pictures, in the order of the set.
+        ids: (N,) the images, in the order of the set.
         kinds: (N,) "cell", "foreign", "copy" (identical), "relabelled" (identical, another label), or the
             near-duplicate's change: "jpeg", "brighter", "darker", "turn90", "turn180", "turn270", "flip", "flip90",
             "flip180", "flip270".
-        sources: (N,) the id that the picture was made from; "" for a picture that stands for itself.
+        sources: (N,) the id that the image was made from; "" for an image that stands for itself.
     """
 
     ids: NDArray[np.str_]
@@ -29,7 +29,7 @@ class Planted:
     sources: NDArray[np.str_]
 
     def counts(self) -> dict[str, int]:
-        """Count the pictures of each kind."""
+        """Count the images of each kind."""
         return dict(sorted(Counter(self.kinds.tolist()).items()))
 
     def pairs(self, *kinds: str) -> list[tuple[str, str]]:

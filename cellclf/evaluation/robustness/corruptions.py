@@ -1,4 +1,4 @@
-"""The blood list of MedMNIST-C: eleven ways in which a picture of a cell goes bad, at five severities each."""
+"""The blood list of MedMNIST-C: eleven ways in which an image of a cell goes bad, at five severities each."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way in which pictures go bad.
+    """One way in which images go bad.
 
     Args:
         name: As MedMNIST-C calls it.
         family: What it has in common with others, and with steps of an augmenter: "blur", "compression" ...
         summary: What it does, in a line.
-        values: Its setting at severity 1-5, as the paper gives it: pixels are pixels of a 224x224 picture.
-        work: Does it: (pictures, setting, streams of random numbers) -> new pictures.
+        values: Its setting at severity 1-5, as the paper gives it: pixels are pixels of a 224x224 image.
+        work: Does it: (images, setting, streams of random numbers) -> new images.
     """
 
     name: str
@@ -99,21 +99,21 @@ def corrupt(
     ids: Sequence[object] | NDArray[Any] | None = None,
     seed: int = 0,
 ) -> NDArray[np.uint8]:
-    """Corrupt pictures as MedMNIST-C corrupts blood cells.
+    """Corrupt images as MedMNIST-C corrupts blood cells.
 
-    The paper works on 224x224 pictures. Here pictures keep their size and lengths are scaled by their shorter side /
-    224: at 224 it is the paper's definition, nothing is resampled on the way, and severity 0 is exactly the picture.
+    The paper works on 224x224 images. Here images keep their size and lengths are scaled by their shorter side /
+    224: at 224 it is the paper's definition, nothing is resampled on the way, and severity 0 is exactly the image.
     What has no length stays: pixelation keeps its share of the side and JPEG its 8x8 blocks, so that both take more
-    from a smaller picture than if it were blown up to 224 first. Figures at 96 are on the strict side of the paper's.
+    from a smaller image than if it were blown up to 224 first. Figures at 96 are on the strict side of the paper's.
 
-    What is drawn (an angle, the place of a bubble) belongs to the picture: it follows from its id, the seed and the
+    What is drawn (an angle, the place of a bubble) belongs to the image: it follows from its id, the seed and the
     name, not from the batch, and is the same at every severity, so that a step in severity is no luck of the draw.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255; not changed.
         name: One of ``list_corruptions()``.
-        severity: 1-5, or 0 for pictures as they are.
-        ids: N texts; None counts the pictures from 0.
+        severity: 1-5, or 0 for images as they are.
+        ids: N texts; None counts the images from 0.
         seed: Any whole number.
 
     Returns:
@@ -122,7 +122,7 @@ def corrupt(
     Raises:
         UnknownNameError: There is no such corruption.
         OptionError: A severity that does not exist.
-        DataError: Pictures of another shape or type, or another number of ids.
+        DataError: Images of another shape or type, or another number of ids.
 
     Examples:
         >>> corrupt(np.full((1, 8, 8, 3), 100, np.uint8), "brightness_up", 2)[0, 0, 0].tolist()
@@ -131,18 +131,18 @@ def corrupt(
     Source:
         Di Salvo, Doerrich & Ledig 2024, "MedMNIST-C", arXiv 2406.17536, with the settings of its package; after
         Hendrycks & Dietterich 2019, arXiv 1903.12261. The outlines of the stain deposits are drawn anew for each
-        picture, as ragged and as large as the package's ten stencils.
+        image, as ragged and as large as the package's ten stencils.
     """
     if name not in CORRUPTIONS:
         raise unknown("corruption", name, CORRUPTIONS)
     if isinstance(severity, bool) or severity not in (0, *SEVERITIES):
-        raise OptionError(f"severity is {severity!r}; wanted a whole number from 1 to 5, or 0 for the picture itself")
+        raise OptionError(f"severity is {severity!r}; expected a whole number from 1 to 5, or 0 for the image itself")
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise DataError(f"pictures are {images.dtype} of shape {images.shape}; wanted uint8 0-255 of (N, H, W, 3)")
+        raise DataError(f"images are {images.dtype} of shape {images.shape}; expected uint8 0-255 of (N, H, W, 3)")
     ids = range(len(images)) if ids is None else ids
     if len(ids) != len(images):
-        raise DataError(f"{len(images)} pictures came with {len(ids)} ids; wanted one id for each picture")
+        raise DataError(f"{len(images)} images came with {len(ids)} ids; expected one id for each image")
     if not severity or not images.size:
         return images.copy()
     chosen = CORRUPTIONS[name]

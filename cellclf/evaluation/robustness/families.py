@@ -36,7 +36,7 @@ FAMILIES = tuple(dict.fromkeys(corruption.family for corruption in list_corrupti
 def families_of(names: Iterable[str]) -> tuple[str, ...]:
     """Name the families of corruptions that a training has seen.
 
-    Strict on purpose: whatever moves a picture in the direction of a corruption counts, sharpness for blur and masks
+    Strict on purpose: whatever moves an image in the direction of a corruption counts, sharpness for blur and masks
     for stain deposits among it, so that the mean over the other families says how the classifier meets the unknown.
 
     Args:

@@ -1,4 +1,4 @@
-"""How much of its skill a classifier keeps when pictures go bad."""
+"""How much of its skill a classifier keeps when images go bad."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ def robustness(
     resamples: int = 1000,
     show: bool | None = None,
 ) -> Robustness:
-    """Ask a classifier the same pictures again, corrupted, and compare.
+    """Ask a classifier the same images again, corrupted, and compare.
 
-    Pictures are read once, a batch at a time, and every corruption of a batch is made when it is asked; what stays is
-    one bit a picture and corruption. The result does not depend on ``batch_size``.
+    Images are read once, a batch at a time, and every corruption of a batch is made when it is asked; what stays is
+    one bit an image and corruption. The result does not depend on ``batch_size``.
 
     Args:
-        predict: From (n, H, W, 3) uint8 pictures to (n, C) probabilities, columns as ``cells.class_names``.
-        cells: Clean pictures with labels.
+        predict: From (n, H, W, 3) uint8 images to (n, C) probabilities, columns as ``cells.class_names``.
+        cells: Clean images with labels.
         suite: "medmnist-c" corrupts ``cells`` in eleven ways at five severities (see ``corrupt``). Or shifted
-            pictures with labels of the same classes: a set, or a path that ``load`` reads.
-        name: What to call a set of shifted pictures; None takes the name of its file.
+            images with labels of the same classes: a set, or a path that ``load`` reads.
+        name: What to call a set of shifted images; None takes the name of its file.
         seen: Steps of the augmenter that the classifier was trained with (``Augmenter.names()``), or families of
             corruptions; corruptions of these families are marked, and a mean is given without them.
         seed: Of what the corruptions draw, and of the intervals.
-        min_count: Classes with fewer pictures stay out of the balanced accuracy.
-        batch_size: Pictures at a time.
+        min_count: Classes with fewer images stay out of the balanced accuracy.
+        batch_size: Images at a time.
         confidence: Level of the intervals, between 0 and 1.
-        resamples: Bootstrap resamples behind the intervals; whole pictures are drawn, with all their corruptions.
+        resamples: Bootstrap resamples behind the intervals; whole images are drawn, with all their corruptions.
         show: True or False to force the progress bar; None shows it on a terminal only.
 
     Raises:
-        DataError: No pictures, no labels, or shifted pictures of other classes or another size.
+        DataError: No images, no labels, or shifted images of other classes or another size.
         UnknownNameError: A suite, or a name in ``seen``, that does not exist.
         OptionError: Settings that cannot be used.
 
@@ -75,7 +75,7 @@ def robustness(
         Di Salvo, Doerrich & Ledig 2024, "MedMNIST-C", arXiv 2406.17536.
     """
     if not 0 < confidence < 1:
-        raise OptionError(f"confidence is {confidence}; wanted a level between 0 and 1, such as 0.95")
+        raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
     for option, value, least in (
         ("min_count", min_count, 1),
         ("batch_size", batch_size, 1),
@@ -140,17 +140,17 @@ def robustness(
 
 
 def load_suite(suite: str | Path | ImageSet, size: tuple[int, int]) -> tuple[str, ImageSet | None]:
-    """Give the name of a suite and its shifted pictures; None for the corruptions, which are made of clean ones.
+    """Give the name of a suite and its shifted images; None for the corruptions, which are made of clean ones.
 
     Args:
         suite: "medmnist-c", a set, or a path.
-        size: Height and width of the pictures, if they come from files.
+        size: Height and width of the images, if they come from files.
 
     Raises:
         UnknownNameError: Neither a suite nor a file.
     """
     if isinstance(suite, ImageSet):
-        return "shifted pictures", suite
+        return "shifted images", suite
     if str(suite) == MEDMNIST_C:
         return MEDMNIST_C, None
     if not Path(suite).exists():
@@ -159,28 +159,28 @@ def load_suite(suite: str | Path | ImageSet, size: tuple[int, int]) -> tuple[str
 
 
 def _fitting(shifted: ImageSet, cells: ImageSet) -> ImageSet:
-    """Number the classes of shifted pictures as the clean ones'; refuse another size."""
+    """Number the classes of shifted images as the clean ones'; refuse another size."""
     if shifted.image_shape != cells.image_shape:
         found, wanted = (f"{s.image_shape[0]}x{s.image_shape[1]}" for s in (shifted, cells))
-        raise DataError(f"shifted pictures are {found} and clean ones {wanted}; load both with one size=(H, W)")
+        raise DataError(f"shifted images are {found} and clean ones {wanted}; load both with one size=(H, W)")
     return shifted if shifted.labels is None else shifted.align(cells.class_names)
 
 
 def _labels(cells: ImageSet, min_count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Give the labels, and which classes have pictures enough to be averaged over."""
+    """Give the labels, and which classes have images enough to be averaged over."""
     if cells.labels is None:
-        raise DataError("these pictures have no labels, so there is nothing to compare with")
+        raise DataError("these images have no labels, so there is nothing to compare with")
     support = np.bincount(cells.labels, minlength=cells.num_classes)
     if not (support >= min_count).any():
         most = support.max(initial=0)
-        raise DataError(f"no class has min_count = {min_count} pictures, the largest has {most}; lower min_count")
+        raise DataError(f"no class has min_count = {min_count} images, the largest has {most}; lower min_count")
     return cells.labels, support >= min_count
 
 
 def _ask(
     predict: Predict, tests: dict[Condition, ImageSet], *, seed: int, batch_size: int, show: bool | None
 ) -> dict[Condition, NDArray[np.int64]]:
-    """Ask every condition, batch by batch; classes called, in the order of the pictures."""
+    """Ask every condition, batch by batch; classes called, in the order of the images."""
     called: dict[Condition, list[NDArray[np.int16]]] = {condition: [] for condition in tests}
     sets: dict[int, tuple[ImageSet, list[Condition]]] = {}
     for condition, cells in tests.items():
@@ -192,20 +192,20 @@ def _ask(
             for start, batch in zip(range(0, len(cells), batch_size), cells.batches(batch_size), strict=True):
                 ids = cells.ids[start : start + batch_size]
                 for name, severity in conditions:
-                    pictures = corrupt(batch, name, severity, ids=ids, seed=seed) if name in CORRUPTIONS else batch
-                    called[name, severity].append(_called(predict(pictures), len(batch), cells.num_classes))
+                    images = corrupt(batch, name, severity, ids=ids, seed=seed) if name in CORRUPTIONS else batch
+                    called[name, severity].append(_called(predict(images), len(batch), cells.num_classes))
                     yield
 
-    for _ in track(work(), total=total, label="corrupted pictures", unit="batch", show=show):
+    for _ in track(work(), total=total, label="corrupted images", unit="batch", show=show):
         pass
     return {condition: np.concatenate(parts).astype(np.int64) for condition, parts in called.items()}
 
 
-def _called(probabilities: NDArray[Any], pictures: int, classes: int) -> NDArray[np.int16]:
+def _called(probabilities: NDArray[Any], images: int, classes: int) -> NDArray[np.int16]:
     found = np.asarray(probabilities)
-    if found.shape != (pictures, classes):
+    if found.shape != (images, classes):
         raise DataError(
-            f"predict gave {found.shape} for {pictures} pictures of {classes} classes; wanted ({pictures}, {classes})"
+            f"predict gave {found.shape} for {images} images of {classes} classes; expected ({images}, {classes})"
         )
     return np.asarray(found.argmax(1), np.int16)
 

@@ -44,7 +44,7 @@ class CorruptionScores:
     """How a classifier fares under one corruption.
 
     Args:
-        name: The corruption, or the name of a set of shifted pictures.
+        name: The corruption, or the name of a set of shifted images.
         family: What it has in common with others: "blur", "compression" ...
         seen: Whether the training augmented with something of that family.
         balanced_accuracy: At severity 1, 2 ...; one alone for a set.
@@ -68,21 +68,21 @@ class CorruptionScores:
 
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """How a classifier fares on a suite of bad pictures; made by ``robustness``.
+    """How a classifier fares on a suite of bad images; made by ``robustness``.
 
-    With E(c, s) = 1 - balanced accuracy under corruption c at severity s, and E on clean pictures::
+    With E(c, s) = 1 - balanced accuracy under corruption c at severity s, and E on clean images::
 
         BE(c)          = sum over s of E(c, s)        /  sum over s of E_AlexNet(c, s)
         relative BE(c) = sum over s of (E(c, s) - E)  /  sum over s of (E_AlexNet(c, s) - E_AlexNet)
 
     ``be`` and ``relative_be`` are their means over c. Below 1 is better than AlexNet, whose figures are of 224x224
-    pictures of BloodMNIST's test part: on other pictures and sizes they are a yardstick and no competitor.
+    images of BloodMNIST's test part: on other images and sizes they are a yardstick and no competitor.
 
     Args:
-        suite: "medmnist-c", or the name of a set of shifted pictures.
-        n: Pictures under each corruption.
+        suite: "medmnist-c", or the name of a set of shifted images.
+        n: Images under each corruption.
         seed: Of what was drawn, and of the intervals.
-        clean: Balanced accuracy on the pictures as they are.
+        clean: Balanced accuracy on the images as they are.
         clean_accuracy: Accuracy on them.
         corruptions: In the order of the suite.
         mean: Balanced accuracy, mean over severities and corruptions.
@@ -91,7 +91,7 @@ class Robustness:
         be: Mean BE; None for a set.
         relative_be: Mean relative BE; None for a set.
         seen: Families that the training has met.
-        left_out: Classes outside the balanced accuracy, with their number of pictures.
+        left_out: Classes outside the balanced accuracy, with their number of images.
         confidence_level: Of the intervals, 0-1.
 
     Source:
@@ -131,7 +131,7 @@ class Robustness:
         if self.be is None:
             rows = [row[:-2] for row in rows]
         lines = [
-            f"{self.suite}: {self.n:,} pictures, seed {self.seed}; balanced accuracy in %"
+            f"{self.suite}: {self.n:,} images, seed {self.seed}; balanced accuracy in %"
             f"{', at severity 1-5' if numbers else ''}; in brackets: {100 * self.confidence_level:g} % intervals",
             "",
             *columns(rows, right=tuple(range(2, 2 + len(numbers)))),
@@ -140,7 +140,7 @@ class Robustness:
         ]
         if self.left_out:
             named = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
-            lines += textwrap.wrap(f"balanced accuracy leaves out, for want of pictures: {named}", 100)
+            lines += textwrap.wrap(f"balanced accuracy leaves out, for want of images: {named}", 100)
         return "\n".join(lines)
 
     def headline(self) -> dict[str, str]:

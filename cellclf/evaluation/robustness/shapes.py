@@ -1,7 +1,7 @@
-"""Corruptions with a shape of their own: kernels and marks, drawn at 224 pixels and brought to the picture's size.
+"""Corruptions with a shape of their own: kernels and marks, drawn at 224 pixels and brought to the image's size.
 
-The paper draws all of them on 224x224 pictures: discs of 2-6 pixels, trails of 7-21, bubbles with a rim of 2. On a
-smaller picture such lengths are fractions of a pixel. So each shape is drawn at 224, pixel by pixel as the paper has
+The paper draws all of them on 224x224 images: discs of 2-6 pixels, trails of 7-21, bubbles with a rim of 2. On a
+smaller image such lengths are fractions of a pixel. So each shape is drawn at 224, pixel by pixel as the paper has
 it, and then reduced by area: a pixel of the result takes the share of the drawing that it covers.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 SIDE = 224
-"""Side of the pictures that the paper draws on."""
+"""Side of the images that the paper draws on."""
 
 MARGIN, RIM, FEWEST, SMALLEST = 10, 2, 7, 3
 """Pixels between a deposit and the border; pixels of a bubble's rim; bubbles at least; radius of a bubble at least."""
@@ -44,7 +44,7 @@ def defocus(images: Images, setting: tuple[float, float], _: Draws) -> Images:
 
 
 def move(images: Images, setting: tuple[int, float], draws: Draws) -> Images:
-    """Smear every picture along a line at an angle of its own, -45 to 45 degrees.
+    """Smear every image along a line at an angle of its own, -45 to 45 degrees.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -61,7 +61,7 @@ def move(images: Images, setting: tuple[int, float], draws: Draws) -> Images:
 
 
 def deposit(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
-    """Put black specks with ragged outlines on the picture: precipitate of the stain.
+    """Put black specks with ragged outlines on the image: precipitate of the stain.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -86,7 +86,7 @@ def deposit(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
 
 
 def bubble(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
-    """Put pale discs with a brighter rim on the picture: air in the mount.
+    """Put pale discs with a brighter rim on the image: air in the mount.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -190,7 +190,7 @@ def _sheet(images: Images) -> tuple[int, int]:
 
 
 def _covered(drawn: Image.Image, images: Images) -> NDArray[np.float32]:
-    """Bring a drawing to the pictures' size: (H, W, 1), the share of each pixel that is covered, 0-1."""
+    """Bring a drawing to the images' size: (H, W, 1), the share of each pixel that is covered, 0-1."""
     from PIL import Image
 
     height, width = images.shape[1:3]

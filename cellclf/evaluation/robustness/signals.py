@@ -1,4 +1,4 @@
-"""Corruptions of the signal: resolution, compression, light, contrast, colour. Each gives new pictures."""
+"""Corruptions of the signal: resolution, compression, light, contrast, colour. Each gives new images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def pixelate(images: Images, share: float, _: Draws) -> Images:
-    """Average the picture down to a share of its side, and blow each pixel up again.
+    """Average the image down to a share of its side, and blow each pixel up again.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -59,7 +59,7 @@ def brighten(images: Images, factor: float, _: Draws) -> Images:
 
 
 def contrast(images: Images, factor: float, _: Draws) -> Images:
-    """Multiply the distance of every level to the picture's mean grey by the factor.
+    """Multiply the distance of every level to the image's mean grey by the factor.
 
     Args:
         images: (N, H, W, 3) uint8.

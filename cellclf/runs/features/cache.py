@@ -1,4 +1,4 @@
-"""Features on disk: what the frozen part of a classifier makes of every picture, computed once and mapped.
+"""Features on disk: what the frozen part of a classifier makes of every image, computed once and mapped.
 
 A cache is one ``.npy`` file, named by the hash of all that its content follows from and written beside its place and
 renamed, so that a changed network, set or augmentation never finds an old cache, nor anybody a half-written one.
@@ -36,7 +36,7 @@ class Caching:
 
     Args:
         mode: ``"auto"``, ``"disk"`` or None.
-        cached_views: Augmented views of each training picture that are held.
+        cached_views: Augmented views of each training image that are held.
         limit: Bytes that the caches in the folder may take together.
         folder: Where caches lie; None takes a temporary one.
         kept: Whether they stay there, for other runs; else a stage's cache goes when the stage is done.
@@ -67,7 +67,7 @@ def byte_count(size: int | str) -> int:
             return int(float(found[1]) * _UNITS[found[2]])
     elif isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size
-    raise OptionError(f"cache_limit={size!r}; wanted a size such as '4GB' or '500MB', or a number of bytes")
+    raise OptionError(f"cache_limit={size!r}; expected a size such as '4GB' or '500MB', or a number of bytes")
 
 
 def in_words(size: int) -> str:
@@ -84,7 +84,7 @@ def key_of(content: Mapping[str, Any], front: Any) -> str:
 
     Args:
         content: Plain data.
-        front: Keras model from pictures to features.
+        front: Keras model from images to features.
     """
     import keras
     import tensorflow as tf
@@ -101,7 +101,7 @@ def key_of(content: Mapping[str, Any], front: Any) -> str:
 
 @dataclass(eq=False)
 class Cache:
-    """The features of some pictures, one row each; made when they are first read.
+    """The features of some images, one row each; made when they are first read.
 
     Args:
         path: The ``.npy`` file.
@@ -168,7 +168,7 @@ class Cache:
         except OSError as error:
             raise RunFolderError(
                 f"the feature cache of {in_words(self.size)} cannot be written to {self.path.parent} "
-                f"({error.strerror or error}); wanted room there, another cache_dir, or cache=None"
+                f"({error.strerror or error}); expected room there, another cache_dir, or cache=None"
             ) from None
 
 
@@ -208,7 +208,7 @@ def sweep(folder: Path, *, after: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Some rows of a cache, in the place of a set of pictures.
+    """Some rows of a cache, in the place of a set of images.
 
     Args:
         cache: Where they are.
@@ -227,16 +227,16 @@ class Features:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the features of one picture."""
+        """Of the features of one image."""
         return self.cache.shape[1:]
 
     def choose(
         self, places: NDArray[np.int64], ids: Sequence[object] | NDArray[Any], seed: int, epoch: int
     ) -> NDArray[np.int64]:
-        """Choose a row of the cache for each picture: one of its views, by seed, epoch and id.
+        """Choose a row of the cache for each image: one of its views, by seed, epoch and id.
 
         Args:
-            places: (N,) places of the pictures in the set.
+            places: (N,) places of the images in the set.
             ids: N texts.
             seed: Any whole number.
             epoch: Each epoch chooses anew.
@@ -250,11 +250,11 @@ class Features:
         return rows + self.count * Draws.of(ids, seed=seed, epoch=epoch).child("cached view").integers(self.views)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Read the features of the pictures at these places, in their first view."""
+        """Read the features of the images at these places, in their first view."""
         return np.asarray(self.cache.open()[self.start + rows])
 
     def batches(self, size: int = 256, *, label: str = "", show: bool | None = False) -> Iterator[NDArray[Any]]:
-        """Read the features of the first view in order, some at a time, as ``ImageSet.batches`` reads pictures."""
+        """Read the features of the first view in order, some at a time, as ``ImageSet.batches`` reads images."""
         rows = self.cache.open()
         starts = range(self.start, self.start + self.count, size)
         for start in track(starts, total=len(starts), label=label, unit="batch", show=show):
@@ -263,12 +263,12 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Cached:
-    """What a cache holds of pictures as they are, for those who would run them through the frozen part once more.
+    """What a cache holds of images as they are, for those who would run them through the frozen part once more.
 
     Args:
         layer: Whose output the features are.
-        train: Of the training pictures; None if only augmented views are there.
-        val: Of the validation pictures.
+        train: Of the training images; None if only augmented views are there.
+        val: Of the validation images.
     """
 
     layer: str

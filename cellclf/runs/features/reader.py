@@ -15,19 +15,19 @@ from cellclf.runs.features.cache import Features
 from cellclf.runs.predict import filled, step_size
 from cellclf.utils.progress import track
 
-_WIDEST = 4_096  # features of a flattened map are more than can be learnt from so many pictures
+_WIDEST = 4_096  # features of a flattened map are more than can be learnt from so many images
 
 
 class FeatureReader:
-    """Runs pictures through a model once and gives features and probabilities.
+    """Runs images through a model once and gives features and probabilities.
 
     The features are the pooled feature map that the head starts from; where the head flattens it instead, what the
     last layer sees; of an ensemble, those of its members side by side.
 
     Args:
-        model: Keras model from (n, H, W, 3) 0-255 pictures to (n, K) probabilities.
-        behind: Name of a layer whose output is read in the place of pictures; None reads pictures.
-        batch_size: Pictures at a time; the last batch is filled up, so that the step is compiled once.
+        model: Keras model from (n, H, W, 3) 0-255 images to (n, K) probabilities.
+        behind: Name of a layer whose output is read in the place of images; None reads images.
+        batch_size: Images at a time; the last batch is filled up, so that the step is compiled once.
     """
 
     def __init__(self, model: Any, *, behind: str | None = None, batch_size: int = 256) -> None:
@@ -43,10 +43,10 @@ class FeatureReader:
     def batches(
         self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool = False
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Give (features, probabilities) of some pictures at a time, in order.
+        """Give (features, probabilities) of some images at a time, in order.
 
         Args:
-            cells: The pictures.
+            cells: The images.
             rows: Places of those that are read; None for all.
             show: True draws a progress bar.
         """
@@ -61,7 +61,7 @@ class FeatureReader:
     def read(
         self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Give features (N, d) and probabilities (N, K) of pictures, at least one; arguments as for ``batches``."""
+        """Give features (N, d) and probabilities (N, K) of images, at least one; arguments as for ``batches``."""
         features, shares = zip(*self.batches(cells, rows, show=show), strict=True)
         return np.concatenate(features), np.concatenate(shares)
 
@@ -79,7 +79,7 @@ def _features(model: Any) -> Any:
     used = model.layers[-1].input
     if isinstance(used, list) or len(used.shape) != 2:
         raise DataError(
-            f"the last layer, {model.layers[-1].name}, takes no flat row of features for each picture; wanted a "
+            f"the last layer, {model.layers[-1].name}, takes no flat row of features for each image; expected a "
             "network that ends in a pooling and a Dense layer"
         )
     return used

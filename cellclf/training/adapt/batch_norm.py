@@ -1,4 +1,4 @@
-"""BatchNorm adaptation: the statistics of a trained network moved towards pictures without labels."""
+"""BatchNorm adaptation: the statistics of a trained network moved towards images without labels."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def adapt_batch_norm(
     """Give a copy of a model whose BatchNorm statistics are mixed with those of a target set (AdaBN).
 
     Layer by layer from the input on, each one's mean and variance become
-    ``l * source + (1 - l) * target`` with ``l = prior / (prior + n)``, the target's measured over all n pictures
+    ``l * source + (1 - l) * target`` with ``l = prior / (prior + n)``, the target's measured over all n images
     with the layers before it already adapted; so neither order nor batches matter. Labels are not looked at.
 
     Args:
-        model: Keras model from (n, H, W, 3) 0-255 pictures; it is not changed.
-        cells: The target pictures.
-        prior: How many pictures the source statistics count as, 0 or more; 0 forgets them.
-        limit: Most pictures that are looked at; more are sampled.
+        model: Keras model from (n, H, W, 3) 0-255 images; it is not changed.
+        cells: The target images.
+        prior: How many images the source statistics count as, 0 or more; 0 forgets them.
+        limit: Most images that are looked at; more are sampled.
         seed: Of the sample.
         show: True draws a progress bar.
 
@@ -41,14 +41,14 @@ def adapt_batch_norm(
 
     Raises:
         OptionError: The network has no BatchNorm, or a number that cannot be used.
-        DataError: No pictures.
+        DataError: No images.
 
     Source: Li et al. 2016, arXiv 1603.04779; the prior as in Schneider et al. 2020, arXiv 2006.16971.
     """
     if prior < 0 or limit < 2:
-        raise OptionError(f"prior={prior}, limit={limit}; wanted a prior of 0 or more and a limit of 2 or more")
+        raise OptionError(f"prior={prior}, limit={limit}; expected a prior of 0 or more and a limit of 2 or more")
     if not len(cells):
-        raise DataError("there are no pictures to adapt to")
+        raise DataError("there are no images to adapt to")
     model = copied(model)
     layers = batch_norms(model)
     if not layers:
@@ -59,13 +59,13 @@ def adapt_batch_norm(
     rows = np.arange(len(cells))
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).choice(len(cells), limit, replace=False))
-    pictures = cells.read(rows)
+    images = cells.read(rows)
     keep = prior / (prior + len(rows))
-    whole = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
+    whole = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     held: list[tuple[Any, list[Any], int]] = [(model.input, whole, 0)]  # what went into the layers before this one
     for layer in track(layers, total=len(layers), label="adapting BatchNorm", show=show):
         part, batches = _from_the_last(held, layer.input)
-        size = 4 * len(pictures) * math.prod(layer.input.shape[1:])
+        size = 4 * len(images) * math.prod(layer.input.shape[1:])
         maps: Iterable[Any] = (part(batch, training=False) for batch in batches)
         if size <= _HELD:
             maps = list(maps)
@@ -87,13 +87,13 @@ def _from_the_last(held: list[tuple[Any, list[Any], int]], end: Any) -> tuple[An
         try:
             return keras.Model(start, end), batches
         except ValueError:
-            if len(held) == 1:  # nothing goes around the pictures
+            if len(held) == 1:  # nothing goes around the images
                 raise
             held.pop()
 
 
 def _moments(maps: Iterable[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Measure mean and variance of each channel over all pictures and places."""
+    """Measure mean and variance of each channel over all images and places."""
     count, total, square = 0, np.zeros(()), np.zeros(())
     for found in maps:
         values = np.asarray(found, np.float64)

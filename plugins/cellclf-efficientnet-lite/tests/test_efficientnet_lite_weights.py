@@ -39,7 +39,7 @@ def have_file() -> bool:
 
 
 def photo(path: Path) -> np.ndarray:
-    """Cut out the middle and scale it, as ImageNet's pictures are for a test."""
+    """Cut out the middle and scale it, as ImageNet's images are for a test."""
     with Image.open(path) as image:
         image = image.convert("RGB")
         side = int(0.875 * min(image.size))

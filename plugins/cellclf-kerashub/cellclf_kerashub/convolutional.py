@@ -12,7 +12,7 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
     """Copy a backbone behind its scaling; identity layers ``part1`` ... ``part4`` mark where parts end.
 
     Args:
-        backbone: Of KerasHub, for pictures of any shape.
+        backbone: Of KerasHub, for images of any shape.
         input_shape: (height, width, 3), pixels.
         scaling: What its pixels need.
 
@@ -49,17 +49,17 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
 
 def _sized(backbone: Any, input_shape: tuple[int, int, int]) -> Any:
     """Return the backbone for that shape: its graph is of one, its weights are of none."""
-    wanted = "wanted a convolutional network, a ViT, a DINOv2 or a DINOv3"
+    wanted = "expected a convolutional network, a ViT, a DINOv2 or a DINOv3"
     who = f"KerasHub's {type(backbone).__name__}"
     config = backbone.get_config()
     key = next((key for key in ("image_shape", "input_shape") if key in config), None)
     if key is None or len(backbone.inputs) != 1 or [len(output.shape) for output in backbone.outputs] != [4]:
-        raise OptionError(f"{who} gives no single feature map of a picture: {wanted}")
+        raise OptionError(f"{who} gives no single feature map of an image: {wanted}")
     sized = type(backbone).from_config(config | {key: input_shape})
     try:
         sized.set_weights(backbone.get_weights())
     except ValueError as error:
-        raise OptionError(f"{who} has weights that depend on the size of the pictures: {wanted}") from error
+        raise OptionError(f"{who} has weights that depend on the size of the images: {wanted}") from error
     return sized
 
 
@@ -88,7 +88,7 @@ def _ends(backbone: Any) -> list[str]:
             ends[-1] = end
     if len(ends) < 4:
         raise OptionError(
-            f"{type(backbone).__name__} has {len(ends)} sizes of maps at which all paths meet; wanted 4 for its parts"
+            f"{type(backbone).__name__} has {len(ends)} sizes of maps at which all paths meet; expected 4 for its parts"
         )
     return ends[-4:]
 

@@ -88,8 +88,8 @@ def read_state(path: Path, plan: Plan) -> dict[str, Any]:
     if "patch_embed.proj.weight" not in state or state["patch_embed.proj.weight"].ndim != 4:
         some = ", ".join(list(state)[:3]) or "nothing"
         raise WeightsError(
-            f"{path} holds no DINOv2: patch_embed.proj.weight is missing (there are {some}, ...); wanted a state dict "
-            "with the names of facebookresearch/dinov2"
+            f"{path} holds no DINOv2: patch_embed.proj.weight is missing (there are {some}, ...); expected a state "
+            "dict with the names of facebookresearch/dinov2"
         )
     found, asked = _measures(state), _params(plan)
     if found != asked:
@@ -101,7 +101,7 @@ def read_state(path: Path, plan: Plan) -> dict[str, Any]:
             raise WeightsError(f"{path} holds another network: {name} {what}, wanted {shape}")
     places = state["pos_embed"].shape if "pos_embed" in state else ()
     if len(places) != 3 or places[2] != plan.width or round((places[1] - 1) ** 0.5) ** 2 != places[1] - 1:
-        raise WeightsError(f"{path}: pos_embed is of shape {places}, wanted (1, 1 + n * n, {plan.width})")
+        raise WeightsError(f"{path}: pos_embed is of shape {places}, expected (1, 1 + n * n, {plan.width})")
     return {name: np.asarray(array, np.float32) for name, array in state.items()}
 
 

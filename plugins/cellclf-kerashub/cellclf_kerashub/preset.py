@@ -34,7 +34,7 @@ def build(input_shape: tuple[int, int, int], *, weights: str | None, preset: str
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(
-            f"the KerasHub preset {preset!r} is not to be had ({reason}); wanted the name of an image backbone's "
+            f"the KerasHub preset {preset!r} is not to be had ({reason}); expected the name of an image backbone's "
             "preset (https://keras.io/keras_hub/presets/), or the path of a preset's folder"
         ) from error
     models = keras_hub.models

@@ -20,13 +20,13 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
         scaling: What its pixels need.
 
     Raises:
-        OptionError: It has fewer than four blocks, or the pictures are not square.
+        OptionError: It has fewer than four blocks, or the images are not square.
     """
     import keras
     from keras import layers
 
     if backbone.num_layers < PARTS:
-        raise OptionError(f"a DINOv3 of {backbone.num_layers} blocks: wanted at least {PARTS}, one for each part")
+        raise OptionError(f"a DINOv3 of {backbone.num_layers} blocks: expected at least {PARTS}, one for each part")
     prefix = 1 + backbone.num_register_tokens
     plan = Plan(
         width=backbone.hidden_dim,
@@ -39,7 +39,7 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
     grid = plan.grid(input_shape)
     pixels = keras.Input(input_shape, name="pixels")
     if grid[0] != grid[1]:
-        raise OptionError(f"KerasHub's DINOv3 takes square pictures, not {input_shape[0]}x{input_shape[1]}: pad them")
+        raise OptionError(f"KerasHub's DINOv3 takes square images, not {input_shape[0]}x{input_shape[1]}: pad them")
     # these two have a place in KerasHub's graph already, and a layer should have but one
     embeddings, norm = (type(old).from_config(old.get_config()) for old in (backbone.embeddings, backbone.layernorm))
     x = embeddings(scaled(pixels, grid, plan.patch, scaling))

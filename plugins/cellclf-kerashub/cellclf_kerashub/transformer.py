@@ -44,7 +44,7 @@ class Plan:
     epsilon: float = 1e-6
 
     def grid(self, input_shape: tuple[int, int, int]) -> tuple[int, int]:
-        """Tell how many patches high and wide pictures of that shape become."""
+        """Tell how many patches high and wide images of that shape become."""
         height, width = (max(1, round(side / self.patch)) for side in input_shape[:2])
         return height, width
 
@@ -53,7 +53,7 @@ def build(input_shape: tuple[int, int, int], plan: Plan, scaling: Scaling, *, na
     """Build it with random weights.
 
     Args:
-        input_shape: (height, width, 3), pixels; pictures that are no multiple of a patch are up- or down-sized to the
+        input_shape: (height, width, 3), pixels; images that are no multiple of a patch are up- or down-sized to the
             nearest.
         plan: Its measures.
         scaling: What its pixels need.
@@ -70,8 +70,8 @@ def build(input_shape: tuple[int, int, int], plan: Plan, scaling: Scaling, *, na
 
     if plan.depth < PARTS or plan.heads < 1 or plan.width % plan.heads:
         raise OptionError(
-            f"a transformer of width {plan.width}, depth {plan.depth} and {plan.heads} heads: wanted at least {PARTS} "
-            "blocks, and a width that is a multiple of the heads (64 each in DINOv2)"
+            f"a transformer of width {plan.width}, depth {plan.depth} and {plan.heads} heads: expected at least "
+            f"{PARTS} blocks, and a width that is a multiple of the heads (64 each in DINOv2)"
         )
     small = keras.initializers.TruncatedNormal(stddev=0.02)
     pixels = keras.Input(input_shape, name="pixels")
@@ -206,7 +206,7 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
         epsilon=1e-6 if dino else backbone.layer_norm_epsilon,
     )
     if not dino and not (backbone.use_mha_bias and backbone.use_mlp_bias and backbone.use_class_token):
-        raise OptionError("a ViT of KerasHub without biases or class token: wanted the usual one")
+        raise OptionError("a ViT of KerasHub without biases or class token: expected the usual one")
     model = build(input_shape, plan, scaling, name="kerashub")
     read = _dinov2_arrays if dino else _vit_arrays
     fill(model, read(backbone, plan.grid(input_shape)))

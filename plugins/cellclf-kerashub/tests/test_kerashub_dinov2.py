@@ -53,8 +53,8 @@ def make_state(kind: str, grid: int = SIDE // PATCH) -> dict[str, np.ndarray]:
     return state | {"norm.weight": draw(WIDTH, around=1), "norm.bias": draw(WIDTH)}
 
 
-def reference(state: dict[str, np.ndarray], picture: np.ndarray) -> np.ndarray:
-    """Compute DINOv2's patch tokens of one picture in plain numpy, float64, head by head and patch by patch."""
+def reference(state: dict[str, np.ndarray], image: np.ndarray) -> np.ndarray:
+    """Compute DINOv2's patch tokens of one image in plain numpy, float64, head by head and patch by patch."""
     state = {name: array.astype(np.float64) for name, array in state.items()}
 
     def linear(x, layer):
@@ -82,8 +82,8 @@ def reference(state: dict[str, np.ndarray], picture: np.ndarray) -> np.ndarray:
         x = linear(x, f"{layer}.fc1")
         return linear(x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))), f"{layer}.fc2")
 
-    scaled = (picture / 255 - MEAN) / DEVIATION
-    grid = len(picture) // PATCH
+    scaled = (image / 255 - MEAN) / DEVIATION
+    grid = len(image) // PATCH
     patches = []
     for row in range(grid):
         for column in range(grid):
@@ -110,20 +110,20 @@ def write_safetensors(path: Path, state: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def pictures(side: int = SIDE) -> np.ndarray:
+def images(side: int = SIDE) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
 
 
 def maps(path: Path, kind: str = "small", side: int = SIDE) -> np.ndarray:
     network = Backbone("kerashub:dinov2", weights=path, params=params(kind))
-    return np.asarray(network.build((side, side, 3))(pictures(side)))
+    return np.asarray(network.build((side, side, 3))(images(side)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_maps_are_those_of_a_reference(kind: str, tmp_path: Path) -> None:
     state = make_state(kind)
     found = maps(write_safetensors(tmp_path / "net.safetensors", state), kind)
-    expected = np.stack([reference(state, picture) for picture in pictures()])
+    expected = np.stack([reference(state, image) for image in images()])
     assert found.shape == (2, 4, 4, WIDTH) and np.abs(expected).max() > 1
     assert np.abs(found - expected).max() < 1e-3
 
@@ -150,7 +150,7 @@ def test_a_file_of_another_network_names_the_right_measures(tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
     state = make_state("small")
     del state["blocks.2.ls1.gamma"]
-    with pytest.raises(WeightsError, match=r"blocks\.2\.ls1\.gamma is missing, wanted \(128,\)"):
+    with pytest.raises(WeightsError, match=r"blocks\.2\.ls1\.gamma is missing, expected \(128,\)"):
         maps(write_safetensors(tmp_path / "less.safetensors", state))
     state = make_state("small") | {"pos_embed": np.zeros((1, 16, WIDTH), np.float32)}
     with pytest.raises(WeightsError, match=r"pos_embed is of shape \(1, 16, 128\)"):

@@ -34,7 +34,7 @@ def test_the_maps_are_those_of_kerashub(name: str) -> None:
     assert not np.allclose(found, maps(name, 32, weights=None)), "random weights are others"
 
 
-def test_position_embeddings_follow_the_size_of_the_pictures() -> None:
+def test_position_embeddings_follow_the_size_of_the_images() -> None:
     import keras_hub
 
     backbone = keras_hub.models.Backbone.from_preset(preset("dinov2"), image_shape=(64, 64, 3))
@@ -59,7 +59,7 @@ def test_a_network_without_one_feature_map_is_refused(tmp_path) -> None:
     backbone = keras_hub.models.DeiTBackbone(intermediate_dim=16, **size)
     backbone.save_to_preset(str(tmp_path))
     keras_hub.layers.DeiTImageConverter(scale=1.0).save_to_preset(str(tmp_path))
-    with pytest.raises(OptionError, match="DeiTBackbone gives no single feature map of a picture: wanted"):
+    with pytest.raises(OptionError, match="DeiTBackbone gives no single feature map of an image: wanted"):
         Backbone("kerashub", params={"preset": str(tmp_path)}).build((32, 32, 3))
 
 

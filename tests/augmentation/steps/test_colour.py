@@ -15,8 +15,8 @@ from cellclf.augmentation.steps import colour, stain
 
 
 @st.composite
-def picture_of(draw):
-    """Random, dark, flat or smooth pictures: what histograms trip over."""
+def image_of(draw):
+    """Random, dark, flat or smooth images: what histograms trip over."""
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     kind = draw(st.sampled_from(["noise", "dark", "flat", "few", "cell"]))
     if kind == "cell":
@@ -45,7 +45,7 @@ def off(one, two):
 
 
 @settings(max_examples=15, deadline=None)
-@given(picture=picture_of(), factor=st.floats(0, 3))
+@given(picture=image_of(), factor=st.floats(0, 3))
 def test_brightness_contrast_saturation_equal_pillow(picture, factor):
     image = Image.fromarray(picture)
     one = np.asarray([factor])
@@ -59,7 +59,7 @@ def test_brightness_contrast_saturation_equal_pillow(picture, factor):
 
 
 @settings(max_examples=40, deadline=None)
-@given(picture=picture_of())
+@given(picture=image_of())
 def test_autocontrast_and_equalise_equal_pillow(picture):
     image = Image.fromarray(picture)
     assert off(run(picture[None], look(AUTOCONTRAST))[0], ImageOps.autocontrast(image)) <= 1
@@ -67,7 +67,7 @@ def test_autocontrast_and_equalise_equal_pillow(picture):
 
 
 @settings(max_examples=15, deadline=None)
-@given(picture=picture_of(), threshold=st.integers(0, 256), bits=st.integers(1, 8), gamma=st.floats(0.2, 5))
+@given(picture=image_of(), threshold=st.integers(0, 256), bits=st.integers(1, 8), gamma=st.floats(0.2, 5))
 def test_tables_equal_pillow_and_formula(picture, threshold, bits, gamma):
     image = Image.fromarray(picture)
     got = run(picture[None], table(colour.solarise_table(np.asarray([threshold]))[0]))[0]
@@ -79,7 +79,7 @@ def test_tables_equal_pillow_and_formula(picture, threshold, bits, gamma):
 
 
 @settings(max_examples=15, deadline=None)
-@given(picture=picture_of(), degrees=st.floats(-180, 180))
+@given(picture=image_of(), degrees=st.floats(-180, 180))
 def test_hue_equals_a_turn_in_yiq(picture, degrees):
     got = run(picture[None], matrix(colour.hue_matrix(np.radians([degrees]))[0]))[0]
     flat = picture.reshape(-1, 3)[::17]
@@ -102,7 +102,7 @@ def test_hue_by_a_third_turns_red_towards_green():
 
 @settings(max_examples=20, deadline=None)
 @given(
-    picture=picture_of(),
+    picture=image_of(),
     factor=st.lists(st.floats(0.7, 1.3), min_size=3, max_size=3),
     shift=st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=3),
 )
@@ -183,7 +183,7 @@ def writer(what, value):
 
 
 @settings(max_examples=40, deadline=None)
-@given(picture=picture_of(), steps=st.lists(POINT, min_size=1, max_size=6))
+@given(picture=image_of(), steps=st.lists(POINT, min_size=1, max_size=6))
 def test_fused_equals_in_turn(picture, steps):
     steps = [
         s
@@ -206,8 +206,8 @@ def test_adjacent_matrices_multiply(one, two, degrees):
     assert off(run(picture, *writers), in_turn(picture, *writers)) <= 3  # two roundings fewer
 
 
-def test_pictures_of_one_batch_do_not_touch_each_other():
-    pictures = np.stack([cell(seed=k) for k in range(5)])
+def test_images_of_one_batch_do_not_touch_each_other():
+    images = np.stack([cell(seed=k) for k in range(5)])
     kinds = np.asarray([AUTOCONTRAST, EQUALISE, CONTRAST, EQUALISE, AUTOCONTRAST])
 
     def write(program, active):
@@ -215,9 +215,9 @@ def test_pictures_of_one_batch_do_not_touch_each_other():
         program.statistic(active, kinds, np.full(5, 1.7))
         program.matrix(active & (np.arange(5) > 2), colour.saturation_matrix(np.full(5, 0.2)))
 
-    together = run(pictures, write)
+    together = run(images, write)
     for k in range(5):
         alone = [table(255 - np.arange(256, dtype=np.uint8))] if k % 2 == 0 else []
         alone.append(look(int(kinds[k]), 1.7))
         alone += [matrix(colour.saturation_matrix(np.asarray([0.2]))[0])] if k > 2 else []
-        np.testing.assert_array_equal(together[k], run(pictures[k : k + 1], *alone)[0])
+        np.testing.assert_array_equal(together[k], run(images[k : k + 1], *alone)[0])

@@ -45,12 +45,12 @@ def warp(linear, shift=(0.0, 0.0), border="reflect", fill=(0, 0, 0)):
     return write
 
 
-def scipy_warp(picture, linear, shift, mode):
-    size = np.asarray(picture.shape[:2])
+def scipy_warp(image, linear, shift, mode):
+    size = np.asarray(image.shape[:2])
     middle = (size - 1) / 2
     offset = middle + np.asarray(shift) * size - np.asarray(linear) @ middle
     planes = [
-        ndimage.affine_transform(picture[..., c].astype(float), linear, offset, order=1, mode=mode) for c in range(3)
+        ndimage.affine_transform(image[..., c].astype(float), linear, offset, order=1, mode=mode) for c in range(3)
     ]
     return np.stack(planes, axis=-1)
 
@@ -105,7 +105,7 @@ WHOLE = st.one_of(
     seed=st.integers(0, 99),
 )
 def test_whole_pixel_warps_equal_doing_them_in_turn(steps, seed):
-    pictures = np.random.default_rng(seed).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    images = np.random.default_rng(seed).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     writers = []
     for k, ((kind, value), border) in enumerate(steps):
         fill = (10 * k, 20 * k, 30 * k)
@@ -115,7 +115,7 @@ def test_whole_pixel_warps_equal_doing_them_in_turn(steps, seed):
             writers.append(warp(np.diag(value), border=border, fill=fill))
         else:
             writers.append(warp(np.eye(2), np.asarray(value) / 16, border, fill))
-    np.testing.assert_array_equal(run(pictures, *writers), in_turn(pictures, *writers))
+    np.testing.assert_array_equal(run(images, *writers), in_turn(images, *writers))
 
 
 @settings(max_examples=15, deadline=None)
@@ -128,7 +128,7 @@ def test_any_warps_look_as_if_done_in_turn_but_sharper(steps):
     assert np.abs(once - again).mean() < 4
 
 
-def test_known_pictures():
+def test_known_images():
     p = NOISE
     np.testing.assert_array_equal(run(p, warp(np.diag([1, -1]))), p[:, :, ::-1])
     np.testing.assert_array_equal(run(p, warp(np.diag([-1, 1]))), p[:, ::-1])
@@ -141,8 +141,8 @@ def test_known_pictures():
 
 def test_a_strip_of_an_early_step_lies_inside_after_a_mirror():
     # down by 2 with black, down by 6 more with the mirror image: the strip stands at rows 4 and 5 from the end
-    picture = np.full((1, 20, 20, 3), 200, np.uint8)
-    out = run(picture, warp(np.eye(2), (2 / 20, 0), "constant"), warp(np.eye(2), (6 / 20, 0)))
+    image = np.full((1, 20, 20, 3), 200, np.uint8)
+    out = run(image, warp(np.eye(2), (2 / 20, 0), "constant"), warp(np.eye(2), (6 / 20, 0)))
     dark = np.flatnonzero((out[0] == 0).all((1, 2)))
     assert dark.tolist() == [12, 13, 14, 15]
 
@@ -160,7 +160,7 @@ def test_steps_stay_within_their_range(step):
         assert scale.min() >= 0.799 and scale.max() <= 1.251 and scale.min() < 0.82 and scale.max() > 1.22
     elif isinstance(step, Crop):
         assert scale.min() >= 0.999 and scale.max() <= 1.14
-        # the window never leaves the picture
+        # the window never leaves the image
         reach = np.abs(linear[live]).sum(-1) * 0.5 + np.abs(shift[live])
         assert reach.max() <= 0.5001
     elif isinstance(step, Translate):

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.steps.masks import Cutout, GridMask
 
-PICTURE = np.random.default_rng(0).integers(1, 256, (1, 15, 19, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(1, 256, (1, 15, 19, 3), dtype=np.uint8)
 
 
 @settings(max_examples=30, deadline=None)
 @given(box=st.lists(st.floats(-0.5, 1.5, width=32), min_size=4, max_size=4), level=st.integers(0, 255))
 def test_a_box_covers_the_pixels_whose_centre_it_holds(box, level):
-    got = run(PICTURE, lambda program, active: program.box(active, np.asarray([box]), np.full((1, 3), level)))[0]
-    wanted = PICTURE[0].copy()
+    got = run(IMAGE, lambda program, active: program.box(active, np.asarray([box]), np.full((1, 3), level)))[0]
+    wanted = IMAGE[0].copy()
     for row in range(15):
         for column in range(19):
             y, x = np.float32((row + 0.5) / 15), np.float32((column + 0.5) / 19)
@@ -35,7 +35,7 @@ def test_a_box_covers_the_pixels_whose_centre_it_holds(box, level):
 )
 def test_a_grid_covers_its_squares(period, share, offsets, turn):
     grid = np.asarray([[period, share, *offsets, turn]])
-    got = run(PICTURE, lambda program, active: program.grid(active, grid, np.zeros((1, 3), int)))[0]
+    got = run(IMAGE, lambda program, active: program.grid(active, grid, np.zeros((1, 3), int)))[0]
     hidden = (got == 0).all(-1)
     for row in range(15):
         for column in range(19):
@@ -45,18 +45,18 @@ def test_a_grid_covers_its_squares(period, share, offsets, turn):
             edge = min(abs(t - round(t)) for t in (u, v, u - share, v - share))
             if edge > 1e-4:
                 assert hidden[row, column] == (u % 1 < share and v % 1 < share)
-    np.testing.assert_array_equal(got[~hidden], PICTURE[0][~hidden])
+    np.testing.assert_array_equal(got[~hidden], IMAGE[0][~hidden])
 
 
 def test_two_boxes_both_stay():
     augmenter = Augmenter([Cutout(low=0.3, high=0.3), Cutout(low=0.3, high=0.3, fill=(255,))], seed=1)
-    pictures = np.full((40, 30, 30, 3), 100, np.uint8)
-    out = np.asarray(augmenter.apply(pictures, augmenter.draw(range(40))))
+    images = np.full((40, 30, 30, 3), 100, np.uint8)
+    out = np.asarray(augmenter.apply(images, augmenter.draw(range(40))))
     assert (out == 0).any((1, 2, 3)).mean() > 0.8 and (out == 255).any((1, 2, 3)).all()
 
 
 def test_cover_follows_the_share():
     augmenter = Augmenter([GridMask(low=0.3, high=0.5, share=0.5)], seed=1)
-    pictures = np.full((60, 48, 48, 3), 100, np.uint8)
-    out = np.asarray(augmenter.apply(pictures, augmenter.draw(range(60))))
+    images = np.full((60, 48, 48, 3), 100, np.uint8)
+    out = np.asarray(augmenter.apply(images, augmenter.draw(range(60))))
     assert abs((out == 0).mean() - 0.25) < 0.04

@@ -21,8 +21,8 @@ def kernel(values):
     return lambda program, active: program.kernel(active, np.tile(values, (program.count, 1, 1)))
 
 
-def convolved(picture, values):
-    planes = [ndimage.correlate(picture[..., c].astype(float), values, mode="reflect") for c in range(3)]
+def convolved(image, values):
+    planes = [ndimage.correlate(image[..., c].astype(float), values, mode="reflect") for c in range(3)]
     return np.stack(planes, -1)
 
 
@@ -80,9 +80,9 @@ def test_motion_follows_its_direction():
 @settings(max_examples=20, deadline=None)
 @given(factor=st.floats(0, 4), seed=st.integers(0, 1000))
 def test_sharpness_equals_pillow(factor, seed):
-    picture = np.random.default_rng(seed).integers(0, 256, (14, 17, 3), dtype=np.uint8)
-    got = run(picture[None], lambda program, active: program.sharpen(active, np.full(1, factor)))[0]
-    wanted = np.asarray(ImageEnhance.Sharpness(Image.fromarray(picture)).enhance(factor))
+    image = np.random.default_rng(seed).integers(0, 256, (14, 17, 3), dtype=np.uint8)
+    got = run(image[None], lambda program, active: program.sharpen(active, np.full(1, factor)))[0]
+    wanted = np.asarray(ImageEnhance.Sharpness(Image.fromarray(image)).enhance(factor))
     # Pillow cuts the fraction off where this rounds
     assert np.abs(got.astype(int) - wanted).max() <= 1
 
@@ -114,11 +114,11 @@ def test_noise_is_repeatable():
 @pytest.mark.parametrize("quality", [5, 15, 30, 50, 75, 95])
 @pytest.mark.parametrize("shape", [(96, 96), (33, 47), (40, 24)])
 def test_jpeg_equals_pillow(quality, shape):
-    picture = cell(*shape, seed=quality)
-    got = run(picture[None], lambda program, active: program.jpeg(active, np.full(1, quality)))[0]
+    image = cell(*shape, seed=quality)
+    got = run(image[None], lambda program, active: program.jpeg(active, np.full(1, quality)))[0]
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "jpeg", quality=quality, subsampling="4:2:0")
+    Image.fromarray(image).save(file, "jpeg", quality=quality, subsampling="4:2:0")
     wanted = np.asarray(Image.open(file)).astype(int)
-    lost = np.abs(wanted - picture).mean()
+    lost = np.abs(wanted - image).mean()
     # what differs (rounding of integer transforms) is small beside what JPEG changes
     assert np.abs(got - wanted).mean() <= 0.5 + 0.1 * lost

@@ -12,24 +12,24 @@ from cellclf.augmentation.steps.geometry import Flip, Rotate
 from cellclf.augmentation.steps.optics import Noise
 from cellclf.augmentation.steps.policies import RAND_AUGMENT_OPS, AllOf, AugMix, RandAugment, SomeOf
 
-PICTURES = np.stack([cell(24, 24, seed=k) for k in range(8)])
+IMAGES = np.stack([cell(24, 24, seed=k) for k in range(8)])
 IDS = np.arange(8)
 
 
-def apply(augmenter, pictures=PICTURES, ids=IDS):
-    return np.asarray(augmenter.apply(pictures, augmenter.draw(ids)))
+def apply(augmenter, images=IMAGES, ids=IDS):
+    return np.asarray(augmenter.apply(images, augmenter.draw(ids)))
 
 
 @pytest.mark.parametrize("op", RAND_AUGMENT_OPS)
 def test_every_operation_of_rand_augment_acts(op):
     out = apply(Augmenter([RandAugment(count=1, ops=(op,), magnitude=0.7)], seed=2))
-    assert (out != PICTURES).any((1, 2, 3)).all()
+    assert (out != IMAGES).any((1, 2, 3)).all()
 
 
 @pytest.mark.parametrize("op", sorted(set(RAND_AUGMENT_OPS) - {"autocontrast", "equalise"}))
 def test_rand_augment_at_magnitude_zero_is_the_identity(op):
     out = apply(Augmenter([RandAugment(count=2, ops=(op,), magnitude=0.0, deviation=0.0)]))
-    np.testing.assert_array_equal(out, PICTURES)
+    np.testing.assert_array_equal(out, IMAGES)
 
 
 def test_rand_augment_draws_all_operations_evenly():
@@ -53,7 +53,7 @@ def test_room_is_always_enough(seed):
     segments = drawn["0/tone_table"].shape[1]
     assert drawn["0/tone_count"].max() <= segments
     out = apply(augmenter)
-    assert out.shape == PICTURES.shape
+    assert out.shape == IMAGES.shape
 
 
 def test_rand_augment_magnitudes_follow_their_distribution():
@@ -66,7 +66,7 @@ def test_aug_mix_with_one_chain_blends_it():
     mixed = Augmenter([AugMix(steps=(Invert(),), width=1, depth=1)], seed=3)
     share = mixed.draw(IDS)["0/blend"]
     np.testing.assert_allclose(share.sum(1), 1, atol=1e-6)
-    wanted = share[:, :1, None, None] * PICTURES + share[:, 1:, None, None] * (255.0 - PICTURES)
+    wanted = share[:, :1, None, None] * IMAGES + share[:, 1:, None, None] * (255.0 - IMAGES)
     assert np.abs(apply(mixed) - wanted).max() <= 0.51
 
 
@@ -81,7 +81,7 @@ def test_aug_mix_shares_follow_their_distributions():
 
 def test_aug_mix_rate_leaves_the_rest_alone():
     mixed = Augmenter([AugMix(rate=0.5, steps=(Invert(),))], seed=1)
-    still = (apply(mixed) == PICTURES).all((1, 2, 3))
+    still = (apply(mixed) == IMAGES).all((1, 2, 3))
     assert still.any() and not still.all()
     np.testing.assert_array_equal(still, mixed.draw(IDS)["0/blend"][:, 0] == 1)
 

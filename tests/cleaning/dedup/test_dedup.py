@@ -15,7 +15,7 @@ from sklearn.base import clone
 from cellclf.cleaning.dedup import fingerprints
 from cellclf.cleaning.dedup import verify as links
 from cellclf.cleaning.dedup.dedup import Dedup
-from cellclf.cleaning.dedup.hashes import TURNS, turned_picture
+from cellclf.cleaning.dedup.hashes import TURNS, turned_image
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError, UnknownNameError
 
@@ -24,7 +24,7 @@ PLAIN = 60
 
 @pytest.fixture(scope="module")
 def planted() -> tuple[ImageSet, dict[tuple[int, int], str]]:
-    """60 pictures, then copies of some of them; and for each pair its kind."""
+    """60 images, then copies of some of them; and for each pair its kind."""
     pictures = smooth(PLAIN)
     made, truth = [], {}
     for k in range(24):
@@ -36,7 +36,7 @@ def planted() -> tuple[ImageSet, dict[tuple[int, int], str]]:
             made.append(jpeg(brighter(one, 0.9 + 0.2 * (k % 2))))
             kind = "re-encoded"
         else:
-            made.append(brighter(jpeg(turned_picture(one, 1 + k % 7)), 0.9))
+            made.append(brighter(jpeg(turned_image(one, 1 + k % 7)), 0.9))
             kind = "turned"
         truth[k, PLAIN + k] = kind
     return ImageSet(np.concatenate([pictures, made])), truth
@@ -62,13 +62,13 @@ def test_finds_every_kind_and_nothing_else(planted: tuple[ImageSet, dict[tuple[i
 
 def test_a_turn_named_is_the_turn_that_lays_the_copy_on_its_keeper() -> None:
     pictures = smooth(8)
-    copies = np.stack([turned_picture(picture, turn) for turn, picture in enumerate(pictures)])
+    copies = np.stack([turned_image(picture, turn) for turn, picture in enumerate(pictures)])
     for first in (True, False):
         images = np.concatenate([pictures, copies] if first else [copies, pictures])
         found = Dedup().find(ImageSet(images))
         assert len(found.pairs) == 8
         for a, b, turn in zip(found.pairs.first, found.pairs.second, found.pairs.turn, strict=True):
-            assert np.array_equal(turned_picture(images[b], int(turn)), images[a])
+            assert np.array_equal(turned_image(images[b], int(turn)), images[a])
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -86,7 +86,7 @@ def test_batches_and_threads_change_nothing(
 @given(seed=st.integers(0, 1000))
 def test_order_changes_nothing_but_which_copy_is_first(seed: int) -> None:
     pictures = smooth(12, seed=5)
-    copies = [pictures[0], jpeg(pictures[0]), turned_picture(pictures[1], 5), turned_picture(pictures[1], 2)]
+    copies = [pictures[0], jpeg(pictures[0]), turned_image(pictures[1], 5), turned_image(pictures[1], 2)]
     cells = ImageSet(np.concatenate([pictures, copies]), ids=[f"c{k}" for k in range(16)])
     order = np.random.default_rng(seed).permutation(16)
     groups = {frozenset(f"c{k}" for k in group.members) for group in Dedup().find(cells).groups}
@@ -127,7 +127,7 @@ def test_apply_writes_clusters_and_split_can_trust_them() -> None:
 
 
 def test_nothing_drifts_from_its_keeper() -> None:
-    """A chain of pictures, each like the next, the ends unlike: no group holds two of less than the similarity."""
+    """A chain of images, each like the next, the ends unlike: no group holds two of less than the similarity."""
     one, two = smooth(2, seed=3).astype(float)
     chain = np.stack([(one * (1 - t) + two * t).round() for t in np.linspace(0, 1, 30)]).astype(np.uint8)
     found = Dedup(max_copies=100).find(ImageSet(chain))
@@ -193,7 +193,7 @@ def test_imagehash_methods_pair_what_lies_within_the_distance(method: str) -> No
 def test_leaks_name_pairs_kinds_and_labels_and_apply_takes_them_out() -> None:
     pictures = smooth(20)
     train = ImageSet(pictures[:10], np.zeros(10, int), class_names=["a", "b"])
-    test_images = np.stack([pictures[3], turned_picture(pictures[4], 5), jpeg(pictures[5]), *pictures[12:]])
+    test_images = np.stack([pictures[3], turned_image(pictures[4], 5), jpeg(pictures[5]), *pictures[12:]])
     test = ImageSet(test_images, np.r_[1, np.zeros(len(test_images) - 1, int)], class_names=["a", "b"])
     found = Dedup().find(train, against=test)
     assert found_pairs(found) == {(3, 0): "identical", (4, 1): "turned", (5, 2): "re-encoded"}
@@ -218,7 +218,7 @@ def test_leaks_pair_every_copy_on_both_sides() -> None:
 def test_same_cell_on_another_background_is_asked_for() -> None:
     pictures = smooth(60)
     made = [pasted(pictures[k], pictures[k + 20], soft=bool(k % 2)) for k in range(10)]
-    made += [turned_picture(pasted(pictures[k], pictures[k + 20]), 5) for k in range(10, 14)]
+    made += [turned_image(pasted(pictures[k], pictures[k + 20]), 5) for k in range(10, 14)]
     cells = ImageSet(np.concatenate([pictures, made]))
     assert Dedup().find(cells).keep.all()
     found = Dedup(foreground=True).find(cells)
@@ -249,7 +249,7 @@ def test_foreign_background_is_a_contamination_and_another_cell_on_a_smear_is_no
     groups = [group for group in found.groups if group.verdict == "contamination"]
     assert [sorted(group.members) for group in groups] == [list(range(400, 440))]
     assert found.keep.sum() == 420
-    assert found.reasons[400] == "contamination: one of 40 pictures with one foreign background"
+    assert found.reasons[400] == "contamination: one of 40 images with one foreign background"
     assert Dedup().find(cells).keep.all()
 
 
@@ -305,7 +305,7 @@ def test_a_broken_read_stops_everything() -> None:
 
 
 def test_real_cells(real_data: Path) -> None:
-    """The challenge-shaped set in small: real cells, the two foreign pictures many times over."""
+    """The challenge-shaped set in small: real cells, the two foreign images many times over."""
     from PIL import Image
 
     folder = real_data / "data" / "acevedo96" / "train"
@@ -317,7 +317,7 @@ def test_real_cells(real_data: Path) -> None:
     for pair in zip(found.pairs.first, found.pairs.second, strict=True):
         assert np.array_equal(images[pair[0]], images[pair[1]]), "only identical cells are copies here"
     foreign = np.asarray(Image.open(real_data / "data" / "contaminants" / "cat.png").convert("RGB"))
-    turned = np.stack([turned_picture(jpeg(image), k % 8) for k, image in enumerate(images[:80])])
+    turned = np.stack([turned_image(jpeg(image), k % 8) for k, image in enumerate(images[:80])])
     everything = np.concatenate([np.stack(images), np.repeat(foreign[None], 40, 0), turned])
     again = Dedup().find(ImageSet(everything, labels + [k % 8 for k in range(40)] + labels[:80]))
     assert np.array_equal(again.keep[: len(images)], found.keep)
@@ -336,7 +336,7 @@ def test_joblib_spreads_the_hashing_over_processes_unchanged() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("foreground", [False, True])
-def test_two_hundred_thousand_pictures_stream_within_a_gigabyte(foreground: bool, tmp_path: Path) -> None:
+def test_two_hundred_thousand_images_stream_within_a_gigabyte(foreground: bool, tmp_path: Path) -> None:
     import subprocess
     import sys
 

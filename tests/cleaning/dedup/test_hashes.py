@@ -18,7 +18,7 @@ from cellclf.cleaning.dedup.hashes import (
     imagehash_hashes,
     to_bits,
     turned,
-    turned_picture,
+    turned_image,
     whole,
 )
 from cellclf.errors import UnknownNameError
@@ -27,10 +27,10 @@ from cellclf.errors import UnknownNameError
 def test_a_block_is_the_dct_of_the_resized_luma() -> None:
     import scipy.fft
 
-    picture = smooth(1, side=32)
-    luma = picture[0] @ np.array([0.299, 0.587, 0.114])
+    image = smooth(1, side=32)
+    luma = image[0] @ np.array([0.299, 0.587, 0.114])
     wanted = scipy.fft.dctn(luma, norm="ortho")[:16, :16]
-    [block] = dct_blocks(picture, whole(32, 32))
+    [block] = dct_blocks(image, whole(32, 32))
     assert np.allclose(block[0], wanted, rtol=2e-3, atol=0.6)
 
 
@@ -38,20 +38,20 @@ def test_a_block_is_the_dct_of_the_resized_luma() -> None:
 @given(st.integers(1, 30), st.integers(0, 29), st.sampled_from([(96, 96), (40, 56), (17, 33)]))
 def test_blocks_do_not_depend_on_the_batch(count: int, at: int, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(count)
-    pictures = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)
     at %= count
-    together = dct_blocks(pictures, whole(*size), centre(*size))
-    alone = dct_blocks(pictures[at : at + 1], whole(*size), centre(*size))
+    together = dct_blocks(images, whole(*size), centre(*size))
+    alone = dct_blocks(images[at : at + 1], whole(*size), centre(*size))
     for many, one in zip(together, alone, strict=True):
         assert np.array_equal(many[at], one[0])
 
 
 @pytest.mark.parametrize("turn", range(8))
-def test_turning_the_block_is_turning_the_picture(turn: int) -> None:
-    pictures = smooth(20, side=40)
-    other = np.stack([turned_picture(picture, turn) for picture in pictures])
+def test_turning_the_block_is_turning_the_image(turn: int) -> None:
+    images = smooth(20, side=40)
+    other = np.stack([turned_image(image, turn) for image in images])
     for basis in (whole(40, 40), centre(40, 40)):
-        [blocks], [wanted] = dct_blocks(pictures, basis), dct_blocks(other, basis)
+        [blocks], [wanted] = dct_blocks(images, basis), dct_blocks(other, basis)
         got = turned(blocks, turn)
         assert np.allclose(got.astype(float), wanted, atol=1)
         assert np.array_equal(turned(got, INVERSE[turn]), blocks)
@@ -60,15 +60,15 @@ def test_turning_the_block_is_turning_the_picture(turn: int) -> None:
 
 
 def test_the_turns_have_names_that_say_what_was_done() -> None:
-    picture = smooth(1, side=40)[0]
+    image = smooth(1, side=40)[0]
     named = dict(zip(TURNS, range(8), strict=True))
-    assert np.array_equal(turned_picture(picture, named["turned 90° left"]), np.rot90(picture))
-    assert np.array_equal(turned_picture(picture, named["turned 90° right"]), np.rot90(picture, -1))
-    assert np.array_equal(turned_picture(picture, named["turned 180°"]), np.rot90(picture, 2))
-    assert np.array_equal(turned_picture(picture, named["mirrored"]), np.fliplr(picture))
+    assert np.array_equal(turned_image(image, named["turned 90° left"]), np.rot90(image))
+    assert np.array_equal(turned_image(image, named["turned 90° right"]), np.rot90(image, -1))
+    assert np.array_equal(turned_image(image, named["turned 180°"]), np.rot90(image, 2))
+    assert np.array_equal(turned_image(image, named["mirrored"]), np.fliplr(image))
 
 
-def test_distances_do_not_depend_on_which_of_two_pictures_is_turned() -> None:
+def test_distances_do_not_depend_on_which_of_two_images_is_turned() -> None:
     [blocks] = dct_blocks(smooth(60), whole(48, 48))
     cut = calibrate(blocks)
     bits = to_bits(blocks, cut)
@@ -89,11 +89,11 @@ def test_calibrated_bits_are_even_and_the_mean_plays_no_part() -> None:
 
 
 def test_the_centre_does_not_see_the_background() -> None:
-    pictures = smooth(10)
-    other = pictures.copy()
+    images = smooth(10)
+    other = images.copy()
     other[:, :6] = other[:, -6:] = 0
     other[:, :, :6] = other[:, :, -6:] = 255
-    [one], [two] = dct_blocks(pictures, centre(48, 48)), dct_blocks(other, centre(48, 48))
+    [one], [two] = dct_blocks(images, centre(48, 48)), dct_blocks(other, centre(48, 48))
     assert np.allclose(one.astype(float), two, atol=0.02 * np.abs(one.astype(float)).max())
     [flat] = dct_blocks(np.full((1, 48, 48, 3), 200, np.uint8), centre(48, 48))
     assert np.abs(flat.astype(float)).max() < 1, "an even grey shows nothing"
@@ -104,9 +104,9 @@ def test_imagehash_to_the_bit(method: str) -> None:
     import imagehash
 
     theirs = {"ahash": "average_hash"}.get(method, method)
-    pictures = smooth(12, side=40)
-    wanted = [str(getattr(imagehash, theirs)(Image.fromarray(picture))) for picture in pictures]
-    assert [f"{h:016x}" for h in imagehash_hashes(pictures, method)] == wanted
+    images = smooth(12, side=40)
+    wanted = [str(getattr(imagehash, theirs)(Image.fromarray(image))) for image in images]
+    assert [f"{h:016x}" for h in imagehash_hashes(images, method)] == wanted
 
 
 def test_an_unknown_hash_is_named() -> None:

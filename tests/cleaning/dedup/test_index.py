@@ -1,4 +1,4 @@
-"""The index gives what one search over all pictures gives, however the pictures came."""
+"""The index gives what one search over all images gives, however the images came."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from helpers.smooth import jpeg, pasted, smooth
 
 from cellclf.cleaning.dedup.dedup import Dedup
-from cellclf.cleaning.dedup.hashes import turned_picture
+from cellclf.cleaning.dedup.hashes import turned_image
 from cellclf.cleaning.dedup.index import Index
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
@@ -17,7 +17,7 @@ from cellclf.errors import DataError, OptionError
 
 def cells() -> ImageSet:
     pictures = smooth(60)
-    made = [pictures[0], jpeg(pictures[1]), turned_picture(pictures[2], 6), pasted(pictures[3], pictures[30])]
+    made = [pictures[0], jpeg(pictures[1]), turned_image(pictures[2], 6), pasted(pictures[3], pictures[30])]
     images = np.concatenate([pictures, made])
     order = np.random.default_rng(1).permutation(len(images))
     return ImageSet(images[order], np.arange(64) % 3, ids=[f"p{k}" for k in range(64)], class_names=["a", "b", "c"])
@@ -63,7 +63,7 @@ def test_ids_come_once_and_a_failed_append_changes_nothing() -> None:
 
 def test_what_an_index_cannot_do(tmp_path: Path) -> None:
     for wrong in (Dedup(method="phash"), Dedup(background=True), Dedup(foreground=True, offset=1)):
-        with pytest.raises(OptionError, match="no pictures"):
+        with pytest.raises(OptionError, match="no images"):
             Index(wrong)
     assert len(Index().find()) == 0
     (tmp_path / "a.npz").write_bytes(b"nothing")

@@ -38,7 +38,7 @@ def test_members_are_linked_to_their_keeper_and_keepers_to_none(count: int, data
             ]
             assert np.isclose(like[tied[k]], max(mine), atol=1e-4)
     assert not any(a in keepers and b in keepers for a, b in pairs)
-    # the same pictures in another order, with the same ranks, make the same groups
+    # the same images in another order, with the same ranks, make the same groups
     moved = np.array(data.draw(st.permutations(range(count))))
     again = stars(
         count,

@@ -17,7 +17,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
 
 
-def test_result_is_plain_data_a_table_and_a_picture(tmp_path: Path) -> None:
+def test_result_is_plain_data_a_table_and_a_image(tmp_path: Path) -> None:
     pictures = smooth(4)
     cells = ImageSet(np.concatenate([pictures, pictures[2:3]]), [0, 1, 0, 1, 0], class_names=["a", "b"])
     found = Dedup().find(cells)

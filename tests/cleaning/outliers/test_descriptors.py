@@ -1,4 +1,4 @@
-"""Descriptors: what each says can be checked on pictures made for it."""
+"""Descriptors: what each says can be checked on images made for it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cellclf.cleaning.outliers.descriptors import NAMES, describe
 SIDE = 48
 
 
-def value(name: str, picture: NDArray[np.uint8]) -> float:
-    return float(describe(picture[None])[0, NAMES.index(name)])
+def value(name: str, image: NDArray[np.uint8]) -> float:
+    return float(describe(image[None])[0, NAMES.index(name)])
 
 
 def painted(colour: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -35,23 +35,23 @@ def test_lab_and_saturation_of_known_colours() -> None:
 
 
 def test_shares() -> None:
-    picture = painted((100, 100, 100))
-    picture[: SIDE // 4] = 255
-    picture[SIDE // 2 :] = 0
-    assert value("white", picture) == pytest.approx(0.25)
-    assert value("black", picture) == pytest.approx(0.5)
+    image = painted((100, 100, 100))
+    image[: SIDE // 4] = 255
+    image[SIDE // 2 :] = 0
+    assert value("white", image) == pytest.approx(0.25)
+    assert value("black", image) == pytest.approx(0.5)
 
 
 def test_dct_bands_hold_all_energy_of_a_wave() -> None:
     across = np.arange(SIDE)
     for wave, band in ((1, 1), (3, 2), (5, 3), (20, 6)):
         line = 128 + 60 * np.cos(np.pi * wave * (2 * across + 1) / (2 * SIDE))
-        picture = np.broadcast_to(line[None, :, None], (SIDE, SIDE, 3)).round().astype(np.uint8)
-        energies = {k: value(f"detail {k}", picture) for k in range(1, 8)}
+        image = np.broadcast_to(line[None, :, None], (SIDE, SIDE, 3)).round().astype(np.uint8)
+        energies = {k: value(f"detail {k}", image) for k in range(1, 8)}
         assert max(energies, key=lambda k: energies[k]) == band
         assert 10 ** energies[band] == pytest.approx(60**2 / 2, rel=0.02)  # the variance of a wave
-        assert value("across over down", picture) > 0.5  # it changes across, not down
-        assert value("across over down", picture.transpose(1, 0, 2)) < -0.5
+        assert value("across over down", image) > 0.5  # it changes across, not down
+        assert value("across over down", image.transpose(1, 0, 2)) < -0.5
 
 
 def test_blur_and_noise_move_sharpness_and_grain() -> None:
@@ -68,9 +68,9 @@ def test_a_dark_disc_off_the_centre() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     discs = []
     for place in (24, 36):
-        picture = painted((220, 210, 215))
-        picture[np.hypot(y - 23.5, x - place + 0.5) < 8] = (80, 40, 120)
-        discs.append(picture)
+        image = painted((220, 210, 215))
+        image[np.hypot(y - 23.5, x - place + 0.5) < 8] = (80, 40, 120)
+        discs.append(image)
     assert value("off centre", discs[0]) < 0.02 < 0.4 < value("off centre", discs[1])
     assert value("centre lightness", discs[0]) < -20
     assert value("dark share", discs[0]) == pytest.approx(np.pi * 64 / SIDE**2, abs=0.02)

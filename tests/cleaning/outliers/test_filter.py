@@ -1,4 +1,4 @@
-"""OutlierFilter: foreign pictures go, cells stay, whatever the set."""
+"""OutlierFilter: foreign images go, cells stay, whatever the set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def foreign(cells: ImageSet) -> np.ndarray:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_foreign_pictures_go_and_cells_stay(dirty: ImageSet, method: str) -> None:
+def test_foreign_images_go_and_cells_stay(dirty: ImageSet, method: str) -> None:
     found = OutlierFilter(method=method).fit(dirty).find(dirty)
     assert found.keep[~foreign(dirty)].all()
     missed = int(found.keep[foreign(dirty)].sum())
@@ -50,7 +50,7 @@ def test_fit_on_one_set_flags_another(dirty: ImageSet) -> None:
 
 
 def test_copies_cannot_make_themselves_ordinary() -> None:
-    cells = make_cells(60, size=48, seed=3, foreign_copies=20)  # 180 of 240 pictures are two landscapes
+    cells = make_cells(60, size=48, seed=3, foreign_copies=20)  # 180 of 240 images are two landscapes
     found = OutlierFilter().find(cells)
     np.testing.assert_array_equal(~found.keep, foreign(cells))
     assert any("run Dedup first" in notice for notice in found.notices)
@@ -127,15 +127,15 @@ def test_wide_embeddings_count_by_direction(method: str) -> None:
 def test_wrong_use_is_told_in_one_line(dirty: ImageSet) -> None:
     for wrong, error, words in (
         ({"method": "forrest"}, UnknownNameError, "did you mean 'forest'"),
-        ({"threshold": 0}, OptionError, "threshold is 0; wanted a number above 0"),
+        ({"threshold": 0}, OptionError, "threshold is 0; expected a number above 0"),
         ({"threshold": float("nan")}, OptionError, "threshold is nan"),
     ):
         with pytest.raises(error, match=words) as raised:
             OutlierFilter(**wrong).fit(dirty)  # type: ignore[arg-type] # wrong on purpose
         assert "\n" not in str(raised.value)
-    with pytest.raises(DataError, match="10 different pictures cannot show what is ordinary; wanted 20 or more"):
+    with pytest.raises(DataError, match="10 different images cannot show what is ordinary; expected 20 or more"):
         OutlierFilter().fit(make_cells(10, size=32, seed=0))
-    with pytest.raises(DataError, match="fitted on 48x48 pictures, these are 32x32"):
+    with pytest.raises(DataError, match="fitted on 48x48 images, these are 32x32"):
         OutlierFilter().fit(dirty).find(make_cells(30, size=32))
     with pytest.raises(DataError, match="other ids"):
         OutlierFilter().find(dirty).apply(dirty[1:])

@@ -50,7 +50,7 @@ def test_shape_type_and_the_input_stay(images: np.ndarray, name: str, severity: 
 
 
 @given(names, severities, st.permutations(range(6)), st.integers(1, 5))
-def test_a_picture_is_corrupted_alike_in_any_company(name: str, severity: int, order: list[int], cut: int) -> None:
+def test_a_image_is_corrupted_alike_in_any_company(name: str, severity: int, order: list[int], cut: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), np.uint8)
     ids = np.array([f"cell {k}" for k in range(6)])
     whole = corrupt(images, name, severity, ids=ids, seed=5)
@@ -59,7 +59,7 @@ def test_a_picture_is_corrupted_alike_in_any_company(name: str, severity: int, o
 
 
 @given(pictures, names)
-def test_severity_0_is_the_picture(images: np.ndarray, name: str) -> None:
+def test_severity_0_is_the_image(images: np.ndarray, name: str) -> None:
     np.testing.assert_array_equal(corrupt(images, name, 0), images)
 
 
@@ -134,7 +134,7 @@ def test_a_reduced_kernel_keeps_its_sum_and_its_middle(scale: float, radius: int
 
 
 @pytest.mark.parametrize("name", ("defocus_blur", "motion_blur"))
-def test_blur_leaves_an_even_picture_and_is_the_sum_over_the_kernel(name: str) -> None:
+def test_blur_leaves_an_even_image_and_is_the_sum_over_the_kernel(name: str) -> None:
     even = np.full((2, 32, 32, 3), 77, np.uint8)
     np.testing.assert_array_equal(corrupt(even, name, 5), even)
     point = np.zeros((1, 224, 224, 3), np.uint8)
@@ -174,7 +174,7 @@ def test_bubbles_are_pale_discs_with_a_rim() -> None:
     np.testing.assert_array_equal(corrupt(white, "bubble", 5), white)
 
 
-def test_marks_keep_their_share_of_a_smaller_picture() -> None:
+def test_marks_keep_their_share_of_a_smaller_image() -> None:
     def share(side: int, name: str) -> float:
         return 1 - corrupt(np.full((40, side, side, 3), 255, np.uint8), name, 5).mean() / 255
 
@@ -183,7 +183,7 @@ def test_marks_keep_their_share_of_a_smaller_picture() -> None:
     assert wide.shape == (1, 20, 60, 3) and wide.any()
 
 
-def test_no_pictures_are_no_trouble() -> None:
+def test_no_images_are_no_trouble() -> None:
     assert corrupt(np.empty((0, 8, 8, 3), np.uint8), "bubble", 3).shape == (0, 8, 8, 3)
 
 
@@ -192,9 +192,9 @@ def test_what_cannot_be_is_said() -> None:
     with pytest.raises(UnknownNameError, match="no corruption 'defocus'; did you mean 'defocus_blur'"):
         corrupt(images, "defocus", 1)
     for severity in (6, -1, 1.5, True):
-        with pytest.raises(OptionError, match="wanted a whole number from 1 to 5"):
+        with pytest.raises(OptionError, match="expected a whole number from 1 to 5"):
             corrupt(images, "bubble", severity)
-    with pytest.raises(DataError, match="wanted uint8"):
+    with pytest.raises(DataError, match="expected uint8"):
         corrupt(images / 255, "bubble", 1)
-    with pytest.raises(DataError, match="2 pictures came with 1 ids"):
+    with pytest.raises(DataError, match="2 images came with 1 ids"):
         corrupt(images, "bubble", 1, ids=["a"])

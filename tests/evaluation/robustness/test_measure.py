@@ -45,7 +45,7 @@ def found(cells: cc.ImageSet) -> Robustness:
     return robustness(by_light, cells, seen=["jpeg", "contrast", "rotate"], resamples=200, seed=3)
 
 
-def test_every_figure_is_that_of_the_corrupted_pictures(cells: cc.ImageSet, found: Robustness) -> None:
+def test_every_figure_is_that_of_the_corrupted_images(cells: cc.ImageSet, found: Robustness) -> None:
     assert [scores.name for scores in found.corruptions] == list(CORRUPTIONS)
     for scores in found.corruptions:
         for severity, balanced, plain in zip(SEVERITIES, scores.balanced_accuracy, scores.accuracy, strict=True):
@@ -72,7 +72,7 @@ def test_means_and_errors_follow_the_formulae(found: Robustness) -> None:
 
 
 def test_alexnet_itself_has_a_be_of_one() -> None:
-    """The figures of the paper: 88.75 % balanced accuracy on corrupted pictures, 98.16 % on clean ones."""
+    """The figures of the paper: 88.75 % balanced accuracy on corrupted images, 98.16 % on clean ones."""
     assert 1 - np.mean(list(ALEXNET.values())) == pytest.approx(0.8875, abs=5e-4)
     assert pytest.approx(1 - 0.9816, abs=5e-5) == ALEXNET_CLEAN
 
@@ -113,7 +113,7 @@ def test_it_is_plain_data_and_comes_back(found: Robustness, tmp_path) -> None:
 
 def test_the_text_and_the_figure_tell(found: Robustness) -> None:
     text = str(found)
-    assert "medmnist-c: 40 pictures, seed 3" in text and "BE " in text
+    assert "medmnist-c: 40 images, seed 3" in text and "BE " in text
     assert "compression, seen" in text and "mean of the 8 of families that the training has not met" in text
     figure = found.plot()
     assert len([axes for axes in figure.axes if axes.get_visible()]) == 11
@@ -121,7 +121,7 @@ def test_the_text_and_the_figure_tell(found: Robustness) -> None:
     assert any("(seen)" in axes.get_title() for axes in figure.axes)
 
 
-def test_shifted_pictures_are_a_suite_of_one(cells: cc.ImageSet, tmp_path) -> None:
+def test_shifted_images_are_a_suite_of_one(cells: cc.ImageSet, tmp_path) -> None:
     darker = cc.ImageSet(corrupt(cells.images, "brightness_down", 3), cells.labels, class_names=cells.class_names)
     darker.save(tmp_path / "next month.npz")
     found = robustness(by_light, cells, tmp_path / "next month.npz", resamples=100)
@@ -144,7 +144,7 @@ def test_rare_classes_stay_out(cells: cc.ImageSet) -> None:
     rare = int(np.bincount(cells.labels).min())
     found = robustness(by_light, cells, min_count=rare + 1, resamples=100)
     assert found.left_out and all(count <= rare for count in found.left_out.values())
-    assert "for want of pictures" in str(found)
+    assert "for want of images" in str(found)
 
 
 def test_all_families_may_be_seen(cells: cc.ImageSet) -> None:
@@ -160,7 +160,7 @@ def test_what_cannot_be_is_said(cells: cc.ImageSet) -> None:
         robustness(by_light, cells, seen=["blurr"])
     with pytest.raises(DataError, match="no labels"):
         robustness(by_light, cc.ImageSet(cells.images))
-    with pytest.raises(DataError, match="wanted \\(40, 8\\)"):
+    with pytest.raises(DataError, match="expected \\(40, 8\\)"):
         robustness(lambda images: np.ones((len(images), 3)) / 3, cells)
     with pytest.raises(DataError, match="one size"):
         robustness(by_light, cells, cc.make_cells(8, size=48, seed=1))
@@ -185,7 +185,7 @@ def test_presets_have_met_what_they_hold() -> None:
     assert {"brightness", "contrast", "saturation"} <= set(challenge) and "bubbles" not in challenge
 
 
-def test_bootstrap_of_means_agrees_with_drawing_pictures() -> None:
+def test_bootstrap_of_means_agrees_with_drawing_images() -> None:
     rng = np.random.default_rng(0)
     labels, shares = rng.integers(0, 3, 200), rng.integers(0, 6, 200) / 5
     averaged = np.array([True, True, False])

@@ -47,7 +47,7 @@ def differences(one, other):
 
 @pytest.fixture(scope="module")
 def plain_and_cached(small_trainer, parts, tmp_path_factory):
-    """The same training on pictures and on cached features: head, then the last block with its BatchNorm."""
+    """The same training on images and on cached features: head, then the last block with its BatchNorm."""
     folder = tmp_path_factory.mktemp("cached") / "run"
     settings = {"stages": cached_stages(), "ema": 0.9, "val_augmenter": cc.Augmenter([Brightness()], seed=9)}
     plain = small_trainer(cache=None, **settings).fit(parts.train, parts.val)
@@ -55,7 +55,7 @@ def plain_and_cached(small_trainer, parts, tmp_path_factory):
     return plain, cached
 
 
-def test_cached_features_give_what_the_pictures_give(plain_and_cached):
+def test_cached_features_give_what_the_images_give(plain_and_cached):
     plain, cached = plain_and_cached
     for one, other in zip(plain.history, cached.history, strict=True):
         assert {k: v for k, v in one.items() if k != "seconds"} == pytest.approx(
@@ -78,7 +78,7 @@ def test_what_a_run_knows_of_itself_comes_from_the_cache_and_is_the_same(plain_a
 
 
 @pytest.mark.parametrize("augmented", [False, True])
-def test_calibrating_on_cached_pooled_features_is_calibrating_on_pictures(small_trainer, parts, augmented):
+def test_calibrating_on_cached_pooled_features_is_calibrating_on_images(small_trainer, parts, augmented):
     augmenter = cc.Augmenter([Brightness()], seed=1) if augmented else None
     run = small_trainer(stages=HEAD, augmenter=augmenter, cached_views=2 if augmented else 1).fit(
         parts.train, parts.val
@@ -115,7 +115,7 @@ def test_what_is_held_are_the_views_and_each_epoch_takes_one(small_trainer, part
     trainer.fit(parts.train, parts.val, show=True)
     told = capsys.readouterr().err
     assert f"stage 1: feature cache of {in_words((2 * 72 + 24) * 16 * 4)} in {tmp_path}, 2 views of each" in told
-    assert "runs 2 instead of 3 times over 72 pictures" in told
+    assert "runs 2 instead of 3 times over 72 images" in told
     (path,) = tmp_path.iterdir()
     held = np.load(path, mmap_mode="r")
     assert held.shape == (2 * 72 + 24, 16)
@@ -138,7 +138,7 @@ def test_what_is_held_are_the_views_and_each_epoch_takes_one(small_trainer, part
     [
         ({"augmenter": cc.Augmenter.preset("report")}, "one augmented view only; cached_views=6"),
         ({"augmenter": cc.Augmenter.preset("report"), "cached_views": 3}, "1 epochs take no more passes"),
-        ({"mix": Mix()}, "mix blends the pictures"),
+        ({"mix": Mix()}, "mix blends the images"),
         ({"cache_limit": 500}, "its 6.1 KB are more than cache_limit=0.5 KB"),
     ],
 )
@@ -157,7 +157,7 @@ def test_where_no_cache_is_made_one_line_says_why(small_trainer, parts, capsys, 
     [
         ({"cache": "dsk"}, "did you mean 'disk'"),
         ({"cached_views": 0}, "cached_views=0"),
-        ({"cache_limit": "4 gigs"}, "wanted a size such as '4GB'"),
+        ({"cache_limit": "4 gigs"}, "expected a size such as '4GB'"),
         ({"cache": "disk", "mix": Mix()}, "mix and consistency want cache='auto'"),
     ],
 )
@@ -254,7 +254,7 @@ def test_parts_of_killed_processes_are_swept(tmp_path):
     views=st.integers(1, 6),
     epoch=st.integers(0, 99),
 )
-def test_each_picture_takes_one_of_its_own_views(ids, views, epoch):
+def test_each_image_takes_one_of_its_own_views(ids, views, epoch):
     count = len(ids)
     features = Features(Cache(Path("none"), (count * views, 2), np.dtype("f4"), lambda: iter(()), 0), 0, count, views)
     places = np.arange(count)

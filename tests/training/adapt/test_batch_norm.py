@@ -12,7 +12,7 @@ from cellclf.errors import OptionError
 from cellclf.training.adapt import batch_norm as adaptation
 from cellclf.training.adapt.batch_norm import adapt_batch_norm
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +54,15 @@ def norms(model):
 @pytest.mark.parametrize("network", ["model", "branched"])
 def test_without_prior_it_is_the_network_in_training_mode(network, request):
     model = request.getfixturevalue(network)
-    adapted = adapt_batch_norm(model, cc.ImageSet(PICTURES), prior=0)
-    wanted = np.asarray(copied(model)(PICTURES.astype("float32"), training=True))
-    np.testing.assert_allclose(np.asarray(adapted(PICTURES.astype("float32"))), wanted, atol=1e-4)
+    adapted = adapt_batch_norm(model, cc.ImageSet(IMAGES), prior=0)
+    wanted = np.asarray(copied(model)(IMAGES.astype("float32"), training=True))
+    np.testing.assert_allclose(np.asarray(adapted(IMAGES.astype("float32"))), wanted, atol=1e-4)
 
 
 def test_the_prior_weighs_the_source(model):
     before = [np.asarray(v).copy() for layer in norms(model) for v in layer.weights]
-    first = norms(adapt_batch_norm(model, cc.ImageSet(PICTURES), prior=8))[0]
-    target = np.asarray(keras.Model(model.input, norms(model)[0].input)(PICTURES)).reshape(-1, 16)
+    first = norms(adapt_batch_norm(model, cc.ImageSet(IMAGES), prior=8))[0]
+    target = np.asarray(keras.Model(model.input, norms(model)[0].input)(IMAGES)).reshape(-1, 16)
     keep = 8 / (8 + 24)
     np.testing.assert_allclose(first.moving_mean, (1 - keep) * target.mean(0), rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(first.moving_variance, keep + (1 - keep) * target.var(0), rtol=1e-4)
@@ -71,7 +71,7 @@ def test_the_prior_weighs_the_source(model):
 
 
 def test_what_is_held_in_memory_changes_nothing(branched, monkeypatch):
-    cells = cc.ImageSet(PICTURES)
+    cells = cc.ImageSet(IMAGES)
     held = adapt_batch_norm(branched, cells)
     one_map = 4 * 24 * 16 * 16 * 16
     for limit in (0, one_map, 2 * one_map):
@@ -80,9 +80,9 @@ def test_what_is_held_in_memory_changes_nothing(branched, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
-def test_order_of_the_pictures_does_not_matter(model):
-    one = adapt_batch_norm(model, cc.ImageSet(PICTURES))
-    other = adapt_batch_norm(model, cc.ImageSet(PICTURES[::-1].copy()))
+def test_order_of_the_images_does_not_matter(model):
+    one = adapt_batch_norm(model, cc.ImageSet(IMAGES))
+    other = adapt_batch_norm(model, cc.ImageSet(IMAGES[::-1].copy()))
     for a, b in zip(norms(one), norms(other), strict=True):
         np.testing.assert_allclose(a.moving_mean, b.moving_mean, rtol=1e-4, atol=1e-4)
 
@@ -91,6 +91,6 @@ def test_a_network_without_it_says_so():
     inputs = keras.Input((16, 16, 3))
     plain = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     with pytest.raises(OptionError, match="no BatchNorm"):
-        adapt_batch_norm(plain, cc.ImageSet(PICTURES))
+        adapt_batch_norm(plain, cc.ImageSet(IMAGES))
     with pytest.raises(OptionError, match="prior=-1"):
-        adapt_batch_norm(plain, cc.ImageSet(PICTURES), prior=-1)
+        adapt_batch_norm(plain, cc.ImageSet(IMAGES), prior=-1)
