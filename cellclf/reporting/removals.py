@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.pages.template import count, plain
+from cellclf.pages.template import count, plain, thumbnails
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection

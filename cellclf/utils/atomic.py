@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cellclf.errors import RunFolderError
 
@@ -52,6 +54,18 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from None
     finally:
         new.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file in UTF-8 with the line ends of the text, whole or not at all."""
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def write_json(path: Path, data: Any) -> Path:
+    """Write plain data as a JSON file, whole or not at all."""
+    return write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager
