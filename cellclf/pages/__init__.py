@@ -1,0 +1,1 @@
+"""What every HTML page shares, and the page on which people decide."""
