@@ -135,7 +135,9 @@ def _checked_classes(classes: Sequence[str]) -> list[str]:
         raise OptionError(f"{len(names)} classes; expected 1 to {len(KEYS)}, since each needs a key of its own")
     for name in names:
         if not name.strip() or " ".join(name.lower().replace("_", " ").replace("-", " ").split()) in _RESERVED:
-            raise OptionError(f"a class cannot be called {name!r}: the page has this as an answer of its own; leave it out")
+            raise OptionError(
+                f"a class cannot be called {name!r}: the page has this as an answer of its own; leave it out"
+            )
         if names.count(name) > 1:
             raise OptionError(f"the class {name!r} stands twice; expected each class once")
     return names
@@ -230,7 +232,7 @@ def _render(data: dict[str, Any], title: str, next_step: str) -> str:
         classes=list(zip(data["keys"], data["shown"], strict=True)),
         guesses=bool(data["guesses"] or data["reasons"]),
         page_keys=PAGE_KEYS,
-        data=Markup(held),  # noqa: S704  # JSON without < is safe in a script element
+        data=Markup(held),  # JSON without < is safe in a script element
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

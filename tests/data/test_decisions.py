@@ -7,12 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellclf.data.decisions import COLUMNS, Decision, Decisions, load_decisions
+from cellclf.data.decisions import Decision, Decisions, load_decisions
 from cellclf.data.slips import nearest
 from cellclf.data.spreadsheet import csv_line, guard, unguard
 from cellclf.errors import DataError, OptionError
 
-IDS = ["007", "=1+1", "73928e05", "a#b", 'a,"b"', "ü", "x</script><b>", "a;b", " blanks ", "'quoted", "12", "line\nbreak"]
+IDS = [
+    "007",
+    "=1+1",
+    "73928e05",
+    "a#b",
+    'a,"b"',
+    "ü",
+    "x</script><b>",
+    "a;b",
+    " blanks ",
+    "'quoted",
+    "12",
+    "line\nbreak",
+]
 CLASSES = ["basophil", "immature_granulocyte", "neutrophil"]
 ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 
@@ -64,8 +77,24 @@ def test_what_is_harmless_stays_as_it_is(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["007", "1.50", "73928e05", "1-2", "3/4", "MAR1", "Sep-2", "1 mai", "TRUE", "wahr", "12:30", "50%", " 7", "7 ", "$5"]
-    + ["12345678901", "=1+1.png", "@a", "2025-01-02", "(5)", "-1", ".5"],
+    [
+        "007",
+        "1.50",
+        "73928e05",
+        "1-2",
+        "3/4",
+        "MAR1",
+        "Sep-2",
+        "1 mai",
+        "TRUE",
+        "wahr",
+        "12:30",
+        "50%",
+        " 7",
+        "7 ",
+        "$5",
+        *("12345678901", "=1+1.png", "@a", "2025-01-02", "(5)", "-1", ".5"),
+    ],
 )
 def test_what_a_spreadsheet_would_change_is_guarded(text):
     assert guard(text) == "'" + text
@@ -76,7 +105,7 @@ def test_what_a_spreadsheet_made_of_it_is_read(tmp_path):
     plain = made.save(tmp_path / "a.csv").read_bytes().decode("utf-8-sig")
     rows = list(csv.reader(io.StringIO(plain, newline="")))
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=";").writerows(rows + [[""] * 6])
+    csv.writer(text, delimiter=";").writerows([*rows, [""] * 6])
     semicolons = text.getvalue()
     ways = {
         "semicolons": semicolons.encode(),
@@ -149,7 +178,7 @@ def test_what_is_no_such_table_is_refused_in_one_line(tmp_path, text):
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DataError, match="cannot read the table .*missing.csv: No such file"):
+    with pytest.raises(DataError, match=r"cannot read the table .*missing.csv: No such file"):
         load_decisions(tmp_path / "missing.csv")
 
 
@@ -228,7 +257,11 @@ def test_times_of_all_zones_and_none_compare(tmp_path):
         ("Ã¼", ["ü", "b"], "is it 'ü'? The file was saved in another encoding"),
         ("3", ["a.png", "b.png"], "is it a running number of the page"),
         ("celll_12", ["cell_12", "other"], "did you mean 'cell_12'?"),
-        ("zebra", ["a.png", "b.png", "c.png"], "is it the table of another set? Ids of this one look like 'a.png', 'b.png'"),
+        (
+            "zebra",
+            ["a.png", "b.png", "c.png"],
+            "is it the table of another set? Ids of this one look like 'a.png', 'b.png'",
+        ),
     ],
 )
 def test_an_id_that_is_not_in_the_set_is_refused_with_the_likeliest_cause(found, known, cause):
@@ -242,10 +275,12 @@ def test_all_unknown_ids_are_named_as_far_as_a_line_holds():
     with pytest.raises(DataError) as caught:
         Decisions([Decision(str(k), "unsure") for k in range(9)]).match([f"{k:03d}" for k in range(2, 300)])
     told = str(caught.value)
-    assert told.startswith("9 of 9 ids are not in the set (298 cells): '0', '1', '2' (did a spreadsheet turn '002' into")
+    assert told.startswith(
+        "9 of 9 ids are not in the set (298 cells): '0', '1', '2' (did a spreadsheet turn '002' into"
+    )
     assert told.endswith(" and 1 more")
     many = Decisions([Decision("x" * 500 + str(k), "unsure") for k in range(50)])
-    with pytest.raises(DataError, match="50 of 50 ids .* and 42 more; is it the table of another set") as caught:
+    with pytest.raises(DataError, match=r"50 of 50 ids .* and 42 more; is it the table of another set") as caught:
         many.match(["a"])
     assert len(str(caught.value)) < 1000
 
@@ -273,7 +308,9 @@ def test_new_classes_are_stated_and_slips_refused():
             given_name(slip)
     assert given_name("basophill", ["basophill"]).notices == ("new class: 'basophill' (1 cell)",)
     two = Decisions([Decision("a", "label", "basophi"), Decision("b", "label", "Neutrophil")])
-    with pytest.raises(DataError, match=r"there are no classes 'basophi' \(.*\), 'Neutrophil' \(.*name them in classes="):
+    with pytest.raises(
+        DataError, match=r"there are no classes 'basophi' \(.*\), 'Neutrophil' \(.*name them in classes="
+    ):
         two.match(["a", "b"], CLASSES)
     with pytest.raises(DataError, match="the label '3' is a number; expected a class name: basophil"):
         given_name("3")

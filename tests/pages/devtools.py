@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,15 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = "gpu quic background-networking component-update sync extensions default-apps dev-shm-usage"
+START = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+os.dup2(high[0], 3)
+os.dup2(high[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""The browser reads commands from file 3 and answers on file 4."""
+
 CTRL, SHIFT, ALT, META = 2, 8, 1, 4
 
 
@@ -28,11 +38,18 @@ class Browser:
     def __init__(self, program: str, profile: Path, downloads: Path) -> None:
         to_child, self._out = os.pipe()
         self._in, from_child = os.pipe()
-        command = [program, "--headless", "--no-sandbox", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe"]
+        command = [
+            program,
+            "--headless",
+            "--no-sandbox",
+            "--no-first-run",
+            "--hide-scrollbars",
+            "--remote-debugging-pipe",
+        ]
         command += [f"--disable-{name}" for name in QUIET.split()] + [f"--user-data-dir={profile}", "about:blank"]
-        shell = ["sh", "-c", f'exec "$@" 3<&{to_child} 4>&{from_child}', "sh", *command]
+        started = [sys.executable, "-S", "-c", START, str(to_child), str(from_child), *command]
         self._process = subprocess.Popen(
-            shell, pass_fds=(to_child, from_child), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            started, pass_fds=(to_child, from_child), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         os.close(to_child)
         os.close(from_child)
@@ -70,22 +87,31 @@ class Browser:
         if self._session and not method.startswith(("Target.", "Browser.")):
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
-        while (answer := self._receive()).get("id") != self._number:
-            self.events.append(answer)
-            if answer.get("method") == "Page.javascriptDialogOpening":  # a call would wait for it for ever
-                self._number += 1
-                params = {"accept": True}
-                dialog = {"id": self._number, "method": "Page.handleJavaScriptDialog", "params": params}
-                os.write(self._out, json.dumps(dialog | {"sessionId": self._session}).encode() + b"\0")
-                self._number -= 1
+        while (answer := self._receive()).get("id") != message["id"]:
+            self._keep(answer)
         assert "error" not in answer, (method, answer)
         return answer["result"]
 
+    def _keep(self, event: dict[str, Any]) -> None:
+        """Remember what happened; a question of the page is answered with yes, since everything waits for it."""
+        self.events.append(event)
+        if event.get("method") == "Page.javascriptDialogOpening":
+            self._number += 1
+            message = {"id": self._number, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}
+            os.write(self._out, json.dumps(message | {"sessionId": self._session}).encode() + b"\0")
+
     def wait(self, event: str) -> dict[str, Any]:
         while not (found := [one for one in self.events if one.get("method") == event]):
-            self.events.append(self._receive())
+            self._keep(self._receive())
         self.events.remove(found[0])
         return found[0]["params"]
+
+    def downloaded(self) -> Path:
+        """Wait for a download to end and give its file."""
+        while self.wait("Browser.downloadProgress")["state"] != "completed":
+            pass
+        (found,) = self.downloads.iterdir()
+        return found
 
     def until(self, test: Callable[[], Any], seconds: float = 20) -> Any:
         end = time.monotonic() + seconds
@@ -155,5 +181,7 @@ class Browser:
         """Exceptions, messages of the console, and addresses that were asked for beside the page itself."""
         wrong = [one for one in self.events if one.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded")]
         wrong += [one for one in self.events if one.get("method") == "Runtime.consoleAPICalled"]
-        asked = [one["params"]["request"]["url"] for one in self.events if one.get("method") == "Network.requestWillBeSent"]
+        asked = [
+            one["params"]["request"]["url"] for one in self.events if one.get("method") == "Network.requestWillBeSent"
+        ]
         return wrong + [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]

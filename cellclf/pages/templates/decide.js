@@ -43,7 +43,7 @@ function stored() {
 
 /** Take rows of the browser's store that are newer than ours: another window may have written them. */
 function takeStored(held) {
-  for (const [id, ...values] of held.rows) {
+  for (const [id, ...values] of held.rows.filter(Array.isArray)) {
     const k = place.get(id);
     if (k === undefined || !values.every(value => typeof value === "string")) continue;
     const row = Object.fromEntries(FIELDS.map((name, i) => [name, values[i] || ""]));
@@ -278,11 +278,11 @@ function fit() {
 
 // ---- what people do
 
-function go(k, focus = true) {
+function go(k) {
   at = Math.min(count - 1, Math.max(0, k));
   say("");
   show();
-  if (focus) $("stage").focus({preventScroll: true});
+  $("stage").focus({preventScroll: true});
   if ($("stage").getBoundingClientRect().top < 0) $("stage").scrollIntoView();
 }
 
