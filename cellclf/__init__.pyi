@@ -5,6 +5,8 @@ from .cleaning.dedup.dedup import Dedup as Dedup
 from .cleaning.dedup.index import Index as Index
 from .cleaning.downsample import Downsample as Downsample
 from .cleaning.outliers.filter import OutlierFilter as OutlierFilter
+from .data.decisions import Decisions as Decisions
+from .data.decisions import load_decisions as load_decisions
 from .data.generated import make_cells as make_cells
 from .data.generated import planted as planted
 from .data.image_set import ImageSet as ImageSet

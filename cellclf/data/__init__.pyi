@@ -1,3 +1,6 @@
+from .decisions import Decision as Decision
+from .decisions import Decisions as Decisions
+from .decisions import load_decisions as load_decisions
 from .generated import make_cells as make_cells
 from .generated import planted as planted
 from .generated.truth import Planted as Planted
