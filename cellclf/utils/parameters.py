@@ -205,7 +205,7 @@ def _changed(value: Any, path: str, new: Any) -> Any:
 def _annotations(kind: Any) -> Mapping[str, Any]:
     names = list(inspect.signature(kind).parameters)
     if dataclasses.is_dataclass(kind):  # the generated constructor keeps no module to look names up in
-        homes = [(base.__dict__.get("__annotations__", {}), vars(inspect.getmodule(base))) for base in _bases(kind)]
+        homes = [(inspect.get_annotations(base), vars(inspect.getmodule(base))) for base in _bases(kind)]
     else:
         function = getattr(kind, "__init__") if isinstance(kind, type) else kind  # noqa: B009 - of a class, not an instance
         homes = [(function.__annotations__, function.__globals__)]
@@ -334,7 +334,7 @@ def _checkable(annotation: Any) -> Any:
     if kind == "Callable":
         return Callable
     if isinstance(annotation, type) and annotation not in (int, float, str, bool, bytes, type(None), object, Any):
-        return Annotated.__class_getitem__((annotation, pydantic.InstanceOf()))
+        return pydantic.InstanceOf[annotation]  # type: ignore[misc]  # made at run time
     return annotation
 
 
