@@ -42,7 +42,7 @@ def best_of(times: int, work: Any) -> tuple[Any, float, float]:
 
 
 def measure_ours(images: Images, truth: Truth, behind: NDArray[np.int64], classes: NDArray[np.int64]) -> dict[str, Any]:
-    """Find every kind in turn; give time, memory, recall and precision by kind."""
+    """Find every kind in turn; give time, memory, recall and precision of each."""
     cells = ImageSet(images)
     result: dict[str, Any] = {}
     found, seconds, memory = best_of(5, lambda: Dedup(max_copies=10**6).find(cells))
@@ -66,8 +66,8 @@ def measure_ours(images: Images, truth: Truth, behind: NDArray[np.int64], classe
         "other cell, same background: flagged": sum(pair in flagged for pair in hard),
         "other cell, same background: of": len(hard),
     }
-    foreign, seconds, memory = best_of(1, lambda: Dedup(background=True, max_copies=10**6).find(cells))
-    groups = [group.members for group in foreign.groups if group.verdict == "contamination"]
+    shared, seconds, memory = best_of(1, lambda: Dedup(background=True, max_copies=10**6).find(cells))
+    groups = [group.members for group in shared.groups if group.decision == "shared background"]
     flags = np.zeros(len(images), bool)
     flags[[member for group in groups for member in group]] = True
     blended = np.concatenate([np.zeros(truth.real, bool), truth.kinds == BLEND])
@@ -162,7 +162,7 @@ def table(figures: dict[str, Any]) -> None:
     """Print the comparison, ours first."""
     ours = figures["ours"]["default"]
     print(
-        f"\n{'':12}{'seconds':>9}{'ratio':>8}{'GB':>7}  recall: " + " / ".join(WHOLE) + "; precision; wrongly dropped"
+        f"\n{'':12}{'seconds':>9}{'ratio':>8}{'GB':>7}  recall: " + " / ".join(WHOLE) + "; precision; wrongly removed"
     )
     for name in ("ours", "imagehash", "imagededup", "imgcheck"):
         one = ours if name == "ours" else figures[name]
@@ -172,7 +172,7 @@ def table(figures: dict[str, Any]) -> None:
         recall = " / ".join(f"{one['recall'][kind]:.3f}" for kind in WHOLE)
         print(
             f"{name:12}{one['seconds']:9.2f}{one['seconds'] / ours['seconds']:8.1f}{one['gigabytes']:7.2f}  "
-            f"{recall}; {one['precision']:.4f}; {one['wrongly_dropped']}"
+            f"{recall}; {one['precision']:.4f}; {one['wrongly_removed']}"
         )
     files = figures["ours, JPEG files"]["seconds"]
     for tool in ("imgcheck-jpeg", "imagededup-jpeg"):

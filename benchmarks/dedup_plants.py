@@ -16,7 +16,7 @@ from cellclf.cleaning.dedup.hashes import turned_image
 Images = NDArray[np.uint8]
 WHOLE = ("identical", "JPEG 60", "brightness", "flip/turn + JPEG 60 + brightness")
 CENTRE = ("other background, disc", "other background, soft")
-BLEND = "foreign background, blended"
+BLEND = "shared background, blended"
 
 
 def jpeg(image: Images, quality: int = 60) -> Images:
@@ -39,8 +39,8 @@ def pasted(cell: Images, behind: Images, soft: bool) -> Images:
     return (cell * weight[..., None] + behind * (1 - weight[..., None])).round().astype(np.uint8)
 
 
-def foreign_images(data: Path, rng: np.random.Generator) -> list[Images]:
-    """Give five images that are no smears: two photographs, blobs, stripes, writing."""
+def non_cell_images(data: Path, rng: np.random.Generator) -> list[Images]:
+    """Give five non-cell images: two photographs, blobs, stripes, writing."""
     from PIL import ImageDraw
 
     photos = [np.asarray(Image.open(p).convert("RGB")) for p in sorted((data / "contaminants").glob("*.png"))]
@@ -81,21 +81,21 @@ def plant(
     for k in range(400):
         i, back = int(next(chosen)), int(backs[k])
         add(CENTRE[k % 2], pasted(real[i], real[back], bool(k % 2)), i, back)
-    for number, foreign in enumerate(foreign_images(data, rng)):
+    for number, photo in enumerate(non_cell_images(data, rng)):
         for k in range(60):
             i, weight = int(next(chosen)), (0.5, 0.6, 0.75)[k % 3]
-            add(BLEND, (weight * foreign + (1 - weight) * real[i]).round().astype(np.uint8), -1 - number)
+            add(BLEND, (weight * photo + (1 - weight) * real[i]).round().astype(np.uint8), -1 - number)
     return np.concatenate([real, np.stack(plants)]), np.array(source), np.array(kinds), np.array(behind)
 
 
 class Truth:
     """Which pairs of images are copies of each other."""
 
-    def __init__(self, pictures: Images, source: NDArray[np.int64], kinds: NDArray[np.str_]) -> None:
-        count = len(pictures) - len(source)
+    def __init__(self, images: Images, source: NDArray[np.int64], kinds: NDArray[np.str_]) -> None:
+        count = len(images) - len(source)
         self.real, self.kinds, self.source = count, kinds, source
         content: dict[bytes, int] = {}
-        self.cell = np.array([content.setdefault(one.tobytes(), k) for k, one in enumerate(pictures[:count])])
+        self.cell = np.array([content.setdefault(one.tobytes(), k) for k, one in enumerate(images[:count])])
         self.natural = int((self.cell != np.arange(count)).sum())
         self.cell = np.concatenate([self.cell, np.where(source >= 0, self.cell[source], -1 - np.arange(len(source)))])
 
@@ -104,12 +104,12 @@ class Truth:
         return self.cell[pairs[:, 0]] == self.cell[pairs[:, 1]]
 
     def counts(self, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say which pairs are scored: not two blends of one foreign image, which are neither copies nor cells."""
+        """Say which pairs are scored: not two blends of one non-cell image, which are neither copies nor cells."""
         blend = np.concatenate([np.zeros(self.real, bool), self.kinds == BLEND])
         return ~(blend[pairs[:, 0]] & blend[pairs[:, 1]])
 
     def score(self, pairs: NDArray[np.int64]) -> dict[str, Any]:
-        """Give recall for each kind of plant, precision of all pairs, and the real cells wrongly dropped."""
+        """Give recall for each kind of plant, precision of all pairs, and the real cells wrongly removed."""
         found = {frozenset(pair) for pair in pairs.tolist()}
         pairs = pairs[self.counts(pairs)]
         right = self.right(pairs)
@@ -124,7 +124,7 @@ class Truth:
                 kept[b] = False
         alive = set(self.cell[kept].tolist())
         wrong = sum(1 for k in range(self.real) if not kept[k] and int(self.cell[k]) not in alive)
-        return {"recall": recall, "precision": float(right.mean()) if len(pairs) else 1.0, "wrongly_dropped": wrong}
+        return {"recall": recall, "precision": float(right.mean()) if len(pairs) else 1.0, "wrongly_removed": wrong}
 
 
 def neighbours(real: Images, classes: NDArray[np.int64], truth: Truth, count: int = 400) -> list[frozenset[int]]:
@@ -135,8 +135,8 @@ def neighbours(real: Images, classes: NDArray[np.int64], truth: Truth, count: in
     found = []
     for number in np.unique(classes):
         places = np.flatnonzero(classes == number)
-        like = small[places] @ small[places].T
-        like[truth.cell[places][:, None] == truth.cell[places]] = -1
-        for row in np.argsort(-like.max(1))[: count // 8 * 2]:
-            found.append(frozenset((int(places[row]), int(places[like[row].argmax()]))))
+        similarity = small[places] @ small[places].T
+        similarity[truth.cell[places][:, None] == truth.cell[places]] = -1
+        for row in np.argsort(-similarity.max(1))[: count // 8 * 2]:
+            found.append(frozenset((int(places[row]), int(places[similarity[row].argmax()]))))
     return list(set(found))

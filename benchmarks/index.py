@@ -2,8 +2,8 @@
 
 usage: index.py [--images N]
 
-The images (32 x 32) are made from their numbers when they are read, so that none lies in memory or on disk: the
-time to add them holds the time to make them. One in a hundred is a copy of an earlier one, every other one of these
+The images (32 x 32) are made from their numbers when they are read, so that none is in memory or on disk: the
+time to add them includes the time to make them. One in a hundred is a copy of an earlier one, every other one of these
 mirrored.
 """
 
@@ -44,8 +44,8 @@ class Made:
         copies = rows % 100 == 99
         number = np.where(copies, rows // 2 + 1, rows).astype(np.uint64)
         x = number[:, None] * np.uint64(96) + np.arange(96, dtype=np.uint64)
-        for shift, odd in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
-            x = (x ^ (x >> np.uint64(shift))) * np.uint64(odd)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
+            x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
         x ^= x >> np.uint64(31)
         images = x.view(np.uint8).reshape(-1, 16, 16, 3).repeat(2, 1).repeat(2, 2)
         images[copies & (rows % 200 == 199)] = images[copies & (rows % 200 == 199), :, ::-1]
@@ -57,26 +57,26 @@ def complete(index: Index, sample: int = 300) -> bool:
     blocks = index.prints.blocks
     assert index.cut is not None
     hashes = bits_of(blocks, index.cut, energies(blocks)[1])
-    asked = np.zeros(len(hashes), bool)
-    asked[np.random.default_rng(0).choice(len(hashes), sample, replace=False)] = True
+    chosen = np.zeros(len(hashes), bool)
+    chosen[np.random.default_rng(0).choice(len(hashes), sample, replace=False)] = True
 
-    def take(first: NDArray[np.int64], second: NDArray[np.int64], apart: NDArray[np.uint8]) -> Any:
-        some = asked[first] | asked[second]
+    def take(first: NDArray[np.int64], second: NDArray[np.int64], bits: NDArray[np.uint8]) -> Any:
+        some = chosen[first] | chosen[second]
         return set(zip(first[some].tolist(), second[some].tolist(), strict=True))
 
     found = set().union(*search(hashes, distance=8, n_jobs=2, take=take))
-    wanted = set()
-    for one in np.flatnonzero(asked).tolist():
+    expected = set()
+    for one in np.flatnonzero(chosen).tolist():
         near = np.flatnonzero(np.bitwise_count(hashes ^ hashes[one]) <= 8)
-        wanted |= {(min(one, two), max(one, two)) for two in near.tolist() if two != one}
-    return found == wanted and len(wanted) > 0
+        expected |= {(min(one, two), max(one, two)) for two in near.tolist() if two != one}
+    return found == expected and len(expected) > 0
 
 
 def main() -> None:
     """Run everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1_000_000)
-    count = parser.parse_args().pictures
+    count = parser.parse_args().images
     cells = ImageSet(Made(count))
     figures: dict[str, Any] = {}
 

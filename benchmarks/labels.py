@@ -75,7 +75,7 @@ def main() -> None:
     right = float((found.probabilities.argmax(1) == before).mean())
     print(f"cross-validated accuracy against the labels before the flips: {right:.4f}")
     print(
-        f"confidently contradicted: {found.dropped} labels, {len(wrong & set(found.ids[~found.keep].tolist()))} flipped"
+        f"confidently contradicted: {found.removed} labels, {len(wrong & set(found.ids[~found.keep].tolist()))} flipped"
     )
     for name, places in (("confident learning", order), ("probability of the label", plain)):
         hits = len(wrong & set(found.ids[places[:top]].tolist()))

@@ -1,11 +1,11 @@
-"""What OutlierFilter finds and what it costs, on real cells with foreign images planted among them.
+"""What OutlierFilter finds and what it costs, on real cells with non-cell images planted among them.
 
 usage: CELLCLF_DATA=FOLDER python benchmarks/outliers.py [--seeds 3] [--method forest] [--sheets FOLDER]
 
 FOLDER holds data/acevedo96, data/bccd_crops and data/contaminants. Photographs are random cut-outs of the two
 contaminants and of the images that come with scikit-learn and matplotlib (and with scikit-image, where it is
 installed). For each situation the filter is fitted on cells and planted images together, as a user would; printed
-are the share of real cells lost, the share found of each planted kind (with how many there were), and the seconds.
+are the fraction of real cells lost, the fraction found of each planted kind (with their number), and the seconds.
 "Unseen" rows fit on one set and search another. --sheets writes images of what was flagged.
 """
 
@@ -43,7 +43,7 @@ WORDS = (
 
 
 def photographs(root: Path) -> list[Image.Image]:
-    """Open every photograph at hand."""
+    """Open every available photograph."""
     import matplotlib
     import sklearn
 
@@ -121,7 +121,7 @@ def blurred(rng: np.random.Generator, cells: np.ndarray, photos: list[Image.Imag
 
 
 def stain(rng: np.random.Generator, cells: np.ndarray, photos: list[Image.Image]) -> np.ndarray:
-    """Stain a cell otherwise: no colour, another hue, red and green changed."""
+    """Change a cell's stain: no colour, another hue, red and green changed."""
     cell = cells[rng.integers(len(cells))]
     kind = rng.integers(3)
     if kind == 0:
@@ -174,7 +174,9 @@ def main() -> None:
     data = Path(root) / "data"
     train, val, other = (load(data / name).images for name in ("acevedo96/train", "acevedo96/val", "bccd_crops"))
     photos = photographs(Path(root))
-    print(f"{len(train)} + {len(val)} cells, {len(other)} of another laboratory, {len(photos)} photographs; ", end="")
+    print(
+        f"{len(train)} + {len(val)} cells, {len(other)} of an external laboratory, {len(photos)} photographs; ", end=""
+    )
     print(f"method {options.method}, seeds 0-{options.seeds - 1}, default threshold")
     print(f"{'situation':34} {'n':>6} {'lost':>6} {'share':>7} {'s':>5}  found of each planted kind (how many)")
 
@@ -189,8 +191,8 @@ def main() -> None:
             parts = [np.stack([KINDS[kind](rng, cells, photos) for _ in range(each)]) for kind in kinds if each]
             mixed = ImageSet(np.concatenate([cells[drawn], *parts]))
             start = time.perf_counter()
-            odd = OutlierFilter(method=options.method, seed=seed)
-            result = (odd if fit is None else odd.fit(ImageSet(fit))).find(mixed)
+            outliers = OutlierFilter(method=options.method, seed=seed)
+            result = (outliers if fit is None else outliers.fit(ImageSet(fit))).find(mixed)
             seconds += time.perf_counter() - start
             flagged = ~result.keep
             lost += int(flagged[: len(drawn)].sum())
@@ -208,17 +210,17 @@ def main() -> None:
         print(f"{name:34} {total:6} {lost:6} {lost / total:7.2%} {seconds / options.seeds:5.1f}  {shares}", flush=True)
 
     every = tuple(KINDS)
-    trial("no foreign image", train, 0, every)
-    trial("1 % foreign", train, 0.01, every)
-    trial("5 % foreign", train, 0.05, every)
+    trial("no non-cell image", train, 0, every)
+    trial("1 % non-cell", train, 0.01, every)
+    trial("5 % non-cell", train, 0.05, every)
     for kind in ("photo", "text", "blank", "noise", "blurred"):
         trial(f"5 % {kind} only", train, 0.05, (kind,))
-    trial("unseen: val, 5 % foreign", val, 0.05, every, train)
+    trial("unseen: val, 5 % non-cell", val, 0.05, every, train)
     trial("none in 100 cells", train, 0, every)
     trial("8 % in 100 cells", train, 0.08, every)
-    trial("other laboratory, none", other, 0, every)
-    trial("other laboratory, 5 %", other, 0.05, every)
-    trial("unseen: the other laboratory", other, 0, every, train)
+    trial("external laboratory, none", other, 0, every)
+    trial("external laboratory, 5 %", other, 0.05, every)
+    trial("unseen: external laboratory", other, 0, every, train)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ print(cells.summary())
 found = cc.Dedup().find(cells)
 print(found.summary())
 found.plot().savefig("groups.png")
-for pair in found.to_dict()["dropped"][:5]:
+for pair in found.to_dict()["removed"][:5]:
     print(pair)
 
 # %% The page to look through before anything is believed

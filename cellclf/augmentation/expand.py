@@ -71,7 +71,7 @@ def expand(
     turn = np.arange(len(parents)) - np.repeat(np.cumsum(wanted) - wanted, wanted)
     images = np.empty((len(cells) + len(parents), *cells.image_shape), np.uint8)
     at = 0
-    for batch in cells.batches(1024):
+    for batch in cells.batches(1024, show=False):
         images[at : at + len(batch)] = batch
         at += len(batch)
     ids = np.char.add(np.char.add(cells.ids[parents], "@aug"), (turn + 1).astype(str))

@@ -1,4 +1,4 @@
-"""What leaves a set before training: duplicates, outliers, surplus images of frequent classes."""
+"""Removing images before training: duplicates, outliers, surplus images of frequent classes."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Downsample: leave surplus images of the large classes out."""
+"""Downsample: remove surplus images of the large classes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Balance(Selection):
 
     Args:
         before: Images of each class in the set.
-        after: Images of each class that stay.
+        after: Images of each class that are kept.
     """
 
     before: dict[str, int] = field(kw_only=True)
     after: dict[str, int] = field(kw_only=True)
 
     def summary(self) -> str:
-        """Say how many images of each class stay."""
+        """Give the number of images kept of each class."""
         head = super().summary().partition("\n")[0]
         name, count = (
             max((len(f"{part:,}" if isinstance(part, int) else part) for part in column), default=0)
@@ -46,7 +46,7 @@ class Balance(Selection):
         """Draw the class sizes before and after.
 
         Args:
-            limit: At most so many classes, the largest first.
+            limit: Most classes shown, the largest first.
         """
         from matplotlib.figure import Figure
 
@@ -58,37 +58,37 @@ class Balance(Selection):
         figure = Figure(figsize=(6.5, 1.2 + 0.32 * len(names)), dpi=110, layout="constrained")
         axes = figure.add_subplot()
         place = np.arange(len(names))
-        for shift, counts, colour, label in (
+        for offset, counts, colour, label in (
             (-0.2, self.before, PALETTE[5], "before"),
             (0.2, self.after, PALETTE[0], "after"),
         ):
-            bars = axes.barh(place + shift, [counts[name] for name in names], 0.4, color=colour, label=label)
+            bars = axes.barh(place + offset, [counts[name] for name in names], 0.4, color=colour, label=label)
             axes.bar_label(bars, fmt="{:,.0f}", fontsize=7, padding=2)
         axes.set_yticks(place, names)
         axes.invert_yaxis()
         axes.margins(x=0.1)
         axes.set_xlabel("images")
-        axes.set_title(f"Class sizes: {len(self):,} images -> {len(self) - self.dropped:,}")
+        axes.set_title(f"Class sizes: {len(self):,} images -> {len(self) - self.removed:,}")
         axes.legend(loc="best", fontsize=8)
         return figure
 
 
 class Downsample(Selector):
-    """Balance the classes: of each larger one, images drawn at random stay.
+    """Balance the classes: of each larger one, keep images drawn at random.
 
-    Which images of a class stay depends on the seed and on the images of that class only, and what stays keeps
-    its order. Classes below the target keep all they have; classes without an image are passed over.
+    Which images of a class are kept depends on the seed and on the images of that class only; the order is kept.
+    Classes below the target keep all their images; classes without an image are ignored.
 
     Args:
         target: Most images of a class: "min" is the size of the smallest class, a whole number is itself, and a
             fraction between 0 and 1 is that quantile of the class sizes (0.5: the median class).
-        seed: Chooses which images stay.
+        seed: Chooses which images are kept.
 
     Examples:
         >>> from cellclf import ImageSet
         >>> cells = ImageSet(np.zeros((6, 8, 8, 3), np.uint8), [0, 0, 0, 0, 1, 1], class_names=["round", "lobed"])
         >>> print(Downsample().find(cells).summary())
-        6 images -> 4: 2 go
+        6 images -> 4: 2 removed
           round  4 -> 2
           lobed  2 -> 2
     """
@@ -98,14 +98,14 @@ class Downsample(Selector):
         self.seed = seed
 
     def find(self, cells: ImageSet) -> Balance:
-        """Choose the images that stay.
+        """Choose the images to keep.
 
         Raises:
             DataError: The images have no labels.
             OptionError: The target is neither "min", a whole number from 1 on, nor a fraction.
         """
         if cells.labels is None:
-            raise DataError("these images have no labels; Downsample balances classes, so load them with labels")
+            raise DataError("these images have no labels; Downsample balances classes: load them with labels")
         before = cells.counts()
         most = self._most([n for n in before.values() if n])
         keep = np.zeros(len(cells), bool)
@@ -114,7 +114,7 @@ class Downsample(Selector):
             rng = np.random.default_rng((self.seed, label))
             keep[rng.permutation(rows)[:most]] = True
         names = np.array(cells.class_names)[cells.labels] if len(cells) else np.empty(0, str)
-        surplus = [f"surplus: {name} has {before[name]:,}, {most:,} stay" for name in names.tolist()]
+        surplus = [f"surplus: {name} has {before[name]:,}, {most:,} are kept" for name in names.tolist()]
         after = cells.subset(keep).counts()
         return Balance(
             cells.ids, keep, np.where(keep, "", np.array(surplus, str)), cells=cells, before=before, after=after

@@ -1,4 +1,4 @@
-"""What every selector gives back, and how selectors fit into scikit-learn and imbalanced-learn."""
+"""The result of every selector, and how selectors fit into scikit-learn and imbalanced-learn."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Which images stay, which go, and why; nothing is deleted until ``apply`` makes a smaller set.
+    """Which images are kept, which are removed, and why; ``apply`` makes the smaller set, nothing is deleted on disk.
 
-    A reason reads ``"kind: detail"``; the summary counts the kinds. The images themselves are only
-    remembered for ``plot``: they take no part in ``repr``, ``==`` and ``to_dict``.
+    A reason reads ``"kind: detail"``; the summary counts the kinds. ``cells`` is only there for ``plot``: it is no part
+    of ``repr``, ``==`` and ``to_dict``.
 
     Args:
         ids: (N,) str, the images in the order of the set that was searched.
-        keep: (N,) bool, False for what goes.
-        reasons: (N,) str, "" for what stays.
+        keep: (N,) bool, False for removed images.
+        reasons: (N,) str, "" for kept images.
         cells: The set that was searched, or None.
 
     Raises:
@@ -41,7 +41,7 @@ class Selection:
         ...     ids=np.array(["a", "b"]), keep=np.array([True, False]), reasons=np.array(["", "copy: of a"])
         ... )
         >>> print(found.summary())
-        2 images -> 1: 1 goes
+        2 images -> 1: 1 removed
           1  copy
     """
 
@@ -54,7 +54,7 @@ class Selection:
         if not len(self.ids) == len(self.keep) == len(self.reasons):
             raise DataError(
                 f"a selection of {len(self.ids)} ids has {len(self.keep)} flags and {len(self.reasons)} "
-                "reasons; give one of each for every image"
+                "reasons; expected one of each for every image"
             )
         for name in ("ids", "keep", "reasons"):
             frozen = np.array(getattr(self, name), dtype=bool if name == "keep" else np.str_)
@@ -70,14 +70,14 @@ class Selection:
     __hash__ = None  # type: ignore[assignment] # it compares by content
 
     @property
-    def dropped(self) -> int:
-        """How many images go."""
+    def removed(self) -> int:
+        """How many images are removed."""
         return int(np.count_nonzero(~self.keep))
 
     def summary(self) -> str:
-        """Say in some lines how many images go, and for which kinds of reason."""
-        gone = self.dropped
-        head = f"{len(self):,} images -> {len(self) - gone:,}: {gone:,} {'goes' if gone == 1 else 'go'}"
+        """Give in a few lines how many images are removed, and for which kinds of reason."""
+        removed = self.removed
+        head = f"{len(self):,} images -> {len(self) - removed:,}: {removed:,} removed"
         kinds = Counter(reason.partition(":")[0] for reason in self.reasons[~self.keep].tolist())
         width = len(f"{max(kinds.values(), default=0):,}")
         return "\n".join([head, *(f"  {n:>{width},}  {kind}" for kind, n in kinds.most_common())])
@@ -86,8 +86,8 @@ class Selection:
         """Give the selection as plain data that JSON can hold."""
         return {
             "images": len(self),
-            "kept": len(self) - self.dropped,
-            "dropped": [
+            "kept": len(self) - self.removed,
+            "removed": [
                 {"id": id_, "reason": reason}
                 for id_, reason in zip(self.ids[~self.keep].tolist(), self.reasons[~self.keep].tolist(), strict=True)
             ],
@@ -102,11 +102,11 @@ class Selection:
         if len(cells) != len(self) or not np.array_equal(cells.ids, self.ids):
             raise DataError(
                 f"this selection was found on {len(self)} images, the set given has {len(cells)} and other "
-                "ids; call find on the set that you want to change"
+                "ids; call find on this set first"
             )
 
     def apply(self, cells: ImageSet) -> ImageSet:
-        """Return the set without what goes.
+        """Return the set without the removed images.
 
         Args:
             cells: The set that was searched, or one with the same ids in the same order.
@@ -118,40 +118,40 @@ class Selection:
         return cells.subset(self.keep)
 
     def plot(self, limit: int = 48) -> Figure:
-        """Show the images that go, each with its reason.
+        """Show the removed images, each with its reason.
 
         Args:
-            limit: At most so many images, spread evenly over those that go.
+            limit: Most images shown, spread evenly over the removed ones.
 
         Raises:
-            DataError: The selection does not know its images (it was read from a file).
+            DataError: The selection has no images (it was made without ``cells``).
         """
         from cellclf.utils.contact_sheet import sheet
 
-        gone = np.flatnonzero(~self.keep)
-        shown = gone[np.unique(np.linspace(0, len(gone) - 1, limit).astype(int))] if len(gone) > limit else gone
+        removed = np.flatnonzero(~self.keep)
+        shown = removed[spread(len(removed), limit)]
         return sheet(
             self.images(shown),
             captions=[self.reasons[k].partition(":")[0] for k in shown],
-            title=f"{len(gone)} of {len(self)} images go"
-            + (f"; {len(shown)} of them" if len(shown) < len(gone) else ""),
+            title=f"{len(removed)} of {len(self)} images removed"
+            + (f"; {len(shown)} of them" if len(shown) < len(removed) else ""),
         )
 
     def images(self, indices: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Read some of the images that were searched.
 
         Raises:
-            DataError: The selection does not know its images.
+            DataError: The selection has no images.
         """
         if self.cells is None:
-            raise DataError("this selection does not know its images; call find again to look at them")
+            raise DataError("this selection has no images to show; call find on the set again")
         if not len(indices):
             return np.empty((0, *self.cells.image_shape), np.uint8)
         return self.cells.read(indices)
 
 
 def spread(count: int, limit: int) -> NDArray[np.intp]:
-    """Choose at most ``limit`` places spread evenly over ``count``.
+    """Choose at most ``limit`` positions spread evenly over ``count``.
 
     Examples:
         >>> spread(10, 4)
@@ -163,55 +163,55 @@ def spread(count: int, limit: int) -> NDArray[np.intp]:
 class Selector(Params, ABC):
     """What ``Dedup``, ``OutlierFilter`` and ``Downsample`` share: parameters by name, and ``fit_resample``.
 
-    A child stores its constructor's arguments under their own names and has ``find(cells) -> Selection``.
+    A subclass stores its constructor's arguments under their own names and has ``find(cells) -> Selection``.
 
     Examples:
-        >>> class Odd(Selector):
+        >>> class EveryNth(Selector):
         ...     def __init__(self, *, step: int = 2) -> None:
         ...         self.step = step
         ...
         ...     def find(self, cells):
         ...         keep = np.arange(len(cells)) % self.step == 0
-        ...         return Selection(cells.ids, keep, np.where(keep, "", "odd: by place"), cells=cells)
-        >>> Odd(step=3)
-        Odd(step=3)
-        >>> images, labels = Odd().fit_resample(np.zeros((5, 4, 4, 3), np.uint8), [0, 1, 2, 3, 4])
+        ...         return Selection(cells.ids, keep, np.where(keep, "", "skipped: by position"), cells=cells)
+        >>> EveryNth(step=3)
+        EveryNth(step=3)
+        >>> images, labels = EveryNth().fit_resample(np.zeros((5, 4, 4, 3), np.uint8), [0, 1, 2, 3, 4])
         >>> labels
         array([0, 2, 4])
     """
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters
-        said = ((name, getattr(self, name)) for name in defaults)
-        given = (f"{name}={value!r}" for name, value in said if repr(value) != repr(defaults[name].default))
+        values = ((name, getattr(self, name)) for name in defaults)
+        given = (f"{name}={value!r}" for name, value in values if repr(value) != repr(defaults[name].default))
         return f"{type(self).__name__}({', '.join(given)})"
 
     @abstractmethod
     def find(self, cells: ImageSet) -> Selection:
-        """Say which images stay."""
+        """Decide which images are kept."""
 
     def apply(self, cells: ImageSet) -> ImageSet:
         """Return the set without what ``find`` would remove."""
         return self.find(cells).apply(cells)
 
     def fit_resample(self, X: NDArray[np.uint8], y: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Select from arrays, as imbalanced-learn's pipelines ask for it.
+        """Select from arrays, as imbalanced-learn's pipelines do.
 
         Args:
             X: (N, H, W, 3) uint8, 0-255.
             y: (N,) labels of any kind.
 
         Returns:
-            The images that stay and their labels.
+            The kept images and their labels.
 
         Raises:
-            DataError: There are not as many labels as images.
+            DataError: Not one label for each image.
         """
         from cellclf.data.image_set import ImageSet
 
         names = np.asarray(y)
         if names.ndim != 1 or len(names) != len(X):
-            raise DataError(f"{len(X)} images need as many labels, got an array of shape {names.shape}")
+            raise DataError(f"labels have shape {names.shape} for {len(X)} images; expected ({len(X)},), one for each")
         classes, labels = np.unique(names, return_inverse=True)
         found = self.find(ImageSet(X, labels, class_names=tuple(map(str, classes.tolist()))))
         return X[found.keep], names[found.keep]

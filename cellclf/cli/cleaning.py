@@ -132,9 +132,9 @@ def outliers(src: str, source: Source, fit_src: str | None, method: Any, seed: i
 
 def _check_table(path: Path | None) -> None:
     if path is not None:
-        from cellclf.cleaning.dedup.result import check_table
+        from cellclf.utils.csv_tables import check_table_path
 
-        check_table(path)
+        check_table_path(path, "pairs")
 
 
 def _selected(found: Selection, plot: Path | None, gallery: Path | None, apply: Path | None) -> None:
@@ -156,4 +156,4 @@ def _selected(found: Selection, plot: Path | None, gallery: Path | None, apply: 
         rows = zip(found.ids.tolist(), found.keep.tolist(), found.reasons.tolist(), strict=True)
         with replacing(apply) as new, new.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("id", "keep", "reason"), *rows])
-    click.echo(f"kept {len(found) - found.dropped:,}: {apply}")
+    click.echo(f"kept {len(found) - found.removed:,}: {apply}")

@@ -15,7 +15,7 @@ _OTHER_KEYS = ("class_names", "ids", "groups", "clusters", "sizes", "notices", "
 
 
 def from_arrays(arrays: Mapping[str, Any], part: str | None, where: str) -> ImageSet:
-    """Make a set of the arrays whose names are known; others are named in a notice.
+    """Make a set of the arrays with known names; a notice lists the others.
 
     Args:
         arrays: By name; only what is used is looked up.
@@ -25,10 +25,14 @@ def from_arrays(arrays: Mapping[str, Any], part: str | None, where: str) -> Imag
     keys = {key: key for key in arrays} if part is None else _keys_of_part(arrays, part, where)
     image_key = next((key for key in IMAGE_KEYS if key in keys), None)
     if image_key is None:
-        held = sorted(_parts(arrays))
+        parts = sorted(_parts(arrays))
         raise DataError(
             f"{where} has no 'images' or 'x' but {', '.join(sorted(arrays)) or 'nothing'}; "
-            + (f"choose part={held[0]!r} (there are: {', '.join(held)})" if held else "name them 'images' and 'labels'")
+            + (
+                f"choose part={parts[0]!r} (there are: {', '.join(parts)})"
+                if parts
+                else "name them 'images' and 'labels'"
+            )
         )
     label_key = next((key for key in LABEL_KEYS if key in keys), None)
     known = {image_key, label_key, *_OTHER_KEYS}

@@ -18,30 +18,35 @@ def from_batches(batches: Any) -> ImageSet:
     """Read all batches, once, into memory.
 
     Args:
-        batches: An iterable, or something with a length and places, of images, of pairs (images, labels), or of
+        batches: An iterable, or an indexable with a length, of images, of pairs (images, labels), or of
             dicts with ``image`` and ``label``; each one image or a batch of them.
     """
     count = getattr(batches, "cardinality", None)
     if callable(count) and int(count()) == -1:
-        raise DataError("this dataset never ends, so it cannot be loaded; leave .repeat() out")
+        raise DataError("this dataset never ends, so it cannot be loaded; remove .repeat()")
     images: list[NDArray[Any]] = []
     labels: list[NDArray[Any]] = []
     notices: dict[str, None] = {}
     brightest = 0.0
     for batch in _elements(batches):
-        pictures, found = _pair(batch)
-        if images and pictures.shape[1:] != images[0].shape[1:]:
+        batch_images, found = _pair(batch)
+        if images and batch_images.shape[1:] != images[0].shape[1:]:
             raise DataError(
-                f"batches hold images of several shapes ({images[0].shape[1:]}, {pictures.shape[1:]}, ...); "
+                f"batches hold images of several shapes ({images[0].shape[1:]}, {batch_images.shape[1:]}, ...); "
                 "resize them to one first"
             )
-        if pictures.dtype.kind == "f" and pictures.size and pictures.min() >= 0 and pictures.max() <= 255:
-            notices[f"{pictures.dtype} images were rounded to whole numbers 0-255"] = None
-            brightest = max(brightest, float(pictures.max()))
-            pictures = pictures.round().astype(np.uint8)
-        elif pictures.dtype.kind == "f":
-            check_images(pictures)
-        images.append(pictures)
+        if (
+            batch_images.dtype.kind == "f"
+            and batch_images.size
+            and batch_images.min() >= 0
+            and batch_images.max() <= 255
+        ):
+            notices[f"{batch_images.dtype} images were rounded to whole numbers 0-255"] = None
+            brightest = max(brightest, float(batch_images.max()))
+            batch_images = batch_images.round().astype(np.uint8)
+        elif batch_images.dtype.kind == "f":
+            check_images(batch_images)
+        images.append(batch_images)
         if found is not None:
             labels.append(found)
     if not images:
@@ -49,9 +54,7 @@ def from_batches(batches: Any) -> ImageSet:
             "the iterable gave no batch; expected batches of (images, labels): an iterator can be read only once"
         )
     if notices and brightest <= 1:
-        raise DataError(
-            f"images are floats within 0-{brightest:g}; images are uint8 with values 0-255: multiply by 255 first"
-        )
+        raise DataError(f"images are floats within 0-{brightest:g}; expected values 0-255: multiply by 255 first")
     if len({(column.ndim, column.dtype.kind) for column in labels}) > 1:
         raise DataError("batches hold labels of several kinds; expected whole numbers (n,) in every batch")
     source, converted = as_source(np.concatenate(images))
@@ -72,13 +75,13 @@ def _pair(batch: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
         image_key = next((key for key in IMAGE_KEYS if key in batch), None)
         if image_key is None:
             raise DataError(f"batches hold {', '.join(map(str, batch)) or 'nothing'}; expected 'image' and 'label'")
-        pictures = batch[image_key]
+        images = batch[image_key]
         labels = next((batch[key] for key in LABEL_KEYS if key in batch), None)
     elif isinstance(batch, tuple | list) and len(batch) in (2, 3):  # a third one weighs the images
-        pictures, labels = batch[0], batch[1]
+        images, labels = batch[0], batch[1]
     else:
-        pictures = batch[0] if isinstance(batch, tuple | list) and len(batch) == 1 else batch
-    array = np.asarray(pictures)
+        images = batch[0] if isinstance(batch, tuple | list) and len(batch) == 1 else batch
+    array = np.asarray(images)
     single = array.ndim == 3 and array.shape[2] in (1, 3, 4)
     if array.ndim not in (3, 4):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Classes of one set, numbered as another numbers them."""
+"""Class labels of one set in the class numbers of another."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
 
-_NAME_ALIKE = "name the classes alike when loading (class_names=..., on the command line --class-names)"
+_SAME_NAMES = "pass the same class names when loading (class_names=..., on the command line --class-names)"
 
 
 def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int64]:
     """Number the labels of a set by the classes of a run.
 
-    Names that are bare numbers (from arrays without names) stand for places in ``class_names``. Where it is the run
-    that has numbers, a set of as many named classes is matched by place, with a warning that says so.
+    Names that are bare numbers (from arrays without names) are positions in ``class_names``. If the run has only
+    numbers, a set with the same number of named classes is matched by position, with a warning.
 
     Args:
         cells: With labels.
         class_names: The classes of the run.
 
     Returns:
-        (N,) int64 places in ``class_names``.
+        (N,) int64 positions in ``class_names``.
 
     Raises:
         DataError: No labels, or a class that the run does not know.
@@ -40,12 +40,14 @@ def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int6
             return np.asarray(places, np.int64)[cells.labels]
     if run_numbered and not numbered and cells.num_classes == len(class_names):
         pairs = ", ".join(f"{ours} is {theirs}" for ours, theirs in zip(class_names, cells.class_names, strict=True))
-        warnings.warn(f"classes are matched by place: {pairs}; {_NAME_ALIKE} if not so", CellclfWarning, stacklevel=3)
+        warnings.warn(
+            f"classes are matched by position: {pairs}; if that is wrong, {_SAME_NAMES}", CellclfWarning, stacklevel=3
+        )
         return cells.labels
-    strangers = [name for name in cells.class_names if name not in class_names]
-    if strangers:
+    unmatched = [name for name in cells.class_names if name not in class_names]
+    if unmatched:
         raise DataError(
-            f"the run knows no class {', '.join(map(repr, strangers))}; it knows {', '.join(class_names)}: "
-            f"{_NAME_ALIKE}"
+            f"the run knows no class {', '.join(map(repr, unmatched))}; expected one of {', '.join(class_names)}: "
+            f"{_SAME_NAMES}"
         )
     return np.asarray([list(class_names).index(name) for name in cells.class_names], np.int64)[cells.labels]

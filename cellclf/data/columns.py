@@ -1,4 +1,4 @@
-"""What is known of each image, made into checked columns: labels, class names, ids, groups, clusters, sizes."""
+"""Checked columns of what is known of each image: labels, class names, ids, groups, clusters, sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_CLASSES = 100_000
 
 
 def natural_order(names: Collection[str]) -> list[str]:
-    """Sort names: by value if all are whole numbers, else as text.
+    """Sort names by value if all are whole numbers, else as text.
 
     Examples:
         >>> natural_order(["10", "9"]), natural_order(["b10", "b9"])
@@ -47,9 +47,9 @@ def labels_and_names(
     if column.dtype.kind == "U":
         names = tuple(natural_order(set(column.tolist()))) if names is None else names
         number = {name: k for k, name in enumerate(names)}
-        strange = sorted(set(column.tolist()) - set(number))
-        if strange:
-            raise DataError(f"there is a label {strange[0]!r}; expected one of the classes {', '.join(names)}")
+        unmatched = sorted(set(column.tolist()) - set(number))
+        if unmatched:
+            raise DataError(f"there is a label {unmatched[0]!r}; expected one of the classes {', '.join(names)}")
         return np.fromiter((number[name] for name in column.tolist()), np.int64, count), names
     labels = _whole("labels", column, "0, 1, ..., or class names")
     if count and labels.min() < 0:
@@ -70,7 +70,7 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
     texts = tuple(str(name) for name in names)
     if len(set(texts)) < len(texts):
         twice = sorted({name for name in texts if texts.count(name) > 1})
-        raise DataError(f"the class name {twice[0]!r} stands twice; expected each name once")
+        raise DataError(f"the class name {twice[0]!r} occurs twice; expected each name once")
     return texts
 
 
@@ -83,7 +83,7 @@ def ids(values: Any, count: int) -> NDArray[np.str_]:
     for text in column.tolist():
         if text in known:
             times = int((column == text).sum())
-            raise DataError(f"the id {text!r} stands {times} times; expected each id once")
+            raise DataError(f"the id {text!r} occurs {times} times; expected each id once")
         known.add(text)
     return column
 
@@ -112,7 +112,7 @@ def _flat(name: str, values: Any, count: int, fix: str = "") -> NDArray[Any]:
     try:
         column = np.asarray(values)
     except ValueError as error:
-        raise DataError(f"{name} are no column ({error}); expected one for each image") from None
+        raise DataError(f"{name} are not a column ({error}); expected one for each image") from None
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     if column.ndim != 1:
@@ -122,19 +122,19 @@ def _flat(name: str, values: Any, count: int, fix: str = "") -> NDArray[Any]:
     return column
 
 
-def _whole(name: str, column: NDArray[Any], wanted: str) -> NDArray[np.int64]:
+def _whole(name: str, column: NDArray[Any], expected: str) -> NDArray[np.int64]:
     missing = 0
     if column.dtype.kind == "f":
         missing = int(np.isnan(column).sum())
     elif column.dtype == object:
         missing = sum(value is None or value != value for value in column.ravel().tolist())
     if missing:
-        raise DataError(f"{missing} of {len(column)} {name} are missing; leave these images out, or complete them")
+        raise DataError(f"{missing} of {len(column)} {name} are missing; remove these images, or complete them")
     if not column.size:
         return column.astype(np.int64)
     whole = column.dtype.kind == "f" and np.isfinite(column).all() and (column == column.round()).all()
     if column.dtype.kind not in "iub" and not whole:
-        raise DataError(f"{name} have dtype {column.dtype}; expected whole numbers {wanted}".rstrip())
+        raise DataError(f"{name} have dtype {column.dtype}; expected whole numbers {expected}".rstrip())
     if float(np.abs(column, dtype=float).max()) >= 2**63:
         raise DataError(f"{name} go up to {column.max()}; expected whole numbers below 2**63")
     return column.astype(np.int64)
@@ -151,4 +151,4 @@ def _texts(name: str, values: Any, count: int) -> NDArray[np.str_]:
     try:
         return np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
     except (UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{name} are no text ({error}); expected texts or whole numbers") from None
+        raise DataError(f"{name} are not text ({error}); expected texts or whole numbers") from None

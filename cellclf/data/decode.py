@@ -1,4 +1,4 @@
-"""Image files: what is one, how it becomes 8-bit RGB, and a source that decodes them only when they are read."""
+"""Image files: which are readable, how they become 8-bit RGB, and a source that decodes them when they are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from cellclf.data.sources import Images, Rows, dim, to_8_bits
+from cellclf.data.sources import Images, Rows, dark_note, to_8_bits
 from cellclf.errors import DataError
 from cellclf.utils.progress import track
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 MOST_PIXELS = 50_000_000
-"""A crop of a cell has some thousands of pixels; a file that claims more than this is not decoded."""
+"""A crop of a cell has some thousands of pixels; a file that declares more than this is not decoded."""
 
 _LARGE = 4_000_000
-"""From so many pixels on, one image is decoded at a time: eight threads with 50 megapixels each fill the memory."""
+"""Images with more pixels are decoded one at a time: eight threads with 50 megapixels each fill the memory."""
 
 _one_large = threading.Lock()
 _ORIENTATION = 0x0112
@@ -53,18 +53,18 @@ class Scan:
 def decode(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Images, tuple[int, int], str]:
     """Read one file as 8-bit RGB.
 
-    Grey is repeated over the channels, transparency is laid on white, 16 bits are divided by 257 (so that the
-    full range stays the full range), a camera's rotation tag is obeyed, and of several frames the first is taken.
+    Grey is repeated over the channels, transparency is blended with white, 16 bits are divided by 257 (so that the
+    full range stays the full range), a camera's rotation tag is applied, and of several frames the first is taken.
 
     Args:
-        path: jpg, png, tif or bmp, told by the content and not by the name.
+        path: jpg, png, tif or bmp, recognized by the content and not by the name.
         size: Height and width to resize to (Lanczos); None keeps the file's own.
 
     Returns:
         (H, W, 3) uint8, the original height and width, and what was converted ("" for nothing).
 
     Raises:
-        Unreadable: No image, truncated, too large, or pixels that have no 0-255 meaning.
+        Unreadable: Not an image, truncated, too large, or pixels without a 0-255 meaning.
     """
 
     def keep(opened: ImageFile) -> tuple[Images, tuple[int, int], str]:
@@ -75,7 +75,7 @@ def decode(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image
 
 
 def _inside(path: str | Path, work: Callable[[ImageFile], Result]) -> Result:
-    """Open a file and do something with it, one large image at a time, of which nothing is left but the result."""
+    """Open a file and run ``work`` on it, one large image at a time; nothing but the result stays in memory."""
     with _quiet:
         try:
             with _open(path) as opened, _one_large if _is_large(opened) else contextlib.nullcontext():
@@ -94,7 +94,7 @@ def _convert(opened: ImageFile, size: tuple[int, int] | None) -> tuple[Image, tu
     opened.load()
     upright, turned = _turn(opened)
     image, note = _to_rgb(upright, deep)
-    notes = ["first of several frames"] * (frames > 1) + ["turned as its EXIF tag says"] * turned
+    notes = ["first of several frames"] * (frames > 1) + ["rotated as its EXIF tag says"] * turned
     original = (image.height, image.width)
     if size is not None and original != tuple(size):
         image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
@@ -106,12 +106,12 @@ def _is_large(opened: ImageFile) -> bool:
 
 
 def _open(path: str | Path) -> ImageFile:
-    """Read the header, by one of four decoders: the many others of Pillow have no business with cells."""
+    """Read the header, by one of four decoders: the many others of Pillow only widen what a damaged file can reach."""
     from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401  # register
 
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise Unreadable("a pipe or a device, which would be waited for without end")
+        raise Unreadable("a pipe or a device, which may never end")
     opened = Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP"))
     width, height = opened.size
     if width * height > MOST_PIXELS:
@@ -126,17 +126,17 @@ def _why(error: Exception) -> Unreadable:
     if isinstance(error, Unreadable):
         return error
     if isinstance(error, UnidentifiedImageError):
-        return Unreadable("no jpg, png, tif or bmp image, or damaged in its first bytes")
+        return Unreadable("not a jpg, png, tif or bmp image, or damaged in its first bytes")
     if isinstance(error, FileNotFoundError):
         return Unreadable("no such file")
     if isinstance(error, Image.DecompressionBombError):
-        return Unreadable("claims far too many pixels for an image of a cell")
+        return Unreadable("declares far too many pixels for an image of a cell")
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return Unreadable(f"cannot be decoded: {getattr(error, 'strerror', None) or text}")
 
 
 def _turn(image: Image) -> tuple[Image, bool]:
-    """Turn an image as its EXIF tag says; a damaged tag is no reason to lose the image."""
+    """Rotate an image as its EXIF tag says; a damaged tag is no reason to lose the image."""
     from PIL import ImageOps
 
     try:
@@ -151,25 +151,29 @@ def _to_rgb(image: Image, deep: bool) -> tuple[Image, str]:
     from PIL import Image
 
     if image.mode == "RGB":
-        return image, "16-bit colours cut to 8 bits" if deep else ""
+        return image, "16-bit colours reduced to 8 bits" if deep else ""
     if image.mode.startswith("I"):
         values = np.asarray(image)
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
             raise Unreadable(f"whole-number pixels within {low}-{high}, expected 0-65535")
-        return Image.fromarray(to_8_bits(values)).convert("RGB"), f"16-bit grey divided by 257{dim(high)}"
+        return Image.fromarray(to_8_bits(values)).convert("RGB"), f"16-bit grey divided by 257{dark_note(high)}"
     if image.mode == "F":
         raise Unreadable("floating-point pixels have no 0-255 meaning: convert the file first")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        white = Image.new("RGBA", clear.size, "white")
-        return Image.alpha_composite(white, clear).convert("RGB"), "transparency laid on white"
-    kinds = {"L": "grey repeated over the channels", "1": "black and white made RGB", "P": "palette colours made RGB"}
-    return image.convert("RGB"), kinds.get(image.mode, f"{image.mode} colours made RGB")
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB"), "transparency blended with white"
+    kinds = {
+        "L": "grey repeated over the channels",
+        "1": "black and white converted to RGB",
+        "P": "palette colours converted to RGB",
+    }
+    return image.convert("RGB"), kinds.get(image.mode, f"{image.mode} colours converted to RGB")
 
 
 class _Quiet:
-    """Ignore Pillow's warnings while images are decoded: what matters in them becomes a note or a reason to skip.
+    """Ignore Pillow's warnings while images are decoded: what matters in them becomes a note or a reason for skipping.
 
     The list of filters belongs to the whole process, and ``catch_warnings`` in several threads at once can leave it
     changed for good; so the first one in saves it and the last one out restores it.
@@ -199,20 +203,20 @@ _quiet = _Quiet()
 
 
 def scan(paths: Sequence[str], *, verify: bool = True, show: bool | None = None) -> list[Scan]:
-    """Look at files in threads: size, conversions, problems.
+    """Check files in threads: size, conversions, problems.
 
     Args:
         paths: The files.
         verify: True decodes each file once, so that truncated ones are found now; False reads only the headers.
         show: True draws a progress bar, None only on a terminal.
     """
-    look = _look_whole if verify else _look_header
+    check = _scan_pixels if verify else _scan_header
     with _quiet:
-        found = _in_threads(look, paths)
+        found = _in_threads(check, paths)
         return list(track(found, total=len(paths), label="reading images", unit="file", show=show))
 
 
-def _look_whole(path: str) -> Scan:
+def _scan_pixels(path: str) -> Scan:
     try:
         size, note = _inside(path, lambda opened: _convert(opened, None)[1:])
     except Unreadable as problem:
@@ -220,7 +224,7 @@ def _look_whole(path: str) -> Scan:
     return Scan(size, note)
 
 
-def _look_header(path: str) -> Scan:
+def _scan_header(path: str) -> Scan:
     try:
         with _open(path) as opened:
             height, width = opened.height, opened.width
@@ -238,7 +242,7 @@ def _in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterat
 
 
 class FileSource:
-    """Images in files, decoded in threads each time they are read.
+    """Image files, decoded in threads each time they are read.
 
     Args:
         paths: One file an image.
@@ -256,13 +260,13 @@ class FileSource:
         """Decode the images at these places: (n, H, W, 3) uint8.
 
         Raises:
-            DataError: A file that was readable when the set was loaded, and is no more.
+            DataError: A file that was readable when the set was loaded, and no longer is.
         """
         images = np.empty((len(rows), *self.shape), np.uint8)
         with _quiet:
             few = len(rows) < 8
-            pictures = map(self._one, rows) if few else _in_threads(self._one, rows)  # type: ignore[arg-type]  # an array is a sequence enough
-            for place, image in enumerate(pictures):
+            decoded = map(self._one, rows) if few else _in_threads(self._one, rows)  # type: ignore[arg-type]  # an array is a sequence enough
+            for place, image in enumerate(decoded):
                 images[place] = image
         return images
 
@@ -272,5 +276,5 @@ class FileSource:
             return decode(path, self.shape[:2])[0]
         except Unreadable as problem:
             raise DataError(
-                f"{path}: {problem}; load the set again, so that such files are listed and left out"
+                f"{path}: {problem}; load the set again, so that such files are listed and skipped"
             ) from None

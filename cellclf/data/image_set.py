@@ -1,4 +1,4 @@
-"""ImageSet: the images of one data set with all that is known of each; immutable, lazy where it can be."""
+"""ImageSet: the images of one data set with all that is known of each; immutable, and lazy where possible."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Skipped:
 class ImageSet:
     """Images of single cells and what is known of each one.
 
-    Immutable: every change gives a new set, which shares the pixels with the old one. Files stay on disk until
-    they are read, batch by batch. An array that is passed in is neither copied nor changed, so leave it alone, too.
+    Immutable: every change gives a new set, which shares its pixels with the old one. Files stay on disk until
+    they are read, batch by batch. An array that is passed in is not copied, so do not change it afterwards.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255: an array, a memory map, or a lazy source (``shape``, ``len``,
@@ -49,8 +49,8 @@ class ImageSet:
         groups: (N,) texts: the patient or slide an image comes from, given by the user.
         clusters: (N,) whole numbers: images of one number are duplicates of each other, found by ``Dedup``.
         sizes: (N, 2) original height and width in pixels; None takes the images' own.
-        notices: What was converted on the way in, in plain words.
-        skipped: What was left out on the way in, and why.
+        notices: What was converted while loading, in plain words.
+        skipped: What was skipped while loading, and why.
 
     Raises:
         DataError: Shapes, types, ids or labels that do not fit.
@@ -147,7 +147,7 @@ class ImageSet:
         try:
             place = operator.index(key)
         except TypeError:
-            raise TypeError("an ImageSet is indexed by a number or a slice; wanted .subset(mask or places)") from None
+            raise TypeError("an ImageSet is indexed by a number or a slice; use .subset(mask or places)") from None
         if not -len(self) <= place < len(self):
             raise IndexError(f"image {place} of a set of {len(self)}")
         image: Images = self._source.read(self._rows[[place]])[0]
@@ -165,7 +165,7 @@ class ImageSet:
 
     @property
     def images(self) -> Images:
-        """All images in one read-only array (N, H, W, 3) uint8; decodes every file, so mind the memory."""
+        """All images in one read-only array (N, H, W, 3) uint8; this decodes every file into memory."""
         images = self._source.read(self._rows)
         images.flags.writeable = False
         return images
@@ -184,13 +184,13 @@ class ImageSet:
         """
         return self._source.read(self._rows[self._places(rows)])
 
-    def batches(self, size: int = 256, *, label: str = "", show: bool | None = False) -> Iterator[Images]:
+    def batches(self, size: int = 256, *, label: str = "reading images", show: bool | None = None) -> Iterator[Images]:
         """Read all images in order, some at a time.
 
         Args:
             size: Images in a batch; the last one may be smaller.
             label: What is being done, for the progress bar.
-            show: True draws a progress bar, None only on a terminal.
+            show: True draws a progress bar; None does on a terminal and in a notebook.
 
         Yields:
             (n, H, W, 3) uint8.
@@ -248,7 +248,7 @@ class ImageSet:
         groups: Any = ...,
         clusters: Any = ...,
     ) -> ImageSet:
-        """Give the same images with other labels, names, ids, groups or clusters; what is not named stays.
+        """Give the same images with other labels, names, ids, groups or clusters; the rest is kept.
 
         Other ``class_names`` rename the classes in place; to bring the labels into another list's order, ``align``.
 
@@ -312,12 +312,12 @@ class ImageSet:
         digest = hashlib.sha256(repr((self.image_shape, self.class_names)).encode())
         digest.update("\n".join(self.ids.tolist()).encode("utf-8", "surrogatepass"))
         digest.update(b"" if self.labels is None else self.labels.astype("<i8").tobytes())
-        for batch in self.batches(label="hashing the images", show=None):
+        for batch in self.batches(label="hashing the images"):
             digest.update(np.ascontiguousarray(batch).data)
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> Path:
-        """Write the set with its notices as an npz file that ``cellclf.load`` maps; whole or not at all.
+        """Write the set with its notices as an npz file that ``cellclf.load`` memory-maps.
 
         Args:
             path: Where to, ending in ``.npz``; an existing file is replaced only when the new one is complete.
@@ -333,13 +333,13 @@ class ImageSet:
         kept = {name: getattr(self, name) for name in ("labels", "ids", "groups", "clusters", "sizes")}
         kept |= {name: np.asarray(getattr(self, name), np.str_) for name in ("class_names", "notices")}
         kept["skipped"] = np.asarray([(s.id, s.reason) for s in self.skipped], np.str_).reshape(-1, 2)
-        batches = self.batches(label=f"writing {path.name}", show=None)
+        batches = self.batches(label=f"writing {path.name}")
         shape = (len(self), *self.image_shape)
         write_npz(path, {k: v for k, v in kept.items() if v is not None}, batches, shape)
         return path
 
     def summary(self) -> str:
-        """Tell what the set holds: counts, sizes, classes, what was converted or skipped."""
+        """Describe what the set holds: counts, sizes, classes, what was converted or skipped."""
         from cellclf.data.inspect import summary
 
         return summary(self)

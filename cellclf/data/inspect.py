@@ -1,24 +1,49 @@
-"""Looking at a data set: a summary in words, a sheet of images."""
+"""Inspecting a data set: a summary in words, a figure of the class balance with images."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellclf.utils.contact_sheet import PALETTE, drawable, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cellclf.data.image_set import ImageSet
-
 _MOST_LISTED = 10
 _MOST_ROWS = 40
 
 
-def summary(cells: ImageSet) -> str:
-    """Tell in lines what a set holds.
+class Inspected(Sized, Protocol):
+    """What is read of an ``ImageSet``, which itself calls this module."""
+
+    labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+    groups: NDArray[np.str_] | None
+    clusters: NDArray[np.int64] | None
+    sizes: NDArray[np.int64]
+    notices: tuple[str, ...]
+    skipped: tuple[Any, ...]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Count the images of each class."""
+        ...
+
+    def read(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
+        """Read the images at these positions."""
+        ...
+
+
+def summary(cells: Inspected) -> str:
+    """Describe in a few lines what a set holds.
 
     Args:
         cells: The set; nothing is decoded.
@@ -49,7 +74,7 @@ def summary(cells: ImageSet) -> str:
     return "\n".join(lines)
 
 
-def _sizes(cells: ImageSet) -> list[str]:
+def _sizes(cells: Inspected) -> list[str]:
     if not len(cells):
         return []
     low, high = cells.sizes.min(0), cells.sizes.max(0)
@@ -61,9 +86,9 @@ def _sizes(cells: ImageSet) -> list[str]:
 
 def _balance(counts: dict[str, int]) -> list[str]:
     if len(counts) == 1:
-        return ["one class only: there is nothing to tell apart"]
+        return ["one class only: there is nothing to classify"]
     lines = []
-    for times, what in ((0, "no image"), (1, "a single image, which cannot be in train and val both")):
+    for times, what in ((0, "no image"), (1, "a single image, which cannot be in both train and val")):
         names = [name for name, count in counts.items() if count == times]
         if names:
             lines.append(f"{what}: {', '.join(names)}")
@@ -74,38 +99,7 @@ def _balance(counts: dict[str, int]) -> list[str]:
     return lines
 
 
-def plot_counts(counts: dict[str, dict[str, int]], *, title: str) -> Figure:
-    """Draw the class balance of one or more sets as bars side by side.
-
-    Args:
-        counts: For each set its images by class: ``{"before": {"round": 10, ...}, "after": ...}``.
-        title: Text above.
-    """
-    from matplotlib.figure import Figure
-
-    names = list(dict.fromkeys(name for found in counts.values() for name in found))
-    figure = Figure(figsize=(7, 0.5 + 0.3 * max(1, len(names)) * (0.6 + 0.4 * len(counts))), layout="constrained")
-    axes = figure.add_subplot()
-    height = 0.8 / max(1, len(counts))
-    for k, (kind, found) in enumerate(counts.items()):
-        places = np.arange(len(names)) + (k - (len(counts) - 1) / 2) * height
-        bars = axes.barh(
-            places, [found.get(name, 0) for name in names], height * 0.92, color=PALETTE[k % len(PALETTE)], label=kind
-        )
-        axes.bar_label(bars, fmt="{:,.0f}", fontsize=7, padding=2)
-    axes.set_yticks(range(len(names)), [drawable(name) for name in names])
-    axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.set_xlabel("images")
-    axes.set_title(drawable(title))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(counts) > 1:
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def plot(cells: ImageSet, *, per_class: int = 6, seed: int = 0) -> Figure:
+def plot(cells: Inspected, *, per_class: int = 6, seed: int = 0) -> Figure:
     """Draw the class balance beside a sheet of images, one row a class, chosen at random.
 
     Args:
@@ -115,7 +109,7 @@ def plot(cells: ImageSet, *, per_class: int = 6, seed: int = 0) -> Figure:
     """
     rng = np.random.default_rng(seed)
     title = "\n".join([repr(cells), *_sizes(cells)])
-    if cells.labels is None or not cells.num_classes:
+    if cells.labels is None or not cells.class_names:
         chosen = np.sort(rng.permutation(len(cells))[: 6 * per_class])
         return sheet(cells.read(chosen), title=repr(cells))
     counts = cells.counts()
@@ -127,7 +121,7 @@ def plot(cells: ImageSet, *, per_class: int = 6, seed: int = 0) -> Figure:
 
 
 def _rows_of_images(
-    cells: ImageSet, rows: list[tuple[int, str]], per_class: int, title: str, rng: np.random.Generator
+    cells: Inspected, rows: list[tuple[int, str]], per_class: int, title: str, rng: np.random.Generator
 ) -> Figure:
     from matplotlib.figure import Figure
 
@@ -143,8 +137,8 @@ def _rows_of_images(
     for row, (label, name) in enumerate(rows):
         bars.text(0, row - 0.08, drawable(name), fontsize=9, va="bottom")
         bars.barh(row + 0.05, counts[name], 0.16, color=PALETTE[0])
-        share = f" {counts[name]:,} ({counts[name] / max(1, len(cells)):.1%})"
-        bars.text(counts[name], row + 0.05, share, fontsize=7, va="center")
+        text = f" {counts[name]:,} ({counts[name] / max(1, len(cells)):.1%})"
+        bars.text(counts[name], row + 0.05, text, fontsize=7, va="center")
         found = rng.permutation(np.flatnonzero(cells.labels == label))[:per_class]
         for column, image in enumerate(cells.read(found)):
             place = (left + column * side, height - head - (row + 1) * side)

@@ -1,8 +1,7 @@
-"""Finding image files: a folder for each class, a CSV; what cannot be an image is listed, never dropped unseen."""
+"""Finding image files in folders and lists; what cannot be an image is listed as skipped, with a reason."""
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter
@@ -20,16 +19,11 @@ from cellclf.errors import DataError, unknown
 
 _PART_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CSV_NAMES = {
-    "path": ("path", "file", "filename", "file_name", "image", "image_path"),
-    "label": ("label", "class", "class_name", "target"),
-    "group": ("group", "patient", "slide", "patient_id", "slide_id", "subject"),
-}
 
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How files are read: the arguments of ``load`` that concern them."""
+    """How files are read: the arguments of ``load`` for files."""
 
     size: tuple[int, int] | None
     mixed: str
@@ -50,9 +44,9 @@ class Listing:
 
 
 def list_folder(root: Path, part: str | None = None) -> Listing:
-    """Find the images below a folder; each folder in it is a class, however deep its images stand.
+    """Find the images below a folder; each folder in it is a class, with all images below it.
 
-    Links are followed, but not to a folder above; what begins with a dot is hidden and not looked at.
+    Links are followed, but not to a folder above; names that begin with a dot are hidden and ignored.
 
     Args:
         root: The folder.
@@ -76,19 +70,19 @@ def list_folder(root: Path, part: str | None = None) -> Listing:
     if named and {name.lower() for name in named} <= _PART_FOLDERS:
         some = "train" if "train" in named else sorted(named)[0]
         raise DataError(
-            f"{root} holds the folders {', '.join(sorted(named))}, which are parts and no classes; "
+            f"{root} holds the folders {', '.join(sorted(named))}, which are parts, not classes; "
             f"load one of them with part={some!r} or as {str(root / some)!r}"
         )
     if not named and not loose:
         raise DataError(
             f"{root} holds no image ({', '.join(sorted(SUFFIXES))}); expected one folder for each class"
-            + (f"; {len(listing.skipped)} other files stand there" if listing.skipped else "")
+            + (f"; {len(listing.skipped)} other files are there" if listing.skipped else "")
         )
-    listing.notices += [f"the folder {name!r} holds no image and is no class" for name in found if name not in named]
+    listing.notices += [f"the folder {name!r} holds no image and is not a class" for name in found if name not in named]
     if not named:
         listing.paths, listing.ids = loose, [_id(path, root) for path in loose]
         return listing
-    listing.skipped += [Skipped(_id(path, root), "no label: it stands outside the class folders") for path in loose]
+    listing.skipped += [Skipped(_id(path, root), "no label: it lies outside the class folders") for path in loose]
     for name in natural_order(named):
         listing.paths += named[name]
         listing.ids += [_id(path, root) for path in named[name]]
@@ -106,7 +100,9 @@ def _images_below(folder: str, root: Path, listing: Listing) -> list[str]:
     for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
         real = os.path.realpath(here)
         if top.startswith(os.path.join(real, "")):
-            listing.skipped.append(Skipped(_id(here, root), "a link to a folder above, which would never end"))
+            listing.skipped.append(
+                Skipped(_id(here, root), "a link to a folder above, which would be followed without end")
+            )
             seen.add(real)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
@@ -120,7 +116,7 @@ def _is_image(path: str, root: Path, listing: Listing) -> bool:
     suffix = os.path.splitext(path)[1]
     good = suffix.lower() in SUFFIXES
     if not good:
-        listing.skipped.append(Skipped(_id(path, root), f"no image: the suffix is {suffix or 'missing'}"))
+        listing.skipped.append(Skipped(_id(path, root), f"not an image: the suffix is {suffix or 'missing'}"))
     return good
 
 
@@ -129,7 +125,7 @@ def _id(path: str, root: Path) -> str:
 
 
 def _printable(name: str) -> str:
-    """Spell a file name that is no valid text, or has line breaks, so that it is one line wherever it is printed."""
+    """Escape a file name that is not valid text, or has line breaks, so that it prints as one line."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
@@ -140,79 +136,13 @@ def list_files(paths: Sequence[str | Path]) -> Listing:
     return Listing(texts, [_printable(text) for text in texts])
 
 
-def list_csv(path: Path) -> Listing:
-    """Read the rows of a CSV of path, label and group; the first line may name the columns.
-
-    Commas, semicolons and tabs separate; which one is told by the first line. Paths count from the CSV's folder.
-    """
-    rows = _read_rows(path)
-    head = [cell.strip().lower() for cell in rows[0]]
-    columns = {
-        kind: next((head.index(name) for name in names if name in head), None) for kind, names in _CSV_NAMES.items()
-    }
-    listing = Listing([], [])
-    if columns["path"] is None:
-        if os.path.splitext(head[0])[1] not in SUFFIXES:
-            raise DataError(f"{path} has the columns {', '.join(rows[0])}; expected path, label and, if known, group")
-        columns = {"path": 0, "label": 1 if len(head) > 1 else None, "group": 2 if len(head) > 2 else None}
-    else:
-        rows = rows[1:]
-        unused = [name for k, name in enumerate(head) if name and k not in columns.values()]
-        if unused:
-            listing.notices.append(f"columns of {path.name} that were not used: {', '.join(unused)}")
-
-    def cell(row: list[str], kind: str) -> str:
-        column = columns[kind]
-        return row[column].strip() if column is not None and column < len(row) else ""
-
-    labelled = any(cell(row, "label") for row in rows)
-    grouped = any(cell(row, "group") for row in rows)
-    seen: dict[str, str] = {}
-    for row in rows:
-        name, label = cell(row, "path"), cell(row, "label")
-        place = os.path.normpath(path.parent / (name if os.sep == "\\" else name.replace("\\", "/")))
-        if not name:
-            listing.skipped.append(Skipped(",".join(row), "the row names no file"))
-        elif place in seen:
-            listing.skipped.append(Skipped(name, f"named before{_as_label(seen[place], label)}"))
-        elif labelled and not label:
-            listing.skipped.append(Skipped(name, "no label"))
-        else:
-            seen[place] = label
-            listing.paths.append(place)
-            listing.ids.append(name)
-            listing.labels += [label] if labelled else []
-            listing.groups += [cell(row, "group") or f"only {name}"] if grouped else []
-    return listing
-
-
-def _read_rows(path: Path) -> list[list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = max(",;\t", key=first.count)
-            rows = [row for row in csv.reader(file, delimiter=separator) if any(cell.strip() for cell in row)]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8 CSV") from None
-    except csv.Error as error:
-        raise DataError(f"{path} is no CSV ({error}); expected the columns path, label and, if known, group") from None
-    if not rows:
-        raise DataError(f"{path} is empty; expected the columns path, label and, if known, group")
-    return rows
-
-
-def _as_label(first: str, second: str) -> str:
-    return "" if first == second else f" with the label {first!r}, now {second!r}: the first one counts"
-
-
 def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet:
     """Open the files of a listing and make a set of those that are images.
 
     Args:
         listing: The files.
         options: How to read them.
-        where: What the listing was made of, for messages.
+        where: What was listed, for messages.
     """
     scans = scan(listing.paths, verify=options.verify, show=options.show)
     good = [k for k, found in enumerate(scans) if found.size is not None]

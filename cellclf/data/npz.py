@@ -1,4 +1,4 @@
-"""Npz files: arrays are read when they are asked for, large ones mapped, none unpickled; written by batches."""
+"""Npz files: arrays are read on access, large ones memory-mapped, none unpickled; images are written in batches."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LEAST_MAPPED = 1 << 20
 
 
 class NpzArrays(Mapping[str, NDArray[Any]]):
-    """The arrays of an npz file by name; each is opened only when it is asked for.
+    """The arrays of an npz file by name; each is read on access.
 
-    An array of a mebibyte or more that is stored without compression is mapped, not read into memory.
+    An array of a mebibyte or more that is stored without compression is memory-mapped, not read.
 
     Args:
         path: The file.
 
     Raises:
-        DataError: No npz file, a damaged one, or (when it is asked for) an array of Python objects.
+        DataError: Not an npz file, a damaged one, or (on access) an array of Python objects.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
             if member.file_size > _memory():
                 raise DataError(
                     f"{self.path}: {name!r} unpacks to {member.file_size / 1e9:,.1f} GB and this machine has "
-                    f"{_memory() / 1e9:,.1f}; saved without compression (np.savez) it is mapped and needs no memory"
+                    f"{_memory() / 1e9:,.1f}; save it without compression (np.savez), and it is memory-mapped instead"
                 )
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
@@ -97,7 +97,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
 
 
 def _memory() -> float:
-    """Give the bytes of memory that this machine has; where it does not tell, as many as one likes."""
+    """Give the bytes of memory that this machine has; infinity where the system does not report it."""
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):

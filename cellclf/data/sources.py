@@ -1,4 +1,4 @@
-"""Where the pixels of a set come from: arrays, arrays of another kind that are converted as they are read, files."""
+"""Where the pixels of a set come from: arrays as they are, or arrays that are converted as they are read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cellclf.errors import DataError
 Images: TypeAlias = NDArray[np.uint8]
 Rows: TypeAlias = NDArray[np.int64]
 
-_WANTED = "images are uint8 with values 0-255"
+_EXPECTED = "images are uint8 with values 0-255"
 
 
 class ImageSource(Protocol):
-    """Where images come from that are made only when they are read."""
+    """A source of images that are made only when they are read."""
 
     shape: tuple[int, int, int]
 
@@ -28,7 +28,7 @@ class ImageSource(Protocol):
 
 
 class ArraySource:
-    """Images that are in memory or memory-mapped; reading rows that stand side by side copies nothing.
+    """Images that are in memory or memory-mapped; reading consecutive rows copies nothing.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -44,7 +44,7 @@ class ArraySource:
         return len(self.images)
 
     def read(self, rows: Rows) -> Images:
-        """Take the images at these places: a read-only view if they stand side by side, else a copy."""
+        """Take the images at these places: a read-only view if they are consecutive, else a copy."""
         return _take(self.images, rows)
 
 
@@ -85,13 +85,13 @@ def to_8_bits(values: NDArray[Any]) -> Images:
     return ((2 * values.astype(np.uint32) + 257) // 514).astype(np.uint8)
 
 
-def dim(brightest: int) -> str:
-    """What to say beside "16-bit" when the images come out nearly black, as 12-bit cameras make them."""
+def dark_note(brightest: int) -> str:
+    """Give what to add to a 16-bit notice when the images come out nearly black, as from 12-bit cameras."""
     return ", nearly black: no value reaches 4096, so rescale 12-bit images first" if brightest < 4096 else ""
 
 
 def as_source(images: object) -> tuple[ImageSource, list[str]]:
-    """Take an array of images as it is, or convert it if that loses nothing that a screen shows.
+    """Take an array of images as it is, or convert it if the conversion loses nothing visible.
 
     Args:
         images: Any array; see ``ConvertedSource`` for what is converted.
@@ -103,7 +103,7 @@ def as_source(images: object) -> tuple[ImageSource, list[str]]:
         DataError: Floats, wide or negative numbers, another shape; the message says how to convert.
     """
     array = _as_array(images)
-    grey = array.ndim == 3 and array.shape[2] not in (3, 4)  # a single RGB image is no stack of grey ones
+    grey = array.ndim == 3 and array.shape[2] not in (3, 4)  # a single RGB image is not a stack of grey ones
     layered = array.ndim == 4 and array.shape[3] in (1, 4)
     deep = array.dtype == np.uint16 and (grey or layered or (array.ndim == 4 and array.shape[3] == 3))
     if not (deep or (array.dtype == np.uint8 and (grey or layered))):
@@ -111,11 +111,11 @@ def as_source(images: object) -> tuple[ImageSource, list[str]]:
     _refuse_empty(array)
     notices = []
     if deep:
-        notices.append(f"16-bit pixels were divided by 257{dim(int(array.max(initial=0)))}")
+        notices.append(f"16-bit pixels were divided by 257{dark_note(int(array.max(initial=0)))}")
     if grey or array.shape[3] == 1:
         notices.append("grey was repeated over the three channels")
     elif layered:
-        notices.append("transparency was laid on white")
+        notices.append("transparency was blended with white")
     return ConvertedSource(array), notices
 
 
@@ -137,7 +137,7 @@ multiply by 255 and pass (images * 255).round().astype("uint8")
     array = _as_array(images)
     if array.dtype == object:
         raise DataError(
-            f"images are Python objects (arrays of different sizes?); {_WANTED} in one array: load them as files"
+            f"images are Python objects (arrays of different sizes?); {_EXPECTED} in one array: load them as files"
         )
     if array.ndim != 4 or array.shape[3] != 3:
         raise DataError(f"images have shape {array.shape}; expected (N, height, width, 3){_shape_fix(array.shape)}")
@@ -153,7 +153,7 @@ def _as_array(images: object) -> NDArray[Any]:
     try:
         return np.asarray(images)
     except (ValueError, TypeError) as error:
-        raise DataError(f"images are no array ({error}); {_WANTED} in one array (N, height, width, 3)") from None
+        raise DataError(f"images are not an array ({error}); {_EXPECTED} in one array (N, height, width, 3)") from None
 
 
 def _refuse_empty(array: NDArray[Any]) -> None:
@@ -177,21 +177,21 @@ def _shape_fix(shape: tuple[int, ...]) -> str:
 
 def _wrong_type(array: NDArray[Any]) -> str:
     if not array.size or array.dtype.kind not in "fiub":
-        return f"images have dtype {array.dtype}; {_WANTED}: convert them first"
+        return f"images have dtype {array.dtype}; {_EXPECTED}: convert them first"
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         count = int((~np.isfinite(array)).reshape(len(array), -1).any(1).sum())
-        return f"{count} of {len(array)} images hold NaN or infinity; {_WANTED}: repair or leave these out"
+        return f"{count} of {len(array)} images hold NaN or infinity; {_EXPECTED}: repair or remove these"
     low, high = float(array.min()), float(array.max())
     found = f"images are {array.dtype} within {low:g}-{high:g}"
     if array.dtype.kind == "f" and low >= 0 and high <= 1:
-        return f'{found}; {_WANTED}: multiply by 255 and pass (images * 255).round().astype("uint8")'
+        return f'{found}; {_EXPECTED}: multiply by 255 and pass (images * 255).round().astype("uint8")'
     if array.dtype.kind == "b":
-        return f'{found}; {_WANTED}: pass images.astype("uint8") * 255'
+        return f'{found}; {_EXPECTED}: pass images.astype("uint8") * 255'
     if low >= 0 and high <= 255:
-        return f'{found}; {_WANTED}: pass images.round().astype("uint8")'
+        return f'{found}; {_EXPECTED}: pass images.round().astype("uint8")'
     if array.dtype == np.uint16:
-        return f'{found}; {_WANTED}: scale 16-bit images with (images / 257).round().astype("uint8")'
-    return f"{found}; {_WANTED}: rescale them first"
+        return f'{found}; {_EXPECTED}: scale 16-bit images with (images / 257).round().astype("uint8")'
+    return f"{found}; {_EXPECTED}: rescale them first"
 
 
 def _take(images: NDArray[Any], rows: Rows) -> NDArray[Any]:

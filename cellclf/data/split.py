@@ -1,4 +1,4 @@
-"""Cutting a set into train, val and test so that nothing that belongs together is torn apart."""
+"""Splitting a set into train, val and test: images of one patient, slide or duplicate stay in one part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Parts:
     Args:
         train: What is trained on.
         val: What choices are made on.
-        test: What is only reported; empty unless asked for.
+        test: What is only reported; empty unless requested.
     """
 
     train: ImageSet
@@ -30,7 +30,7 @@ class Parts:
     test: ImageSet
 
     def summary(self) -> str:
-        """Tell how many images of each class each part holds."""
+        """Count the images of each class in each part."""
         names = self.train.class_names or ("images",)
         width = max(len(name) for name in names)
         lines = [f"{'':<{width}}  {'train':>8} {'val':>8} {'test':>8}"]
@@ -43,20 +43,20 @@ class Parts:
 
 
 class Split:
-    """Cut a set into train, val and test: stratified by class, whole by patient, slide and duplicate.
+    """Split a set into train, val and test: stratified by class; patients, slides and duplicates stay together.
 
     Images that share a group (patient, slide) or a cluster (duplicates) are joined into connected components, and
-    no component crosses a cut. Components are dealt largest first to the part that lacks most of their classes, so
-    that each part comes as near as it can to its share of every class; without groups and clusters the shares are
-    exact to one image a class.
+    no component is split across parts. Components are assigned largest first, each to the part that lacks most of its
+    classes, so that each part comes as near as possible to its fraction of every class; without groups and clusters
+    the fractions are exact to one image a class.
 
     Args:
-        val: Share of the images for choices, 0 to below 1.
-        test: Share of the images that is only reported, 0 to below 1.
-        seed: Chooses who goes where; the same seed and set give the same cut.
+        val: Fraction of the images for validation, 0 to below 1.
+        test: Fraction of the images that is only reported, 0 to below 1.
+        seed: Of the assignment; the same seed and set give the same split.
 
     Raises:
-        OptionError: Shares that leave nothing to train on (when the set is cut).
+        OptionError: Fractions that leave nothing to train on (when the set is split).
 
     Examples:
         >>> cells = ImageSet(np.zeros((10, 8, 8, 3), np.uint8), [0] * 5 + [1] * 5)
@@ -74,49 +74,49 @@ class Split:
         return f"Split(val={self.val}, test={self.test}, seed={self.seed})"
 
     def check(self) -> None:
-        """Raise OptionError if the shares are unusable."""
-        for name, share in (("val", self.val), ("test", self.test)):
-            if not 0 <= share < 1:
-                raise OptionError(f"{name}={share}; expected a share from 0 to below 1, such as 0.2")
+        """Raise OptionError if the fractions cannot be used."""
+        for name, fraction in (("val", self.val), ("test", self.test)):
+            if not 0 <= fraction < 1:
+                raise OptionError(f"{name}={fraction}; expected a fraction from 0 to below 1, such as 0.2")
         if self.val + self.test >= 1:
             raise OptionError(f"val={self.val} and test={self.test} leave nothing to train on; expected a sum below 1")
 
     def apply(self, cells: ImageSet) -> Parts:
-        """Cut the set.
+        """Split the set.
 
         Args:
-            cells: The set; without labels it is cut at random.
+            cells: The set; without labels it is split at random.
 
         Returns:
             Train, val and test; together they are the set, and they share no image, group or cluster.
         """
         self.check()
-        part = _deal(cells, [1 - self.val - self.test, self.val, self.test], self.seed)
+        part = _assign(cells, [1 - self.val - self.test, self.val, self.test], self.seed)
         return Parts(*(cells.subset(part == k) for k in range(3)))
 
     def folds(self, cells: ImageSet, count: int = 5) -> list[Parts]:
-        """Cut the set ``count`` times so that each image is in exactly one ``val`` (k-fold cross-validation).
+        """Split the set ``count`` times so that each image is in exactly one ``val`` (k-fold cross-validation).
 
         Args:
             cells: The set.
-            count: Folds, at least 2; ``val`` and ``test`` of this Split are not used.
+            count: Folds, at least 2; ``val`` and ``test`` of this Split are ignored.
 
         Returns:
             One Parts a fold; ``test`` is empty.
         """
         if not 2 <= count <= max(2, len(cells)):
             raise OptionError(f"count={count} folds of {len(cells)} images; expected from 2 to {len(cells)}")
-        part = _deal(cells, [1 / count] * count, self.seed)
+        part = _assign(cells, [1 / count] * count, self.seed)
         none = cells.subset([])
         return [Parts(cells.subset(part != k), cells.subset(part == k), none) for k in range(count)]
 
 
 def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
-    """Take some images of a set, each class in proportion: for a quick look, not for a split.
+    """Draw some images of a set at random, each class in proportion: for a first look, not for a split.
 
     Args:
-        cells: The set; without labels it is drawn from at random.
-        count: How many; a smaller set is given whole.
+        cells: The set; without labels classes are ignored.
+        count: How many; a smaller set is returned unchanged.
         seed: Chooses which.
 
     Returns:
@@ -133,9 +133,9 @@ def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
         return cells
     labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels
     support = np.bincount(labels)
-    wanted = _round_to(np.asarray(support * (count / len(cells)), np.float64), count)
+    counts = _round_to(np.asarray(support * (count / len(cells)), np.float64), count)
     rng = np.random.default_rng(seed)
-    drawn = [rng.permutation(np.flatnonzero(labels == k))[:most] for k, most in enumerate(wanted)]
+    drawn = [rng.permutation(np.flatnonzero(labels == k))[:most] for k, most in enumerate(counts)]
     return cells.subset(np.sort(np.concatenate(drawn)))
 
 
@@ -146,7 +146,7 @@ def components(cells: ImageSet) -> NDArray[np.int64]:
         cells: N images, with or without groups and clusters.
 
     Returns:
-        (N,) int64: images of one number must stay together; numbers count from 0 in order of first appearance.
+        (N,) int64: images of one number must not be split across parts; numbered from 0 by first appearance.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -172,55 +172,57 @@ def _by_appearance(numbers: NDArray[Any]) -> NDArray[np.int64]:
     return rank[which]
 
 
-def _deal(cells: ImageSet, shares: Sequence[float], seed: int) -> NDArray[np.int64]:
-    """Give each image a part; the first part takes what rounding leaves."""
+def _assign(cells: ImageSet, fractions: Sequence[float], seed: int) -> NDArray[np.int64]:
+    """Assign each image to a part; the first part takes what rounding leaves."""
     labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels
     classes = max(1, cells.num_classes)
     component = components(cells)
     sizes = np.bincount(component) if len(cells) else np.empty(0, np.int64)
     content = np.zeros((len(sizes), classes))
     np.add.at(content, (component, labels), 1)
-    wanted = _targets(np.bincount(labels, minlength=classes), shares)
+    missing = _targets(np.bincount(labels, minlength=classes), fractions)
 
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(sizes))
-    given = np.zeros(len(sizes), np.int64)
+    assigned = np.zeros(len(sizes), np.int64)
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
     large = order[sizes[order] > 1]
     for number in large:
-        part = int(np.argmax(_relief(wanted, content[number], shares)))
-        given[number] = part
-        wanted[part] -= content[number]
+        part = int(np.argmax(_improvement(missing, content[number], fractions)))
+        assigned[number] = part
+        missing[part] -= content[number]
     single = order[sizes[order] == 1]
-    kind = content[single].argmax(1) if len(single) else np.empty(0, np.int64)
+    label_of = content[single].argmax(1) if len(single) else np.empty(0, np.int64)
     for label in range(classes):
-        free = single[kind == label]
-        room = np.maximum(wanted[:, label], 0)
+        free = single[label_of == label]
+        room = np.maximum(missing[:, label], 0)
         counts = (
             _round_to(room / room.sum() * len(free), len(free))
             if room.sum()
-            else _round_to(np.asarray(shares) * len(free), len(free))
+            else _round_to(np.asarray(fractions) * len(free), len(free))
         )
-        given[free] = np.repeat(np.arange(len(shares)), counts)
-    return given[component] if len(cells) else np.empty(0, np.int64)
+        assigned[free] = np.repeat(np.arange(len(fractions)), counts)
+    return assigned[component] if len(cells) else np.empty(0, np.int64)
 
 
-def _targets(counts: NDArray[np.int64], shares: Sequence[float]) -> NDArray[np.float64]:
+def _targets(counts: NDArray[np.int64], fractions: Sequence[float]) -> NDArray[np.float64]:
     """How many images of each class each part should hold: (parts, classes), whole, summing to the counts."""
-    return np.stack([_round_to(np.asarray(shares) * count, int(count)) for count in counts], axis=1).astype(float)
+    return np.stack([_round_to(np.asarray(fractions) * count, int(count)) for count in counts], axis=1).astype(float)
 
 
-def _round_to(wanted: NDArray[np.float64], total: int) -> NDArray[np.int64]:
+def _round_to(exact: NDArray[np.float64], total: int) -> NDArray[np.int64]:
     """Round down and give what is left to the largest remainders (Hamilton's method)."""
-    whole = np.floor(wanted + 1e-9).astype(np.int64)
-    order = np.argsort(-(wanted - whole), kind="stable")
+    whole = np.floor(exact + 1e-9).astype(np.int64)
+    order = np.argsort(-(exact - whole), kind="stable")
     whole[order[: total - whole.sum()]] += 1
     return whole
 
 
-def _relief(wanted: NDArray[np.float64], content: NDArray[np.float64], shares: Sequence[float]) -> NDArray[np.float64]:
-    """How well a component fits each part: less squared lack, in units of the part's share, is better."""
-    share = np.maximum(np.asarray(shares), 1e-12)[:, None]
-    before = (wanted**2 / share).sum(1)
-    after = ((wanted - content) ** 2 / share).sum(1)
-    return np.where(np.asarray(shares) > 0, before - after, -np.inf)
+def _improvement(
+    missing: NDArray[np.float64], content: NDArray[np.float64], fractions: Sequence[float]
+) -> NDArray[np.float64]:
+    """By how much a component lowers each part's squared lack of images, in units of the part's fraction."""
+    scale = np.maximum(np.asarray(fractions), 1e-12)[:, None]
+    before = (missing**2 / scale).sum(1)
+    after = ((missing - content) ** 2 / scale).sum(1)
+    return np.where(np.asarray(fractions) > 0, before - after, -np.inf)

@@ -147,4 +147,4 @@ def _write(found: LabelCheck, folder: Path) -> None:
     found.save_table(folder / "labels.csv")
     with replacing(folder / "labels.json") as new:
         new.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
-    write_gallery(found, folder / "labels.html", title=f"{found.dropped:,} doubtful labels of {len(found):,}")
+    write_gallery(found, folder / "labels.html", title=f"{found.removed:,} doubtful labels of {len(found):,}")

@@ -17,7 +17,7 @@ from cellclf.augmentation.expand import Expand
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
-from cellclf.cleaning.outliers.scoring import Oddness
+from cellclf.cleaning.outliers.scoring import OutlierScorer
 from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
@@ -163,7 +163,7 @@ class Pipeline:
         if self.dedup is not None:
             checks.append(self.dedup.check)
         if (outliers := self.outliers) is not None:
-            checks.append(lambda: Oddness(method=outliers.method))
+            checks.append(lambda: OutlierScorer(method=outliers.method))
         if (expand := self.expand) is not None:
             checks.append(lambda: expand.check(cells))
         checks += [lambda: self._check_parts(cells), lambda: _check_folder(out)]

@@ -72,10 +72,10 @@ def write_gallery(
                 )
             text = render(
                 "gallery.html.j2",
-                title=title or f"{count(selection.dropped, 'image')} of {len(selection):,} left out",
+                title=title or f"{count(selection.removed, 'image')} of {len(selection):,} left out",
                 kinds=counted,
                 before=len(selection),
-                gone=selection.dropped,
+                gone=selection.removed,
                 scored=scores_of(selection) is not None,
                 sections=sections,
                 page=k + 1,

@@ -105,7 +105,7 @@ def _removed(content: PageContent) -> Iterator[str]:
 def _kinds(found: Selection) -> str:
     kinds = Counter(reason.partition(":")[0] for reason in found.reasons[~found.keep].tolist())
     named = ", ".join(f"{kind} {count(n)}" for kind, n in kinds.most_common())
-    return f"{count(found.dropped)} removed" + (f" ({named})" if named else "")
+    return f"{count(found.removed)} removed" + (f" ({named})" if named else "")
 
 
 def _rerun(content: PageContent) -> Iterator[str]:

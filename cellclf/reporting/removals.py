@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 Rows = NDArray[np.intp]
 
 MEANINGS = {
-    "conflict": "Copies of one image with different labels. Nobody can say which label is right, so all of them go.",
-    "crowd": "More copies of one image than anybody takes of a cell: a placeholder or a foreign image. All go.",
-    "contamination": "Different cells on one and the same foreign background. All go.",
+    "conflicting labels": "Copies of one image with different labels. Which one is right is unknown: all are removed.",
+    "too many copies": "More copies than anybody takes of a cell: a placeholder or a non-cell image. All are removed.",
+    "shared background": "Different cells on one and the same background. All are removed.",
     "identical": "The same image, pixel by pixel. One stays.",
     "re-encoded": "The same image, saved again or made brighter or darker. One stays.",
     "turned": "The same image, flipped or turned. One stays.",
@@ -154,7 +154,7 @@ def removal_view(name: str, selection: Selection, fallback: ImageSet | None = No
     return {
         "name": name,
         "before": len(selection),
-        "gone": selection.dropped,
+        "gone": selection.removed,
         "kinds": shown,
         "by_class": [] if cells is None or cells.labels is None else _by_class(selection, cells),
         "grouped": any(kind["groups"] for kind in shown),

@@ -43,15 +43,15 @@ def test_a_class_is_drawn_by_itself_and_evenly() -> None:
 
 def test_words_and_plot() -> None:
     found = Downsample(seed=7).find(cells([0] * 5 + [1] * 2, ["round", "lobed"]))
-    assert found.summary() == "7 images -> 4: 3 go\n  round  5 -> 2\n  lobed  2 -> 2"
-    assert set(found.reasons[~found.keep]) == {"surplus: round has 5, 2 stay"}
+    assert found.summary() == "7 images -> 4: 3 removed\n  round  5 -> 2\n  lobed  2 -> 2"
+    assert set(found.reasons[~found.keep]) == {"surplus: round has 5, 2 are kept"}
     assert json.loads(json.dumps(found.to_dict()))["after"] == {"round": 2, "lobed": 2}
     (axes,) = found.plot().axes
     assert [round(bar.get_width()) for bar in axes.patches] == [5, 2, 2, 2]
     assert axes.get_xlabel() == "images" and [t.get_text() for t in axes.get_yticklabels()] == ["round", "lobed"]
 
 
-def test_empty_classes_are_passed_over_and_names_kept() -> None:
+def test_empty_classes_are_ignored_and_names_kept() -> None:
     found = Downsample().find(cells([0, 0, 2], ["a", "b", "c"]))
     assert found.after == {"a": 1, "b": 0, "c": 1}
     assert found.apply(found.cells).class_names == ("a", "b", "c")

@@ -29,14 +29,14 @@ def test_a_pipeline_cleans_what_it_fits_and_predicts_everything() -> None:
         assert len(fewer) < len(by_hand), f"{step} has nothing to do here"
         by_hand = fewer
     last = [("flat", FunctionTransformer(flat)), ("model", KNeighborsClassifier(1))]
-    pipe = pipelines.Pipeline([*zip(("dedup", "odd", "even"), steps, strict=True), *last])
+    pipe = pipelines.Pipeline([*zip(("dedup", "outliers", "balance"), steps, strict=True), *last])
     pipe.fit(cells.images, cells.labels)
     assert pipe["model"].n_samples_fit_ == len(by_hand)
     distance, _ = pipe["model"].kneighbors(flat(by_hand.images))
     assert distance.max() < 1e-3, "it was fitted on other images"
     assert len(pipe.predict(cells.images)) == len(cells)
 
-    copy = clone(pipe).set_params(dedup__max_copies=1, even__target=3)
+    copy = clone(pipe).set_params(dedup__max_copies=1, balance__target=3)
     assert copy.fit(cells.images, cells.labels)["model"].n_samples_fit_ <= 3 * cells.num_classes < len(by_hand)
     names = np.array(cells.class_names)[cells.labels]
     assert np.isfinite(cross_val_score(copy, cells.images, names, cv=2)).all()

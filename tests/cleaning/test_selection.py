@@ -1,4 +1,4 @@
-"""Selection and Selector: what every selector gives back, and how it fits into scikit-learn."""
+"""Selection and Selector: the result of every selector, and how it fits into scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EveryOther(Selector):
 
     def find(self, cells: ImageSet) -> Selection:
         keep = np.arange(len(cells)) % self.step == 0
-        return Selection(cells.ids, keep, np.where(keep, "", "odd: by place"), cells=cells)
+        return Selection(cells.ids, keep, np.where(keep, "", "skipped: by position"), cells=cells)
 
 
 def some_cells(n: int = 6) -> ImageSet:
@@ -27,7 +27,7 @@ def some_cells(n: int = 6) -> ImageSet:
     return ImageSet(images, np.arange(n) % 2)
 
 
-def test_apply_keeps_what_stays_and_refuses_another_set() -> None:
+def test_apply_removes_images_and_refuses_another_set() -> None:
     cells = some_cells()
     found = EveryOther().find(cells)
     assert found.apply(cells).ids.tolist() == ["0", "2", "4"]
@@ -46,8 +46,8 @@ def test_result_is_frozen_compares_by_content_and_is_plain_data() -> None:
     assert found == EveryOther().find(cells)
     assert found != EveryOther(step=3).find(cells)
     assert "cells" not in repr(found)
-    assert json.loads(json.dumps(found.to_dict()))["dropped"][0] == {"id": "1", "reason": "odd: by place"}
-    assert "3  odd" in found.summary()
+    assert json.loads(json.dumps(found.to_dict()))["removed"][0] == {"id": "1", "reason": "skipped: by position"}
+    assert "3  skipped" in found.summary()
 
 
 def test_lengths_must_agree() -> None:
@@ -55,13 +55,13 @@ def test_lengths_must_agree() -> None:
         Selection(np.array(["a", "b"]), np.ones(2, bool), np.array([""]))
 
 
-def test_plot_shows_what_goes_and_needs_the_images() -> None:
+def test_plot_shows_removed_images_and_needs_them() -> None:
     found = EveryOther().find(some_cells())
     assert len(found.plot().axes) == 3
     assert len(found.plot(limit=2).axes) == 2
-    lost = Selection(found.ids, found.keep, found.reasons)
-    with pytest.raises(DataError, match="does not know its images"):
-        lost.plot()
+    without = Selection(found.ids, found.keep, found.reasons)
+    with pytest.raises(DataError, match="has no images to show"):
+        without.plot()
 
 
 def test_clone_and_search_take_a_selector() -> None:
@@ -82,7 +82,7 @@ def test_fit_resample_selects_arrays_with_labels_of_any_kind() -> None:
     images, chosen = EveryOther().fit_resample(cells.images, labels)
     assert np.array_equal(images, cells.images[::2])
     assert chosen.tolist() == ["b", "b", "b"]
-    with pytest.raises(DataError, match="as many labels"):
+    with pytest.raises(DataError, match=r"shape \(2,\) for 6 images"):
         EveryOther().fit_resample(cells.images, labels[:2])
 
 

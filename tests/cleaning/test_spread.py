@@ -13,7 +13,7 @@ from PIL import Image
 
 import cellclf
 from cellclf.cleaning.dedup.dedup import Dedup
-from cellclf.cleaning.dedup.fingerprints import fingerprint, spread_out
+from cellclf.cleaning.dedup.fingerprints import fingerprint, map_parts
 
 
 @pytest.mark.slow
@@ -27,13 +27,13 @@ def test_two_worker_processes_of_a_dask_cluster_find_the_same(tmp_path: Path) ->
     for number in range(3):
         (tmp_path / f"copy{number}.png").write_bytes((tmp_path / f"{number:02d}.png").read_bytes())
     cells = cellclf.load(tmp_path)
-    wanted = Dedup().find(cells)
-    assert wanted.dropped == 3
+    expected = Dedup().find(cells)
+    assert expected.removed == 3
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
         with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
-            [where] = spread_out(cells, lambda part: os.getpid(), n_jobs=None, label="")
+            [where] = map_parts(cells, lambda part: os.getpid(), n_jobs=None, label="")
             assert where != os.getpid()
-            assert Dedup().find(cells) == wanted
+            assert Dedup().find(cells) == expected
             assert np.array_equal(fingerprint(cells).blocks, fingerprint(cells, n_jobs=1).blocks)

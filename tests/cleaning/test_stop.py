@@ -40,7 +40,7 @@ HASHING = (("read", 4), ("read", 20))
 
 
 @pytest.fixture(scope="module")
-def pictures() -> ImageSet:
+def cells() -> ImageSet:
     coarse = np.random.default_rng(0).integers(0, 256, (1000, 8, 8, 3), dtype=np.uint8)
     images = coarse.repeat(4, 1).repeat(4, 2)
     images[600:] = images[:400]
@@ -60,24 +60,24 @@ def pictures() -> ImageSet:
     ],
 )
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT, as a terminal does: POSIX only")
-def test_a_stop_leaves_nothing(pictures: ImageSet, where: tuple[str, int], words: tuple[str, ...], tmp_path: Path):
-    source = pictures.save(tmp_path / "cells.npz")
+def test_a_stop_leaves_nothing(cells: ImageSet, where: tuple[str, int], words: tuple[str, ...], tmp_path: Path):
+    source = cells.save(tmp_path / "cells.npz")
     before = hashlib.sha256(source.read_bytes()).digest(), source.stat().st_mtime_ns
     command = [sys.executable, "-c", SLOW_DISK, *map(str, where), "dedup", "cells.npz", *words]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        said = []
+        shown = []
         for line in process.stdout:
             if line == "now\n":
                 break
-            said.append(line)
+            shown.append(line)
         if where not in HASHING:
             assert any(file.name.startswith(".out") for file in tmp_path.iterdir()), "it is not writing"
         process.send_signal(signal.SIGINT)
-        more, told = process.communicate(timeout=120)
-    assert process.returncode == 130, told
+        more, reported = process.communicate(timeout=120)
+    assert process.returncode == 130, reported
     assert not more
-    assert told.strip() == "cellclf: stopped; nothing is half-written, and the same command goes on with a run"
+    assert reported.strip() == "cellclf: stopped; nothing is half-written, and the same command goes on with a run"
     assert [file.name for file in tmp_path.iterdir()] == ["cells.npz"]
     assert (hashlib.sha256(source.read_bytes()).digest(), source.stat().st_mtime_ns) == before
-    assert bool(said) == (where not in HASHING), "what was found is told before it is written"
+    assert bool(shown) == (where not in HASHING), "what was found is shown before it is written"

@@ -46,11 +46,11 @@ def test_grey_transparent_and_16_bit_arrays_are_converted_with_notice(dtype, sha
     assert np.array_equal(cells[1:].read([1, 0]), cells.images[[2, 1]])
 
 
-def test_12_bit_arrays_say_that_they_are_dark():
+def test_12_bit_arrays_get_a_notice_that_they_are_dark():
     assert "nearly black" in cc.load(pixels(2, 8, 8, dtype=np.uint16, high=4096)).notices[0]
 
 
-def test_a_single_image_is_no_stack_of_grey_ones():
+def test_a_single_image_is_not_a_stack_of_grey_ones():
     with pytest.raises(DataError, match=r"for a single image, pass images\[None\]"):
         cc.load(pixels(8, 8, 3))
 
@@ -114,7 +114,7 @@ def test_float_batches_are_rounded_if_they_are_pixels():
 
 
 @pytest.mark.parametrize(
-    ("src", "said"),
+    ("src", "message"),
     [
         ([(pixels(2, 8, 8, 3), [0])], "1 labels for 2 images"),
         ([(pixels(2, 8, 8, 3), np.eye(2))], "argmax"),
@@ -122,7 +122,7 @@ def test_float_batches_are_rounded_if_they_are_pixels():
         ([pixels(2, 8, 8, 3), pixels(2, 9, 9, 3)], "several shapes"),
         ([pixels(2, 8, 8, 3), (pixels(2, 8, 8, 3), [0, 1])], "2 labels for 4 images"),
         ([(pixels(2, 8, 8, 3), [0, 1]), (pixels(2, 8, 8, 3), ["a", "b"])], "labels of several kinds"),
-        ([{"image": 1}], "hold image; expected 'image'"),
+        ([{"scan": 1}], "hold scan; expected 'image'"),
         ([1, 2], r"arrays of shape \(\)"),
         (["x", 3], r"arrays of shape \(\)"),
         ({}, "has no 'images'"),
@@ -131,8 +131,8 @@ def test_float_batches_are_rounded_if_they_are_pixels():
         ([], "no batch"),
     ],
 )
-def test_iterables_that_are_refused(src, said):
-    with pytest.raises(DataError, match=said) as caught:
+def test_iterables_that_are_refused(src, message):
+    with pytest.raises(DataError, match=message) as caught:
         cc.load(src)
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Labels of one set are numbered by the classes of another: by name, or by place where one side has no names."""
+"""Labels of one set are numbered by the classes of another: by name, or by position where one side has no names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cells(labels, names=None):
 
 
 @pytest.mark.parametrize(
-    ("labels", "names", "known", "wanted"),
+    ("labels", "names", "known", "expected"),
     [
         ([0, 1, 1], ["lobed", "round"], ["round", "flat", "lobed"], [2, 0, 0]),
         ([2, 0, 1], None, ["round", "flat", "lobed"], [2, 0, 1]),
@@ -24,22 +24,26 @@ def cells(labels, names=None):
         ([0, 1], ["2", "0"], ["round", "flat", "lobed"], [2, 0]),
     ],
 )
-def test_names_are_matched_and_bare_numbers_are_places(labels, names, known, wanted):
+def test_names_are_matched_and_bare_numbers_are_positions(labels, names, known, expected):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert match_labels(cells(labels, names), known).tolist() == wanted
+        assert match_labels(cells(labels, names), known).tolist() == expected
 
 
-def test_names_for_a_run_that_has_none_are_matched_by_place_and_this_is_told():
+def test_names_for_a_run_that_has_none_are_matched_by_position_with_a_warning():
     named = cells([1, 0, 1], ["flat", "round"])
-    with pytest.warns(cc.CellclfWarning, match=r"by place: 0 is flat, 1 is round; name the classes alike .* if not so"):
+    with pytest.warns(
+        cc.CellclfWarning, match=r"by position: 0 is flat, 1 is round; if that is wrong, pass the same class names"
+    ):
         assert match_labels(named, ["0", "1"]).tolist() == [1, 0, 1]
-    with pytest.raises(cc.DataError, match="knows no class 'flat', 'round'; it knows 0, 1, 2: name the classes alike"):
+    with pytest.raises(
+        cc.DataError, match="knows no class 'flat', 'round'; expected one of 0, 1, 2: pass the same class names"
+    ):
         match_labels(named, ["0", "1", "2"])
 
 
-def test_strangers_and_sets_without_labels_are_refused():
-    with pytest.raises(cc.DataError, match="knows no class '0', '3'; it knows round, flat: name"):
+def test_unknown_classes_and_sets_without_labels_are_refused():
+    with pytest.raises(cc.DataError, match="knows no class '0', '3'; expected one of round, flat: pass"):
         match_labels(cells([0, 1], ["0", "3"]), ["round", "flat"])
     with pytest.raises(cc.DataError, match="no labels"):
         match_labels(cc.ImageSet(np.zeros((1, 4, 4, 3), np.uint8)), ["round"])

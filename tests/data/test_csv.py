@@ -48,10 +48,10 @@ def test_csv_rows_that_cannot_be_used_are_listed(folder):
     assert cells.ids.tolist() == ["lobed/a.png", "round/a.png"]
     assert cells.groups.tolist() == ["p1", "only round/a.png"]  # nobody else's
     assert [(s.id, s.reason) for s in cells.skipped] == [
-        ("./lobed/a.png", "named before with the label 'lobed', now 'round': the first one counts"),
+        ("./lobed/a.png", "listed in an earlier row with the label 'lobed', now 'round': the first one is used"),
         ("lobed/b.PNG", "no label"),
         (",round,p4,", "the row names no file"),
-        ("lobed/a.png", "named before"),
+        ("lobed/a.png", "listed in an earlier row"),
         ("gone.png", "no such file"),
     ]
     assert cells.notices == ("columns of cells.csv that were not used: note",)
@@ -71,7 +71,7 @@ def test_csv_labels_that_are_numbers_are_places_in_class_names(folder):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
@@ -79,12 +79,12 @@ def test_csv_labels_that_are_numbers_are_places_in_class_names(folder):
         (b"name,kind\nx,y\n", "has the columns name, kind; expected path, label"),
         (CSV.encode("utf-16"), "is not UTF-8"),
         ("path,label\nk\xe4se.png,round\n".encode("latin-1"), "is not UTF-8"),
-        (b'path,label\n"a.png' + b"x" * 200_000, "is no CSV"),
+        (b'path,label\n"a.png' + b"x" * 200_000, "is not a CSV"),
         (b"path,label\ngone.png,round\n", r"the first: gone\.png \(no such file\)"),
     ],
 )
-def test_csv_that_is_refused(tmp_path, data, said):
+def test_csv_that_is_refused(tmp_path, data, message):
     (tmp_path / "cells.csv").write_bytes(data)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         cc.load(tmp_path / "cells.csv")
     assert "\n" not in str(caught.value)

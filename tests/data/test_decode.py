@@ -107,7 +107,7 @@ def png_of(width, height, depth, colour, rows):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def test_16_bit_colour_is_cut_and_said(tmp_path):
+def test_16_bit_colour_is_reduced_with_a_note(tmp_path):
     deep = (RGB.astype(np.uint16) * 257).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in deep)
     (tmp_path / "a.png").write_bytes(png_of(10, 12, 16, 2, rows))
@@ -155,7 +155,7 @@ def test_resizing_keeps_the_original_size_known(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif"])
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.6])
-def test_truncated_files_are_told_without_a_warning(tmp_path, suffix, share):
+def test_truncated_files_are_reported_without_a_warning(tmp_path, suffix, share):
     path = write(tmp_path / f"a.{suffix}", np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
@@ -167,16 +167,16 @@ def test_truncated_files_are_told_without_a_warning(tmp_path, suffix, share):
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
+    ("name", "data", "message"),
     [
-        ("a.png", b"hello", "no jpg, png, tif or bmp"),
-        ("a.jpg", b"GIF89a" + b"\0" * 40, "no jpg, png, tif or bmp"),
-        ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no jpg, png, tif or bmp"),
+        ("a.png", b"hello", "not a jpg, png, tif or bmp"),
+        ("a.jpg", b"GIF89a" + b"\0" * 40, "not a jpg, png, tif or bmp"),
+        ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a jpg, png, tif or bmp"),
         ("a.png", png_of(60_000, 1_000, 8, 2, b""), "60000x1000 pixels are too many"),
         ("a.png", png_of(200_000, 200_000, 8, 2, b""), "far too many pixels"),
     ],
 )
-def test_what_is_no_image_of_a_cell(tmp_path, name, data, said):
+def test_files_that_are_not_images_of_cells(tmp_path, name, data, message):
     (tmp_path / name).write_bytes(data)
     for look in (decode, lambda path: scan([str(path)], verify=False)[0]):
         with warnings.catch_warnings():
@@ -185,10 +185,10 @@ def test_what_is_no_image_of_a_cell(tmp_path, name, data, said):
                 problem = look(tmp_path / name).problem
             except Unreadable as error:
                 problem = str(error)
-        assert said in problem
+        assert message in problem
 
 
-def test_missing_files_and_folders_are_told(tmp_path):
+def test_missing_files_and_folders_are_reported(tmp_path):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(Unreadable, match="no such file"):
         decode(tmp_path / "a.png")

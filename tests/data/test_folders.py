@@ -1,4 +1,4 @@
-"""Folders, lists, patterns and single files: what is a class, what is no image, and what is told of both."""
+"""Folders, lists, patterns and single files: what is a class, what is not an image, and what is reported of both."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_is_no_image_is_listed(folder):
         "loose.png",
     }
     assert "no such file" in reasons["round/gone.png"] and "class folders" in reasons["loose.png"]
-    assert cells.notices == ("the folder 'empty' holds no image and is no class",)
+    assert cells.notices == ("the folder 'empty' holds no image and is not a class",)
     assert "skipped: 6" in cells.summary()
 
 
@@ -79,7 +79,7 @@ def test_links_are_followed_and_never_in_a_circle(folder, tmp_path):
     assert cc.load(links).fingerprint() == cc.load(folder).fingerprint()
 
 
-def test_a_folder_that_cannot_be_listed_is_told(tmp_path):
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path):
     found = listing.Listing([], [])
     assert listing._images_below(str(tmp_path / "round" / "deep"), tmp_path, found) == []
     assert [(s.id, s.reason) for s in found.skipped] == [
@@ -113,7 +113,7 @@ def test_parts_are_no_classes(folder, tmp_path):
     root = tmp_path / "all"
     for part in ("train", "val", "Test"):
         image(root / part / "round" / "a.png")
-    with pytest.raises(DataError, match=r"parts and no classes; load one of them with part='train'"):
+    with pytest.raises(DataError, match=r"parts, not classes; load one of them with part='train'"):
         cc.load(root)
     assert cc.load(root, part="val").class_names == ("round",)
     assert cc.load(root, part="val").ids.tolist() == ["round/a.png"]
@@ -129,7 +129,7 @@ def test_a_folder_without_a_image(tmp_path, inside):
         cc.load(tmp_path)
 
 
-def test_a_class_whose_files_are_all_damaged_is_lost_and_said(folder):
+def test_a_class_whose_files_are_all_damaged_is_lost_with_a_notice(folder):
     (folder / "kidney").mkdir()
     (folder / "kidney" / "a.png").write_text("x")
     cells = cc.load(folder)
@@ -140,7 +140,7 @@ def test_a_class_whose_files_are_all_damaged_is_lost_and_said(folder):
 
 def test_nothing_readable(tmp_path):
     (tmp_path / "a.png").write_text("x")
-    with pytest.raises(DataError, match=r"no readable image, of 1 files; the first: a\.png \(no jpg"):
+    with pytest.raises(DataError, match=r"no readable image, of 1 files; the first: a\.png \(not a jpg"):
         cc.load(tmp_path)
 
 
@@ -169,11 +169,11 @@ def test_conversions_are_counted(folder):
     cells = cc.load(folder)
     assert cells.notices == (
         "2 images: grey repeated over the channels (the first: round/grey1.png)",
-        "1 image: transparency laid on white (the first: round/clear.png)",
+        "1 image: transparency blended with white (the first: round/clear.png)",
     )
 
 
-def test_without_verifying_damage_is_told_when_it_is_met(folder):
+def test_without_verify_damage_is_reported_when_it_is_read(folder):
     path = folder / "round" / "a.png"
     path.write_bytes(path.read_bytes()[:50])
     assert len(cc.load(folder).skipped) == 1
@@ -206,5 +206,5 @@ def test_labels_beside_a_list_follow_the_files_that_can_be_read(folder):
     assert cells.labels.tolist() == [0, 2] and cells.groups.tolist() == ["p", "r"]
     with pytest.raises(DataError, match="2 labels for 3 files"):
         cc.load(paths, [0, 1])
-    with pytest.raises(OptionError, match="labels stand in"):
+    with pytest.raises(OptionError, match="labels cannot be given beside"):
         cc.load(folder, [0, 1, 2, 3])

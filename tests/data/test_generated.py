@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 import cellclf as cc
 from cellclf.data.generated import planted
-from cellclf.data.generated.foreign import KINDS, draw_foreign
+from cellclf.data.generated.non_cells import KINDS, draw_non_cell
 
 
 @pytest.fixture(scope="module")
-def troubled() -> cc.ImageSet:
+def planted_cells() -> cc.ImageSet:
     return cc.make_cells(
         60, size=48, seed=5, slides=4, duplicates=6, conflicts=4, near_duplicates=20, foreign=9, foreign_copies=3
     )
 
 
-def picture(cells: cc.ImageSet, name: str) -> NDArray[np.uint8]:
+def image_of(cells: cc.ImageSet, name: str) -> NDArray[np.uint8]:
     return cells[int(np.flatnonzero(cells.ids == name)[0])]
 
 
@@ -56,10 +56,10 @@ def test_a_shorter_set_is_the_beginning_of_a_longer_one(n: int, more: int, size:
     assert np.array_equal(short.ids, long.ids[:n])
 
 
-def test_planting_changes_none_of_the_cells(troubled: cc.ImageSet) -> None:
+def test_planting_changes_none_of_the_cells(planted_cells: cc.ImageSet) -> None:
     plain = cc.make_cells(60, size=48, seed=5, slides=4)
-    assert np.array_equal(plain.images, troubled.images[:60])
-    assert np.array_equal(plain.labels, troubled.labels[:60])
+    assert np.array_equal(plain.images, planted_cells.images[:60])
+    assert np.array_equal(plain.labels, planted_cells.labels[:60])
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -72,37 +72,37 @@ def test_classes_are_as_imbalanced_as_the_real_set(seed: int) -> None:
     assert max(even) - min(even) <= 3
 
 
-def test_truth_counts_what_was_asked_for(troubled: cc.ImageSet) -> None:
-    counts = planted(troubled).counts()
-    assert len(troubled) == 60 + 6 + 4 + 20 + 9 + 3 * 9
+def test_truth_counts_what_was_asked_for(planted_cells: cc.ImageSet) -> None:
+    counts = planted(planted_cells).counts()
+    assert len(planted_cells) == 60 + 6 + 4 + 20 + 9 + 3 * 9
     assert counts["cell"] == 60
     assert counts["copy"] == 6
     assert counts["relabelled"] == 4
     assert counts["foreign"] == 9 + 3 * 9
-    assert sum(counts.values()) == len(troubled)
+    assert sum(counts.values()) == len(planted_cells)
     assert sum(counts.get(k, 0) for k in ("jpeg", "turn90", "flip", "flip270", "darker")) == 10
 
 
-def test_identical_images_are_exactly_those_that_the_truth_names(troubled: cc.ImageSet) -> None:
+def test_identical_images_are_exactly_those_that_the_truth_names(planted_cells: cc.ImageSet) -> None:
     seen: dict[bytes, str] = {}
     found = set()
-    for name, image in zip(troubled.ids.tolist(), troubled.images, strict=True):
+    for name, image in zip(planted_cells.ids.tolist(), planted_cells.images, strict=True):
         first = seen.setdefault(image.tobytes(), name)
         if first != name:
             found.add((first, name))
-    assert found == set(planted(troubled).pairs("copy", "relabelled", "foreign"))
+    assert found == set(planted(planted_cells).pairs("copy", "relabelled", "foreign"))
 
 
-def test_labels_of_copies_agree_or_conflict_as_told(troubled: cc.ImageSet) -> None:
-    assert troubled.labels is not None
-    label = dict(zip(troubled.ids.tolist(), troubled.labels.tolist(), strict=True))
-    truth = planted(troubled)
+def test_labels_of_copies_agree_or_conflict_as_planted(planted_cells: cc.ImageSet) -> None:
+    assert planted_cells.labels is not None
+    label = dict(zip(planted_cells.ids.tolist(), planted_cells.labels.tolist(), strict=True))
+    truth = planted(planted_cells)
     for source, name in truth.pairs():
         if not source.startswith("foreign-everywhere"):
             assert (label[source] == label[name]) is (not name.endswith(":relabelled"))
     everywhere = [label[name] for name in label if name.startswith("foreign-everywhere")]
     assert everywhere == sorted(list(range(8)) * 3)
-    crowd = {troubled.class_names[label[name]] for name in label if name.startswith("foreign-crowd")}
+    crowd = {planted_cells.class_names[label[name]] for name in label if name.startswith("foreign-crowd")}
     assert crowd == {"monocyte"}
 
 
@@ -119,28 +119,28 @@ def test_labels_of_copies_agree_or_conflict_as_told(troubled: cc.ImageSet) -> No
     ],
 )
 def test_turned_copies_turn_back_into_their_source(
-    troubled: cc.ImageSet, change: str, undo: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    planted_cells: cc.ImageSet, change: str, undo: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 ) -> None:
-    pairs = planted(troubled).pairs(change)
+    pairs = planted(planted_cells).pairs(change)
     assert len(pairs) == 2
     for source, name in pairs:
-        assert np.array_equal(undo(picture(troubled, name)), picture(troubled, source))
+        assert np.array_equal(undo(image_of(planted_cells, name)), image_of(planted_cells, source))
 
 
-def test_encoded_and_lit_copies_stay_close_to_their_source(troubled: cc.ImageSet) -> None:
-    truth = planted(troubled)
+def test_encoded_and_lit_copies_stay_close_to_their_source(planted_cells: cc.ImageSet) -> None:
+    truth = planted(planted_cells)
     for change, direction in (("jpeg", 0), ("brighter", 1), ("darker", -1)):
         for source, name in truth.pairs(change):
-            before, after = (picture(troubled, k).astype(float) for k in (source, name))
+            before, after = (image_of(planted_cells, k).astype(float) for k in (source, name))
             assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.93
             assert np.sign(round(after.mean() - before.mean())) == direction
 
 
-def test_copies_lie_on_the_slide_of_their_source(troubled: cc.ImageSet) -> None:
-    assert troubled.groups is not None
-    group = dict(zip(troubled.ids.tolist(), troubled.groups.tolist(), strict=True))
+def test_copies_lie_on_the_slide_of_their_source(planted_cells: cc.ImageSet) -> None:
+    assert planted_cells.groups is not None
+    group = dict(zip(planted_cells.ids.tolist(), planted_cells.groups.tolist(), strict=True))
     assert set(group.values()) == {"slide-000", "slide-001", "slide-002", "slide-003"}
-    cells = [(a, b) for a, b in planted(troubled).pairs() if a.startswith("cell-")]
+    cells = [(a, b) for a, b in planted(planted_cells).pairs() if a.startswith("cell-")]
     assert all(group[a] == group[b] for a, b in cells)
     assert cc.make_cells(2, size=16).groups is None
 
@@ -153,15 +153,15 @@ def test_cells_of_one_slide_look_more_alike_than_those_of_two() -> None:
     assert within < 0.7 * paper.std(0).mean()
 
 
-def test_truth_survives_a_subset_and_refuses_other_sets(troubled: cc.ImageSet) -> None:
-    part = planted(troubled.subset(np.arange(60, 70)))
+def test_truth_survives_a_subset_and_refuses_other_sets(planted_cells: cc.ImageSet) -> None:
+    part = planted(planted_cells.subset(np.arange(60, 70)))
     assert part.counts() == {"copy": 6, "relabelled": 4}
     with pytest.raises(cc.DataError, match="'0' is not one of a generated set"):
         planted(cc.ImageSet(np.zeros((1, 16, 16, 3), np.uint8)))
 
 
-def test_shift_shows_the_same_cells_in_another_colour_and_focus() -> None:
-    sets = [cc.make_cells(64, size=48, severity=shift) for shift in (0.0, 0.5, 1.0)]
+def test_severity_shows_the_same_cells_in_another_colour_and_focus() -> None:
+    sets = [cc.make_cells(64, size=48, severity=severity) for severity in (0.0, 0.5, 1.0)]
     assert all(np.array_equal(sets[0].labels, other.labels) for other in sets)
     colour = np.array([cells.images.mean((0, 1, 2)) for cells in sets])
     assert (np.diff(colour[:, 0]) < -8).all()  # less red light comes through at each step
@@ -196,8 +196,8 @@ def test_a_platelet_has_no_nucleus_and_a_lymphocyte_is_mostly_nucleus() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_foreign_images_differ_from_each_other(kind: str) -> None:
-    one, two = (draw_foreign(kind, 40, np.random.default_rng(k)) for k in (1, 2))
+def test_non_cell_images_differ_from_each_other(kind: str) -> None:
+    one, two = (draw_non_cell(kind, 40, np.random.default_rng(k)) for k in (1, 2))
     assert one.shape == (40, 40, 3)
     assert one.dtype == np.uint8
     assert not np.array_equal(one, two)
@@ -221,6 +221,6 @@ def test_numbers_out_of_range_are_refused(options: dict[str, float], message: st
         cc.make_cells(**options)
 
 
-def test_a_wrong_balance_gives_the_nearest_name() -> None:
+def test_a_wrong_balance_names_the_nearest_one() -> None:
     with pytest.raises(cc.UnknownNameError, match="did you mean 'even'"):
         cc.make_cells(1, balance="evan")

@@ -1,4 +1,4 @@
-"""What strangers put into a folder of images: nothing of it stops the work, and all of it is told."""
+"""Files of every kind in a folder of images: none stops the work, and every one is reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def encoded(pixels, kind="png"):
 
 
 def write_hostile(root):
-    """Write one of each kind; give what the reason for skipping it must say."""
+    """Write one of each kind; give what each reason must contain."""
     (root / "huge.png").touch()
     os.truncate(root / "huge.png", 100_000_000)
     for name, data in {
@@ -41,9 +41,9 @@ def write_hostile(root):
     }.items():
         (root / name).write_bytes(data)
     return {
-        "huge.png": "no jpg, png, tif or bmp",
-        "text.png": "no jpg, png, tif or bmp",
-        "empty.jpg": "no jpg, png, tif or bmp",
+        "huge.png": "not a jpg, png, tif or bmp",
+        "text.png": "not a jpg, png, tif or bmp",
+        "empty.jpg": "not a jpg, png, tif or bmp",
         "bomb.png": "far too many pixels",
         "wide.png": "60000x1000 pixels are too many",
         "cut.jpg": "truncated",
@@ -56,15 +56,15 @@ def reasons(cells):
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_each_file_that_is_no_image_is_told_with_its_reason(tmp_path, verify):
+def test_each_file_that_is_no_image_is_reported_with_its_reason(tmp_path, verify):
     expected = write_hostile(tmp_path)
     (tmp_path / "good.png").write_bytes(encoded(RGB))
     (tmp_path / "large.png").write_bytes(encoded(np.zeros((3000, 2000), np.uint8)))
     cells = cc.load(tmp_path, size=(24, 24), verify=verify)
     if not verify:
         expected.pop("cut.jpg")  # its header is whole
-    told = reasons(cells)
-    assert told.keys() == expected.keys() and all(said in told[name] for name, said in expected.items())
+    found = reasons(cells)
+    assert found.keys() == expected.keys() and all(message in found[name] for name, message in expected.items())
     assert {"good.png", "large.png"} <= set(cells.ids.tolist())
     assert cells.sizes[cells.ids.tolist().index("large.png")].tolist() == [3000, 2000]
     assert cells.subset(np.isin(cells.ids, ["good.png", "large.png"])).images.shape == (2, 24, 24, 3)
@@ -92,9 +92,9 @@ def test_links_in_circles_and_pipes_end(tmp_path):
     os.mkfifo(root / "round" / "pipe.png")
     cells = cc.load(root)
     assert cells.ids.tolist() == ["round/a.png"] and cells.class_names == ("round",)
-    told = reasons(cells)
-    assert all("folder above" in told[name] for name in ("self", "above", "round/back", "round/also"))
-    assert "pipe" in told["round/pipe.png"] and "symbolic links" in told["round/loop.png"] and "loop" in told
+    found = reasons(cells)
+    assert all("folder above" in found[name] for name in ("self", "above", "round/back", "round/also"))
+    assert "pipe" in found["round/pipe.png"] and "symbolic links" in found["round/loop.png"] and "loop" in found
     assert cc.load(root, verify=False).ids.tolist() == ["round/a.png"]
     below = cc.load(str(root / "**" / "*.png"))
     assert [os.path.basename(name) for name in below.ids.tolist()] == ["a.png"] and len(below.skipped) == 2

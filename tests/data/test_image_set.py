@@ -184,7 +184,7 @@ def test_the_fingerprint_sees_ids_labels_names_and_pixels_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("labels", "wanted"),
+    ("labels", "expected"),
     [
         (np.array([[0], [2], [1]], np.uint8), [0, 2, 1]),
         (np.array([0, 2, 1], np.uint64), [0, 2, 1]),
@@ -196,14 +196,14 @@ def test_the_fingerprint_sees_ids_labels_names_and_pixels_and_nothing_else():
         (["10", "9", "9"], [1, 0, 0]),
     ],
 )
-def test_labels_that_are_taken(labels, wanted):
+def test_labels_that_are_taken(labels, expected):
     cells = ImageSet(pixels(3), labels)
-    assert cells.labels.tolist() == wanted and cells.labels.dtype == np.int64
-    assert cells.num_classes == max(wanted) + 1
+    assert cells.labels.tolist() == expected and cells.labels.dtype == np.int64
+    assert cells.num_classes == max(expected) + 1
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         (np.eye(3, dtype=int), r"pass labels.argmax\(1\)"),
         ([0, -1, 0], "label -1; labels count from 0"),
@@ -214,12 +214,12 @@ def test_labels_that_are_taken(labels, wanted):
         ([0, np.inf, 1], "expected whole numbers"),
         ([0, 10**9, 1], "are these the labels"),
         ([0, 2**63, 1], r"below 2\*\*63"),
-        ([[0, 1], [2], [0]], "labels are no column"),
+        ([[0, 1], [2], [0]], "labels are not a column"),
         (5, "labels have shape"),
     ],
 )
-def test_labels_that_are_refused(labels, said):
-    with pytest.raises(DataError, match=said) as caught:
+def test_labels_that_are_refused(labels, message):
+    with pytest.raises(DataError, match=message) as caught:
         ImageSet(pixels(3), labels)
     assert "\n" not in str(caught.value)
 
@@ -232,23 +232,23 @@ def test_labels_by_name_are_checked_against_the_names():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        ({"class_names": ["a", "a"]}, "'a' stands twice"),
+        ({"class_names": ["a", "a"]}, "'a' occurs twice"),
         ({"class_names": "ab"}, "is one text"),
-        ({"ids": ["x", "y", "x"]}, "id 'x' stands 2 times"),
+        ({"ids": ["x", "y", "x"]}, "id 'x' occurs 2 times"),
         ({"ids": ["x"]}, "1 ids for 3 images"),
         ({"ids": [["x", "y"], ["z", "w"], ["u", "v"]]}, "ids have shape"),
         ({"groups": ["p", None, "q"]}, "1 of 3 groups are missing"),
         ({"groups": [1.0, np.nan, 2.0]}, "1 of 3 groups are missing"),
-        ({"groups": [b"\xff", b"a", b"b"]}, "groups are no text"),
+        ({"groups": [b"\xff", b"a", b"b"]}, "groups are not text"),
         ({"clusters": [1, 2, 2.5]}, "clusters have dtype float64"),
         ({"clusters": ["a", "b", "c"]}, "clusters have dtype"),
         ({"sizes": [1, 2, 3]}, r"sizes have shape \(3,\); expected \(3, 2\)"),
     ],
 )
-def test_other_columns_that_are_refused(arguments, said):
-    with pytest.raises(DataError, match=said):
+def test_other_columns_that_are_refused(arguments, message):
+    with pytest.raises(DataError, match=message):
         ImageSet(pixels(3), [0, 0, 0], **arguments)
 
 
@@ -258,7 +258,7 @@ def test_groups_may_be_numbers_or_bytes_or_a_column():
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "message"),
     [
         (np.full((2, 4, 4, 3), 0.5, np.float32), r"within 0.5-0.5.*images \* 255"),
         (np.full((2, 4, 4, 3), np.nan), "2 of 2 images hold NaN"),
@@ -275,11 +275,11 @@ def test_groups_may_be_numbers_or_bytes_or_a_column():
         (np.zeros((2, 8, 8, 4), np.uint8), "alpha"),
         (np.zeros((2, 0, 8, 3), np.uint8), "no pixels"),
         (np.array([np.zeros((2, 2, 3)), np.zeros((3, 3, 3))], object), "Python objects"),
-        ([[1, 2], [3]], "images are no array"),
+        ([[1, 2], [3]], "images are not an array"),
     ],
 )
-def test_pixels_that_are_refused_with_the_fix(images, said):
-    with pytest.raises(DataError, match=said) as caught:
+def test_pixels_that_are_refused_with_the_fix(images, message):
+    with pytest.raises(DataError, match=message) as caught:
         check_images(images)
     assert "\n" not in str(caught.value)
 

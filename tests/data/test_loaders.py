@@ -14,29 +14,29 @@ from cellclf.errors import CellclfError, DataError, OptionError, UnknownNameErro
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "said"),
+    ("arguments", "kind", "message"),
     [
         ({"mixed": "crop"}, OptionError, "mixed='crop'"),
         ({"size": (0, 5)}, OptionError, r"size=\(0, 5\)"),
         ({"size": (5,)}, OptionError, r"expected \(height, width\)"),
         ({"size": (4, 4)}, OptionError, "is for files"),
-        ({"part": "train"}, OptionError, "part='train' goes with"),
+        ({"part": "train"}, OptionError, "part='train' needs"),
         ({"class_names": ["a"]}, DataError, "only 1 class names"),
     ],
 )
-def test_arguments_that_do_not_go_with_arrays(arguments, kind, said):
-    with pytest.raises(kind, match=said):
+def test_arguments_that_do_not_go_with_arrays(arguments, kind, message):
+    with pytest.raises(kind, match=message):
         cc.load((pixels(2, 8, 8, 3), [0, 1]), **arguments)
 
 
 @pytest.mark.parametrize(
-    ("src", "said"),
-    [("nowhere", "there is no 'nowhere'"), ("nowhere.npz", "there is no"), ("a.txt", r"\.txt is none of")],
+    ("src", "message"),
+    [("nowhere", "there is no 'nowhere'"), ("nowhere.npz", "there is no"), ("a.txt", r"\.txt is not supported")],
 )
-def test_paths_that_are_refused(tmp_path, monkeypatch, src, said):
+def test_paths_that_are_refused(tmp_path, monkeypatch, src, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         cc.load(src)
 
 

@@ -120,19 +120,19 @@ def test_an_npz_that_another_program_packed(tmp_path, place, value, why):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
-        ({"images": pixels(2, 8, 8, 3)}, "has no 'images' or 'x' but images; name them"),
+        ({"scans": pixels(2, 8, 8, 3)}, "has no 'images' or 'x' but scans; name them"),
         ({"images": pixels(2, 8, 8, 3) / 255.0}, r"a\.npz: images are float64 within 0-1.*multiply by 255"),
         ({"images": pixels(2, 8, 8, 3), "labels": [0, 1, 2]}, r"a\.npz: 3 labels for 2 images"),
         ({"images": pixels(2, 8, 8, 3), "labels": np.eye(2)}, "argmax"),
         ({"images": pixels(2, 3, 8, 8)}, "transpose"),
-        ({"images": pixels(2, 8, 8, 3), "ids": ["a", "a"]}, "'a' stands 2 times"),
+        ({"images": pixels(2, 8, 8, 3), "ids": ["a", "a"]}, "'a' occurs 2 times"),
     ],
 )
-def test_npz_content_that_is_refused(tmp_path, arrays, said):
+def test_npz_content_that_is_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         cc.load(tmp_path / "a.npz")
 
 

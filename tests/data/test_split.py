@@ -40,7 +40,7 @@ def test_parts_are_a_partition_that_tears_no_group_and_no_cluster(cells, val, te
 
 
 @given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=80), val=st.floats(0, 0.9))
-def test_without_groups_the_shares_are_exact_to_one_image_a_class(labels, val):
+def test_without_groups_the_fractions_are_exact_to_one_image_a_class(labels, val):
     parts = Split(val=val).apply(make(labels))
     for label in range(3):
         assert abs((parts.val.labels == label).sum() - val * labels.count(label)) < 1
@@ -84,23 +84,23 @@ def test_components_equal_a_slow_union_find(cells):
             assert (slow[i] == slow[j]) == (fast[i] == fast[j])
 
 
-def test_large_groups_leave_both_parts_near_their_share():
+def test_large_groups_leave_both_parts_near_their_fraction():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 600)
     groups = rng.integers(0, 40, 600)
     parts = Split(val=0.25, seed=1).apply(make(labels, groups))
     for label in range(3):
-        share = (parts.val.labels == label).sum() / (labels == label).sum()
-        assert 0.15 < share < 0.35
+        fraction = (parts.val.labels == label).sum() / (labels == label).sum()
+        assert 0.15 < fraction < 0.35
 
 
 @pytest.mark.parametrize(("val", "test"), [(1.0, 0), (-0.1, 0), (0.5, 0.5)])
-def test_unusable_shares_are_refused(val, test):
-    with pytest.raises(OptionError, match="wanted"):
+def test_unusable_fractions_are_refused(val, test):
+    with pytest.raises(OptionError, match="expected"):
         Split(val=val, test=test).apply(make([0, 1]))
 
 
-def test_a_sample_keeps_the_shares_of_the_classes_and_the_order():
+def test_a_sample_keeps_the_fractions_of_the_classes_and_the_order():
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     cells = ImageSet(np.zeros((100, 8, 8, 3), np.uint8), labels)
     some = sample(cells, 33, seed=1)

@@ -47,12 +47,12 @@ def test_flipped_labels_are_found_and_the_folder_goes_on(tmp_path):
     with (tmp_path / "a" / "labels.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == cells.ids[found.problems.order].tolist()
-    assert {row["doubtful"] for row in rows[: found.dropped]} == {"True"}
+    assert {row["doubtful"] for row in rows[: found.removed]} == {"True"}
     stored = json.loads((tmp_path / "a" / "labels.json").read_text("utf-8"))
-    assert [one["id"] for one in stored["problems"]] == [row["id"] for row in rows[: found.dropped]]
+    assert [one["id"] for one in stored["problems"]] == [row["id"] for row in rows[: found.removed]]
     page = (tmp_path / "a" / "labels.html").read_text("utf-8")
-    assert "looks like" in page and f"{found.dropped} doubtful labels of 90" in page
-    assert len(found.apply(cells)) == 90 - found.dropped and len(found.plot(4).axes) == min(4, found.dropped)
+    assert "looks like" in page and f"{found.removed} doubtful labels of 90" in page
+    assert len(found.apply(cells)) == 90 - found.removed and len(found.plot(4).axes) == min(4, found.removed)
 
 
 def test_what_cannot_be_checked_is_refused():

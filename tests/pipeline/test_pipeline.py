@@ -163,7 +163,7 @@ def test_every_key_of_the_report_is_documented(outcome):
     for scores in data["scores"].values():
         assert not missing("scores.NAME.classes", scores["classes"][0])
         assert not [name for pair in scores["most_confused"] for name in missing("scores.NAME.most_confused", pair)]
-    assert not missing("removed.STEP.dropped", data["removed"]["outliers"]["dropped"][0])
+    assert not missing("removed.STEP.removed", data["removed"]["outliers"]["removed"][0])
     assert not missing("removed.duplicates.groups", data["removed"]["duplicates"]["groups"][0])
     assert not missing("domain_shifts.NAME", data["domain_shifts"]["elsewhere"])
     assert data["schema"] == 1

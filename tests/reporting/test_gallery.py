@@ -19,7 +19,7 @@ def test_groups_conflicts_and_ids_are_shown(cells: ImageSet, tmp_path: Path) -> 
     found = Dedup(n_jobs=1).find(cells)
     (page,) = write_gallery(found, tmp_path / "copies.html")
     _, reader, words = read(page)
-    assert "conflict 13 Copies of one image with different labels" in words
+    assert "conflicting labels 13 Copies of one image with different labels" in words
     assert "13 images: all go; labelled" in words and "2 images: one stays" in words
     assert reader.tags.count("img") == 15
     assert all(address.startswith(("data:", "#")) for address in reader.addresses)

@@ -47,7 +47,7 @@ def test_every_section_is_there_and_says_its_numbers(content: PageContent, page:
     assert "Checked: no id, no duplicate group stands in more than one part." in words
     assert "No patients or slides were named" in words
     assert "2 grey images were made RGB" in words and "truncated <file>" in words
-    assert "conflict 13 images in 1 group" in words and "identical 1 image in 1 group" in words
+    assert "conflicting labels 13 images in 1 group" in words and "identical 1 image in 1 group" in words
     assert "12 min 34 s" in words and "versions: keras 3.15" in words
     assert '"option8": 8' in words and "option8 8" not in words, "long settings are folded away"
     assert reader.tags.count("svg") == 6, "four curves of the training, two of the confidence"

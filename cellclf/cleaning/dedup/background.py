@@ -1,4 +1,4 @@
-"""One foreign image behind many different cells: a contamination that no comparison of pairs can show."""
+"""One background behind many different cells: a contamination that no comparison of pairs can show."""
 
 from __future__ import annotations
 
@@ -7,90 +7,93 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.fingerprints import one_blas_thread, spread_out
+from cellclf.cleaning.dedup.fingerprints import map_parts, one_blas_thread
 from cellclf.cleaning.dedup.hashes import dct_blocks, whole
+from cellclf.utils.dct import dct_matrix
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 FEWEST = 30
-"""So many different cells must share a background for it to be called foreign."""
-_SIDE = 24  # the corners are looked at on a grid of 24 x 24
-_RADIUS = 0.46  # of the side: what lies within may be cell, what lies outside is background
-_NEAR = 0.38  # of ordinary smears, the 30th most similar other one lies below it for all but some in ten thousand
-_MEMBER = 0.46  # similarity to the mean of a group; ordinary ones reach .38, blends of a half .55 and more
-_TIGHT = 0.42  # mean similarity of a group's pairs; of ordinary look-alikes .3
+"""Fewest different cells with one background that make a group."""
+_SIDE = 24  # backgrounds are compared on a grid of 24 x 24
+_RADIUS = 0.46  # of the side: within it may be cell, outside is background
+_NEAR = 0.38  # the 30th most similar image is below it for all but a few in ten thousand ordinary smears
+_MEMBER = 0.46  # similarity to the mean of a group; ordinary images reach .38, blends of a half .55 and more
+_TIGHT = 0.42  # mean similarity of a group's pairs; of similar ordinary images .3
 
 
 def shared_backgrounds(
     cells: ImageSet, keeper: NDArray[np.int64], *, n_jobs: int | None = None
 ) -> list[NDArray[np.int64]]:
-    """Find groups of 30 or more different images with one and the same background.
+    """Find groups of 30 or more different images with the same background.
 
     Only what lies outside the middle is compared, as the gradients of a 24 x 24 image of it: ordinary smears have
     red cells in random places there, so the 30 nearest of an ordinary image are not near, nor like each other. A
-    group is grown around its mean, in which the cells average out and the foreign image stays. Every image is
+    group is grown around its mean, in which the cells average out and the background remains. Every image is
     compared with every other one: seconds for 14,000, minutes for 200,000. A background without any structure cannot
-    be told from an empty smear.
+    be distinguished from an empty smear.
 
     Args:
         cells: What to search.
-        keeper: (N,) place of the image that each one is a copy of; copies count once and go with it.
+        keeper: (N,) position of the image that each one is a copy of; copies count once and follow it.
         n_jobs: Tasks at once.
 
     Returns:
-        The places of each group's images, the largest group first; no image is in two.
+        The positions of each group's images, the largest group first; no image is in two.
     """
     if len(cells) < FEWEST:
         return []
-    parts = list(spread_out(cells, _corners, n_jobs=n_jobs, label="reading backgrounds"))
+    parts = list(map_parts(cells, _corners, n_jobs=n_jobs, label="reading backgrounds"))
     places = np.flatnonzero(keeper == np.arange(len(cells)))
-    seen = np.concatenate(parts)[places].astype(np.float32)
-    seen -= np.median(seen, axis=0)
-    seen -= seen.mean(1, keepdims=True)
-    lengths = np.linalg.norm(seen, axis=1)
-    seen /= np.maximum(lengths, max(1e-6, 0.25 * float(np.median(lengths))))[:, None]
-    left = np.ones(len(places), bool)
+    rows = np.concatenate(parts)[places].astype(np.float32)
+    rows -= np.median(rows, axis=0)  # what all images have in common, such as vignetting, is no evidence
+    rows -= rows.mean(1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1)
+    # a nearly empty background has a short row: it must not be stretched to full length, or noise would decide
+    rows /= np.maximum(lengths, max(1e-6, 0.25 * float(np.median(lengths))))[:, None]
+    free = np.ones(len(places), bool)
     groups = []
-    counts = _neighbours(seen)
+    counts = _neighbours(rows)
     for seed in np.argsort(-counts, kind="stable"):
         if counts[seed] < FEWEST:
             break
-        if not left[seed]:
+        if not free[seed]:
             continue
-        members = _grown(seen, int(seed), left)
+        members = _grown(rows, int(seed), free)
         if len(members) >= FEWEST:
-            left[members] = False
+            free[members] = False
             groups.append(np.flatnonzero(np.isin(keeper, places[members])))
     return sorted(groups, key=lambda group: (-len(group), group[0]))
 
 
-def _grown(seen: NDArray[np.float32], seed: int, left: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Grow a group around an image until its mean stays; empty if it is none."""
-    like = seen @ seen[seed]
-    like[~left] = -1
-    members = np.argpartition(like, -FEWEST)[-FEWEST:]
+def _grown(rows: NDArray[np.float32], seed: int, free: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Grow a group around an image until it no longer changes; empty if there is none."""
+    similarity = rows @ rows[seed]
+    similarity[~free] = -1
+    members = np.argpartition(similarity, -FEWEST)[-FEWEST:]
     for _ in range(10):
-        mean = seen[members].mean(0)
-        like = seen @ (mean / max(1e-6, float(np.linalg.norm(mean))))
-        now = np.flatnonzero((like >= _MEMBER) & left)
+        mean = rows[members].mean(0)
+        similarity = rows @ (mean / max(1e-6, float(np.linalg.norm(mean))))
+        now = np.flatnonzero((similarity >= _MEMBER) & free)
         if len(now) < FEWEST or np.array_equal(now, members):
             break
         members = now
     if len(now) < FEWEST:
         return np.empty(0, np.int64)
-    total = seen[now].sum(0)
-    own = float((seen[now] ** 2).sum())
+    # the mean over all pairs, without making them: |sum|² holds every pair twice, and each row with itself
+    total = rows[now].sum(0)
+    own = float((rows[now] ** 2).sum())
     pairs = (float(total @ total) - own) / (len(now) * (len(now) - 1))
     return now if pairs >= _TIGHT else np.empty(0, np.int64)
 
 
-def _neighbours(seen: NDArray[np.float32]) -> NDArray[np.int64]:
+def _neighbours(rows: NDArray[np.float32]) -> NDArray[np.int64]:
     """Count for each image the ones near it, itself included."""
-    counts = np.empty(len(seen), np.int64)
+    counts = np.empty(len(rows), np.int64)
     with one_blas_thread():
-        for start in range(0, len(seen), 256):
-            counts[start : start + 256] = (seen[start : start + 256] @ seen.T >= _NEAR).sum(1)
+        for start in range(0, len(rows), 256):
+            counts[start : start + 256] = (rows[start : start + 256] @ rows.T >= _NEAR).sum(1)
     return counts
 
 
@@ -100,11 +103,10 @@ def _corners(cells: ImageSet) -> NDArray[np.float16]:
     frequency = np.hypot(*np.mgrid[:_SIDE, :_SIDE]).astype(np.float32) / _SIDE
     row, column = np.mgrid[:_SIDE, :_SIDE] + 0.5 - _SIDE / 2
     outside = np.hypot(row, column) > _RADIUS * _SIDE
-    back = np.cos(np.pi * (np.arange(_SIDE)[:, None] + 0.5) * np.arange(_SIDE) / _SIDE).astype(np.float32)
-    back *= np.sqrt(2 / _SIDE).astype(np.float32)
-    back[:, 0] /= np.sqrt(2).astype(np.float32)
+    back = dct_matrix(_SIDE).T.astype(np.float32)
     made = []
-    for images in cells.batches(64):
+    for images in cells.batches(64, show=False):
         [blocks] = dct_blocks(images, basis)
+        # weighting by frequency takes the gradient; back in pixels, the middle can be cut out
         made.append((back @ (blocks * frequency) @ back.T)[:, outside].astype(np.float16))
     return np.concatenate(made)

@@ -1,4 +1,4 @@
-"""From copies to verdicts: which images of each group stay, and the reason for each that goes."""
+"""From copies to decisions: which images of each group are kept, and the reason for each removed one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.dedup.hashes import TURNS
-from cellclf.cleaning.dedup.matching import Copies, stars
-from cellclf.cleaning.dedup.result import DedupResult, Group, LeakResult
-from cellclf.cleaning.dedup.verify import Links
+from cellclf.cleaning.dedup.matching import Copies, choose_keepers
+from cellclf.cleaning.dedup.result import (
+    CONFLICT,
+    ONE_KEPT,
+    SHARED_BACKGROUND,
+    TOO_MANY,
+    DedupResult,
+    Group,
+    LeakResult,
+)
+from cellclf.cleaning.dedup.verify import Pairs
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -23,51 +31,50 @@ def names_of(cells: ImageSet) -> NDArray[np.str_]:
     return np.array(cells.class_names, np.str_)[cells.labels] if len(cells) else np.empty(0, "<U1")
 
 
-def judge(
+def decide(
     copies: Copies,
     ids: NDArray[np.str_],
     names: NDArray[np.str_],
     max_copies: int,
-    contaminated: list[NDArray[np.int64]],
+    shared: list[NDArray[np.int64]],
     cells: ImageSet | None,
 ) -> DedupResult:
-    """Decide which images of each group stay.
+    """Decide which images of each group are kept.
 
     Args:
         copies: Each image's keeper.
         ids: (N,) str.
         names: (N,) class names, "" without labels.
-        max_copies: Largest group of which one image stays.
-        contaminated: Groups of different cells on one foreign background.
-        cells: The set that was searched, if at hand.
+        max_copies: Largest group of which one image is kept.
+        shared: Groups of different cells on one shared background.
+        cells: The set that was searched, or None.
     """
     count = len(ids)
     kinds = np.full(count, "keeper", "<U10")
-    kinds[copies.how.second] = copies.how.kind
+    kinds[copies.pairs.second] = copies.pairs.kind
     reasons = np.full(count, "", object)
-    for link in range(len(copies.how)):
-        reasons[copies.how.second[link]] = _why(copies.how, link, ids[copies.how.first[link]])
+    for k in range(len(copies.pairs)):
+        reasons[copies.pairs.second[k]] = _reason(copies.pairs, k, ids[copies.pairs.first[k]])
     keep = copies.keeper == np.arange(count)
-    shared = np.flatnonzero(np.bincount(copies.keeper, minlength=count)[copies.keeper] > 1)
-    shared = shared[np.argsort(copies.keeper[shared], kind="stable")]
+    grouped = np.flatnonzero(np.bincount(copies.keeper, minlength=count)[copies.keeper] > 1)
+    grouped = grouped[np.argsort(copies.keeper[grouped], kind="stable")]
     groups = []
-    for members in np.split(shared, np.flatnonzero(np.diff(copies.keeper[shared])) + 1) if len(shared) else []:
+    for members in np.split(grouped, np.flatnonzero(np.diff(copies.keeper[grouped])) + 1) if len(grouped) else []:
         keeper = int(copies.keeper[members[0]])
         members = np.concatenate([[keeper], members[members != keeper]])
         found = tuple(sorted(set(names[members].tolist()) - {""}))
-        verdict = "conflict" if len(found) > 1 else "crowd" if len(members) > max_copies else "one stays"
-        if verdict == "conflict":
-            reasons[members] = f"conflict: one of {len(members)} copies with labels {', '.join(found)}"
-        elif verdict == "crowd":
-            reasons[members] = f"crowd: one of {len(members)} copies, more than max_copies={max_copies}"
-        keep[members] &= verdict == "one stays"
-        groups.append(Group(tuple(members.tolist()), tuple(kinds[members].tolist()), verdict, found))
-    for members in contaminated:
+        decision = CONFLICT if len(found) > 1 else TOO_MANY if len(members) > max_copies else ONE_KEPT
+        if decision == CONFLICT:
+            reasons[members] = f"{CONFLICT}: one of {len(members)} copies with labels {', '.join(found)}"
+        elif decision == TOO_MANY:
+            reasons[members] = f"{TOO_MANY}: one of {len(members)}, more than max_copies={max_copies}"
+        keep[members] &= decision == ONE_KEPT
+        groups.append(Group(tuple(members.tolist()), tuple(kinds[members].tolist()), decision, found))
+    for members in shared:
         found = tuple(sorted(set(names[members].tolist()) - {""}))
-        reasons[members] = f"contamination: one of {len(members)} images with one foreign background"
+        reasons[members] = f"{SHARED_BACKGROUND}: one of {len(members)} different images with the same background"
         keep[members] = False
-        how = ("background",) * len(members)
-        groups.append(Group(tuple(members.tolist()), how, "contamination", found))
+        groups.append(Group(tuple(members.tolist()), ("background",) * len(members), SHARED_BACKGROUND, found))
     groups.sort(key=lambda group: (-len(group), group.members[0]))
     near = copies.near[keep[copies.near.first] & keep[copies.near.second]]
     return DedupResult(
@@ -76,32 +83,32 @@ def judge(
         reasons.astype(np.str_),
         cells=cells,
         groups=tuple(groups),
-        pairs=copies.how,
+        pairs=copies.pairs,
         near=near,
         clusters=_clusters(copies),
         names=names,
     )
 
 
-def judge_leaks(links: Links, cells: ImageSet, against: ImageSet) -> LeakResult:
+def decide_leaks(pairs: Pairs, cells: ImageSet, against: ImageSet) -> LeakResult:
     """Decide which images of a training set leak into a test set.
 
     Args:
-        links: ``first`` is a place in ``cells``, ``second`` one in ``against`` counted on after those of ``cells``.
+        pairs: ``first`` is a position in ``cells``, ``second`` one in ``against`` plus ``len(cells)``.
         cells: The training set.
         against: The test set.
     """
     count = len(cells)
-    links = Links(links.first, links.second - count, links.turn, links.similarity, links.distance, links.kind)
-    alike = links.kind == "alike"
-    pairs, near = links[~alike], links[alike]
+    pairs = Pairs(pairs.first, pairs.second - count, pairs.turn, pairs.similarity, pairs.distance, pairs.kind)
+    is_near = pairs.kind == "near"
+    pairs, near = pairs[~is_near], pairs[is_near]
     names, other_names = names_of(cells), names_of(against)
     reasons = np.full(count, "", object)
-    for link in range(len(pairs))[::-1]:
-        one, two = pairs.first[link], pairs.second[link]
+    for k in range(len(pairs))[::-1]:  # backwards, so that each image gets the reason of its first pair
+        one, two = pairs.first[k], pairs.second[k]
         differs = "" not in (names[one], other_names[two]) and names[one] != other_names[two]
-        label = f", there labelled {other_names[two]}" if differs else ""
-        reasons[one] = _why(pairs, link, against.ids[two]) + label
+        label = f", labelled {other_names[two]} there" if differs else ""
+        reasons[one] = _reason(pairs, k, against.ids[two]) + label
     return LeakResult(
         cells.ids,
         reasons == "",
@@ -115,22 +122,22 @@ def judge_leaks(links: Links, cells: ImageSet, against: ImageSet) -> LeakResult:
     )
 
 
-def _why(links: Links, link: int, other: str) -> str:
-    kind, like = str(links.kind[link]), float(links.similarity[link])
+def _reason(pairs: Pairs, k: int, other: str) -> str:
+    kind, similarity = str(pairs.kind[k]), float(pairs.similarity[k])
     if kind == "identical":
-        return f"identical: {other}"
+        return f"identical: copy of {other}"
     if kind == "turned":
-        return f"turned: {other}, {TURNS[links.turn[link]]}"
+        return f"turned: copy of {other}, {TURNS[pairs.turn[k]]}"
     if kind == "foreground":
         return f"foreground: the cell of {other} on another background"
-    return f"{kind}: {other}, similarity {like:.3f}"
+    return f"{kind}: copy of {other}, similarity {similarity:.3f}"
 
 
 def _clusters(copies: Copies) -> NDArray[np.int64]:
-    """Number the groups by their keeper; keepers that look alike share a number, around the first of them."""
+    """Number the groups by their keeper; keepers that look alike share the number of the first of them."""
     count = len(copies.keeper)
-    tied = stars(count, copies.near, np.arange(count))
+    chosen = choose_keepers(count, copies.near, np.arange(count))
     cluster = np.arange(count)
-    member = np.flatnonzero(tied >= 0)
-    cluster[member] = copies.near.first[tied[member]]
+    member = np.flatnonzero(chosen >= 0)
+    cluster[member] = copies.near.first[chosen[member]]
     return cluster[copies.keeper]

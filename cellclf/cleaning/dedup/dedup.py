@@ -1,4 +1,4 @@
-"""Dedup: find the images that are in a set twice, or in two sets, however they were changed."""
+"""Dedup: find duplicate images in a set, or across two sets, also re-encoded, flipped or turned ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.decide import judge, judge_leaks, names_of
-from cellclf.cleaning.dedup.fingerprints import Fingerprints, energies, fingerprint, hash_images, identical, threads
+from cellclf.cleaning.dedup.decide import decide, decide_leaks, names_of
+from cellclf.cleaning.dedup.fingerprints import (
+    Fingerprints,
+    content_numbers,
+    energies,
+    fingerprint,
+    hash_images,
+    job_count,
+)
 from cellclf.cleaning.dedup.matching import (
     Copies,
     Rules,
@@ -19,7 +26,7 @@ from cellclf.cleaning.dedup.matching import (
     leaks_by_blocks,
 )
 from cellclf.cleaning.dedup.result import DedupResult, LeakResult
-from cellclf.cleaning.dedup.verify import Links
+from cellclf.cleaning.dedup.verify import Pairs
 from cellclf.cleaning.selection import Selector
 from cellclf.errors import OptionError, unknown
 
@@ -36,28 +43,29 @@ class Dedup(Selector):
     """Find images that are in a set more than once.
 
     By default three kinds of copies: identical ones, re-encoded or brightened ones, flipped or turned ones.
-    Of each group one image stays, the keeper; every other member looks like the keeper itself, never only like
-    another member. A group whose members carry different labels, or that has more than ``max_copies`` members, goes
-    whole: nobody can say which label is right, and no cell is photographed that often, but a foreign image is.
+    Of each group one image is kept, the keeper; every other member is similar to the keeper itself, never only to
+    another member. A group whose members carry different labels, or that has more than ``max_copies`` members, is
+    removed completely: which label is right is unknown, and no cell is photographed that often, but a non-cell image
+    may be.
 
     Args:
         method: "dct" (all kinds), "content" (identical ones only), or a hash of the imagehash package: "phash",
-            "dhash", "ahash", "whash" (whatever lies within the distance, unverified).
+            "dhash", "ahash", "whash" (everything within the distance, unverified).
         distance: Most bits in which the hashes of two copies differ; None takes 8 for "dct", whose candidates are
             verified, and 4 for the others.
         similarity: Cosine of two images' gradients from which on they are copies ("dct" only). On real cells copies
             lie above .99 after JPEG 60 and 10 % of brightness, other cells below .94, and the same cell photographed
-            twice near .97: such pairs are reported as ``near`` and stay.
-        turns: Look for the 8 flips and turns, too ("dct" only).
+            twice near .97: such pairs are reported as ``near`` and kept.
+        turns: Search the 8 flips and turns, too ("dct" only).
         foreground: Find the same cell on another background, too: compares the centres of the images, so the cells
             must be centred ("dct" only).
         offset: Pixels by which a cell may be off the centre, 0-3, for ``foreground``; the search takes
             (2 offset + 1)² times as long.
-        background: Find one foreign background behind, or blended with a weight of a half or more into, 30 or more
-            different cells, too; such a group goes whole ("dct" only).
-        max_copies: Largest group of which one image stays. Twice or three times is an oversight, ten times may be
-            hand-made over-sampling; beyond that it is a placeholder, a calibration shot or a prank.
-        keep: Which one stays: the "first", the "sharpest", or the "largest" by the original size in pixels.
+        background: Find one background behind 30 or more different cells, too, or blended into them with a weight of a
+            half or more; such a group is removed completely ("dct" only).
+        max_copies: Largest group of which one image is kept. Two or three copies are an oversight, ten may be
+            over-sampling by hand; more are a placeholder or a calibration image.
+        keep: Which one is kept: the "first", the "sharpest", or the "largest" by the original size in pixels.
         n_jobs: Tasks at once; None takes joblib's setting, or else every core.
 
     Examples:
@@ -67,10 +75,10 @@ class Dedup(Selector):
         >>> cells = ImageSet(images, [0, 1, 1, 1])
         >>> found = Dedup().find(cells)
         >>> print(found.summary())
-        4 images -> 1: 3 go
-          2  conflict
+        4 images -> 1: 3 removed
+          2  conflicting labels
           1  turned
-        2 groups: 1 conflict, 1 one stays
+        2 groups: conflicting labels (1), one kept (1)
         >>> len(found.apply(cells))
         1
     """
@@ -101,7 +109,7 @@ class Dedup(Selector):
         self.n_jobs = n_jobs
 
     def check(self) -> None:
-        """Raise for every option that cannot be used.
+        """Refuse options that cannot be used.
 
         Raises:
             UnknownNameError: No such method or keep policy.
@@ -120,25 +128,23 @@ class Dedup(Selector):
         if self.max_copies < 1:
             raise OptionError(f"max_copies is {self.max_copies}; expected 1 or more")
         if self.method != "dct" and (self.foreground or self.background):
-            raise OptionError(
-                f"foreground and background are found by the method 'dct' only, and the method is {self.method!r}"
-            )
+            raise OptionError(f"foreground and background need method='dct', and the method is {self.method!r}")
         if self.offset and not self.foreground:
-            raise OptionError(f"offset is {self.offset} without foreground=True, which alone uses it")
+            raise OptionError(f"offset is {self.offset} without foreground=True; expected both, or offset=0")
 
     @overload
     def find(self, cells: ImageSet) -> DedupResult: ...
     @overload
     def find(self, cells: ImageSet, against: ImageSet) -> LeakResult: ...
     def find(self, cells: ImageSet, against: ImageSet | None = None) -> DedupResult | LeakResult:
-        """Find copies within a set, or the images of a set that are in another one, too.
+        """Find copies within a set, or images of a set that are also in another one.
 
         Args:
             cells: The set to search.
             against: Another set, mostly the test set; None searches ``cells`` itself.
 
         Returns:
-            What was found and what stays; nothing is changed until ``apply``.
+            What was found and what is kept; ``apply`` makes the smaller set.
         """
         self.check()
         if against is not None:
@@ -148,16 +154,16 @@ class Dedup(Selector):
             hashes = hash_images(cells, self.method, n_jobs=self.n_jobs)
             sharp = energies(fingerprint(cells, n_jobs=self.n_jobs).blocks)[0] if self.keep == "sharpest" else None
             rank = rank_of(self.keep, cells.sizes, sharp)
-            copies = copies_by_hash(hashes, rank, self._bits(), self.method, threads(self.n_jobs))
+            copies = copies_by_hash(hashes, rank, self._bits(), self.method, job_count(self.n_jobs))
         else:
             prints = fingerprint(cells, centres=self.foreground, n_jobs=self.n_jobs)
             rank = rank_of(self.keep, cells.sizes, energies(prints.blocks)[0])
-            copies = self.copies(prints, identical(prints, [cells]), rank, [cells])
+            copies = self.copies(prints, content_numbers(prints, [cells]), rank, [cells])
             if self.background:
                 from cellclf.cleaning.dedup.background import shared_backgrounds
 
                 groups = shared_backgrounds(cells, copies.keeper, n_jobs=self.n_jobs)
-        return judge(copies, cells.ids, names_of(cells), self.max_copies, groups, cells)
+        return decide(copies, cells.ids, names_of(cells), self.max_copies, groups, cells)
 
     def copies(
         self,
@@ -165,45 +171,45 @@ class Dedup(Selector):
         content: NDArray[np.int64],
         rank: NDArray[np.int64],
         sources: list[ImageSet],
-        cut: NDArray[np.float32] | None = None,
+        thresholds: NDArray[np.float32] | None = None,
     ) -> Copies:
         """Find each image's keeper from fingerprints; ``find`` and ``Index`` share it.
 
         Args:
             prints: Of all images.
             content: (N,) equal numbers for equal images.
-            rank: (N,) the lower, the better as a keeper.
+            rank: (N,) lower is better as a keeper.
             sources: Where images can be read again; needed for an ``offset`` only.
-            cut: Frozen thresholds of the bits; None calibrates.
+            thresholds: (8, 8) for the bits, from an earlier calibration; None calibrates.
         """
         _, flat = energies(prints.blocks)
-        if cut is None:
-            cut, hashes = calibrated(prints.blocks, flat)
+        if thresholds is None:
+            thresholds, hashes = calibrated(prints.blocks, flat)
         else:
-            hashes = bits_of(prints.blocks, cut, flat)
+            hashes = bits_of(prints.blocks, thresholds, flat)
         more = None
         if self.foreground:
-            from cellclf.cleaning.dedup.foreground import link_centres
+            from cellclf.cleaning.dedup.foreground import pair_centres
 
-            more = link_centres(prints, best=content, rules=self._rules(), offset=self.offset, sources=sources)
+            more = pair_centres(prints, best=content, rules=self._rules(), offset=self.offset, sources=sources)
         rules = None if self.method == "content" else self._rules()
-        return copies_by_blocks(prints, content, rank, rules, hashes=hashes, cut=cut, more=more)
+        return copies_by_blocks(prints, content, rank, rules, hashes=hashes, thresholds=thresholds, more=more)
 
     def _leaks(self, cells: ImageSet, against: ImageSet) -> LeakResult:
         count, total = len(cells), len(cells) + len(against)
         side = np.arange(total) >= count
         if self.method in HASHES:
-            links = self._hash_leaks(cells, against, side)
+            pairs = self._hash_leaks(cells, against, side)
         else:
             parts = [fingerprint(one, centres=self.foreground, n_jobs=self.n_jobs) for one in (cells, against)]
             prints = Fingerprints.joined(parts, centres=self.foreground)
-            content = identical(prints, [cells, against])
-            cut, hashes = calibrated(prints.blocks, energies(prints.blocks)[1])
+            content = content_numbers(prints, [cells, against])
+            thresholds, hashes = calibrated(prints.blocks, energies(prints.blocks)[1])
             more = None
             if self.foreground:
-                from cellclf.cleaning.dedup.foreground import link_centres
+                from cellclf.cleaning.dedup.foreground import pair_centres
 
-                more = link_centres(
+                more = pair_centres(
                     prints,
                     best=content,
                     rules=self._rules(),
@@ -212,15 +218,15 @@ class Dedup(Selector):
                     side=side,
                 )
             rules = None if self.method == "content" else self._rules()
-            links = leaks_by_blocks(prints, content, side, rules, hashes=hashes, cut=cut, more=more)
-        return judge_leaks(links, cells, against)
+            pairs = leaks_by_blocks(prints, content, side, rules, hashes=hashes, thresholds=thresholds, more=more)
+        return decide_leaks(pairs, cells, against)
 
-    def _hash_leaks(self, cells: ImageSet, against: ImageSet, side: NDArray[np.bool_]) -> Links:
+    def _hash_leaks(self, cells: ImageSet, against: ImageSet, side: NDArray[np.bool_]) -> Pairs:
         from cellclf.cleaning.dedup.hamming import near_pairs
 
         one, two = (hash_images(part, self.method, n_jobs=self.n_jobs) for part in (cells, against))
-        found = near_pairs(one, two, distance=self._bits(), n_jobs=threads(self.n_jobs))
-        return Links(
+        found = near_pairs(one, two, distance=self._bits(), n_jobs=job_count(self.n_jobs))
+        return Pairs(
             found.first,
             found.second + len(cells),
             np.zeros(len(found), np.uint8),
@@ -235,11 +241,11 @@ class Dedup(Selector):
         return 8 if self.method == "dct" else 4
 
     def _rules(self) -> Rules:
-        return Rules(self._bits(), self.similarity, self.turns, threads(self.n_jobs))
+        return Rules(self._bits(), self.similarity, self.turns, job_count(self.n_jobs))
 
 
 def rank_of(keep: str, sizes: NDArray[np.int64], sharpness: NDArray[np.float32] | None) -> NDArray[np.int64]:
-    """Order images by a keep policy: (N,) the lower, the better; ties by their place.
+    """Rank images by a keep policy: (N,) lower is better; ties by their position.
 
     Args:
         keep: "first", "sharpest" or "largest".

@@ -1,4 +1,4 @@
-"""One pass over the images: what is kept of each to find its copies, in about a kilobyte."""
+"""One pass over the images: a fingerprint of each, of about a kilobyte, by which its copies are found."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 _TASK = 1024  # images that one task takes
-_READ = 64  # images read at once: those of a task never lie in memory together
+_READ = 64  # images read at once, so that those of a task are never in memory together
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What is kept of each image.
+    """The fingerprints of N images.
 
     Args:
         blocks: (N, 16, 16) float16 DCT blocks of the whole images.
@@ -51,7 +51,7 @@ class Fingerprints:
 
     @classmethod
     def joined(cls, parts: list[Fingerprints], *, centres: bool) -> Fingerprints:
-        """Join the fingerprints of several sets, one after the other; digests stay if all have them.
+        """Join the fingerprints of several sets, one after the other; digests are kept if all have them.
 
         Args:
             parts: Of each set.
@@ -70,7 +70,7 @@ class Fingerprints:
 def fingerprint(
     cells: ImageSet, *, centres: bool = False, digests: bool = False, n_jobs: int | None = None
 ) -> Fingerprints:
-    """Read every image once and keep its fingerprint.
+    """Read every image once and take its fingerprint.
 
     Runs on joblib: in threads of this process, or wherever ``joblib.parallel_config`` says.
 
@@ -90,7 +90,7 @@ def fingerprint(
     middles = np.empty((count, CENTRE_SIDE, CENTRE_SIDE), np.float16) if centres else None
     sums = np.empty((count, 16), np.uint8) if digests else None
     start = 0
-    for part in spread_out(cells, _fingerprint, centres, digests, n_jobs=n_jobs, label="hashing images"):
+    for part in map_parts(cells, _fingerprint, centres, digests, n_jobs=n_jobs, label="hashing images"):
         stop = start + len(part)
         blocks[start:stop] = part.blocks
         if middles is not None:
@@ -107,7 +107,7 @@ def _fingerprint(cells: ImageSet, centres: bool, digests: bool) -> Fingerprints:
     made = [np.empty((len(cells), len(basis.rows), len(basis.rows)), np.float16) for basis in bases]
     sums = np.empty((len(cells), 16), np.uint8)
     start = 0
-    for images in cells.batches(_READ):
+    for images in cells.batches(_READ, show=False):
         stop = start + len(images)
         for into, blocks in zip(made, dct_blocks(images, *bases), strict=True):
             into[start:stop] = blocks
@@ -125,16 +125,16 @@ def hash_images(cells: ImageSet, method: str, *, n_jobs: int | None = None) -> H
         method: "phash", "dhash", "ahash" or "whash".
         n_jobs: As in ``fingerprint``.
     """
-    parts = list(spread_out(cells, _hash, method, n_jobs=n_jobs, label="hashing images"))
+    parts = list(map_parts(cells, _hash, method, n_jobs=n_jobs, label="hashing images"))
     return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
 
 def _hash(cells: ImageSet, method: str) -> Hashes:
-    return np.concatenate([imagehash_hashes(images, method) for images in cells.batches(_READ)])
+    return np.concatenate([imagehash_hashes(images, method) for images in cells.batches(_READ, show=False)])
 
 
-def spread_out(cells: ImageSet, task: Any, *options: Any, n_jobs: int | None, label: str) -> Iterator[Any]:
-    """Run ``task(part of cells, *options)`` on all parts in joblib's workers; results come in order.
+def map_parts(cells: ImageSet, task: Any, *options: Any, n_jobs: int | None, label: str) -> Iterator[Any]:
+    """Run ``task(part, *options)`` on all parts of a set in joblib's workers; results come in order.
 
     Args:
         cells: Cut into parts of 1,024 images.
@@ -147,14 +147,14 @@ def spread_out(cells: ImageSet, task: Any, *options: Any, n_jobs: int | None, la
 
     starts = range(0, len(cells), _TASK)
     with one_blas_thread():
-        results = joblib.Parallel(n_jobs=threads(n_jobs), prefer="threads", return_as="generator")(
+        results = joblib.Parallel(n_jobs=job_count(n_jobs), prefer="threads", return_as="generator")(
             joblib.delayed(task)(cells[start : start + _TASK], *options) for start in starts
         )
         yield from track(results, total=len(starts), label=label, unit="k")
 
 
-def threads(n_jobs: int | None) -> int:
-    """Say how many tasks run at once: as asked, as joblib is configured, or one for each core."""
+def job_count(n_jobs: int | None) -> int:
+    """Decide how many tasks run at once: as given, as joblib is configured, or one for each core."""
     import joblib
 
     if n_jobs is not None:
@@ -172,7 +172,7 @@ def _blas() -> Any:
 
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold the linear algebra to one thread: the products are small, more threads only get in each other's way."""
+    """Limit the linear algebra to one thread: the products are small, and joblib's tasks already use every core."""
     with _blas().limit(limits=1, user_api="blas"):
         yield
 
@@ -184,48 +184,50 @@ def digest(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(made), np.uint8).reshape(len(images), 16)
 
 
-def identical(prints: Fingerprints, sources: list[ImageSet]) -> NDArray[np.int64]:
-    """Number the contents: images of one number are the same, byte for byte.
+def content_numbers(prints: Fingerprints, sources: list[ImageSet]) -> NDArray[np.int64]:
+    """Number the contents: images of one number are identical, byte for byte.
 
-    Only images whose blocks agree to the last bit are read again and compared, unless digests are at hand.
+    Only images whose blocks agree to the last bit are read again and compared, unless there are digests.
 
     Args:
         prints: Of all sources, one after the other.
         sources: Where the images are read from; may be empty with digests.
 
     Returns:
-        (N,) the place of the first image with the same content.
+        (N,) the position of the first image with the same content.
     """
     words = prints.blocks.reshape(len(prints), SIDE * SIDE).view(np.uint64)
-    odd = np.random.default_rng(2024).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2)
+    # multiply-add hash of each block with random odd factors: equal blocks get equal keys, others hardly ever
+    factors = np.random.default_rng(2024).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2)
+    factors += np.uint64(1)
     keys = np.empty(len(words), np.uint64)
     for start in range(0, len(words), 1 << 14):
-        keys[start : start + (1 << 14)] = (words[start : start + (1 << 14)] * (odd + np.uint64(1))).sum(1)
+        keys[start : start + (1 << 14)] = (words[start : start + (1 << 14)] * factors).sum(1)
     _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    asked = np.flatnonzero(counts[which] > 1)
+    doubtful = np.flatnonzero(counts[which] > 1)
     content = np.arange(len(prints))
-    if not len(asked):
+    if not len(doubtful):
         return content
     if prints.digests is not None:
-        sums = prints.digests[asked]
+        sums = prints.digests[doubtful]
     else:
-        sums = np.empty((len(asked), 16), np.uint8)
+        sums = np.empty((len(doubtful), 16), np.uint8)
         start = 0
         for source in sources:
-            here = np.flatnonzero((asked >= start) & (asked < start + len(source)))
+            here = np.flatnonzero((doubtful >= start) & (doubtful < start + len(source)))
             for some in np.array_split(here, max(1, len(here) // _READ)):
-                sums[some] = digest(source.read(asked[some] - start))
+                sums[some] = digest(source.read(doubtful[some] - start))
             start += len(source)
     _, first, same = np.unique(sums.view(np.dtype("V16")).ravel(), return_index=True, return_inverse=True)
-    content[asked] = asked[first[same]]
+    content[doubtful] = doubtful[first[same]]
     return content
 
 
 def energies(blocks: Blocks) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Measure how sharp each image is, and whether it shows anything at all.
+    """Measure the sharpness of each image, and whether it is flat.
 
     Returns:
-        (N,) float32, the mean squared frequency of what the image shows, and (N,) bool, True for a flat image
+        (N,) float32, the mean squared frequency of the image, and (N,) bool, True for a flat image
         (grey levels deviate by less than a half).
     """
     sharp, flat = np.empty(len(blocks), np.float32), np.empty(len(blocks), bool)

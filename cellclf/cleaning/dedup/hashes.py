@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import unknown
+from cellclf.utils.colour import LUMA
+from cellclf.utils.dct import dct_matrix
 
 Blocks: TypeAlias = NDArray[np.float16]
 Hashes: TypeAlias = NDArray[np.uint64]
@@ -20,10 +22,9 @@ SIDE = 16
 CENTRE_SIDE = 12
 """Rows and columns of the DCT block of an image's centre."""
 CENTRE_RADIUS = 0.23
-"""Half the side of the centre window, as a share of the image's side: inside almost every white cell."""
+"""Half the side of the centre window, in sides of the image: inside almost every white cell."""
 FLAT = (32 * 0.5) ** 2
-"""Energy of a block below which its image shows nothing: grey levels deviate by less than a half."""
-LUMA = np.array([0.299, 0.587, 0.114])
+"""Energy of a block below which its image is flat: grey levels deviate by less than a half."""
 TURNS = (
     "",
     "mirrored",
@@ -34,12 +35,12 @@ TURNS = (
     "turned 90° right",
     "transposed, turned 180°",
 )
-"""The 8 flips and turns in the order of ``turned``; each is what was done to the second image of a pair."""
+"""The 8 flips and turns in the order of ``turned``; each is how the second image of a pair differs from the first."""
 INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
-"""The place in ``TURNS`` that undoes each one."""
+"""For each of ``TURNS`` the index of the one that undoes it."""
 
 _POINTS = 32  # every image is resized to 32 x 32 before the transform, as the classic perceptual hash does
-_CHUNK = 8  # images turned to float at once: they and their products stay in a core's cache
+_CHUNK = 8  # images converted to float at once: they and their products stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,12 @@ class Basis:
     Args:
         rows: (k, H) float32.
         columns: (3 W, k) float32; the three colours of a pixel lie side by side, as in memory.
-        constant: (k, k) float32, the direction of a flat image's block, to be projected out; None keeps it.
+        constant: (k, k) float32, the direction of a flat image's block, which is removed by projection; None keeps it.
     """
 
     rows: NDArray[np.float32]
     columns: NDArray[np.float32]
     constant: NDArray[np.float32] | None = None
-
-
-def _dct(points: int, kept: int) -> NDArray[np.float64]:
-    angle = np.pi * (np.arange(points) + 0.5) / points
-    matrix: NDArray[np.float64] = np.cos(np.arange(kept)[:, None] * angle) * np.sqrt(2 / points)
-    matrix[0] /= np.sqrt(2)
-    return matrix
 
 
 def _resize(size: int, at: NDArray[np.float64], step: float) -> NDArray[np.float64]:
@@ -82,12 +76,12 @@ def whole(height: int, width: int, side: int = SIDE, points: int = _POINTS) -> B
         height: Of the image, in pixels.
         width: Of the image, in pixels.
         side: Rows and columns of the block.
-        points: The image is resized to so many rows and columns first.
+        points: Rows and columns that the image is resized to first.
 
     Source: Zauner 2010, "Implementation and benchmarking of perceptual image hash functions" (DCT hash).
     """
     one = [
-        _dct(points, side) @ _resize(size, (np.arange(points) + 0.5) * size / points, size / points)
+        dct_matrix(points, side) @ _resize(size, (np.arange(points) + 0.5) * size / points, size / points)
         for size in (height, width)
     ]
     return Basis(one[0].astype(np.float32), _with_luma(one[1]))
@@ -95,21 +89,22 @@ def whole(height: int, width: int, side: int = SIDE, points: int = _POINTS) -> B
 
 @cache
 def centre(height: int, width: int, down: int = 0, right: int = 0) -> Basis:
-    """Make the basis for an image's centre under a round Gaussian window, which leaves the background out.
+    """Make the basis for an image's centre under a round Gaussian window, which hides the background.
 
     Args:
         height: Of the image, in pixels.
         width: Of the image, in pixels.
-        down: Move the window so many pixels down.
-        right: Move the window so many pixels to the right.
+        down: Pixels that the window is moved down.
+        right: Pixels that the window is moved to the right.
     """
     at = ((np.arange(_POINTS) + 0.5) / _POINTS * 2 - 1) * CENTRE_RADIUS  # in sides, from the middle
     window = np.exp(-0.5 * (at / 0.1) ** 2)
-    dct = _dct(_POINTS, CENTRE_SIDE)
+    dct = dct_matrix(_POINTS, CENTRE_SIDE)
     one = [
         dct @ (window[:, None] * _resize(size, (at + 0.5) * size + move, 2 * CENTRE_RADIUS * size / _POINTS))
         for size, move in ((height, down), (width, right))
     ]
+    # brightness must not count: of a flat image the window leaves a blob, whose block is this one times its grey
     constant = np.outer(dct @ window, dct @ window)
     return Basis(
         one[0].astype(np.float32),
@@ -120,7 +115,7 @@ def centre(height: int, width: int, down: int = 0, right: int = 0) -> Basis:
 
 def _with_luma(columns: NDArray[np.float64]) -> NDArray[np.float32]:
     kept, width = columns.shape
-    joined = columns.T[:, None, :] * LUMA[None, :, None]
+    joined = columns.T[:, None, :] * np.array(LUMA)[None, :, None]
     return np.ascontiguousarray(joined.reshape(3 * width, kept), dtype=np.float32)
 
 
@@ -150,6 +145,7 @@ def dct_blocks(images: NDArray[np.uint8], *bases: Basis) -> list[Blocks]:
         part = pixels[: len(some)]
         part[...] = some.reshape(len(some), height, width * 3)
         for basis, blocks in zip(bases, made, strict=True):
+            # (k, H) @ ((H, 3 W) @ (3 W, k)): the long side is summed first, which leaves the smaller product for last
             block = np.matmul(basis.rows, np.matmul(part, basis.columns))
             if basis.constant is not None:
                 block -= np.einsum("nij,ij->n", block, basis.constant)[:, None, None] * basis.constant
@@ -162,7 +158,7 @@ def turned(blocks: NDArray[Any], turn: int) -> NDArray[Any]:
 
     Args:
         blocks: (..., k, k) DCT blocks.
-        turn: Place in ``TURNS``.
+        turn: Index into ``TURNS``.
 
     Examples:
         >>> image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
@@ -203,7 +199,7 @@ def turned_image(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
 
 
 def calibrate(blocks: Blocks) -> NDArray[np.float32]:
-    """Find the thresholds that cut the low frequencies of these images, and all their turns, in half.
+    """Find the thresholds that half of these images, with all their turns, exceed: one for each low frequency.
 
     A coefficient that is odd in one direction changes sign in a flip, so its median over the turned data is 0;
     an even one shares its median with its transpose. So the bits of a turned image are the same bits, moved and
@@ -212,29 +208,30 @@ def calibrate(blocks: Blocks) -> NDArray[np.float32]:
     Returns:
         (8, 8) float32.
     """
-    cut = np.zeros((8, 8), np.float32)
+    thresholds = np.zeros((8, 8), np.float32)
     for row in range(0, 8, 2):
         for column in range(row, 8, 2):
             both = (blocks[:, row, column], blocks[:, column, row])
-            cut[row, column] = cut[column, row] = (
+            thresholds[row, column] = thresholds[column, row] = (
                 np.median(np.concatenate(both).astype(np.float32)) if len(blocks) else 0
             )
-    return cut
+    return thresholds
 
 
-def to_bits(blocks: Blocks, cut: NDArray[np.float32]) -> Hashes:
+def to_bits(blocks: Blocks, thresholds: NDArray[np.float32]) -> Hashes:
     """Give each block's 63 bits (8 x 8 low frequencies but the mean) in one 64-bit number.
 
     Args:
         blocks: (N, k, k).
-        cut: (8, 8) thresholds from ``calibrate``.
+        thresholds: (8, 8) from ``calibrate``.
     """
-    bits = (blocks[:, :8, :8] > cut).reshape(len(blocks), 64)
-    bits[:, 0] = False
+    bits = (blocks[:, :8, :8] > thresholds).reshape(len(blocks), 64)
+    bits[:, 0] = False  # the mean grey: brightness must not count
     return _numbers(bits[:, _SPREAD])
 
 
-# neighbouring frequencies go together: apart in the number, the parts that the search looks up stay independent
+# neighbouring frequencies are correlated; far apart in the number, they leave the parts that the search looks up
+# independent (27 has no common factor with 64, so this is a permutation)
 _SPREAD = np.arange(64) * 27 % 64
 
 
@@ -254,7 +251,7 @@ def _imagehash(method: str) -> Callable[[Any], Any]:
 
 
 def imagehash_hashes(images: NDArray[np.uint8], method: str = "phash") -> Hashes:
-    """Hash images as the imagehash package does, bit for bit, for exchange with hashes that others stored.
+    """Hash images as the imagehash package does, bit for bit, to compare with stored hashes.
 
     Args:
         images: (N, H, W, 3) uint8.

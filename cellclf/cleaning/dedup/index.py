@@ -1,4 +1,4 @@
-"""Index: fingerprints on disk that grow batch by batch, so that what was seen need not be read again."""
+"""Index: fingerprints on disk that grow batch by batch, so that earlier images need not be read again."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.decide import judge, names_of
+from cellclf.cleaning.dedup.decide import decide, names_of
 from cellclf.cleaning.dedup.dedup import HASHES, Dedup, rank_of
-from cellclf.cleaning.dedup.fingerprints import Fingerprints, energies, fingerprint, identical
+from cellclf.cleaning.dedup.fingerprints import Fingerprints, content_numbers, energies, fingerprint
 from cellclf.cleaning.dedup.hashes import calibrate
 from cellclf.cleaning.dedup.result import DedupResult
 from cellclf.errors import DataError, OptionError
@@ -22,13 +22,13 @@ _VERSION = 1
 
 
 class Index:
-    """Fingerprints of all images ever seen, about 600 bytes each, without the images.
+    """Fingerprints of all images so far, about 600 bytes each, without the images.
 
-    The first batch calibrates the bits, and that calibration stays: ten batches give the pairs that one gives.
+    The first batch calibrates the bits, and that calibration is kept: ten batches give the same pairs as one.
 
     Args:
         dedup: What counts as a copy; None takes ``Dedup()``. Its method is "dct" or "content"; ``offset`` and
-            ``background`` need the images and are not for an index.
+            ``background`` need the images, which an index does not have.
         cut: (8, 8) float32 calibration to start with (another index's ``cut``); None takes the first batch's.
 
     Raises:
@@ -42,7 +42,7 @@ class Index:
         >>> index.append(ImageSet(images[:2], ids=["a", "b"]))
         >>> index.append(ImageSet(images[2:], ids=["c", "d"]))
         >>> index.find().reasons[3]
-        np.str_('turned: a, upside down')
+        np.str_('turned: copy of a, upside down')
     """
 
     def __init__(self, dedup: Dedup | None = None, *, cut: NDArray[np.float32] | None = None) -> None:
@@ -50,7 +50,7 @@ class Index:
         self.dedup.check()
         if self.dedup.method in HASHES or self.dedup.offset or self.dedup.background:
             raise OptionError(
-                f"an index cannot serve {self.dedup!r}: it keeps DCT blocks and no images; use the method 'dct' or "
+                f"{self.dedup!r} cannot be used with an index, which keeps no images; expected the method 'dct' or "
                 "'content' without offset and background"
             )
         self.cut = cut
@@ -79,7 +79,7 @@ class Index:
         if (times > 1).any():
             raise DataError(
                 f"{int((times > 1).sum())} of these ids are in the index already, {str(seen[times > 1][0])!r} among "
-                "them; append images once, or give them other ids with cells.replace(ids=...)"
+                "them; append images once, or rename them with cells.replace(ids=...)"
             )
         part = fingerprint(cells, centres=self.dedup.foreground, digests=True, n_jobs=self.dedup.n_jobs)
         if self.cut is None and len(part):
@@ -91,7 +91,7 @@ class Index:
 
     @property
     def prints(self) -> Fingerprints:
-        """All fingerprints, in the order in which they came."""
+        """All fingerprints, in the order of appending."""
         if len(self._parts) != 1:
             self._parts = [Fingerprints.joined(self._parts, centres=self.dedup.foreground)]
         return self._parts[0]
@@ -105,11 +105,11 @@ class Index:
         """
         prints = self.prints
         rank = rank_of(self.dedup.keep, self.sizes, energies(prints.blocks)[0])
-        copies = self.dedup.copies(prints, identical(prints, []), rank, [], self.cut)
-        return judge(copies, self.ids, self.names, self.dedup.max_copies, [], None)
+        copies = self.dedup.copies(prints, content_numbers(prints, []), rank, [], self.cut)
+        return decide(copies, self.ids, self.names, self.dedup.max_copies, [], None)
 
     def save(self, path: str | Path) -> Path:
-        """Write the index, whole or not at all.
+        """Write the index; a stop leaves the old file or the new one.
 
         Args:
             path: Ends in ".npz".
@@ -140,7 +140,7 @@ class Index:
             path: What ``save`` wrote.
 
         Raises:
-            DataError: The file is no index, or one of another version.
+            DataError: The file is not an index, or one of another version.
         """
         path = Path(path)
         try:
@@ -151,7 +151,7 @@ class Index:
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is not an index that can be read ({error}); write one with Index.save") from error
         if int(data.get("version", -1)) != _VERSION:
-            raise DataError(f"{path} is no index of version {_VERSION}; append the images to a new Index")
+            raise DataError(f"{path} is not an index of version {_VERSION}; append the images to a new Index")
         settings = {name[6:]: value.item() for name, value in data.items() if name.startswith("dedup_")}
         index = cls(Dedup(**settings), cut=data.get("cut"))
         index.ids, index.names, index.sizes = data["ids"], data["names"], data["sizes"]

@@ -1,8 +1,7 @@
-"""What ``Dedup`` gives back: groups, pairs, and which images stay."""
+"""The results of ``Dedup``: groups, pairs, and which images are kept."""
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,16 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.dedup.hashes import TURNS
-from cellclf.cleaning.dedup.verify import Links
+from cellclf.cleaning.dedup.verify import Pairs
 from cellclf.cleaning.selection import Selection, spread
-from cellclf.errors import DataError, MissingPackageError, OptionError
+from cellclf.errors import DataError
+from cellclf.utils.csv_tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cellclf.data.image_set import ImageSet
 
-COLUMNS = ("first", "second", "kind", "turn", "similarity", "distance", "first_label", "second_label")
+COLUMNS = {
+    "first": "text",
+    "second": "text",
+    "kind": "text",
+    "turn": "text",
+    "similarity": "number",
+    "distance": "whole",
+    "first_label": "text",
+    "second_label": "text",
+}
+"""Columns of a table of pairs, and what they hold."""
+
+ONE_KEPT, CONFLICT, TOO_MANY = "one kept", "conflicting labels", "too many copies"
+SHARED_BACKGROUND = "shared background"
 
 
 @dataclass(frozen=True)
@@ -30,17 +43,17 @@ class Group:
     """Images that show the same.
 
     Args:
-        members: Their places in the set, the keeper first.
-        kinds: What ties each member to the keeper: "keeper", "identical", "re-encoded", "turned", "foreground",
+        members: Their positions in the set, the keeper first.
+        kinds: How each member is a copy of the keeper: "keeper", "identical", "re-encoded", "turned", "foreground",
             "background", or the name of the hash.
-        verdict: "one stays"; or why all go: "conflict" (labels disagree), "crowd" (too many copies),
-            "contamination" (different cells on one foreign background).
+        decision: "one kept"; or why all are removed: "conflicting labels", "too many copies", "shared background"
+            (different cells on one background).
         labels: The class names found in it, each once.
     """
 
     members: tuple[int, ...]
     kinds: tuple[str, ...]
-    verdict: str
+    decision: str
     labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -49,7 +62,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class DedupResult(Selection):
-    """Groups of duplicates of one set, what ties them together, and what stays.
+    """Groups of duplicates of one set, their pairs, and which images are kept.
 
     Args:
         ids: (N,) str.
@@ -58,8 +71,8 @@ class DedupResult(Selection):
         groups: Every group of two or more; the largest first.
         pairs: Each copy with the keeper of its group.
         near: Pairs that look very much alike and are still not one image: mostly one cell photographed twice.
-            Both stay, in one cluster.
-        clusters: (N,) int64; images of one number must not be cut apart by a split.
+            Both are kept, in one cluster.
+        clusters: (N,) int64; images of one number must not be split across parts.
         names: (N,) class name of each image, "" without labels.
 
     Examples:
@@ -70,42 +83,43 @@ class DedupResult(Selection):
         >>> found.keep
         array([ True,  True, False])
         >>> found.reasons[2]
-        np.str_('turned: 0, mirrored')
+        np.str_('turned: copy of 0, mirrored')
     """
 
     groups: tuple[Group, ...] = field(kw_only=True)
-    pairs: Links = field(kw_only=True, repr=False)
-    near: Links = field(kw_only=True, repr=False)
+    pairs: Pairs = field(kw_only=True, repr=False)
+    near: Pairs = field(kw_only=True, repr=False)
     clusters: NDArray[np.int64] = field(kw_only=True, repr=False)
     names: NDArray[np.str_] = field(kw_only=True, repr=False)
 
     @property
     def conflicts(self) -> tuple[Group, ...]:
         """The groups whose members carry different labels."""
-        return tuple(group for group in self.groups if group.verdict == "conflict")
+        return tuple(group for group in self.groups if group.decision == CONFLICT)
 
     def summary(self) -> str:
-        """Say in some lines how many images go and why, and what looks alike but stays."""
+        """Give in a few lines how many images are removed and why, and which look alike but are kept."""
         lines = [super().summary()]
-        verdicts = Counter(group.verdict for group in self.groups)
-        if verdicts:
-            lines.append(f"{len(self.groups):,} groups: " + ", ".join(f"{n:,} {v}" for v, n in verdicts.most_common()))
+        decisions = Counter(group.decision for group in self.groups)
+        if decisions:
+            counts = ", ".join(f"{decision} ({n:,})" for decision, n in decisions.most_common())
+            lines.append(f"{len(self.groups):,} groups: {counts}")
         if len(self.near):
             lines.append(
                 f"{len(self.near)} {'pair looks' if len(self.near) == 1 else 'pairs look'} alike and "
-                f"{'stays' if len(self.near) == 1 else 'stay'}: one cell photographed twice? See .near"
+                f"{'is' if len(self.near) == 1 else 'are'} kept: one cell photographed twice? See .near"
             )
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give groups, pairs and what goes as plain data that JSON can hold."""
+        """Give groups, pairs and removed images as plain data that JSON can hold."""
         return {
             **super().to_dict(),
             "groups": [
                 {
                     "members": self.ids[list(group.members)].tolist(),
                     "kinds": list(group.kinds),
-                    "verdict": group.verdict,
+                    "decision": group.decision,
                     "labels": list(group.labels),
                 }
                 for group in self.groups
@@ -114,9 +128,9 @@ class DedupResult(Selection):
             "near": list(self.rows(self.near)),
         }
 
-    def rows(self, links: Links | None = None) -> Iterator[dict[str, Any]]:
-        """Give the pairs, or other links of this result, one dict each, with ids and labels."""
-        yield from _rows(self.pairs if links is None else links, self.ids, self.ids, self.names, self.names)
+    def rows(self, pairs: Pairs | None = None) -> Iterator[dict[str, Any]]:
+        """Give the pairs, or others of this result such as ``near``, one dict each, with ids and labels."""
+        yield from _rows(self.pairs if pairs is None else pairs, self.ids, self.ids, self.names, self.names)
 
     def save_pairs(self, path: str | Path) -> Path:
         """Write the pairs as a table: CSV, or Parquet where pyarrow is installed.
@@ -128,10 +142,10 @@ class DedupResult(Selection):
             OptionError: Another ending.
             MissingPackageError: Parquet without pyarrow.
         """
-        return save_rows(self.rows(), Path(path))
+        return write_table(path, COLUMNS, self.rows(), what="pairs")
 
     def apply(self, cells: ImageSet) -> ImageSet:
-        """Return the set without what goes, and with the clusters written into it.
+        """Return the set without the removed images, and with the clusters written into it.
 
         Args:
             cells: The set that was searched, or one with the same ids in the same order.
@@ -146,23 +160,23 @@ class DedupResult(Selection):
         """Show the largest groups, one a row, the keeper first.
 
         Args:
-            limit: At most so many groups.
+            limit: Most groups shown.
 
         Raises:
-            DataError: The result does not know its images (it comes from an index).
+            DataError: The result has no images (it comes from an index).
         """
         return _rows_of_images(self, limit)
 
 
 @dataclass(frozen=True, eq=False)
 class LeakResult(Selection):
-    """Images of a training set that are in a test set, too; ``apply`` takes them out of the training set.
+    """Images of a training set that are in a test set, too; ``apply`` removes them from the training set.
 
     Args:
         ids: (N,) str of the training set.
-        keep: (N,) bool, False for what is also in the test set.
+        keep: (N,) bool, False for images that are also in the test set.
         reasons: (N,) str.
-        pairs: ``first`` is a place in the training set, ``second`` one in the test set.
+        pairs: ``first`` is a position in the training set, ``second`` one in the test set.
         near: Pairs that look very much alike and are still not one image.
         names: (N,) class name of each training image, "" without labels.
         other_ids: (M,) str of the test set.
@@ -177,23 +191,23 @@ class LeakResult(Selection):
           1  identical
     """
 
-    pairs: Links = field(kw_only=True, repr=False)
-    near: Links = field(kw_only=True, repr=False)
+    pairs: Pairs = field(kw_only=True, repr=False)
+    near: Pairs = field(kw_only=True, repr=False)
     names: NDArray[np.str_] = field(kw_only=True, repr=False)
     other_ids: NDArray[np.str_] = field(kw_only=True, repr=False)
     other_names: NDArray[np.str_] = field(kw_only=True, repr=False)
 
     @property
-    def conflicts(self) -> Links:
+    def conflicts(self) -> Pairs:
         """The pairs whose two images carry different labels."""
         one, two = self.names[self.pairs.first], self.other_names[self.pairs.second]
         return self.pairs[(one != two) & (one != "") & (two != "")]
 
     def summary(self) -> str:
-        """Say in some lines how many images leak, and how."""
-        gone, count = self.dropped, len(self.pairs)
+        """Give in a few lines how many images leak, and how."""
+        leaked, count = self.removed, len(self.pairs)
         lines = [
-            f"{gone} of {len(self)} training images {'is' if gone == 1 else 'are'} also among the "
+            f"{leaked} of {len(self)} training images {'is' if leaked == 1 else 'are'} also among the "
             f"{len(self.other_ids)} test images: {count} {'pair' if count == 1 else 'pairs'}"
         ]
         kinds = Counter(self.pairs.kind.tolist())
@@ -213,91 +227,42 @@ class LeakResult(Selection):
             "near": list(self.rows(self.near)),
         }
 
-    def rows(self, links: Links | None = None) -> Iterator[dict[str, Any]]:
-        """Give the pairs, or other links of this result, one dict each, with ids and labels."""
-        links = self.pairs if links is None else links
-        yield from _rows(links, self.ids, self.other_ids, self.names, self.other_names)
+    def rows(self, pairs: Pairs | None = None) -> Iterator[dict[str, Any]]:
+        """Give the pairs, or others of this result such as ``near``, one dict each, with ids and labels."""
+        pairs = self.pairs if pairs is None else pairs
+        yield from _rows(pairs, self.ids, self.other_ids, self.names, self.other_names)
 
     def save_pairs(self, path: str | Path) -> Path:
         """Write the pairs as CSV or Parquet; see ``DedupResult.save_pairs``."""
-        return save_rows(self.rows(), Path(path))
+        return write_table(path, COLUMNS, self.rows(), what="pairs")
 
 
 def _rows(
-    links: Links,
+    pairs: Pairs,
     ids: NDArray[np.str_],
     other_ids: NDArray[np.str_],
     names: NDArray[np.str_],
     other_names: NDArray[np.str_],
 ) -> Iterator[dict[str, Any]]:
     columns = (
-        ids[links.first],
-        other_ids[links.second],
-        links.kind,
-        np.array(TURNS)[links.turn],
-        links.similarity.astype(float).round(4),
-        links.distance,
-        names[links.first],
-        other_names[links.second],
+        ids[pairs.first],
+        other_ids[pairs.second],
+        pairs.kind,
+        np.array(TURNS)[pairs.turn],
+        pairs.similarity.astype(float).round(4),
+        pairs.distance,
+        names[pairs.first],
+        other_names[pairs.second],
     )
     for values in zip(*(column.tolist() for column in columns), strict=True):
         yield dict(zip(COLUMNS, values, strict=True))
-
-
-def check_table(path: Path) -> None:
-    """Refuse a table that cannot be written, before any image is read.
-
-    Args:
-        path: Where pairs shall go.
-
-    Raises:
-        OptionError: The name ends neither in ".csv" nor in ".parquet".
-        MissingPackageError: Parquet without pyarrow.
-    """
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise OptionError(f"pairs cannot be written to {path.name!r}; expected a name ending in .csv or .parquet")
-    if path.suffix.lower() == ".parquet":
-        try:
-            importlib.import_module("pyarrow.parquet")
-        except ImportError:
-            raise MissingPackageError(
-                f"writing {path.name} needs pyarrow: pip install pyarrow, or write .csv"
-            ) from None
-
-
-def save_rows(rows: Iterator[dict[str, Any]], path: Path) -> Path:
-    """Write pairs as a table, whole or not at all.
-
-    Args:
-        rows: Dicts with the names of ``COLUMNS``.
-        path: Ends in ".csv" or ".parquet".
-    """
-    from cellclf.utils.atomic import replacing
-
-    check_table(path)
-    if path.suffix.lower() == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        numbers = {"similarity": pa.float64(), "distance": pa.int64()}
-        schema = pa.schema([(name, numbers.get(name, pa.string())) for name in COLUMNS])
-        with replacing(path) as new:
-            pq.write_table(pa.Table.from_pylist(list(rows), schema), new)
-        return path
-    import csv
-
-    with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def _rows_of_images(found: DedupResult, limit: int) -> Figure:
     from cellclf.utils.contact_sheet import sheet
 
     if found.cells is None:
-        raise DataError("this result does not know its images; call find on the set to look at them")
+        raise DataError("this result has no images to show; call find on a set instead")
     shown = found.groups[:limit]
     width = max(2, min(6, max((len(group) for group in shown), default=2)))
     height, across, _ = found.cells.image_shape
@@ -309,7 +274,7 @@ def _rows_of_images(found: DedupResult, limit: int) -> Figure:
         images[row * width : row * width + len(members)] = found.cells.read(members)
         for column, (place, member) in enumerate(zip(places, members, strict=True)):
             captions[row * width + column] = f"{group.kinds[place]} {found.names[member]}".strip()
-        captions[row * width] = f"{len(group)} x {group.verdict}"
+        captions[row * width] = f"{len(group)} x {group.decision}"
     title = f"{len(found.groups)} groups of copies" + (
         f"; the {len(shown)} largest" if len(shown) < len(found.groups) else ""
     )

@@ -1,4 +1,4 @@
-"""From hashes to links: candidates within a distance, verified by the aligned similarity of their blocks."""
+"""Pairs of images that show the same: candidates by hash distance, verified by the similarity of their DCT blocks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.dedup.hamming import search
-from cellclf.cleaning.dedup.hashes import FLAT, INVERSE, Blocks, Hashes, calibrate, to_bits, turned
+from cellclf.cleaning.dedup.hashes import FLAT, INVERSE, Blocks, Hashes, to_bits, turned
 
-_CROWD = 64  # so many different images of one hash are thinned before they are paired with each other
-_SAME = 0.999  # similarity to the first of a crowd from which on an image is stood for by it
-_PIECE = 1 << 14  # candidates compared in one go
-_PAIRED = 1 << 18  # candidates drawn from paired hashes in one go: bounds the memory
+_LARGE_BUCKET = 64  # more images with one hash are thinned before all their pairs are compared
+_SAME = 0.999  # similarity to a bucket's first image from which on that image represents another one
+_BATCH = 1 << 14  # pairs compared at once: bounds the memory
+_CANDIDATES = 1 << 18  # candidates listed at once: bounds the memory
 
 
 @dataclass(frozen=True)
-class Links:
-    """Pairs of images that look the same, each pair once.
+class Pairs:
+    """Pairs of images that show the same, each pair once.
 
     Args:
-        first: (n,) int64 place of one image.
-        second: (n,) int64 place of the other.
-        turn: (n,) uint8 place in ``hashing.TURNS``: how the second was flipped or turned to lie on the first.
+        first: (n,) int64 position of one image.
+        second: (n,) int64 position of the other.
+        turn: (n,) uint8 index into ``TURNS``: how the second is flipped or turned to match the first.
         similarity: (n,) float32 cosine of the two images' gradients, 0-1; of the hashes for imagehash's methods.
         distance: (n,) uint8 differing bits of the hashes.
         kind: (n,) str.
@@ -45,26 +45,26 @@ class Links:
 
     @classmethod
     def none(cls) -> Self:
-        """No links."""
-        whole, bits = np.empty(0, np.int64), np.empty(0, np.uint8)
-        return cls(whole, whole, bits, np.empty(0, np.float32), bits, np.empty(0, "<U10"))
+        """No pairs."""
+        positions, bits = np.empty(0, np.int64), np.empty(0, np.uint8)
+        return cls(positions, positions, bits, np.empty(0, np.float32), bits, np.empty(0, "<U10"))
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
-        """Join several lists of links; of a pair that is in two of them, the one in the earlier list stays."""
+        """Join several lists of pairs; a pair that is in two of them is kept as in the earlier list."""
         if not parts:
             return cls.none()
-        all_ = cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
-        pairs = np.stack([all_.first, all_.second])
-        _, kept = np.unique(pairs, axis=1, return_index=True)
-        return all_[kept]
+        joined = cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+        pairs = np.stack([joined.first, joined.second])
+        _, first_time = np.unique(pairs, axis=1, return_index=True)
+        return joined[first_time]
 
 
 def directions(blocks: NDArray[Any]) -> NDArray[np.float32]:
     """Turn blocks into unit vectors whose product is the cosine between the images' gradients.
 
-    Each coefficient is weighted with its frequency, so that fine detail counts as much as the blob that every
-    centred cell is. A flat image gets a direction of its own, the same for all flat ones.
+    Each coefficient is weighted with its frequency (the DCT of a gradient), so that fine detail counts as much as the
+    dark blob that all centred cells have in common. All flat images get one direction, different from any other.
 
     Args:
         blocks: (n, k, k).
@@ -91,19 +91,19 @@ def similarities(
     turn: NDArray[np.uint8],
     others: Blocks | None = None,
 ) -> NDArray[np.float32]:
-    """Compare images pair by pair, the second turned onto the first: (n,) float32 cosines.
+    """Compare images pair by pair, the second turned to match the first: (n,) float32 cosines.
 
     Args:
         blocks: (N, k, k).
-        first: (n,) places in ``blocks``.
-        second: (n,) places in ``others``.
-        turn: (n,) places in ``TURNS``.
+        first: (n,) positions in ``blocks``.
+        second: (n,) positions in ``others``.
+        turn: (n,) indices into ``TURNS``.
         others: (M, k, k); None takes ``blocks``.
     """
     others = blocks if others is None else others
     found = np.empty(len(first), np.float32)
-    for start in range(0, len(first), _PIECE):
-        here = slice(start, start + _PIECE)
+    for start in range(0, len(first), _BATCH):
+        here = slice(start, start + _BATCH)
         one = directions(blocks[first[here]])
         for number in np.unique(turn[here]):
             some = np.flatnonzero(turn[here] == number)
@@ -114,7 +114,7 @@ def similarities(
 
 @dataclass(frozen=True)
 class _Buckets:
-    """Places grouped by equal hashes: bucket k holds ``places[starts[k]:starts[k + 1]]``."""
+    """Positions grouped by equal hashes: bucket k holds ``places[starts[k]:starts[k + 1]]``."""
 
     hashes: Hashes
     places: NDArray[np.int64]
@@ -135,97 +135,99 @@ class _Buckets:
         return self.places[self.starts[:-1]]
 
 
-def thin_crowds(
+def thin_buckets(
     blocks: Blocks, hashes: Hashes, places: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Let one image stand for those that are as good as the same, where very many have one hash.
+    """Where very many images have one hash, let one image represent those that are nearly identical to it.
+
+    A bucket of n images has n² / 2 pairs: without this, a set with 100,000 blank images would never end.
 
     Args:
         blocks: (N, k, k).
         hashes: (N,).
-        places: (n,) of the images to look at, the best ones first.
+        places: (n,) positions of the images to pair, the best ones first.
 
     Returns:
-        The places that remain, in order, and for each of ``places`` the one that stands for it (mostly itself).
+        The positions that remain, in order, and for each of ``places`` the one that represents it (mostly itself).
     """
-    stands = places.copy()
+    represented_by = places.copy()
     buckets = _Buckets.of(hashes, places)
     where = np.empty(len(blocks), np.int64)
     where[places] = np.arange(len(places))
-    for number in np.flatnonzero(buckets.sizes > _CROWD):
+    for number in np.flatnonzero(buckets.sizes > _LARGE_BUCKET):
         left = buckets.places[buckets.starts[number] : buckets.starts[number + 1]]
         while len(left):
-            lead = np.full(len(left), left[0])
-            like = similarities(blocks, lead, left, np.zeros(len(left), np.uint8)) >= _SAME
-            like[0] = True
-            stands[where[left[like]]] = left[0]
-            left = left[~like]
-    return places[stands == places], stands
+            head = np.full(len(left), left[0])
+            same = similarities(blocks, head, left, np.zeros(len(left), np.uint8)) >= _SAME
+            same[0] = True  # rounding must not keep the head from leaving the loop
+            represented_by[where[left[same]]] = left[0]
+            left = left[~same]
+    return places[represented_by == places], represented_by
 
 
-def find_links(
+def find_pairs(
     blocks: Blocks,
-    cut: NDArray[np.float32] | None,
+    thresholds: NDArray[np.float32],
     places: NDArray[np.int64],
     *,
     hashes: Hashes,
     distance: int,
-    least: float,
+    min_similarity: float,
     turns: bool,
     side: NDArray[np.bool_] | None = None,
     n_jobs: int = 1,
-) -> Links:
+) -> Pairs:
     """Find the pairs of images within a distance of each other whose blocks agree.
 
     Args:
         blocks: (N, k, k).
-        cut: (8, 8) the thresholds that made the hashes; None computes them.
-        places: (n,) which images to pair; no two with the same content.
+        thresholds: (8, 8) that the hashes were made with.
+        places: (n,) positions of the images to pair; no two with the same content.
         hashes: (N,) uint64.
         distance: Most bits that may differ.
-        least: Similarity that a pair must reach.
-        turns: Look for flips and turns, too.
-        side: (N,) bool; given, only pairs across it are looked for.
+        min_similarity: Similarity that a pair must reach.
+        turns: Search flips and turns, too.
+        side: (N,) bool; given, only pairs with one image on each side are searched.
         n_jobs: Threads for the search.
 
     Returns:
-        Links with first < second, sorted, with the best turn of each pair and an empty kind.
+        Pairs with first < second, sorted, with the best turn of each pair and an empty kind.
     """
-    if cut is None:
-        cut = calibrate(blocks)
     buckets = _Buckets.of(hashes, places)
-    full = np.flatnonzero(buckets.sizes > 1)
-    bits = np.zeros(len(full), np.uint8)
-    links = [_verified(blocks, buckets, full, full, bits, bits, least, side)]
+    # images with equal hashes: the search pairs different hashes only
+    several = np.flatnonzero(buckets.sizes > 1)
+    zeros = np.zeros(len(several), np.uint8)
+    found = [_verified(blocks, buckets, several, several, zeros, zeros, min_similarity, side)]
 
-    def plain(first: NDArray[np.int64], second: NDArray[np.int64], apart: NDArray[np.uint8]) -> Links:
-        return _verified(blocks, buckets, first, second, np.zeros(len(apart), np.uint8), apart, least, side)
+    def unturned(first: NDArray[np.int64], second: NDArray[np.int64], bits: NDArray[np.uint8]) -> Pairs:
+        return _verified(blocks, buckets, first, second, np.zeros(len(bits), np.uint8), bits, min_similarity, side)
 
-    links += search(buckets.hashes, distance=distance, n_jobs=n_jobs, take=plain)
+    found += search(buckets.hashes, distance=distance, n_jobs=n_jobs, take=unturned)
     if turns and len(buckets.hashes):
-        # undoing 5 is 6: those pairs come from the other side of 5, so 6 is not asked for
-        asked = np.array([1, 2, 3, 4, 5, 7], np.uint8)
+        # turn 6 undoes 5: a pair (a, b) with 6 is found as (b, a) with 5, so 6 is not searched
+        searched = np.array([1, 2, 3, 4, 5, 7], np.uint8)
         heads = buckets.firsts()
-        variants = np.concatenate([_turned_bits(blocks, heads, int(turn), cut) for turn in asked])
+        variants = np.concatenate([_turned_bits(blocks, heads, int(turn), thresholds) for turn in searched])
 
-        def other(variant: NDArray[np.int64], first: NDArray[np.int64], apart: NDArray[np.uint8]) -> Links:
+        def with_turn(variant: NDArray[np.int64], first: NDArray[np.int64], bits: NDArray[np.uint8]) -> Pairs:
             number, second = np.divmod(variant, len(heads))
-            turn = asked[number]
+            turn = searched[number]
             swap = (turn == 5) & (first > second)
             first, second = np.where(swap, second, first), np.where(swap, first, second)
             turn = np.where(swap, np.uint8(INVERSE[5]), turn)
+            # every pair of buckets comes in both orders: one is enough
             new = (first < second) | ((first == second) & (buckets.sizes[first] > 1))
-            return _verified(blocks, buckets, first[new], second[new], turn[new], apart[new], least, side)
+            return _verified(blocks, buckets, first[new], second[new], turn[new], bits[new], min_similarity, side)
 
-        links += search(variants, buckets.hashes, distance=distance, n_jobs=n_jobs, take=other)
-    return _best_turns(links)
+        found += search(variants, buckets.hashes, distance=distance, n_jobs=n_jobs, take=with_turn)
+    return _best_turns(found)
 
 
-def _turned_bits(blocks: Blocks, heads: NDArray[np.int64], turn: int, cut: NDArray[np.float32]) -> Hashes:
+def _turned_bits(blocks: Blocks, heads: NDArray[np.int64], turn: int, thresholds: NDArray[np.float32]) -> Hashes:
     made = np.empty(len(heads), np.uint64)
     for start in range(0, len(heads), 1 << 15):
         some = heads[start : start + (1 << 15)]
-        made[start : start + len(some)] = to_bits(turned(blocks[some, :8, :8], turn), cut)
+        made[start : start + len(some)] = to_bits(turned(blocks[some, :8, :8], turn), thresholds)
     return made
 
 
@@ -235,41 +237,42 @@ def _verified(
     one: NDArray[np.int64],
     two: NDArray[np.int64],
     turn: NDArray[np.uint8],
-    apart: NDArray[np.uint8],
-    least: float,
+    bits: NDArray[np.uint8],
+    min_similarity: float,
     side: NDArray[np.bool_] | None,
-) -> Links:
-    """Pair the images of paired buckets and keep the pairs that reach the similarity."""
+) -> Pairs:
+    """List all pairs of images of paired buckets and keep those that reach the similarity."""
     sizes = buckets.sizes
     counts = sizes[one] * sizes[two]
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    kept = []
-    for start in range(0, total, _PAIRED):
-        number = np.arange(start, min(total, start + _PAIRED))
+    verified = []
+    for start in range(0, total, _CANDIDATES):
+        # candidates are numbered through: row is the pair of buckets, (upper, lower) the places within the two
+        number = np.arange(start, min(total, start + _CANDIDATES))
         row = np.searchsorted(ends, number, side="right")
         upper, lower = np.divmod(number - ends[row] + counts[row], sizes[two[row]])
         first = buckets.places[buckets.starts[one[row]] + upper]
         second = buckets.places[buckets.starts[two[row]] + lower]
         new = first != second if side is None else side[first] != side[second]
         row, first, second = row[new], first[new], second[new]
-        like = similarities(blocks, first, second, turn[row])
-        good = like >= least
+        similarity = similarities(blocks, first, second, turn[row])
+        good = similarity >= min_similarity
         row = row[good]
-        kept.append((first[good], second[good], turn[row], like[good], apart[row]))
-    if not kept:
-        return Links.none()
-    first, second, turn, like, apart = (np.concatenate(column) for column in zip(*kept, strict=True))
+        verified.append((first[good], second[good], turn[row], similarity[good], bits[row]))
+    if not verified:
+        return Pairs.none()
+    first, second, turn, similarity, bits = (np.concatenate(column) for column in zip(*verified, strict=True))
     swap = first > second
     turn = np.where(swap, np.array(INVERSE, np.uint8)[turn], turn)
     first, second = np.where(swap, second, first), np.where(swap, first, second)
-    return Links(first, second, turn, like, apart, np.full(len(first), "", "<U10"))
+    return Pairs(first, second, turn, similarity, bits, np.full(len(first), "", "<U10"))
 
 
-def _best_turns(parts: list[Links]) -> Links:
-    """Join links, sorted, and keep the best turn of each pair."""
-    links = Links(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Links)))
-    links = links[np.lexsort((links.turn, -links.similarity.round(4), links.second, links.first))]
-    best = np.ones(len(links), bool)
-    best[1:] = (links.first[1:] != links.first[:-1]) | (links.second[1:] != links.second[:-1])
-    return links[best]
+def _best_turns(parts: list[Pairs]) -> Pairs:
+    """Join pairs, sorted, and keep the best turn of each."""
+    pairs = Pairs(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Pairs)))
+    pairs = pairs[np.lexsort((pairs.turn, -pairs.similarity.round(4), pairs.second, pairs.first))]
+    best = np.ones(len(pairs), bool)
+    best[1:] = (pairs.first[1:] != pairs.first[:-1]) | (pairs.second[1:] != pairs.second[:-1])
+    return pairs[best]

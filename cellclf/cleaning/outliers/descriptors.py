@@ -1,7 +1,7 @@
-"""What an image looks like, in some fifty cheap numbers that have names in plain words.
+"""Descriptors: some fifty cheap numbers of an image, with names in plain words.
 
-They tell a cell on a smear from a photograph, a page of text, a blank field or another microscope. One streaming pass
-computes them; nothing is learnt.
+They distinguish a cell on a smear from a photograph, a page of text, a blank field or another microscope. They are
+computed in one pass over the images; nothing is fitted.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellclf.utils.colour import LUMA, RGB_TO_XYZ, WHITE
+from cellclf.utils.dct import dct_matrix
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIDE = 32  # colour and layout are measured on the image averaged down to this side
-_BLOCK = 32  # images at a time: the working set stays in the cache
+_BLOCK = 32  # images at a time, so that the working set fits into the cache
 _BANDS = (1, 2, 4, 7, 11, 16, 24, 46)  # edges of the DCT bands in half waves across the image
 
 WORDS: dict[str, tuple[str, str]] = {
@@ -68,10 +71,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "border contrast": ("border too even", "border too varied"),
     "left to right": ("both sides too alike", "one side darker than the other"),
     "top to bottom": ("top and bottom too alike", "top or bottom darker than the other"),
-    "dark share": ("dark part too small", "dark part too large"),
+    "dark area": ("dark part too small", "dark part too large"),
     "off centre": ("too well centred", "dark part off the centre"),
 }
-"""For each descriptor: what to say of an image whose value is too low, and too high."""
+"""For each descriptor: the words for an image whose value is too low, and too high."""
 
 NAMES: tuple[str, ...] = tuple(WORDS)
 
@@ -79,7 +82,7 @@ NAMES: tuple[str, ...] = tuple(WORDS)
 def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Measure the descriptors of some images.
 
-    Lightness is L* (0-100), tints are a* and b* of CIE 1976, levels are 0-255, shares are 0-1, energies (sharpness,
+    Lightness is L* (0-100), tints are a* and b* of CIE 1976, levels are 0-255, fractions are 0-1, energies (sharpness,
     grain, detail) are log10 of grey levels squared.
 
     Args:
@@ -101,7 +104,7 @@ def _measure(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
     height, width = planes.shape[2:]
     small: NDArray[np.float32] = np.matmul(_shrink(height), np.matmul(planes, _shrink(width).T), dtype=np.float32)
-    luma = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), planes, (0, 1))
+    luma = np.tensordot(np.array(LUMA, np.float32), planes, (0, 1))
     found: dict[str, Any] = {}
     lab = _lab(small)
     saturation = _saturation(small)
@@ -114,7 +117,7 @@ def _measure(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @functools.cache
 def _shrink(size: int) -> NDArray[np.float32]:
-    """Averages of equal stretches: (32, size); smaller images are stretched."""
+    """Averages over 32 equal stretches: (32, size); smaller images are enlarged."""
     edges = np.linspace(0, size, _SIDE + 1)
     low, high = edges[:-1, None], edges[1:, None]
     pixel = np.arange(size)
@@ -125,12 +128,8 @@ def _shrink(size: int) -> NDArray[np.float32]:
 
 @functools.cache
 def _cosines(size: int) -> NDArray[np.float32]:
-    """The orthonormal DCT-II as a matrix, its first waves only: (<= 32, size)."""
-    wave = np.arange(min(size, _SIDE))[:, None]
-    matrix = np.cos(np.pi * wave * (2 * np.arange(size) + 1) / (2 * size)) * np.sqrt(2 / size)
-    matrix[0] /= np.sqrt(2)
-    waves: NDArray[np.float32] = matrix.astype(np.float32)
-    return waves
+    """The DCT, its low frequencies only: (<= 32, size)."""
+    return dct_matrix(size, min(size, _SIDE)).astype(np.float32)
 
 
 @functools.cache
@@ -151,15 +150,9 @@ def _linear() -> NDArray[np.float32]:
 
 def _lab(planes: NDArray[np.float32]) -> NDArray[np.float32]:
     """CIE L*a*b* under D65 of (n, 3, h, w) sRGB 0-255."""
+    # a table instead of a power for each pixel: averages of 8-bit levels need no finer steps than a quarter
     linear = _linear()[np.rint(planes * 4).astype(np.int32)]
-    to_xyz = np.array(
-        [
-            [0.4124 / 0.9505, 0.3576 / 0.9505, 0.1805 / 0.9505],
-            [0.2126, 0.7152, 0.0722],
-            [0.0193 / 1.089, 0.1192 / 1.089, 0.9505 / 1.089],
-        ],
-        np.float32,
-    )
+    to_xyz = (np.array(RGB_TO_XYZ) / np.array(WHITE)[:, None]).astype(np.float32)
     xyz = np.einsum("ij,njhw->nihw", to_xyz, linear)
     root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + np.float32(16 / 116))
     x, y, z = root[:, 0], root[:, 1], root[:, 2]
@@ -202,15 +195,17 @@ def _colour(
     found["most saturated part"] = np.sort(strength, axis=1)[:, high]
     chroma = np.hypot(tones[:, 1], tones[:, 2])
     found["one hue"] = np.hypot(tones[:, 1].mean(1), tones[:, 2].mean(1)) / (chroma.mean(1) + 1)
+    # the principal axes of an image's colours: stained smears vary along one, photographs along all three
     centred = pixels - pixels.mean(2, keepdims=True)
     spread = np.linalg.eigvalsh(centred @ centred.transpose(0, 2, 1) / pixels.shape[2])
     spread = np.sqrt(np.clip(spread, 0, None))
     found["second colour"] = spread[:, 1]
     found["third colour"] = spread[:, 0]
+    # 8 x 8 x 8 colour bins, offset by 512 an image, so that one bincount serves all; exp(entropy) counts the colours
     bins = (pixels // 32).astype(np.int64)
     bins = (bins[:, 0] * 8 + bins[:, 1]) * 8 + bins[:, 2] + 512 * np.arange(count)[:, None]
-    share = np.bincount(bins.ravel(), minlength=512 * count).reshape(count, 512) / pixels.shape[2]
-    found["number of colours"] = np.exp(-(share * np.log(np.maximum(share, 1e-9))).sum(1))
+    fraction = np.bincount(bins.ravel(), minlength=512 * count).reshape(count, 512) / pixels.shape[2]
+    found["number of colours"] = np.exp(-(fraction * np.log(np.maximum(fraction, 1e-9))).sum(1))
 
 
 def _texture(found: dict[str, Any], planes: NDArray[np.float32], luma: NDArray[np.float32]) -> None:
@@ -222,6 +217,7 @@ def _texture(found: dict[str, Any], planes: NDArray[np.float32], luma: NDArray[n
     found["flat"] = _flat((slope < 1).astype(np.float32)).mean(1)
     found["edges"] = _flat(slope).mean(1)
     found["edge peaks"] = _flat(slope).std(1) / (found["edges"] + 0.5)
+    # the structure tensor, averaged: its anisotropy is high where all edges run one way
     dd, aa, da = (_flat(part).mean(1) for part in (down * down, across * across, down * across))
     found["stripes"] = np.hypot(aa - dd, 2 * da) / (aa + dd + 1)
     found["across over down"] = np.log10((aa + 1) / (dd + 1))
@@ -258,6 +254,6 @@ def _layout(found: dict[str, Any], lab: NDArray[np.float32], saturation: NDArray
     found["top to bottom"] = np.abs((light * np.sign(axes[1])).mean((1, 2)))
     depth = np.clip(np.median(_flat(light), axis=1)[:, None, None] - light, 0, None)
     middle = 0.5 * depth.max((1, 2))[:, None, None]
-    found["dark share"] = _flat((depth > middle).astype(np.float32)).mean(1)
+    found["dark area"] = _flat((depth > middle).astype(np.float32)).mean(1)
     mass = depth.sum((1, 2)) + 1
     found["off centre"] = np.hypot((depth * axes[0]).sum((1, 2)) / mass, (depth * axes[1]).sum((1, 2)) / mass)

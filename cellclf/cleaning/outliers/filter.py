@@ -1,4 +1,4 @@
-"""OutlierFilter: find the images that are no cells, and leave the cells alone."""
+"""OutlierFilter: find non-cell images and ruined ones, and keep the cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.outliers.descriptors import NAMES, WORDS, describe
-from cellclf.cleaning.outliers.scoring import Method, Oddness
+from cellclf.cleaning.outliers.scoring import Method, OutlierScorer
 from cellclf.cleaning.selection import Selection, Selector
 from cellclf.errors import DataError, OptionError
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
     from cellclf.data.image_set import ImageSet
 
-_FEWEST = 20  # images that can show what is ordinary
-_MANY = 0.02  # share of odd images from which on the user should look before believing
+_FEWEST = 20  # different images to fit on
+_MANY = 0.02  # fraction of outliers from which on the user should check them first
 
 
 @dataclass(frozen=True, eq=False)
 class Outliers(Selection):
     """What ``OutlierFilter`` found.
 
-    A reason reads ``"outlier: too blurred (1.2; 99 % lie in 1.9-3.4), ..."``, oddest first.
+    A reason reads ``"outlier: too blurred (1.2; 99 % lie in 1.9-3.4), ..."``, the most extreme first.
 
     Args:
-        scores: (N,) float64, how odd each image is: 0 is ordinary, 1 is as odd as made up at random.
-        threshold: Images with a higher score go.
-        notices: What to know before believing the result, in plain words.
+        scores: (N,) float64, outlier score of each image: 0 is ordinary, 1 is as unlike the others as a synthetic row.
+        threshold: Images with a higher score are removed.
+        notices: What to know before trusting the result, in plain words.
     """
 
     scores: NDArray[np.float64] = field(kw_only=True)
@@ -42,63 +42,63 @@ class Outliers(Selection):
     notices: tuple[str, ...] = field(default=(), kw_only=True)
 
     def summary(self) -> str:
-        """Say how many images go, what is oddest about them, and what to know before believing it."""
+        """Give how many images are removed, for which main reason, and what to know before trusting it."""
         head = super().summary().partition("\n")[0]
-        oddest = (reason.partition(": ")[2].partition(" (")[0] for reason in self.reasons[~self.keep].tolist())
-        kinds = Counter(oddest).most_common()
+        main = (reason.partition(": ")[2].partition(" (")[0] for reason in self.reasons[~self.keep].tolist())
+        kinds = Counter(main).most_common()
         width = len(str(max((n for _, n in kinds), default=0)))
         lines = [f"{head} (score above {self.threshold:.2f})", *(f"  {n:>{width}}  {kind}" for kind, n in kinds)]
         return "\n".join([*lines, *(f"note: {notice}" for notice in self.notices)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the result as plain data that JSON can hold; scores of what goes only."""
+        """Give the result as plain data that JSON can hold; scores of the removed images only."""
         plain = super().to_dict()
-        for entry, score in zip(plain["dropped"], self.scores[~self.keep].tolist(), strict=True):
+        for entry, score in zip(plain["removed"], self.scores[~self.keep].tolist(), strict=True):
             entry["score"] = round(score, 4)
         return {**plain, "threshold": round(self.threshold, 4), "notices": list(self.notices)}
 
     def plot(self, limit: int = 48) -> Figure:
-        """Show the oddest images, oddest first: what goes in the first rows, then the oddest that stay.
+        """Show the images with the highest scores: the removed ones first, then the highest of the kept ones.
 
         Args:
-            limit: At most so many images; an eighth of them, or more, is for the oddest that stay.
+            limit: Most images shown; an eighth of them, or more, are kept ones.
 
         Raises:
-            DataError: The result does not know its images.
+            DataError: The result has no images.
         """
         from cellclf.utils.contact_sheet import sheet
 
         order = np.argsort(-self.scores, kind="stable")
-        go, stay = order[~self.keep[order]], order[self.keep[order]]
-        go = go[: limit - limit // 8]
-        shown = np.concatenate([go, stay[: limit - len(go)]])
+        removed, kept = order[~self.keep[order]], order[self.keep[order]]
+        removed = removed[: limit - limit // 8]
+        shown = np.concatenate([removed, kept[: limit - len(removed)]])
         captions = []
         for k in shown:
-            words = self.reasons[k].partition(": ")[2].partition(" (")[0] if not self.keep[k] else "stays"
+            words = self.reasons[k].partition(": ")[2].partition(" (")[0] if not self.keep[k] else "kept"
             captions.append(f"{self.scores[k]:.2f} {words}")
-        title = f"{self.dropped} of {len(self)} images go (score above {self.threshold:.2f}); oddest first"
+        title = f"{self.removed} of {len(self)} images removed (score above {self.threshold:.2f}); highest score first"
         return sheet(self.images(shown), captions=captions, columns=8, title=title, side=1.5)
 
 
 class OutlierFilter(Selector):
-    """Find images unlike the rest: photographs, text, blank fields, noise, ruined or foreign micrographs.
+    """Find images unlike the rest: photographs, text, blank fields, noise, ruined or unusual micrographs.
 
     Each image is described by some fifty numbers (colour, texture, sharpness, DCT bands, layout), or by a network's
-    embedding; what is ordinary is learnt from the set itself, odd images and all. The scale of the scores is
-    absolute, so a set without outliers loses (almost) nothing; no share of outliers has to be guessed. Twenty or
-    more odd images that are as alike as cells are count as another stain or microscope and stay. Identical
-    images count once in learning, so that copies cannot make themselves ordinary; similar ones can: run ``Dedup``
+    embedding; the filter is fitted on the set itself, outliers included. The scale of the scores is absolute,
+    so a set without outliers loses (almost) nothing, and no fraction of outliers has to be guessed. Twenty or more
+    outliers that are as similar to each other as cells are count as another stain or microscope and are kept.
+    Identical images count once in fitting, so that copies cannot pass as inliers; similar ones can: run ``Dedup``
     first.
 
     Args:
         method: "forest" (isolation forest), "mahalanobis" (distance to the centre) or "neighbours" (distance to the
-            tenth nearest ordinary image).
-        threshold: Images with a higher score go; 0 is an ordinary image, 1 one made up at random from the set's
-            own numbers. None takes 1 for "forest", and up to 1.2, from some 2,000 images on, for the others;
-            with embeddings of more than 64 numbers, it takes what lies beyond the ordinary ones' tail.
+            tenth nearest inlier).
+        threshold: Images with a higher score are removed; 0 is an ordinary image, 1 a synthetic one, drawn at random
+            from the set's own numbers. None takes 1 for "forest", and up to 1.2, from some 2,000 images on, for the
+            others; with embeddings of more than 64 numbers, the end of the inliers' tail.
         embed: A function from (n, H, W, 3) uint8 images to (n, d) numbers, such as a pooled backbone; None uses the
             descriptors. Reasons are always given in descriptors.
-        seed: Of the made-up images and the forest.
+        seed: Of the synthetic rows and the forest.
 
     Examples:
         >>> from cellclf import make_cells
@@ -125,51 +125,51 @@ class OutlierFilter(Selector):
         self.seed = seed
 
     def fit(self, cells: ImageSet) -> OutlierFilter:
-        """Learn what is ordinary in a set, such as the training part.
+        """Fit on a set, such as the training part.
 
         Args:
-            cells: 20 or more different images; a few percent of them may be odd.
+            cells: 20 or more different images; a few percent of them may be outliers.
 
         Returns:
             The filter itself, fitted.
 
         Raises:
             DataError: Too few different images, or embeddings of a wrong shape.
-            OptionError: A threshold that is no positive number.
+            OptionError: A threshold that is not a positive number.
             UnknownNameError: There is no such method.
         """
-        self._ordinary = _Ordinary(self, cells, *self._measure(cells))
+        self._fitted = _Fitted(self, cells, *self._measure(cells))
         return self
 
     def find(self, cells: ImageSet) -> Outliers:
-        """Say which images are odd.
+        """Find the outliers of a set.
 
         Args:
-            cells: Images of the size that was fitted on. An unfitted filter learns from these very images,
-                and forgets it again.
+            cells: Images of the size that was fitted on. An unfitted filter is fitted on these images, for
+                this call only.
 
         Raises:
             DataError: Images of another size than those fitted on; or what ``fit`` raises.
         """
         described, rows, contents = self._measure(cells)
-        ordinary: _Ordinary = getattr(self, "_ordinary", None) or _Ordinary(self, cells, described, rows, contents)
-        if cells.image_shape != ordinary.shape:
-            fitted, given = ("x".join(map(str, shape[:2])) for shape in (ordinary.shape, cells.image_shape))
-            raise DataError(f"the filter was fitted on {fitted} images, these are {given}; resize them alike")
-        scores = ordinary.oddness.score(rows)
-        keep = scores <= ordinary.threshold
+        fitted: _Fitted = getattr(self, "_fitted", None) or _Fitted(self, cells, described, rows, contents)
+        if cells.image_shape != fitted.shape:
+            before, now = ("x".join(map(str, shape[:2])) for shape in (fitted.shape, cells.image_shape))
+            raise DataError(f"the filter was fitted on {before} images, these are {now}; resize them to {before}")
+        scores = fitted.scorer.score(rows)
+        keep = scores <= fitted.threshold
         reasons = np.full(len(cells), "", dtype=object)
-        reasons[~keep] = [ordinary.reason(row) for row in described[~keep]]
-        notices = list(ordinary.notices)
+        reasons[~keep] = [fitted.reason(row) for row in described[~keep]]
+        notices = list(fitted.notices)
         copies = len(contents) - len(np.unique(contents))
         if copies:
             notices.append(
-                f"{copies:,} of {len(cells):,} images are identical to another one; run Dedup first, for odd "
-                "images in many similar versions look ordinary"
+                f"{copies:,} of {len(cells):,} images are identical to another one; run Dedup first: "
+                "outliers in many similar versions pass as inliers"
             )
         if (~keep).mean() > _MANY and len(cells) >= 100:
             notices.append(
-                f"{(~keep).mean():.0%} of the images are odd, more than strays usually are; look at plot() before "
+                f"{(~keep).mean():.0%} of the images are outliers, more than usual; check them with plot() before "
                 "you apply this"
             )
         return Outliers(
@@ -178,14 +178,14 @@ class OutlierFilter(Selector):
             reasons.astype(str),
             cells=cells,
             scores=scores,
-            threshold=ordinary.threshold,
+            threshold=fitted.threshold,
             notices=tuple(notices),
         )
 
     def _measure(self, cells: ImageSet) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.bytes_]]:
-        """Describe each image in words' numbers (N, 53), in what is judged (N, d), and by its hash; one pass."""
+        """Give each image's descriptors (N, 53), the rows that are scored (N, d), and its hash, in one pass."""
         described, embedded, contents = [], [], []
-        for batch in cells.batches(256, label="describing the images", show=None):
+        for batch in cells.batches(256, label="describing the images"):
             described.append(describe(batch))
             contents += [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in batch]
             if self.embed is not None:
@@ -200,8 +200,8 @@ class OutlierFilter(Selector):
         return table, np.concatenate(embedded) if embedded else table, np.array(contents, "S32")
 
 
-class _Ordinary:
-    """What a filter has learnt: scores, and the range in which 99 % of the ordinary images lie."""
+class _Fitted:
+    """What a filter was fitted to: the scorer, and the range in which 99 % of the inliers lie."""
 
     def __init__(
         self,
@@ -213,40 +213,40 @@ class _Ordinary:
     ) -> None:
         limit = options.threshold
         if limit is not None and not (isinstance(limit, int | float) and np.isfinite(limit) and limit > 0):
-            raise OptionError(f"threshold is {limit!r}; expected a number above 0, 1 being as odd as made up, or None")
+            raise OptionError(f"threshold is {limit!r}; expected a number above 0, such as 1, or None")
         different = np.sort(np.unique(contents, return_index=True)[1])
         if len(different) < _FEWEST:
             raise DataError(
-                f"{len(different)} different images cannot show what is ordinary; wanted {_FEWEST} or more: "
-                "fit on a larger set, or leave the outlier filter out"
+                f"{len(different)} different images are too few to fit on; expected {_FEWEST} or more: "
+                "fit on a larger set, or leave out the outlier filter"
             )
         self.shape = cells.image_shape
-        self.oddness = Oddness(method=options.method, seed=options.seed).fit(rows[different])
-        self.threshold = float(self.oddness.cut if limit is None else limit)
-        scores = self.oddness.score(rows[different])
+        self.scorer = OutlierScorer(method=options.method, seed=options.seed).fit(rows[different])
+        self.threshold = float(self.scorer.threshold if limit is None else limit)
+        scores = self.scorer.score(rows[different])
         self._low, self._middle, self._high = np.quantile(
-            described[different][scores <= self.oddness.cut], (0.005, 0.5, 0.995), axis=0
+            described[different][scores <= self.scorer.threshold], (0.005, 0.5, 0.995), axis=0
         )
         self.notices: tuple[str, ...] = ()
-        if self.oddness.populations:
+        if self.scorer.populations:
             self.notices = (
-                f"{self.oddness.populations:,} images fitted on differ from the rest but not from each other; they "
-                "stay: another stain or microscope?",
+                f"{self.scorer.populations:,} images differ from the rest but not from each other, and are kept: "
+                "another stain or microscope?",
             )
 
     def reason(self, row: NDArray[np.float32]) -> str:
-        """Say what is oddest about an image, in at most three descriptors."""
+        """Give the reason: the three most extreme descriptors of an image at most."""
         width = np.maximum(self._high - self._low, 1e-3 * np.maximum(np.abs(self._middle), 1))
         beyond = np.maximum(row - self._high, self._low - row) / width
-        oddest = [int(k) for k in np.argsort(-beyond, kind="stable")[:3] if beyond[k] > 0]
-        if not oddest:
-            return "outlier: unusual as a whole (no single number is)"
-        said = (
+        extreme = [int(k) for k in np.argsort(-beyond, kind="stable")[:3] if beyond[k] > 0]
+        if not extreme:
+            return "outlier: unusual as a whole (no single descriptor is)"
+        texts = (
             f"{WORDS[NAMES[k]][int(row[k] > self._high[k])]} ({row[k]:.3g}; 99 % lie in "
             f"{_span(self._low[k], self._high[k])})"
-            for k in oddest
+            for k in extreme
         )
-        return f"outlier: {', '.join(said)}"
+        return f"outlier: {', '.join(texts)}"
 
 
 def _span(low: float, high: float) -> str:

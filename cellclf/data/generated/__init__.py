@@ -1,7 +1,7 @@
-"""Generated blood smears: cells of eight classes, planted trouble, and the truth about it.
+"""Generated blood smears: cells of eight classes, planted problems, and the truth about them.
 
 Drawn after what a May-Grünwald-Giemsa smear shows under oil immersion. Made for demos, tests and benchmarks that
-must run without a download; nothing medical can be learned from them.
+must run without a download; they have no medical meaning.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Grid:
 
 @lru_cache(maxsize=4)
 def grid(side: int, zoom: float) -> Grid:
-    """Lay out the coordinates and weave the noise tiles, each of mean 0 and deviation 1, once."""
+    """Make the coordinates and the noise tiles, each of mean 0 and deviation 1, once."""
     pixels = side / UNITS * zoom
     axis = ((np.arange(side, dtype=np.float32) + 0.5) / side - 0.5) * np.float32(UNITS / zoom)
     y, x = np.meshgrid(axis, axis, indexing="ij")
@@ -61,7 +61,7 @@ class Canvas:
     Args:
         side: Pixels along an edge.
         zoom: Magnification; 1 shows 96 units along an edge.
-        rng: Where every random choice of this image comes from.
+        rng: Makes every random choice of this image.
     """
 
     def __init__(self, side: int, zoom: float, rng: np.random.Generator) -> None:
@@ -71,7 +71,7 @@ class Canvas:
         self.light[:] = np.asarray(PAPER, np.float32)[:, None, None]
 
     def noise(self, name: str) -> Field:
-        """Cut a random piece from the noise tile of that name, turned over at random."""
+        """Cut a random piece from the noise tile of that name, flipped or transposed at random."""
         tile, side = self.grid.tiles[name], self.light.shape[1]
         top, left, turn = self.rng.integers((len(tile) - side, len(tile) - side, 4))
         piece = tile[top : top + side, left : left + side]
@@ -96,7 +96,7 @@ class Canvas:
         return distance
 
     def arc(self, x: float, y: float, radius: float, width: float, angle: float, reach: float) -> Field:
-        """Measure the distance to a bent sausage: ``reach`` radians to both sides of ``angle`` around (x, y)."""
+        """Measure the distance to a bent strand: ``reach`` radians to both sides of ``angle`` around (x, y)."""
         dx, dy = self.grid.x - np.float32(x), self.grid.y - np.float32(y)
         c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         u, v = c * dx + s * dy, np.abs(c * dy - s * dx)
@@ -113,7 +113,7 @@ class Canvas:
         return covered
 
     def paint(self, cover: Field, colour: Colour, other: Colour | None = None, mix: Field | None = None) -> None:
-        """Lay an opaque colour over what is there, or a mix of two by a field of 0-1."""
+        """Paint an opaque colour over what is there, or a mix of two by a field of 0-1."""
         for k in range(3):
             ink: Field | np.float32 = np.float32(colour[k])
             if other is not None and mix is not None:
@@ -127,7 +127,7 @@ class Canvas:
 
 
 def join(a: Field, b: Field, blend: float) -> Field:
-    """Unite two shapes; ``blend`` units of fillet grow where they meet."""
+    """Unite two shapes, rounded over ``blend`` units where they meet."""
     h = np.clip(np.float32(0.5) + (b - a) * np.float32(0.5 / blend), 0, 1)
     united: Field = b + (a - b) * h - np.float32(blend) * h * (1 - h)
     return united

@@ -1,4 +1,4 @@
-"""The eight classes, each drawn from what tells it apart under the microscope.
+"""The eight classes, each drawn by what distinguishes it under the microscope.
 
 Source: Bain, Blood Cells: A Practical Guide, 5th ed. 2015, for the morphology; proportions as in Acevedo et al. 2020,
 "A dataset of microscopic peripheral blood cell images for development of automatic recognition systems".
@@ -34,9 +34,11 @@ def _cytoplasm(canvas: Canvas, body: Field, colour: Colour, other: Colour, grain
         canvas.paint(line * np.float32(rim), (110.0, 70.0, 150.0))
 
 
-def _dots(canvas: Canvas, inside: Field, colour: Colour, share: float, grain: str = "fine", force: float = 0.9) -> None:
-    """Sprinkle granules over a covered place; ``share`` says how many, -2 few to 1 packed."""
-    dots = np.clip((canvas.noise(grain) + np.float32(share)) * np.float32(1.6), 0, 1)
+def _dots(
+    canvas: Canvas, inside: Field, colour: Colour, density: float, grain: str = "fine", force: float = 0.9
+) -> None:
+    """Sprinkle granules over a covered place; ``density`` sets how many, -2 few to 1 packed."""
+    dots = np.clip((canvas.noise(grain) + np.float32(density)) * np.float32(1.6), 0, 1)
     canvas.paint(dots * inside * np.float32(force), colour)
 
 
@@ -59,7 +61,7 @@ def _nucleus(
 
 
 def _chain(canvas: Canvas, points: Field, a: float, b: float, thread: float) -> Field:
-    """Thread lobes on a strand: one ellipse at each point, along the way from one to the next."""
+    """Connect lobes by strands: one ellipse at each point, turned towards the next."""
     rng = canvas.rng
     shape: Field | None = None
     for k, (x, y) in enumerate(points):

@@ -1,4 +1,4 @@
-"""The slide around the cell: red cells, stray platelets, the stain of the day, lamp, lens and sensor."""
+"""The slide around the cell: red cells, stray platelets, stain, light, focus and sensor noise."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from cellclf.data.generated.canvas import PAPER, UNITS, Canvas
 from cellclf.data.generated.leukocytes import PAINTERS, RADII
 
-_ELSEWHERE_STAIN = np.array([[0.46, -0.02, -0.06], [0.02, 0.44, 0.1], [-0.16, 0.0, 0.72]])
-"""What another laboratory's stain and camera make of the optical densities of red, green and blue."""
-_ELSEWHERE_PAPER = np.array([190.0, 199.0, 199.0])
-_ELSEWHERE_ZOOM = 1.15
+_EXTERNAL_STAIN = np.array([[0.46, -0.02, -0.06], [0.02, 0.44, 0.1], [-0.16, 0.0, 0.72]])
+"""How an external laboratory's stain and camera change the optical densities of red, green and blue."""
+_EXTERNAL_PAPER = np.array([190.0, 199.0, 199.0])
+_EXTERNAL_ZOOM = 1.15
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Slide:
     pallor: float
 
 
-def draw_slide(rng: np.random.Generator, shift: float) -> Slide:
+def draw_slide(rng: np.random.Generator, severity: float) -> Slide:
     """Draw how one slide is stained, lit and focused.
 
     Args:
-        rng: Where the choices come from.
-        shift: 0 keeps to the home laboratory, 1 goes all the way to another one.
+        rng: Makes every random choice.
+        severity: 0 is the own laboratory, 1 an external one.
     """
     density = rng.normal(1, 0.045)
     hue = rng.normal(0, 0.02, 3)
@@ -42,16 +42,16 @@ def draw_slide(rng: np.random.Generator, shift: float) -> Slide:
     cold = rng.random() < 0.04
     if cold:
         paper = np.array([226.0, 220.0, 230.0]) + rng.normal(0, 4, 3)
-    home = np.diag(density + hue)
-    away = _ELSEWHERE_STAIN * density + np.diag(2 * hue)
-    paper_away = _ELSEWHERE_PAPER + rng.normal(0, 8) + rng.normal(0, 4, 3)
+    own = np.diag(density + hue)
+    external = _EXTERNAL_STAIN * density + np.diag(2 * hue)
+    external_paper = _EXTERNAL_PAPER + rng.normal(0, 8) + rng.normal(0, 4, 3)
     blur = 0.4 + abs(rng.normal(0, 0.12)) + 0.6 * (rng.random() < 0.05)
     return Slide(
-        paper=np.minimum((1 - shift) * paper + shift * paper_away, 255),
-        stain=(1 - shift) * home + shift * away,
-        zoom=1 + shift * (_ELSEWHERE_ZOOM - 1),
-        blur=blur + shift * 0.9,
-        noise=rng.uniform(0.7, 1.5) + 2 * shift,
+        paper=np.minimum((1 - severity) * paper + severity * external_paper, 255),
+        stain=(1 - severity) * own + severity * external,
+        zoom=1 + severity * (_EXTERNAL_ZOOM - 1),
+        blur=blur + severity * 0.9,
+        noise=rng.uniform(0.7, 1.5) + 2 * severity,
         red_cells=float(np.clip(rng.normal(9, 2), 4, 13)),
         pallor=float(rng.beta(2.5, 2)),
     )
@@ -64,7 +64,7 @@ def draw_image(name: str, side: int, slide: Slide, rng: np.random.Generator) -> 
         name: The class.
         side: Height and width in pixels.
         slide: Where the cell lies.
-        rng: Where every choice of this image comes from.
+        rng: Makes every random choice of this image.
 
     Returns:
         (side, side, 3) uint8.
@@ -81,14 +81,14 @@ def draw_image(name: str, side: int, slide: Slide, rng: np.random.Generator) -> 
 
 
 def _red_cells(canvas: Canvas, slide: Slide, x: float, y: float, radius: float) -> list[tuple[float, float, float]]:
-    """Lay red cells around the cell: many touch, some overlap, none lies over it."""
+    """Draw red cells around the cell: many touch, some overlap, none covers it."""
     rng = canvas.rng
     placed: list[tuple[float, float, float]] = []
-    wanted = rng.poisson(slide.red_cells)
+    count = rng.poisson(slide.red_cells)
     size = rng.normal(19, 1.2)
-    tries = rng.uniform(-66, 66, (3 * wanted + 6, 2))
+    tries = rng.uniform(-66, 66, (3 * count + 6, 2))
     for u, v in tries:
-        if len(placed) == wanted:
+        if len(placed) == count:
             break
         r = size * rng.normal(1, 0.06)
         if np.hypot(u - x, v - y) < radius + r * rng.uniform(0.88, 1.1):

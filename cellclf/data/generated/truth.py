@@ -18,10 +18,10 @@ class Planted:
 
     Args:
         ids: (N,) the images, in the order of the set.
-        kinds: (N,) "cell", "foreign", "copy" (identical), "relabelled" (identical, another label), or the
+        kinds: (N,) "cell", "foreign" (non-cell), "copy" (identical), "relabelled" (identical, another label), or the
             near-duplicate's change: "jpeg", "brighter", "darker", "turn90", "turn180", "turn270", "flip", "flip90",
             "flip180", "flip270".
-        sources: (N,) the id that the image was made from; "" for an image that stands for itself.
+        sources: (N,) the id that the image was made from; "" for an image that was not made from another.
     """
 
     ids: NDArray[np.str_]
@@ -41,10 +41,10 @@ class Planted:
 
 
 def planted(cells: ImageSet) -> Planted:
-    """Tell what is planted in a set that ``make_cells`` made, or in a part of it.
+    """Read what was planted in a set that ``make_cells`` made, or in a part of it.
 
-    The ids carry the truth, so it survives a subset, a split or a saved file: "cell-00012" is a cell,
-    "cell-00012:copy" and "cell-00012:jpeg" were made from it, "foreign-text-001" is no cell.
+    The truth is in the ids, so it survives a subset, a split or a saved file: "cell-00012" is a cell,
+    "cell-00012:copy" and "cell-00012:jpeg" were made from it, "foreign-text-001" is a non-cell image.
 
     Args:
         cells: A generated set.
@@ -65,7 +65,7 @@ def planted(cells: ImageSet) -> Planted:
         if start not in ("cell", "foreign") or not dash:
             raise DataError(
                 f"the id {name!r} is not one of a generated set, which begin with 'cell-' or 'foreign-': "
-                "pass what make_cells gave"
+                "expected a set that make_cells made"
             )
         kinds.append("foreign" if start == "foreign" else change or "cell")
         sources.append(source if change else "")

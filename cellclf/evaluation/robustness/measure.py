@@ -189,7 +189,8 @@ def _ask(
 
     def work() -> Iterator[None]:
         for cells, conditions in sets.values():
-            for start, batch in zip(range(0, len(cells), batch_size), cells.batches(batch_size), strict=True):
+            batches = cells.batches(batch_size, show=False)
+            for start, batch in zip(range(0, len(cells), batch_size), batches, strict=True):
                 ids = cells.ids[start : start + batch_size]
                 for name, severity in conditions:
                     images = corrupt(batch, name, severity, ids=ids, seed=seed) if name in CORRUPTIONS else batch

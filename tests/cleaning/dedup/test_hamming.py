@@ -15,10 +15,10 @@ from cellclf.errors import OptionError
 
 def brute(hashes: NDArray[np.uint64], others: NDArray[np.uint64] | None, distance: int) -> set[tuple[int, int, int]]:
     stored = hashes if others is None else others
-    apart = np.bitwise_count(hashes[:, None] ^ stored[None])
-    rows, columns = np.nonzero(apart <= distance)
+    bits = np.bitwise_count(hashes[:, None] ^ stored[None])
+    rows, columns = np.nonzero(bits <= distance)
     return {
-        (int(a), int(b), int(apart[a, b])) for a, b in zip(rows, columns, strict=True) if others is not None or a < b
+        (int(a), int(b), int(bits[a, b])) for a, b in zip(rows, columns, strict=True) if others is not None or a < b
     }
 
 
@@ -57,13 +57,13 @@ def test_every_plan_equals_brute_force(hashes: NDArray[np.uint64], distance: int
     within = data.draw(st.booleans())
     others = None if within else data.draw(hash_lists())
     stored = hashes if others is None else others
-    wanted = brute(hashes, others, distance)
-    assert as_set(near_pairs(hashes, others, distance=distance)) == wanted
+    expected = brute(hashes, others, distance)
+    assert as_set(near_pairs(hashes, others, distance=distance)) == expected
     plan = data.draw(st.sampled_from(pairs._plans(distance)))
     if sum(len(part.masks()) for part in plan) < 700 and max(part.width for part in plan) < 20:
         found = pairs._looked_up(hashes, stored, distance, plan, within, 1, as_they_are)
         got = [pair for some in found for pair in zip(*(column.tolist() for column in some), strict=True)]
-        assert sorted(got) == sorted(wanted)
+        assert sorted(got) == sorted(expected)
 
 
 @pytest.mark.parametrize("distance", range(13))
@@ -74,10 +74,10 @@ def test_complete_at_each_distance_where_the_tables_are_used(distance: int) -> N
     for k in range(12):
         near[40 + k * 80 :] ^= np.uint64(1) << rng.integers(0, 64, len(near[40 + k * 80 :]), dtype=np.uint64)
     hashes = np.concatenate([hashes, near])
-    wanted = brute(hashes, None, distance)
-    assert wanted
-    assert as_set(near_pairs(hashes, distance=distance)) == wanted
-    assert as_set(near_pairs(hashes, distance=distance, n_jobs=2)) == wanted
+    expected = brute(hashes, None, distance)
+    assert expected
+    assert as_set(near_pairs(hashes, distance=distance)) == expected
+    assert as_set(near_pairs(hashes, distance=distance, n_jobs=2)) == expected
 
 
 def test_tables_are_what_is_used_on_many_hashes() -> None:

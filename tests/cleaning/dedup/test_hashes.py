@@ -29,9 +29,9 @@ def test_a_block_is_the_dct_of_the_resized_luma() -> None:
 
     image = smooth(1, side=32)
     luma = image[0] @ np.array([0.299, 0.587, 0.114])
-    wanted = scipy.fft.dctn(luma, norm="ortho")[:16, :16]
+    expected = scipy.fft.dctn(luma, norm="ortho")[:16, :16]
     [block] = dct_blocks(image, whole(32, 32))
-    assert np.allclose(block[0], wanted, rtol=2e-3, atol=0.6)
+    assert np.allclose(block[0], expected, rtol=2e-3, atol=0.6)
 
 
 @settings(max_examples=25, deadline=None)
@@ -51,12 +51,12 @@ def test_turning_the_block_is_turning_the_image(turn: int) -> None:
     images = smooth(20, side=40)
     other = np.stack([turned_image(image, turn) for image in images])
     for basis in (whole(40, 40), centre(40, 40)):
-        [blocks], [wanted] = dct_blocks(images, basis), dct_blocks(other, basis)
+        [blocks], [expected] = dct_blocks(images, basis), dct_blocks(other, basis)
         got = turned(blocks, turn)
-        assert np.allclose(got.astype(float), wanted, atol=1)
+        assert np.allclose(got.astype(float), expected, atol=1)
         assert np.array_equal(turned(got, INVERSE[turn]), blocks)
         cut = calibrate(blocks)
-        assert np.bitwise_count(to_bits(got, cut) ^ to_bits(wanted, cut)).max() <= 1
+        assert np.bitwise_count(to_bits(got, cut) ^ to_bits(expected, cut)).max() <= 1
 
 
 def test_the_turns_have_names_that_say_what_was_done() -> None:
@@ -81,8 +81,8 @@ def test_distances_do_not_depend_on_which_of_two_images_is_turned() -> None:
 def test_calibrated_bits_are_even_and_the_mean_plays_no_part() -> None:
     [blocks] = dct_blocks(smooth(400), whole(48, 48))
     bits = to_bits(blocks, calibrate(blocks))
-    share = np.unpackbits(bits.view(np.uint8).reshape(-1, 8), axis=1).mean(0)
-    assert ((share > 0.35) & (share < 0.65)).sum() == 63
+    fraction = np.unpackbits(bits.view(np.uint8).reshape(-1, 8), axis=1).mean(0)
+    assert ((fraction > 0.35) & (fraction < 0.65)).sum() == 63
     brighter = blocks.copy()
     brighter[:, 0, 0] += 500
     assert np.array_equal(to_bits(brighter, calibrate(blocks)), bits)
@@ -103,10 +103,10 @@ def test_the_centre_does_not_see_the_background() -> None:
 def test_imagehash_to_the_bit(method: str) -> None:
     import imagehash
 
-    theirs = {"ahash": "average_hash"}.get(method, method)
+    imagehash_name = {"ahash": "average_hash"}.get(method, method)
     images = smooth(12, side=40)
-    wanted = [str(getattr(imagehash, theirs)(Image.fromarray(image))) for image in images]
-    assert [f"{h:016x}" for h in imagehash_hashes(images, method)] == wanted
+    expected = [str(getattr(imagehash, imagehash_name)(Image.fromarray(image))) for image in images]
+    assert [f"{h:016x}" for h in imagehash_hashes(images, method)] == expected
 
 
 def test_an_unknown_hash_is_named() -> None:

@@ -16,9 +16,9 @@ from cellclf.errors import DataError, OptionError
 
 
 def cells() -> ImageSet:
-    pictures = smooth(60)
-    made = [pictures[0], jpeg(pictures[1]), turned_image(pictures[2], 6), pasted(pictures[3], pictures[30])]
-    images = np.concatenate([pictures, made])
+    base = smooth(60)
+    made = [base[0], jpeg(base[1]), turned_image(base[2], 6), pasted(base[3], base[30])]
+    images = np.concatenate([base, made])
     order = np.random.default_rng(1).permutation(len(images))
     return ImageSet(images[order], np.arange(64) % 3, ids=[f"p{k}" for k in range(64)], class_names=["a", "b", "c"])
 
@@ -30,18 +30,18 @@ def test_ten_batches_are_one(dedup: Dedup, tmp_path: Path) -> None:
     one.append(all_)
     for places in np.array_split(np.arange(64), 10):
         many.append(all_.subset(places))
-    wanted = dedup.find(all_)
-    assert one.find() == wanted
-    assert many.find() == wanted
-    assert len(wanted.groups) >= 1
+    expected = dedup.find(all_)
+    assert one.find() == expected
+    assert many.find() == expected
+    assert len(expected.groups) >= 1
     read = Index.load(many.save(tmp_path / "index.npz"))
-    assert read.find() == wanted
+    assert read.find() == expected
     assert repr(read) == repr(many)
-    assert read.find().apply(all_).ids.tolist() == all_.ids[wanted.keep].tolist()
+    assert read.find().apply(all_).ids.tolist() == all_.ids[expected.keep].tolist()
     assert list(tmp_path.iterdir()) == [tmp_path / "index.npz"]
 
 
-def test_the_calibration_of_the_first_batch_stays() -> None:
+def test_the_calibration_of_the_first_batch_is_kept() -> None:
     index = Index()
     index.append(cells()[:20])
     assert index.cut is not None

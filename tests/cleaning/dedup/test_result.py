@@ -17,13 +17,13 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
 
 
-def test_result_is_plain_data_a_table_and_a_image(tmp_path: Path) -> None:
-    pictures = smooth(4)
-    cells = ImageSet(np.concatenate([pictures, pictures[2:3]]), [0, 1, 0, 1, 0], class_names=["a", "b"])
+def test_result_is_plain_data_a_table_and_a_figure(tmp_path: Path) -> None:
+    base = smooth(4)
+    cells = ImageSet(np.concatenate([base, base[2:3]]), [0, 1, 0, 1, 0], class_names=["a", "b"])
     found = Dedup().find(cells)
     data = json.loads(json.dumps(found.to_dict()))
     assert data["groups"] == [
-        {"members": ["2", "4"], "kinds": ["keeper", "identical"], "verdict": "one stays", "labels": ["a"]}
+        {"members": ["2", "4"], "kinds": ["keeper", "identical"], "decision": "one kept", "labels": ["a"]}
     ]
     rows = list(csv.DictReader(found.save_pairs(tmp_path / "pairs.csv").read_text().splitlines()))
     assert rows[0]["first"] == "2" and rows[0]["kind"] == "identical" and rows[0]["second_label"] == "a"
@@ -42,13 +42,13 @@ def as_written(columns: dict[str, list[object]]) -> list[dict[str, str]]:
 
 def test_parquet_holds_what_csv_holds(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'cellclf[test]'")
-    pictures = smooth(6)
-    images = np.concatenate([pictures, pictures[:2], pictures[2:3, ::-1], jpeg(pictures[3])[None]])
+    base = smooth(6)
+    images = np.concatenate([base, base[:2], base[2:3, ::-1], jpeg(base[3])[None]])
     cells = ImageSet(images, np.arange(10) % 3, class_names=["a,b", 'c"d', "é"], ids=[f"x/{k}\n" for k in range(10)])
     for name, found in (("one", Dedup().find(cells)), ("two", Dedup().find(cells[:6], against=cells[6:]))):
-        wanted = found.save_pairs(tmp_path / f"{name}.csv")
+        written = found.save_pairs(tmp_path / f"{name}.csv")
         table = parquet.read_table(found.save_pairs(tmp_path / f"{name}.parquet"))
-        with wanted.open(newline="", encoding="utf-8") as file:
+        with written.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == 4
         assert as_written(table.to_pydict()) == rows

@@ -1,4 +1,4 @@
-"""Descriptors: what each says can be checked on images made for it."""
+"""Descriptors: each is checked on images made for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_lab_and_saturation_of_known_colours() -> None:
     assert value("saturation", painted((200, 100, 50))) == pytest.approx(0.75)
 
 
-def test_shares() -> None:
+def test_black_and_white_fractions() -> None:
     image = painted((100, 100, 100))
     image[: SIDE // 4] = 255
     image[SIDE // 2 :] = 0
@@ -73,7 +73,7 @@ def test_a_dark_disc_off_the_centre() -> None:
         discs.append(image)
     assert value("off centre", discs[0]) < 0.02 < 0.4 < value("off centre", discs[1])
     assert value("centre lightness", discs[0]) < -20
-    assert value("dark share", discs[0]) == pytest.approx(np.pi * 64 / SIDE**2, abs=0.02)
+    assert value("dark area", discs[0]) == pytest.approx(np.pi * 64 / SIDE**2, abs=0.02)
 
 
 @settings(max_examples=25, deadline=None)
@@ -84,7 +84,7 @@ def test_a_dark_disc_off_the_centre() -> None:
     count=st.integers(1, 40),
     flat=st.booleans(),
 )
-def test_finite_for_every_size_and_independent_of_company(
+def test_finite_for_every_size_and_independent_of_the_batch(
     seed: int, height: int, width: int, count: int, flat: bool
 ) -> None:
     rng = np.random.default_rng(seed)

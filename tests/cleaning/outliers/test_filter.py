@@ -1,4 +1,4 @@
-"""OutlierFilter: foreign images go, cells stay, whatever the set."""
+"""OutlierFilter: non-cell images are removed, cells are kept, whatever the set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from sklearn.base import clone
 
 from cellclf import DataError, ImageSet, OptionError, OutlierFilter, UnknownNameError, make_cells
-from cellclf.cleaning.outliers.scoring import Oddness
+from cellclf.cleaning.outliers.scoring import OutlierScorer
 
 METHODS = ("forest", "mahalanobis", "neighbours")
 
@@ -21,15 +21,15 @@ def dirty() -> ImageSet:
     return make_cells(300, size=48, seed=1, foreign=12)
 
 
-def foreign(cells: ImageSet) -> np.ndarray:
+def non_cell(cells: ImageSet) -> np.ndarray:
     return np.char.startswith(cells.ids, "foreign")
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_foreign_images_go_and_cells_stay(dirty: ImageSet, method: str) -> None:
+def test_non_cell_images_are_removed_and_cells_kept(dirty: ImageSet, method: str) -> None:
     found = OutlierFilter(method=method).fit(dirty).find(dirty)
-    assert found.keep[~foreign(dirty)].all()
-    missed = int(found.keep[foreign(dirty)].sum())
+    assert found.keep[~non_cell(dirty)].all()
+    missed = int(found.keep[non_cell(dirty)].sum())
     assert missed == 0 if method == "forest" else missed <= 1
     np.testing.assert_array_equal(found.keep, found.scores <= found.threshold)
     assert all(reason.startswith("outlier: ") for reason in found.reasons[~found.keep])
@@ -39,33 +39,33 @@ def test_foreign_images_go_and_cells_stay(dirty: ImageSet, method: str) -> None:
 @pytest.mark.parametrize("cells", [{"n": 100}, {"n": 200, "severity": 1.0}, {"n": 120, "slides": 3}, {"n": 25}])
 def test_a_clean_set_loses_nothing(cells: dict[str, float]) -> None:
     found = OutlierFilter().find(make_cells(size=48, seed=2, **cells))
-    assert found.dropped == 0 and not found.notices
+    assert found.removed == 0 and not found.notices
 
 
 def test_fit_on_one_set_flags_another(dirty: ImageSet) -> None:
     clean = make_cells(200, size=48, seed=5)
     found = OutlierFilter().fit(clean).find(dirty)
-    assert not found.keep[foreign(dirty)].any()
-    assert found.keep[~foreign(dirty)].mean() > 0.99
+    assert not found.keep[non_cell(dirty)].any()
+    assert found.keep[~non_cell(dirty)].mean() > 0.99
 
 
-def test_copies_cannot_make_themselves_ordinary() -> None:
+def test_copies_cannot_pass_as_inliers() -> None:
     cells = make_cells(60, size=48, seed=3, foreign_copies=20)  # 180 of 240 images are two landscapes
     found = OutlierFilter().find(cells)
-    np.testing.assert_array_equal(~found.keep, foreign(cells))
+    np.testing.assert_array_equal(~found.keep, non_cell(cells))
     assert any("run Dedup first" in notice for notice in found.notices)
-    assert any("more than strays usually are" in notice for notice in found.notices)
+    assert any("more than usual" in notice for notice in found.notices)
     assert "note: " in found.summary()
 
 
-def test_another_stain_in_numbers_stays_and_is_told(dirty: ImageSet) -> None:
+def test_another_stain_in_numbers_is_kept_with_a_notice(dirty: ImageSet) -> None:
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(12, 12))
-    home = rng.normal(size=(900, 12)) @ mix
-    away = rng.normal(size=(60, 12)) @ mix + 9 * mix[0]  # as varied, elsewhere
+    own = rng.normal(size=(900, 12)) @ mix
+    external = rng.normal(size=(60, 12)) @ mix + 9 * mix[0]  # as varied, in another place
     strays = rng.normal(size=(30, 12)) * 25
-    model = Oddness().fit(np.concatenate([home, away, strays]))
-    scores = model.score(np.concatenate([home, away, strays]))
+    model = OutlierScorer().fit(np.concatenate([own, external, strays]))
+    scores = model.score(np.concatenate([own, external, strays]))
     assert (scores[:960] <= 1).mean() > 0.99
     assert (scores[960:] > 1).all()
 
@@ -76,11 +76,11 @@ def test_the_scale_is_absolute_and_the_seed_decides(dirty: ImageSet) -> None:
     assert (first.scores == again.scores).all()
     assert abs(float(np.median(first.scores))) < 0.1
     assert (OutlierFilter(seed=5).find(dirty).scores != first.scores).any()
-    assert OutlierFilter(threshold=100).find(dirty).dropped == 0
-    assert OutlierFilter(threshold=0.01).find(dirty).dropped > 50
+    assert OutlierFilter(threshold=100).find(dirty).removed == 0
+    assert OutlierFilter(threshold=0.01).find(dirty).removed > 50
 
 
-def test_reasons_name_what_is_odd() -> None:
+def test_reasons_name_what_is_unusual() -> None:
     cells = make_cells(120, size=48, seed=6)
     black = np.concatenate([cells.images, np.zeros((1, 48, 48, 3), np.uint8)])
     grey = cells.images.copy()
@@ -105,7 +105,7 @@ def test_embeddings_take_the_place_of_descriptors(dirty: ImageSet) -> None:
     assert sum(seen) == len(dirty)  # one pass
     coarse = np.char.startswith(dirty.ids, "foreign-photo") | np.char.startswith(dirty.ids, "foreign-blank")
     assert not found.keep[coarse].any()  # what 4x4 means can see
-    assert found.keep[~foreign(dirty)].mean() > 0.98
+    assert found.keep[~non_cell(dirty)].mean() > 0.98
     with pytest.raises(DataError, match=r"embed gave an array of shape \(256, 2, 2\).*pool"):
         OutlierFilter(embed=lambda images: np.zeros((len(images), 2, 2))).fit(dirty)
 
@@ -117,14 +117,14 @@ def test_wide_embeddings_count_by_direction(method: str) -> None:
     # pooled features as ReLU leaves them; six of them answer weakly, and in another direction
     rows = np.maximum(usual + rng.normal(size=(600, 20)) @ mix + 0.3 * rng.normal(size=(600, 300)), 0)
     rows[:6] = 0.1 * np.maximum(rng.normal(size=(6, 300)), 0)
-    model = Oddness(method=method).fit(rows)
+    model = OutlierScorer(method=method).fit(rows)
     scores = model.score(rows)
-    assert (scores[:6] > model.cut).all()
-    assert (scores[6:] <= model.cut).mean() >= 0.995
+    assert (scores[:6] > model.threshold).all()
+    assert (scores[6:] <= model.threshold).mean() >= 0.995
     np.testing.assert_allclose(model.score(rows[:9] * 7), scores[:9], atol=1e-9)
 
 
-def test_wrong_use_is_told_in_one_line(dirty: ImageSet) -> None:
+def test_wrong_use_is_refused_in_one_line(dirty: ImageSet) -> None:
     for wrong, error, words in (
         ({"method": "forrest"}, UnknownNameError, "did you mean 'forest'"),
         ({"threshold": 0}, OptionError, "threshold is 0; expected a number above 0"),
@@ -133,7 +133,7 @@ def test_wrong_use_is_told_in_one_line(dirty: ImageSet) -> None:
         with pytest.raises(error, match=words) as raised:
             OutlierFilter(**wrong).fit(dirty)  # type: ignore[arg-type] # wrong on purpose
         assert "\n" not in str(raised.value)
-    with pytest.raises(DataError, match="10 different images cannot show what is ordinary; expected 20 or more"):
+    with pytest.raises(DataError, match="10 different images are too few to fit on; expected 20 or more"):
         OutlierFilter().fit(make_cells(10, size=32, seed=0))
     with pytest.raises(DataError, match="fitted on 48x48 images, these are 32x32"):
         OutlierFilter().fit(dirty).find(make_cells(30, size=32))
@@ -142,29 +142,29 @@ def test_wrong_use_is_told_in_one_line(dirty: ImageSet) -> None:
 
 
 def test_sklearn_pickle_json_and_plot(dirty: ImageSet) -> None:
-    odd = OutlierFilter(method="neighbours", seed=3)
-    assert clone(odd).get_params() == odd.get_params()
-    found = odd.fit(dirty).find(dirty)
+    outliers = OutlierFilter(method="neighbours", seed=3)
+    assert clone(outliers).get_params() == outliers.get_params()
+    found = outliers.fit(dirty).find(dirty)
     for method in METHODS:
         fitted = OutlierFilter(method=method).fit(dirty)
         kept = pickle.loads(pickle.dumps(fitted)).find(dirty)
         np.testing.assert_array_equal(kept.scores, fitted.find(dirty).scores)
     plain = json.loads(json.dumps(found.to_dict()))
-    assert len(plain["dropped"]) == 12 and all(entry["score"] > plain["threshold"] for entry in plain["dropped"])
+    assert len(plain["removed"]) == 12 and all(entry["score"] > plain["threshold"] for entry in plain["removed"])
     assert len(found.plot(limit=16).axes) == 16
     images, labels = OutlierFilter().fit_resample(dirty.images, dirty.labels)
     assert len(images) == len(labels) == 300
 
 
-def test_an_unfitted_find_forgets(dirty: ImageSet) -> None:
-    odd = OutlierFilter()
-    odd.find(dirty)
-    assert odd.find(make_cells(60, size=32, seed=1)).dropped == 0  # another size: nothing was remembered
+def test_an_unfitted_find_keeps_no_fit(dirty: ImageSet) -> None:
+    outliers = OutlierFilter()
+    outliers.find(dirty)
+    assert outliers.find(make_cells(60, size=32, seed=1)).removed == 0  # another size: nothing was kept
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_real_cells_stay(real_data: Path, method: str) -> None:
+def test_real_cells_are_kept(real_data: Path, method: str) -> None:
     from cellclf import load
 
     cells = load(real_data / "data" / "acevedo96" / "train")

@@ -1,4 +1,4 @@
-"""Images that are no cells: what slips into a data set by mistake."""
+"""Non-cell images, as they slip into a data set by mistake."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 KINDS = ("photo", "text", "blank", "noise")
 
 
-def draw_foreign(kind: str, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw a foreign image.
+def draw_non_cell(kind: str, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw a non-cell image.
 
     Args:
         kind: "photo" (a landscape), "text" (a scanned page), "blank" (one flat colour) or "noise".
         side: Height and width in pixels.
-        rng: Where every choice comes from.
+        rng: Makes every random choice.
 
     Returns:
         (side, side, 3) uint8.
 
     Examples:
-        >>> draw_foreign("blank", 32, np.random.default_rng(0)).shape
+        >>> draw_non_cell("blank", 32, np.random.default_rng(0)).shape
         (32, 32, 3)
     """
     if kind == "photo":
@@ -56,7 +56,7 @@ def _photo(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _text(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Some lines of a report, turned a little."""
+    """Some lines of a report, rotated a little."""
     from PIL import Image, ImageDraw
 
     ground = tuple(int(v) for v in rng.integers(215, 256, 3))
