@@ -1,4 +1,4 @@
-"""The way of images into a training step: shuffled, augmented and batched by keys, never by chance of timing."""
+"""Training batches: images shuffled and augmented by keys (seed, epoch, id), so that timing changes nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
+from cellclf.training.epoch_steps import Group
 from cellclf.training.sampling import epoch_order, names_of
-from cellclf.training.steps import Group
 
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter
@@ -19,28 +19,29 @@ if TYPE_CHECKING:
     from cellclf.runs.features.cache import Features
 
 _KEEP_DECODED = 1 << 30
-_READ = 8 << 20
+"""Bytes of pixels up to which a set is held in memory."""
+_GROUP_BYTES = 8 << 20
 """Bytes of features that are read at a time."""
 
 
 @dataclass(frozen=True)
-class Stream:
-    """Batches of one epoch after the other.
+class Batches:
+    """The batches of every epoch.
 
     The order follows from ``seed`` and the epoch, the augmentation of an image from its id and the epoch, so an
-    epoch is the same whether or not the training was interrupted before it.
+    epoch is the same whether or not the training was interrupted before.
 
     Args:
         cells: What is trained on, with labels.
-        augmenter: Changes the images; None leaves them.
-        batch_size: Images in a batch; what does not fill a batch waits for another epoch's shuffle.
+        augmenter: Changes the images; None leaves them unchanged.
+        batch_size: Images in a batch; those left over at the end of an epoch are not used in it.
         weights: (N,) float32 weight of each image in the loss.
         seed: Of the order.
-        mix: Mixes the images, labels and weights of a batch; None leaves them.
-        views: 3 hands each image out as it is and in two augmented views, batch after batch of the same images,
-            as a consistency loss needs; 1 hands out one augmented view.
-        features: Cached features that are handed out in place of the images; they are augmented already.
-        sampling: ``"balanced"`` shows as many images of each class; None each image once.
+        mix: Mixes the images, labels and weights of a batch; None leaves them unchanged.
+        views: 3 gives each image unchanged and in two augmented views in the same batch, as a consistency loss needs;
+            1 gives one augmented view.
+        features: Cached features that are given in place of the images; they are augmented already.
+        sampling: ``"balanced"`` gives as many images of each class; None each image once.
     """
 
     cells: ImageSet
@@ -62,7 +63,7 @@ class Stream:
         """Give the batches of one epoch as a ``tf.data.Dataset`` of (images or features, one-hot labels, weights).
 
         Args:
-            number: Counts over all stages, so that no two epochs are alike.
+            number: Counted over all stages, so that no two epochs are alike.
         """
         import tensorflow as tf
 
@@ -71,15 +72,15 @@ class Stream:
         else:
             make, dtype = self._single, self.features.cache.dtype
         shape = self.cells.image_shape if self.features is None else self.features.shape
-        together = min(self.batch_size, len(self.cells)) * self.views
+        rows = min(self.batch_size, len(self.cells)) * self.views
         signature = (
-            tf.TensorSpec((together, *shape), dtype),
-            tf.TensorSpec((together, self.cells.num_classes), tf.float32),
-            tf.TensorSpec((together,), tf.float32),
+            tf.TensorSpec((rows, *shape), dtype),
+            tf.TensorSpec((rows, self.cells.num_classes), tf.float32),
+            tf.TensorSpec((rows,), tf.float32),
         )
         dataset = tf.data.Dataset.from_generator(lambda: make(number), output_signature=signature)
         options = tf.data.Options()
-        options.autotune.enabled = False  # nothing to tune, and at an epoch's end its thread is waited for: seconds
+        options.autotune.enabled = False  # nothing to tune, and an epoch would wait for its thread for seconds
         return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2).with_options(options)
 
     def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
@@ -92,58 +93,58 @@ class Stream:
         for step in range(self.steps):
             now = slice(step * size, (step + 1) * size)
             rows, ids = order[now], names[now]
-            pictures, targets, weights = self._images(rows, ids, number), classes[labels[rows]], self.weights[rows]
+            images, targets, weights = self._images(rows, ids, number), classes[labels[rows]], self.weights[rows]
             if self.mix is not None:
                 wide = np.concatenate([targets, weights[:, None]], axis=1)
                 drawn = self.mix.draw(ids, number)
-                mixed, wide = (np.asarray(found) for found in self.mix.apply(pictures, wide, drawn))
-                pictures, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
-            yield pictures, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
+                mixed, wide = (np.asarray(found) for found in self.mix.apply(images, wide, drawn))
+                images, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
+            yield images, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
 
     def _single(self, number: int) -> Iterator[tuple[Any, ...]]:
         """Give cached features, labels and weights of one batch after the other."""
-        for group in self.groups(number, together=1):
+        for group in self.groups(number, group_size=1):
             yield tuple(entries[0] for entries in group)
 
-    def groups(self, number: int, start: int = 0, together: int | None = None) -> Iterator[Group]:
-        """Give the batches of one epoch from the cache, many at a time where they are small: a call takes longer.
+    def groups(self, number: int, start: int = 0, group_size: int | None = None) -> Iterator[Group]:
+        """Give the batches of one epoch from the cache, several at a time: a call costs more than a small batch.
 
         Args:
             number: As for ``epoch``.
-            start: Batches that are left out.
-            together: Batches at a time; None for some megabytes of them.
+            start: Batches to skip.
+            group_size: Batches at a time; None for some megabytes of them.
 
         Returns:
             (g, n, ...) features, (g, n, K) one-hot labels and (g, n) weights of g batches of n.
         """
         features, labels = self.features, self.cells.labels
         assert features is not None and labels is not None
-        size, held = min(self.batch_size, len(self.cells)), features.cache.open()
+        size, cached = min(self.batch_size, len(self.cells)), features.cache.open()
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
         order = epoch_order(labels, self.seed, number, self.sampling)
         places = features.choose(order, names_of(self.cells.ids, order), self.seed, number)
-        together = together or max(1, _READ // (size * held[:1].nbytes))
-        for step in range(start, self.steps, together):
-            now = slice(step * size, min(step + together, self.steps) * size)
+        group_size = group_size or max(1, _GROUP_BYTES // (size * cached[:1].nbytes))
+        for step in range(start, self.steps, group_size):
+            now = slice(step * size, min(step + group_size, self.steps) * size)
             rows = order[now]
             yield (
-                np.asarray(held[places[now]]).reshape(-1, size, *features.shape),
+                np.asarray(cached[places[now]]).reshape(-1, size, *features.shape),
                 classes[labels[rows]].reshape(-1, size, len(classes)),
                 self.weights[rows].reshape(-1, size),
             )
 
     def _images(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
-        pictures = self.cells.read(rows)
+        images = self.cells.read(rows)
         if self.augmenter is None:
-            return pictures
+            return images
         if self.views == 1:
-            return self.augmenter(pictures, ids, number)
-        views = (self.augmenter(pictures, np.char.add(ids, f"/view{k}"), number) for k in range(1, self.views))
-        return np.concatenate([pictures, *views])
+            return self.augmenter(images, ids, number)
+        views = (self.augmenter(images, np.char.add(ids, f"/view{k}"), number) for k in range(1, self.views))
+        return np.concatenate([images, *views])
 
 
-def shifted_copy(cells: ImageSet, augmenter: Augmenter) -> ImageSet:
-    """Make an altered copy of a set, the same every time: what a choice that shall hold elsewhere is made on.
+def altered_copy(cells: ImageSet, augmenter: Augmenter) -> ImageSet:
+    """Make an altered copy of a set, always the same: a choice made on it also holds for other microscopes.
 
     Args:
         cells: The images.
