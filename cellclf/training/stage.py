@@ -35,9 +35,9 @@ class Stage:
             (Loshchilov and Hutter 2017, arXiv 1608.03983); or ``"one_cycle"``, up from a 25th over the first 30 %
             of the stage, then down to a ten-thousandth (Smith and Topin 2018, arXiv 1708.07120, by a cosine).
         warmup: Epochs over which the rate rises from a twentieth; ``"one_cycle"`` has its own.
-        monitor: The score that decides which epoch is best: ``"val_loss"``, ``"val_accuracy"``, ``"val_macro_f1"``; with
-            a ``val_augmenter`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of both.
-            The stage ends with the weights of its best epoch (or those that it began with, if none was better).
+        monitor: The score that decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``;
+            with a ``val_augmenter`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of
+            both. The stage ends with the weights of its best epoch (or those that it began with, if none was better).
         patience: Epochs without a better ``monitor`` after which the stage ends; None never ends it early.
         reduce_patience: Epochs without a better ``val_accuracy`` after which the rate is multiplied by
             ``reduce_factor``; None never does. Not with a schedule.
