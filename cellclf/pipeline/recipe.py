@@ -238,13 +238,11 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     settings["backbone"] = make_backbone({"name": named} if isinstance(named, str) else named)
     if "head" in settings:
         settings["head"] = construct(Head, settings["head"], "[trainer.head]")
-    for name, apart in (
-        ("augmenter", 0),
-        ("val_augmenter", 1),
-    ):  # another seed: the validation copy must not be augmented as the training images are
+    # another seed for the validation copy: it must not be augmented in the same way as the training images
+    for name, offset in (("augmenter", 0), ("val_augmenter", 1)):
         if name in settings:
             _check_table(settings[name], f"[trainer.{name}]", ("preset", "steps", "strength", "seed"))
-            settings[name] = Augmenter.from_dict({"seed": seed + apart} | settings[name])
+            settings[name] = Augmenter.from_dict({"seed": seed + offset} | settings[name])
     if "mix" in settings:
         settings["mix"] = construct(Mix, {"seed": seed} | settings["mix"], "[trainer.mix]")
     if "stages" in settings:
