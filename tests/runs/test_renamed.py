@@ -1,4 +1,4 @@
-"""Recipes, settings, manifests and checkpoints with the names of version 0.1.0 are read, with a notice of the new ones."""
+"""Recipes, settings, manifests and checkpoints with the names of version 0.1.0 are read, with a notice."""
 
 from __future__ import annotations
 

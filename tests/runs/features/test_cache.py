@@ -142,7 +142,7 @@ def test_the_cache_holds_the_views_and_each_epoch_takes_one(small_trainer, parts
     [
         (
             {"augmenter": cc.Augmenter.preset("report")},
-            "only one augmented view of each image; expected cached_views=6",
+            "one augmented view of each image; expected cached_views=6",
         ),
         ({"augmenter": cc.Augmenter.preset("report"), "cached_views": 3}, "as many passes as 1 epochs"),
         ({"mix": Mix()}, "mix blends the images"),
