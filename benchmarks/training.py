@@ -8,12 +8,12 @@ CELLS is whatever `cellclf.load` reads; without it $CELLCLF_DATA/data/acevedo96/
 ResNet50 has random weights: only its time is measured. The script's epochs all cost the same, so it runs one epoch to
 warm up and `--timed` more, whose median is taken for the rest; that is an extrapolation, and the output says so.
 cellclf runs all epochs of the head stage; of the last-block stage as many as the script, extrapolated likewise, with
-the filling of its cache counted in full. MobileNet 0.75 has its real weights (without them it is left out): both run every
-epoch, for each seed, and the macro F1 of both is printed: on the validation images, and on up to 4,000 that neither
-trained nor chose on (with --images), since a score that an epoch was chosen by is too high. The
-script keeps the epoch of least validation loss, penalty included, as the report did; cellclf that of best macro F1, as
-its recipes do. The script does not augment; with six views cellclf does, and its augmentation is in its time, as is the
-calibration that ends each training. Where others use the machine, the ratio of processor times is the better one.
+the filling of its cache counted in full. MobileNet 0.75 has its real weights (without them it is left out): both run
+every epoch, for each seed, and the macro F1 of both is printed: on the validation images, and on up to 4,000 that
+neither trained nor chose on (with --images), since a score that an epoch was chosen by is too high. The script keeps
+the epoch of least validation loss, penalty included, as the report did; cellclf that of best macro F1, as its recipes
+do. The script does not augment; with six views cellclf does, and its augmentation is in its time, as is the calibration
+that ends each training. Where others use the machine, the ratio of processor times is the better one.
 """
 
 from __future__ import annotations

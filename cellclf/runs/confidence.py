@@ -25,12 +25,12 @@ _TRAIN, _VAL = 3_000, 20_000  # most images, sampled at random, that are used of
 
 @dataclass(frozen=True, eq=False)
 class Confidence:
-    """What calibrates the probabilities of a run and tells out-of-distribution images; made by ``Run.calibrate``.
+    """What calibrates the probabilities of a run and finds out-of-distribution images; made by ``Run.calibrate``.
 
     Args:
         temperature: What the logarithms of the probabilities are divided by.
         conformal: Turns probabilities into sets of classes.
-        familiar: Tells out-of-distribution images from known cells.
+        familiar: The features of known cells, from which out-of-distribution images are far.
     """
 
     temperature: float

@@ -55,7 +55,7 @@ class Trainer(Params):
         class_weight: None, ``"balanced"`` (inverse to the class's frequency), ``"effective"`` (inverse to the effective
             number of its images, milder with large classes), or a weight for each class name.
         sampling: ``"balanced"`` gives as many images of each class in an epoch, those of rare classes several times,
-            each time augmented anew; None each image once.
+            each time with other augmentation; None each image once.
         focal: Exponent of the focal loss, 2 in its paper (arXiv 1708.02002); 0 for cross-entropy.
         label_smoothing: Share of each target that is spread over all classes, 0 to below 1.
         mix: MixUp or CutMix of the images, labels and weights of a batch; None for neither.
@@ -191,7 +191,7 @@ class Trainer(Params):
 
         Args:
             train: With labels.
-            val: With the same classes; must share no cell with ``train``, which ``Split`` sees to.
+            val: With the same classes; must share no cell with ``train``, which ``Split`` ensures.
             out: Folder for the run. The state is saved there after each epoch; after a kill the same call resumes
                 with the next one, and a finished run is only read.
             show: True shows a line an epoch, False hides it; None shows it on a terminal and in a notebook.

@@ -91,7 +91,7 @@ def test_words_table_markdown_and_data_say_it(found):
     assert markdown.startswith("- balanced accuracy") and "| recall of grey (30) |" in markdown
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["changes"][0]["name"] == "balanced accuracy" and data["mapping"] == {name: name for name in NAMES}
-    assert data["calibration"]["external"]["n"] == 90 and data["calibration"]["reference"]["n"] == 150
+    assert data["calibration"]["theirs"]["n"] == 90 and data["calibration"]["reference"]["n"] == 150
     figure = found.plot()
     assert [axes.get_xlabel() for axes in figure.axes] == ["recall (%)", "balanced accuracy (%)"]
 

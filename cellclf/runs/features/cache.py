@@ -239,7 +239,7 @@ class Features:
             places: (N,) positions of the images in the set.
             ids: N texts.
             seed: Any whole number.
-            epoch: Each epoch chooses anew.
+            epoch: Each epoch chooses again.
 
         Returns:
             (N,) int64 rows.
