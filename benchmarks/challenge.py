@@ -1,9 +1,9 @@
-"""From the report's recipe to `challenge`, step by step, on sets that played no part in training or choice.
+"""From the report's recipe to `challenge`, step by step, on sets that were neither trained nor chosen on.
 
 usage: CELLCLF_DATA=FOLDER python benchmarks/challenge.py ROW [ROW ...] [--out runs/challenge] [--seed 7]
        CELLCLF_DATA=FOLDER python benchmarks/challenge.py --table [--out runs/challenge]
 
-A ROW is one training; the same command goes on after a stop. "report" and "challenge" train on the whole cleaned
+A ROW is one training; the same command resumes after a stop. "report" and "challenge" train on the whole cleaned
 challenge set; the numbered rows take 4,000 stratified images and 12 epochs, each adding one thing to another row.
 Then every set is scored, by the two whole rows also averaged over the eight flips and turns: other images of the
 source, their shifted copy (`make_shifted.py`, seed 11), MedMNIST-C on 512 of them, another laboratory (balanced
@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import cellclf as cc
-from cellclf.utils.atomic import replacing
+from cellclf.utils.atomic import replacing, write_json
 
 CLASSES = ["basophil", "eosinophil", "erythroblast", "immature_granulocyte", "lymphocyte", "monocyte", "neutrophil"]
 CLASSES.append("platelet")
@@ -50,7 +50,7 @@ BOTH = {"augmenter": {"preset": ["challenge", "stain"]}}
 AVERAGE = {"ema": 0.998, "class_weight": "balanced"}
 
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "1-report": ("the report's way", LION | {"stages": HEAD_FIRST, "augmenter": {"steps": REPORT}}),
+    "1-report": ("as in the report", LION | {"stages": HEAD_FIRST, "augmenter": {"steps": REPORT}}),
     "2-policy": (
         "+ RandAugment",
         LION | {"stages": HEAD_FIRST, "augmenter": {"steps": REPORT + POLICY}},
@@ -66,9 +66,9 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
         ADAMW | {"augmenter": {"steps": REPORT + POLICY + MASKS}, "mix": {"kind": "both", "alpha": 0.4, "rate": 0.5}},
     ),
     "6-presets": ("row 4 with the presets challenge and stain", ADAMW | BOTH),
-    "7-ema": ("row 6 + average of weights, balanced classes", ADAMW | BOTH | AVERAGE),
+    "7-ema": ("row 6 + EMA of weights, balanced classes", ADAMW | BOTH | AVERAGE),
     "8-still": (
-        "row 7 with BatchNorm held still",
+        "row 7 with BatchNorm frozen",
         ADAMW | BOTH | AVERAGE | {"stages": [DEEP | {"train_batch_norm": False}]},
     ),
     "8-size": ("row 7 at 128 px", ADAMW | BOTH | AVERAGE | {"image_size": 128}),
@@ -82,11 +82,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/challenge"))
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--set", dest="changes", action="append", default=[], help="Change the recipe, for trying.")
-    parser.add_argument("--no-scores", action="store_true", help="Train only: no look at the sets that report.")
+    parser.add_argument("--no-scores", action="store_true", help="Train only: score no set.")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
-    if strangers := sorted({*arguments.rows} - {*STEPS, "report", "challenge"}):
-        parser.error(f"there is no row {', '.join(strangers)}; there are {', '.join([*STEPS, 'report', 'challenge'])}")
+    if unknown := sorted({*arguments.rows} - {*STEPS, "report", "challenge"}):
+        parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join([*STEPS, 'report', 'challenge'])}")
     shared = Path(os.environ["CELLCLF_DATA"])
     for row in arguments.rows:
         folder = arguments.out / f"{row}-seed{arguments.seed}{''.join('-' + c for c in arguments.changes)}"
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def train(row: str, shared: Path, folder: Path, seed: int, changes: list[str]) -> cc.Run:
-    """Train one row, or go on with it, or read it."""
+    """Train one row, or resume it, or read it."""
     source = made(shared, folder.parent, "make_challenge.py")
     cells = cc.load(source, class_names=CLASSES)
     backbone = {"name": "mobilenet", "weights": str(shared / WEIGHTS), "params": {"alpha": 0.75}}
@@ -116,7 +116,7 @@ def train(row: str, shared: Path, folder: Path, seed: int, changes: list[str]) -
 
 
 def stratified(cells: cc.ImageSet, count: int, seed: int) -> cc.ImageSet:
-    """Take a part with the same shares of the classes."""
+    """Take a stratified sample."""
     from sklearn.model_selection import train_test_split
 
     rows, _ = train_test_split(np.arange(len(cells)), train_size=count, stratify=cells.labels, random_state=seed)
@@ -124,27 +124,27 @@ def stratified(cells: cc.ImageSet, count: int, seed: int) -> cc.ImageSet:
 
 
 def made(shared: Path, folder: Path, script: str, *arguments: str) -> Path:
-    """Let one of the data folder's scripts write its set beside the runs, once."""
+    """Run one of the data folder's scripts, which writes its set beside the runs, once."""
     target = folder / script.replace("make_", "").replace(".py", ".npz")
     if not target.exists():
         with replacing(target) as new:
-            place = [arguments[0], str(new), *arguments[1:]] if arguments else [str(new)]
-            subprocess.run([sys.executable, str(shared / "data" / script), *place], check=True)
+            paths = [arguments[0], str(new), *arguments[1:]] if arguments else [str(new)]
+            subprocess.run([sys.executable, str(shared / "data" / script), *paths], check=True)
     return target
 
 
 def score(run: cc.Run, shared: Path, folder: Path, out: Path) -> None:
-    """Score a run on every set, and write what was found beside it; what stands there is not asked again."""
+    """Score a run on every set, and write the scores beside it; those that are there are not computed again."""
     target = folder / "scores.json"
     found: dict[str, Any] = json.loads(target.read_text()) if target.exists() else {}
     clean = cc.load(shared / "data" / "acevedo96" / "val")
     shifted = cc.load(made(shared, out, "make_shifted.py", str(shared / "data" / "acevedo96" / "val"), "11"))
     sets = {"clean": clean, "shifted": shifted, "other laboratory": cc.load(shared / "data" / "bccd_crops")}
     for name, cells in sets.items():
-        for views in (1,) if row_of(folder) in STEPS else (1, 8):
-            if (key := f"{name}, views {views}") not in found:
-                least = 20 if name == "other laboratory" else 1
-                report = run.evaluate(cells, tta=views, min_count=least)
+        for tta in (1,) if row_of(folder) in STEPS else (1, 8):
+            if (key := f"{name}, views {tta}") not in found:
+                min_count = 20 if name == "other laboratory" else 1
+                report = run.evaluate(cells, tta=tta, min_count=min_count)
                 found[key] = report.to_dict()
                 print(f"{folder.name}: {key}: accuracy {report.accuracy}, balanced {report.balanced_accuracy}")
                 keep(target, found)
@@ -162,35 +162,34 @@ def row_of(folder: Path) -> str:
 
 def keep(target: Path, found: dict[str, Any]) -> None:
     """Write the scores so far."""
-    with replacing(target) as new:
-        new.write_text(json.dumps(found, indent=1))
+    write_json(target, found)
 
 
 def table(out: Path) -> None:
     """Print the finished rows as Markdown: percent, with 95 % intervals where one number stands alone."""
     names = {"report": "recipe `report`", **{row: text for row, (text, _) in STEPS.items()}}
     names["challenge"] = "recipe `challenge`"
-    met, every = set(), set()
+    seen, every = set(), set()
     for scores in out.glob("*-seed*/scores.json"):
         for one in json.loads(scores.read_text())["corrupted"]["corruptions"]:
-            (met if one["seen"] else every).add(one["name"])
-    unmet = sorted(every - met)
-    print(f"| row | clean | shifted | MedMNIST-C, all / {' and '.join(unmet)} | other laboratory | minutes |")
+            (seen if one["seen"] else every).add(one["name"])
+    unseen = sorted(every - seen)
+    print(f"| row | clean | shifted | MedMNIST-C, all / {' and '.join(unseen)} | other laboratory | minutes |")
     print("|---|---|---|---|---|---|")
     for row, text in names.items():
         for scores in sorted(out.glob(f"{row}-seed*/scores.json")):
             found = json.loads(scores.read_text())
             minutes = json.loads((scores.parent / "manifest.json").read_text())["seconds"] / 60
             robust = found["corrupted"]
-            apart = np.mean([one["mean"]["value"] for one in robust["corruptions"] if one["name"] in unmet])
-            for views in (1,) if row in STEPS else (1, 8):
+            unseen_mean = np.mean([one["mean"]["value"] for one in robust["corruptions"] if one["name"] in unseen])
+            for tta in (1,) if row in STEPS else (1, 8):
                 cells = [
-                    text if views == 1 else "the same, 8 views",
-                    shown(found[f"clean, views {views}"]["accuracy"]),
-                    shown(found[f"shifted, views {views}"]["accuracy"]),
-                    f"{shown(robust['mean'])} / {apart:.3f}" if views == 1 else "",
-                    shown(found[f"other laboratory, views {views}"]["balanced_accuracy"]),
-                    f"{minutes:.0f}" if views == 1 else "",
+                    text if tta == 1 else "the same, 8 views",
+                    shown(found[f"clean, views {tta}"]["accuracy"]),
+                    shown(found[f"shifted, views {tta}"]["accuracy"]),
+                    f"{shown(robust['mean'])} / {unseen_mean:.3f}" if tta == 1 else "",
+                    shown(found[f"other laboratory, views {tta}"]["balanced_accuracy"]),
+                    f"{minutes:.0f}" if tta == 1 else "",
                 ]
                 print(f"| {' | '.join(cells)} |")
 

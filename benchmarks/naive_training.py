@@ -1,7 +1,7 @@
-"""The training that everybody writes first: a frozen backbone inside `fit`, then its last block, in plain Keras.
+"""The usual first training script: a frozen backbone inside `fit`, then its last block, in plain Keras.
 
 `benchmarks/training.py` measures cellclf against this. It is meant to be fair: pixels in memory through tf.data, the
-network in inference mode where it is frozen, BatchNorm held still, the head, optimizer, batch size and callbacks of the
+network in inference mode where it is frozen, BatchNorm frozen, the head, optimizer, batch size and callbacks of the
 report, no augmentation.
 
 usage: python benchmarks/naive_training.py CELLS.npz [--network resnet50] [--weights FILE] [--epochs 30] [--last 10]
@@ -31,7 +31,7 @@ def clock():
 
 
 class Seconds(keras.callbacks.Callback):
-    """Note what each epoch takes, validation included: (epochs, 2) seconds of the clock and of the processor."""
+    """Record the time of each epoch, validation included: (epochs, 2) seconds of the clock and of the processor."""
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
@@ -46,57 +46,57 @@ class Seconds(keras.callbacks.Callback):
 
 def build(network, side, classes, weights=None):
     """Build the classifier of the report on a frozen backbone; gives the model and the backbone."""
-    pictures = keras.Input((side, side, 3))
+    images = keras.Input((side, side, 3))
     if network == "resnet50":
         base = keras.applications.ResNet50(include_top=False, weights=weights, input_shape=(side, side, 3))
-        x = keras.applications.resnet.preprocess_input(keras.layers.Rescaling(1.0)(pictures))
+        x = keras.applications.resnet.preprocess_input(keras.layers.Rescaling(1.0)(images))
     else:
         base = keras.applications.MobileNet(alpha=0.75, include_top=False, weights=None, input_shape=(side, side, 3))
         if weights is not None:
             base.load_weights(weights)
-        x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pictures)
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1)(images)
     base.trainable = False
     x = keras.layers.GlobalAveragePooling2D()(base(x, training=False))
     for width in (512, 256):
         x = keras.layers.Dense(width, activation="relu", kernel_regularizer=keras.regularizers.L2(1e-4))(x)
         x = keras.layers.Dropout(0.5)(x)
-    return keras.Model(pictures, keras.layers.Dense(classes, activation="softmax")(x)), base
+    return keras.Model(images, keras.layers.Dense(classes, activation="softmax")(x)), base
 
 
 def unfreeze_last_block(network, base):
-    """Let the last block learn, except for its BatchNorm."""
+    """Train the last block, except for its BatchNorm."""
     base.trainable = True
-    learns = False
+    trained = False
     for layer in base.layers:
-        learns = learns or layer.name == LAST_BLOCK_BEGINS[network]
-        layer.trainable = learns and not isinstance(layer, keras.layers.BatchNormalization)
+        trained = trained or layer.name == LAST_BLOCK_BEGINS[network]
+        layer.trainable = trained and not isinstance(layer, keras.layers.BatchNormalization)
 
 
 def fit(model, train, val, *, rate, epochs):
-    """Train some epochs and put the best weights back; gives the seconds of each epoch, two columns."""
+    """Train some epochs and restore the best weights; gives the seconds of each epoch, two columns."""
     model.compile(keras.optimizers.Lion(rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    pictures, labels = train
-    data = tf.data.Dataset.from_tensor_slices((pictures, labels)).shuffle(len(labels)).batch(BATCH).prefetch(2)
+    images, labels = train
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(labels)).batch(BATCH).prefetch(2)
     seconds = Seconds()
     callbacks = [
         keras.callbacks.ReduceLROnPlateau(monitor="val_accuracy", mode="max", patience=5),
         keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=epochs, restore_best_weights=True),
         seconds,
     ]
-    held = tf.data.Dataset.from_tensor_slices(val).batch(BATCH).prefetch(2)
-    model.fit(data, validation_data=held, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
+    validation = tf.data.Dataset.from_tensor_slices(val).batch(BATCH).prefetch(2)
+    model.fit(data, validation_data=validation, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
     return np.array(seconds.found)
 
 
 def macro_f1(model, val):
     """Score the classifier on the validation images."""
-    pictures, labels = val
-    found = model.predict(pictures, batch_size=256, verbose=0).argmax(1)
+    images, labels = val
+    found = model.predict(images, batch_size=256, verbose=0).argmax(1)
     return float(f1_score(labels, found, average="macro"))
 
 
 def main():
-    """Train the head, then the last block, and print what it took."""
+    """Train the head, then the last block, and print the time of both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cells", help="an npz file with images and labels")
     parser.add_argument("--network", choices=sorted(LAST_BLOCK_BEGINS), default="resnet50")

@@ -1,4 +1,4 @@
-"""The whole job: recipes, pipelines, cross-validation, comparison, repetition."""
+"""The whole job: recipes, pipelines, cross-validation, comparison, label check, rerun."""
 
 import lazy_loader
 

@@ -1,9 +1,8 @@
-"""Several backbones on one cleaned split, or runs on one set: the original report's table, made by one call."""
+"""Compare backbones on one cleaned split, or runs on one set: the table of the original report by one call."""
 
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,19 @@ from cellclf.pipeline.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
 from cellclf.runs.folder import MODEL
 from cellclf.runs.run import Run, load_run
+from cellclf.utils.log import logger, showing
 
 
 def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
     """Change a recipe to another backbone.
 
-    The backbone of the recipe keeps the recipe's head and stages. Another one takes the head that it was described
-    with, if it was; and one that starts from random weights learns all its layers and its BatchNorm statistics in
-    every stage, since holding random layers still teaches nothing.
+    The backbone of the recipe keeps the recipe's head and stages. Another one takes the head of its own description,
+    if it has one; one with random weights trains all its layers and its BatchNorm statistics in every stage, since
+    frozen random layers would never learn.
 
     Args:
         recipe: As data.
-        backbone: ``name`` and, if wanted, ``weights`` and ``params``.
+        backbone: ``name`` and, optionally, ``weights`` and ``params``.
 
     Returns:
         A new recipe.
@@ -63,13 +63,13 @@ def compare(
 
     Args:
         cells: With labels.
-        backbones: Tables of ``name`` and, if wanted, ``weights`` and ``params``.
+        backbones: Tables of ``name`` and, optionally, ``weights`` and ``params``.
         recipe: The job; its seed makes the split the same for all.
-        out: Folder; each backbone gets a run folder in it, so that a comparison that was stopped goes on.
-        tests: Further sets; the first one's scores stand in the table, or else those of the split's test part.
-        n_jobs: Backbones at a time, each in a process of its own (joblib); None means one after the other here, or what
-            ``joblib.parallel_config`` says, such as ``backend="dask"``.
-        show: True tells on stderr what happens, None only on a terminal.
+        out: Folder; each backbone gets a run folder in it, so that a comparison that was stopped resumes.
+        tests: Further sets; the table has the scores of the first one, or else of the split's test part.
+        n_jobs: Backbones at a time, each in a process of its own (joblib); None trains one after the other here, or as
+            ``joblib.parallel_config`` is set, such as to ``backend="dask"``.
+        show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
 
     Returns:
         A row for each backbone, with the scores of the kept epoch and the highest of any epoch; the choice, and
@@ -79,7 +79,7 @@ def compare(
         CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
     """
     if not backbones:
-        raise OptionError("there is no backbone to compare; `cellclf backbones` lists them")
+        raise OptionError("there is no backbone to compare; expected names that `cellclf backbones` lists")
     pipes: dict[str, Pipeline] = {}
     for backbone in backbones:
         name = str(backbone["name"]).replace(":", "-")
@@ -89,12 +89,12 @@ def compare(
         pipes[name].check(cells)
     import joblib
 
-    shown = sys.stderr.isatty() if show is None else show
-    prepared = next(iter(pipes.values())).prepare(cells, show=shown)  # they differ in what is trained alone
-    candidates = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_candidate)(name, pipe, cells, prepared, Path(out) / name, tests, shown)
-        for name, pipe in pipes.items()
-    )
+    with showing(show) as shown:
+        prepared = next(iter(pipes.values())).prepare(cells, show=shown)  # the same for all: only trainers differ
+        candidates = joblib.Parallel(n_jobs=n_jobs)(
+            joblib.delayed(_candidate)(name, pipe, cells, prepared, Path(out) / name, tests, shown)
+            for name, pipe in pipes.items()
+        )
     return Comparison(candidates, reported_on=next(iter(tests or {}), "test"))
 
 
@@ -104,26 +104,26 @@ def compare_runs(
     *,
     name: str = "this set",
     min_count: int = 1,
-    show: bool = False,
+    show: bool | None = None,
 ) -> Comparison:
-    """Put finished runs side by side on one set with labels, which none of them was trained on.
+    """Compare finished runs on one set with labels, on which none of them was trained.
 
     Args:
         runs: Runs or their folders, with the same classes in any order.
         on: The images; or, for runs of different image sizes, a function that reads them at (height, width).
-        name: What the set is called in the table.
-        min_count: Classes with fewer images stay out of the averages over classes.
-        show: True draws progress bars.
+        name: Name of the set in the table.
+        min_count: Classes with fewer images are not in the averages over classes.
+        show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
     Returns:
         A row for each run, the best macro F1 on the set first, and whether the others are worse.
 
     Raises:
         OptionError: No run.
-        DataError: Runs of different classes, no labels, or a class that the runs do not know.
+        DataError: Runs of different classes, no labels, or a class that the runs do not have.
     """
     if not runs:
-        raise OptionError("there is no run to compare; give run folders")
+        raise OptionError("there is no run to compare; expected run folders")
     candidates: dict[str, Candidate] = {}
     names: tuple[str, ...] = ()
     for given in runs:
@@ -136,16 +136,16 @@ def compare_runs(
             )
         cells = on(run.input_shape[:2]) if callable(on) else on
         order = [run.class_names.index(one) for one in names]
-        shares = run.predict_proba(cells, show=show)[:, order]
-        word = run.folder.name if run.folder is not None else f"run {len(candidates) + 1}"
-        while word in candidates:
-            word += "+"
-        candidates[word] = Candidate(
-            name=word,
+        probabilities = run.predict_proba(cells, show=show)[:, order]
+        label = run.folder.name if run.folder is not None else f"run {len(candidates) + 1}"
+        while label in candidates:
+            label += "+"
+        candidates[label] = Candidate(
+            name=label,
             params=int(run.model.count_params()),
             seconds=run.manifest.get("seconds"),
             size=_size(run.folder),
-            val=evaluate(match_labels(cells, names), shares, names, min_count=min_count),
+            val=evaluate(match_labels(cells, names), probabilities, names, min_count=min_count),
         )
         del run
         gc.collect()
@@ -166,9 +166,9 @@ def _candidate(
     tests: Mapping[str, ImageSet] | None,
     show: bool,
 ) -> Candidate:
-    if show:
-        print(f"backbone {name}", file=sys.stderr, flush=True)
-    outcome = pipe.run(cells, out=out, tests=tests, show=show, prepared=prepared)
+    with showing(show):  # here too: it may be a process of its own
+        logger.info(f"backbone {name}")
+        outcome = pipe.run(cells, out=out, tests=tests, show=show, prepared=prepared)
     first = next(iter(tests or {}), "test")
     found = Candidate(
         name=name,
@@ -180,5 +180,5 @@ def _candidate(
         report=outcome.reports.get(first),
     )
     del outcome
-    gc.collect()  # Keras models hold themselves in circles; several at once would fill the memory
+    gc.collect()  # Keras models are reference cycles; several at once would fill the memory
     return found

@@ -1,13 +1,10 @@
-"""Cross-validation by class, group and cluster: each image judged once by a classifier that has not seen it."""
+"""Cross-validation by class, group and cluster: each image is predicted once by a classifier not trained on it."""
 
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
 import gc
-import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +20,16 @@ from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.reporting.compare import Candidate
 from cellclf.training.trainer import Trainer
-from cellclf.utils.atomic import replacing
+from cellclf.utils.atomic import write_json, write_text
+from cellclf.utils.csv_tables import csv_text
+from cellclf.utils.log import logger, showing
 
 Job = Pipeline | Trainer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CrossValidation:
-    """What ``cross_validate`` found.
+    """The result of ``cross_validate``.
 
     Args:
         ids: (N,) the images.
@@ -38,8 +37,8 @@ class CrossValidation:
         class_names: K names.
         folds: (N,) in which fold each image was held out, from 1.
         probabilities: (N, K) by the classifier of that fold.
-        reports: Scores of each fold on what it held out.
-        chosen: Which job was chosen in each fold.
+        reports: Scores of each fold on its held-out images.
+        chosen: The job that was chosen in each fold.
     """
 
     ids: NDArray[np.str_]
@@ -51,11 +50,11 @@ class CrossValidation:
     chosen: tuple[str, ...]
 
     def pooled(self) -> Report:
-        """Score all images together, each by the classifier that had not seen it."""
+        """Score all images together, each by the classifier that was not trained on it."""
         return evaluate(self.labels, self.probabilities, self.class_names)
 
     def mean(self, score: str = "macro_f1") -> tuple[float, float]:
-        """Give a score's mean and standard deviation over the folds; both name no interval for a single fold."""
+        """Give a score's mean and standard deviation over the folds; this is no confidence interval."""
         values = [float(getattr(report, score)) for report in self.reports]
         return float(np.mean(values)), float(np.std(values, ddof=1))
 
@@ -83,13 +82,15 @@ class CrossValidation:
     def write(self, folder: str | Path) -> Path:
         """Write ``folds.csv`` (id, class, fold and probabilities of each image) and ``cross_validation.json``."""
         folder = Path(folder)
-        with replacing(folder / "folds.csv") as new, new.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", "class", "fold", *self.class_names])
-            for id_, label, fold, row in zip(self.ids, self.labels, self.folds, self.probabilities, strict=True):
-                writer.writerow([id_, self.class_names[label], fold, *(f"{p:.5f}" for p in row)])
-        with replacing(folder / "cross_validation.json") as new:
-            new.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        first = ("id", "class", "fold")
+        columns = [*first, *(f"p_{name}" if name in first else name for name in self.class_names)]
+        each = zip(self.ids, self.labels, self.folds, self.probabilities, strict=True)
+        rows = (
+            dict(zip(columns, [id_, self.class_names[label], fold, *(f"{p:.5f}" for p in row)], strict=True))
+            for id_, label, fold, row in each
+        )
+        write_text(folder / "folds.csv", csv_text(columns, rows))
+        write_json(folder / "cross_validation.json", self.to_dict())
         return folder
 
 
@@ -103,24 +104,24 @@ def cross_validate(
     n_jobs: int | None = None,
     show: bool | None = None,
 ) -> CrossValidation:
-    """Hold out each share of a set once, train on the rest, and score what was held out.
+    """Hold out each fold of a set once, train on the rest, and score the held-out images.
 
-    Duplicates go before the folds are dealt, so that no copy of an image is on both sides; patients, slides and
-    clusters stay in one fold, classes keep their shares. Within a fold the rest is split once more, as the job says,
-    and every choice (of the epoch, of outliers' limits, between several jobs) is made there: what is held out only
-    reports.
+    Duplicates are removed before the folds are made, so that no copy of an image is on both sides; patients, slides and
+    clusters are in one fold each, and classes are stratified. For each fold the rest is split once more, as the job
+    says, and every choice (of the epoch, of outliers' limits, between several jobs) is made there: held-out images only
+    report.
 
     Args:
         job: A pipeline or a trainer; or several by name, of which each fold takes the one with the best macro F1 on
             its own validation part (nested selection).
         cells: With labels.
         folds: How many, 2 or more.
-        seed: Deals the images to the folds.
-        out: Folder for the run of each fold, ``folds.csv`` and ``cross_validation.json``; the same call goes on after
+        seed: Assigns the images to the folds.
+        out: Folder for the run of each fold, ``folds.csv`` and ``cross_validation.json``; the same call resumes after
             a stop.
-        n_jobs: Folds at a time, each in a process of its own (joblib); None means one after the other here, or what
-            ``joblib.parallel_config`` says, such as ``backend="dask"``.
-        show: True tells on stderr what happens, None only on a terminal.
+        n_jobs: Folds at a time, each in a process of its own (joblib); None trains one after the other here, or as
+            ``joblib.parallel_config`` is set, such as to ``backend="dask"``.
+        show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
 
     Raises:
         DataError: No labels, or a fold without a class that it needs.
@@ -128,37 +129,36 @@ def cross_validate(
     """
     import joblib
 
-    shown = sys.stderr.isatty() if show is None else show
     jobs = {name: _pipeline(one) for name, one in (job if isinstance(job, Mapping) else {"job": job}).items()}
     if not jobs:
         raise OptionError("there is no job to cross-validate; expected a Pipeline or a Trainer")
     if cells.labels is None:
         raise DataError("the images have no labels, so there is nothing to score; expected a class for each")
-    cleaner = next(iter(jobs.values())).dedup
-    if cleaner is not None:
-        copies = cleaner.find(cells)
-        cells = copies.apply(cells)
-        if shown:
-            print(f"duplicates: {copies.summary()}", file=sys.stderr, flush=True)
-    dealt = Split(seed=seed).folds(cells, folds)
-    inner = {name: _without_dedup(one) for name, one in jobs.items()}
-    for parts in dealt:
-        for one in inner.values():
-            one.check(parts.train)
     folder = None if out is None else Path(out)
-    found = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_fold)(inner, parts.train, parts.val, number, folds, folder, shown)
-        for number, parts in enumerate(dealt, 1)
-    )
-    place = {id_: k for k, id_ in enumerate(cells.ids.tolist())}
+    with showing(show) as shown:
+        dedup = next(iter(jobs.values())).dedup
+        if dedup is not None:
+            duplicates = dedup.find(cells)
+            cells = duplicates.apply(cells)
+            logger.info(f"duplicates: {duplicates.summary()}")
+        fold_parts = Split(seed=seed).folds(cells, folds)
+        inner = {name: _without_dedup(one) for name, one in jobs.items()}
+        for parts in fold_parts:
+            for one in inner.values():
+                one.check(parts.train)
+        found = joblib.Parallel(n_jobs=n_jobs)(
+            joblib.delayed(_fold)(inner, parts.train, parts.val, number, folds, folder, shown)
+            for number, parts in enumerate(fold_parts, 1)
+        )
+    row_of = {id_: row for row, id_ in enumerate(cells.ids.tolist())}
     fold_of = np.zeros(len(cells), np.int64)
     probabilities = np.zeros((len(cells), cells.num_classes), np.float32)
     reports = []
-    for number, (parts, (_, chances)) in enumerate(zip(dealt, found, strict=True), 1):
-        rows = [place[id_] for id_ in parts.val.ids.tolist()]
-        fold_of[rows], probabilities[rows] = number, chances
+    for number, (parts, (_, held_out)) in enumerate(zip(fold_parts, found, strict=True), 1):
+        rows = [row_of[id_] for id_ in parts.val.ids.tolist()]
+        fold_of[rows], probabilities[rows] = number, held_out
         assert parts.val.labels is not None
-        reports.append(evaluate(parts.val.labels, chances, cells.class_names))
+        reports.append(evaluate(parts.val.labels, held_out, cells.class_names))
     result = CrossValidation(
         ids=cells.ids,
         labels=cells.labels,  # type: ignore[arg-type]  # checked above; a subset of labelled images has labels
@@ -186,26 +186,26 @@ def _without_dedup(pipe: Pipeline) -> Pipeline:
 def _fold(
     jobs: Mapping[str, Pipeline],
     rest: ImageSet,
-    held: ImageSet,
+    held_out: ImageSet,
     number: int,
     folds: int,
     folder: Path | None,
     show: bool,
 ) -> tuple[str, NDArray[np.float32]]:
-    """Train every job on the rest, and let the best one predict what was held out."""
+    """Train every job on the rest, and predict the held-out images with the best one."""
     best: tuple[float, str, NDArray[np.float32]] | None = None
-    for name, pipe in jobs.items():
-        if show:
-            print(f"fold {number} of {folds}{f', {name}' if len(jobs) > 1 else ''}", file=sys.stderr, flush=True)
-        out = None if folder is None else folder / f"fold-{number}"
-        if out is not None and len(jobs) > 1:
-            out = out / name
-        prepared = pipe.prepare(rest, show=show)
-        run = pipe.trainer.fit(prepared.train, prepared.val, out=out, show=show)
-        score = Candidate(name=name, history=run.history).kept("val_macro_f1") or 0.0
-        if best is None or score > best[0]:
-            best = score, name, run.predict_proba(held)
-        del run, prepared
-        gc.collect()  # Keras models hold themselves in circles; several at once would fill the memory
+    with showing(show):  # here too: it may be a process of its own
+        for name, pipe in jobs.items():
+            logger.info(f"fold {number} of {folds}{f', {name}' if len(jobs) > 1 else ''}")
+            out = None if folder is None else folder / f"fold-{number}"
+            if out is not None and len(jobs) > 1:
+                out = out / name
+            prepared = pipe.prepare(rest, show=show)
+            run = pipe.trainer.fit(prepared.train, prepared.val, out=out, show=show)
+            score = Candidate(name=name, history=run.history).kept("val_macro_f1") or 0.0
+            if best is None or score > best[0]:
+                best = score, name, run.predict_proba(held_out, show=None if show else False)
+            del run, prepared
+            gc.collect()  # Keras models are reference cycles; several at once would fill the memory
     assert best is not None
     return best[1], best[2]

@@ -1,10 +1,8 @@
-"""Doubtful labels of a set: cross-validated predictions by a recipe, and what they contradict."""
+"""Label check: labels of a set that cross-validated predictions contradict."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +17,23 @@ from cellclf.errors import DataError
 from cellclf.evaluation.label_noise import LabelProblems, find_label_problems
 from cellclf.pipeline.crossval import CrossValidation, cross_validate
 from cellclf.pipeline.pipeline import Pipeline
-from cellclf.utils.atomic import replacing
+from cellclf.utils.atomic import write_json, write_text
+from cellclf.utils.csv_tables import csv_text
 
 
 @dataclass(frozen=True, eq=False)
 class LabelCheck(Selection):
-    """Which labels are confidently contradicted; made by ``check_labels``.
+    """The labels that predictions contradict with high probability; made by ``check_labels``.
 
-    ``apply`` leaves the doubtful images out; whether their labels are wrong, somebody should look first.
+    ``apply`` removes the doubtful images; look at them first, since not every doubtful label is wrong.
 
     Args:
         ids: (N,) the images that were predicted.
         keep: (N,) bool, False for a doubtful label.
-        reasons: (N,) str, "" for what stays.
-        problems: Ranking and thresholds; places are places in ``ids``.
-        probabilities: (N, C) of the classifier that had not seen the image.
-        folds: (N,) which classifier that was, from 1.
+        reasons: (N,) str, "" for kept images.
+        problems: Ranking and thresholds; its places are positions in ``ids``.
+        probabilities: (N, C) of the classifier that was not trained on the image.
+        folds: (N,) the number of that classifier, from 1.
     """
 
     problems: LabelProblems
@@ -43,11 +42,11 @@ class LabelCheck(Selection):
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """(N,) how much the label is contradicted, in nats."""
+        """(N,) how much the predictions contradict the label, in nats."""
         return self.problems.score
 
     def summary(self) -> str:
-        """Say in some lines how many labels are contradicted, and between which classes."""
+        """Give some lines: how many labels are contradicted, and between which classes."""
         return self.problems.summary()
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,23 +60,30 @@ class LabelCheck(Selection):
         """Show the most doubtful labels.
 
         Raises:
-            DataError: The result does not know its images.
+            DataError: The result does not hold its images.
         """
         if self.cells is None:
-            raise DataError("this result does not know its images; call check_labels again to look at them")
+            raise DataError("this result does not hold its images; call check_labels again to plot them")
         return self.problems.plot(self.cells, limit=limit)
 
     def save_table(self, path: str | Path) -> Path:
         """Write every image as CSV, the most doubtful label first: rank, id, label, suggested, probability, ..."""
-        path, found = Path(path), self.problems
-        with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["rank", "id", "label", "suggested", "probability", "score", "doubtful", "fold"])
-            for rank, k in enumerate(found.order.tolist(), 1):
-                names = found.class_names[found.labels[k]], found.class_names[found.suggested[k]]
-                numbers = f"{found.confidence[k]:.5f}", f"{found.score[k]:.4f}", bool(found.flagged[k])
-                writer.writerow([rank, self.ids[k], *names, *numbers, self.folds[k]])
-        return path
+        found = self.problems
+        rows = [
+            {
+                "rank": rank,
+                "id": self.ids[k],
+                "label": found.class_names[found.labels[k]],
+                "suggested": found.class_names[found.suggested[k]],
+                "probability": f"{found.confidence[k]:.5f}",
+                "score": f"{found.score[k]:.4f}",
+                "doubtful": bool(found.flagged[k]),
+                "fold": self.folds[k],
+            }
+            for rank, k in enumerate(found.order.tolist(), 1)
+        ]
+        columns = ["rank", "id", "label", "suggested", "probability", "score", "doubtful", "fold"]
+        return write_text(Path(path), csv_text(columns, rows))
 
 
 def check_labels(
@@ -90,21 +96,21 @@ def check_labels(
     n_jobs: int | None = None,
     show: bool | None = None,
 ) -> LabelCheck:
-    """Predict every image by a classifier that has not seen it, and find labels that are confidently contradicted.
+    """Predict every image by a classifier that was not trained on it, and find labels that this contradicts.
 
-    Duplicates go first, if the recipe says so: the copy of an image would tell its label. (Copies with different
-    labels are label problems, too: ``Dedup`` names them as conflicts.) Patients, slides and duplicates stay in one
-    fold. The outlier filter of the recipe stays out of it.
+    Duplicates are removed first, if the recipe does so: a copy in the training set would give the label away. (Copies
+    with different labels are label problems, too: ``Dedup`` reports them as conflicts.) Patients, slides and clusters
+    are in one fold each. The outlier filter of the recipe is not used.
 
     Args:
         cells: With labels.
         recipe: Trains the classifiers: a name, a path, or the data.
-        folds: How many classifiers; each predicts the share that it was not trained on.
+        folds: How many classifiers; each predicts the fold that it was not trained on.
         out: Folder for a run of each fold, ``labels.csv``, ``labels.json`` and the gallery ``labels.html``; the same
-            call goes on after a stop.
-        seed: Deals the images to the folds.
+            call resumes after a stop.
+        seed: Assigns the images to the folds.
         n_jobs: Folds at a time, see ``cross_validate``.
-        show: True tells on stderr what happens, None only on a terminal.
+        show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
 
     Raises:
         DataError: No labels, or a fold without a class that it needs.
@@ -114,19 +120,19 @@ def check_labels(
         Northcutt, Jiang, Chuang 2021, Confident learning, arXiv 1911.00068.
     """
     pipe = dataclasses.replace(Pipeline.from_recipe(recipe), outliers=None)
-    judged = cross_validate(pipe, cells, folds=folds, seed=seed, out=out, n_jobs=n_jobs, show=show)
-    found = _checked(cells.subset(np.isin(cells.ids, judged.ids)), judged)
+    validated = cross_validate(pipe, cells, folds=folds, seed=seed, out=out, n_jobs=n_jobs, show=show)
+    found = _label_check(cells.subset(np.isin(cells.ids, validated.ids)), validated)
     if out is not None:
         _write(found, Path(out))
     return found
 
 
-def _checked(cells: ImageSet, judged: CrossValidation) -> LabelCheck:
-    problems = find_label_problems(judged.labels, judged.probabilities, judged.class_names)
+def _label_check(cells: ImageSet, validated: CrossValidation) -> LabelCheck:
+    problems = find_label_problems(validated.labels, validated.probabilities, validated.class_names)
     names = cells.class_names
     reasons = [
-        f"labelled {names[label]}, looks like {names[other]}: {100 * sure:.1f} %" if flagged else ""
-        for label, other, sure, flagged in zip(
+        f"labelled {names[label]}, looks like {names[other]}: {100 * probability:.1f} %" if flagged else ""
+        for label, other, probability, flagged in zip(
             problems.labels, problems.suggested, problems.confidence, problems.flagged, strict=True
         )
     ]
@@ -135,8 +141,8 @@ def _checked(cells: ImageSet, judged: CrossValidation) -> LabelCheck:
         keep=~problems.flagged,
         reasons=np.asarray(reasons, np.str_),
         problems=problems,
-        probabilities=judged.probabilities,
-        folds=judged.folds,
+        probabilities=validated.probabilities,
+        folds=validated.folds,
         cells=cells,
     )
 
@@ -145,6 +151,5 @@ def _write(found: LabelCheck, folder: Path) -> None:
     from cellclf.reporting.gallery import write_gallery
 
     found.save_table(folder / "labels.csv")
-    with replacing(folder / "labels.json") as new:
-        new.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "labels.json", found.to_dict())
     write_gallery(found, folder / "labels.html", title=f"{found.removed:,} doubtful labels of {len(found):,}")

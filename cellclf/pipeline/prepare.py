@@ -1,9 +1,7 @@
-"""Prepared: a set that is ready to be trained on, and where each of its images went."""
+"""Prepared: a set that is ready to be trained on, and the part of each of its images."""
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,19 +13,20 @@ from cellclf.cleaning.selection import Selection
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Parts
 from cellclf.errors import CellclfWarning
+from cellclf.utils.csv_tables import csv_text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """A set that is ready to be trained on, and how it came to be.
+    """A set that is ready to be trained on, and what each step removed.
 
     Args:
-        before: What came in.
-        after: What stayed of it.
-        parts: The split of what was no duplicate.
+        before: The given set.
+        after: The kept images of it.
+        parts: The split of the set without duplicates.
         train: What is trained on: without outliers, balanced, expanded.
         val: What choices are made on: without outliers.
-        removals: Step -> what it took away and why.
+        removals: Step -> what it removed and why.
         seconds: Step -> how long it took.
     """
 
@@ -41,35 +40,33 @@ class Prepared:
 
 
 def split_table(prepared: Prepared) -> str:
-    """Tell for every image that came in where it went: CSV of id, part and reason."""
+    """List the part of every given image: CSV of id, part and reason."""
     part = {id_: "train" for id_ in prepared.train.ids.tolist()}
     part |= {id_: "val" for id_ in prepared.val.ids.tolist()}
     part |= {id_: "test" for id_ in prepared.parts.test.ids.tolist()}
     reasons: dict[str, str] = {}
     for name, selection in prepared.removals.items():
-        gone = ~selection.keep
-        why = zip(selection.ids[gone].tolist(), selection.reasons[gone].tolist(), strict=True)
-        reasons |= {id_: f"{name}: {reason}" for id_, reason in why}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "part", "reason"])
-    for id_ in prepared.before.ids.tolist():
-        writer.writerow([id_, part.get(id_, "dropped"), reasons.get(id_, "")])
-    for skipped in prepared.before.skipped:
-        writer.writerow([skipped.id, "skipped", skipped.reason])
-    return text.getvalue()
+        removed = ~selection.keep
+        each = zip(selection.ids[removed].tolist(), selection.reasons[removed].tolist(), strict=True)
+        reasons |= {id_: f"{name}: {reason}" for id_, reason in each}
+    rows = [
+        {"id": id_, "part": part.get(id_, "dropped"), "reason": reasons.get(id_, "")}
+        for id_ in prepared.before.ids.tolist()
+    ]
+    rows += [{"id": one.id, "part": "skipped", "reason": one.reason} for one in prepared.before.skipped]
+    return csv_text(["id", "part", "reason"], rows)
 
 
 def count_copies(prepared: Prepared, tests: Mapping[str, ImageSet], dedup: Dedup) -> dict[str, int]:
-    """Count in each set the images that are copies of images that a training saw, and warn where there are any.
+    """Count the images of each set that are copies of training or validation images, and warn where there are any.
 
     Args:
-        prepared: What the training sees: its ``train`` and ``val``.
+        prepared: Holds the training and the validation images.
         tests: Sets to report on, by name.
-        dedup: What a copy is.
+        dedup: Finds the copies.
 
     Returns:
-        Name of a set -> images. The split's own test part has none: copies went before it was cut.
+        Name of a set -> images. The split's own test part has none: copies were removed before the split.
     """
     seen = {*prepared.train.ids.tolist(), *prepared.val.ids.tolist()}
     cells = prepared.after.subset([id_ in seen for id_ in prepared.after.ids.tolist()])
@@ -79,7 +76,7 @@ def count_copies(prepared: Prepared, tests: Mapping[str, ImageSet], dedup: Dedup
         if counts[name]:
             warnings.warn(
                 f"the set {name!r}: {counts[name]:,} of its {len(test):,} images are copies of training or "
-                "validation images, which flatters its figures; `cellclf leaks` lists them",
+                "validation images, which makes its scores too high; `cellclf leaks` lists them",
                 CellclfWarning,
                 stacklevel=3,
             )

@@ -13,7 +13,7 @@ from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
 from cellclf.errors import OptionError, unknown
-from cellclf.runs.renamed import with_new_names
+from cellclf.runs.renamed import setting_with_new_names, with_new_names
 from cellclf.training.head import Head
 from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
@@ -22,7 +22,7 @@ Table = dict[str, Any]
 
 
 def list_recipes() -> dict[str, str]:
-    """Give the built-in recipes: name -> what it is for.
+    """Give the built-in recipes: name -> purpose.
 
     Examples:
         >>> "fast" in list_recipes()
@@ -39,10 +39,10 @@ def read_recipe(recipe: str | Path | Mapping[str, Any], settings: Sequence[str] 
     Args:
         recipe: Name of a built-in recipe, path of a TOML file (or of a run folder, whose recipe is read), or the data
             itself. A name or path can end in ``:variant``, such as ``"challenge:gpu"``: the keys of the recipe's
-            ``[variants.gpu.SLOT]`` then stand in place of those of ``[SLOT]``.
+            ``[variants.gpu.SLOT]`` then replace those of ``[SLOT]``.
         settings: Texts ``"trainer.batch_size=32"``: a path of keys and a TOML value (a bare word is a text;
             ``stages`` are counted from 0: ``"trainer.stages.0.epochs=3"``; an empty value removes the key, so that
-            ``"dedup="`` leaves a step out).
+            ``"dedup="`` removes a step).
 
     Returns:
         The recipe as plain data.
@@ -56,9 +56,10 @@ def read_recipe(recipe: str | Path | Mapping[str, Any], settings: Sequence[str] 
         32
     """
     table: Table = _copied(recipe) if isinstance(recipe, Mapping) else _variant(recipe)
+    table = with_new_names(table, "the recipe" if isinstance(recipe, Mapping) else f"the recipe {recipe}")
     for setting in settings:
-        _set(table, setting)
-    return with_new_names(table, "the recipe" if isinstance(recipe, Mapping) else f"the recipe {recipe}")
+        _set(table, setting_with_new_names(setting))
+    return table
 
 
 def _variant(recipe: str | Path) -> Table:
@@ -74,7 +75,7 @@ def _variant(recipe: str | Path) -> Table:
 
 def _parsed(recipe: str | Path) -> Table:
     names = list_recipes()
-    if isinstance(recipe, str) and recipe in names:  # a file that happens to be called so does not hide it
+    if isinstance(recipe, str) and recipe in names:  # also if there is a file of this name
         return tomllib.loads((resources.files("cellclf.pipeline") / "recipes" / f"{recipe}.toml").read_text("utf-8"))
     path = Path(recipe)
     if path.is_dir() and (path / "recipe.toml").is_file():
@@ -125,7 +126,7 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         pass
-    try:  # TOML wants digits on both sides of the point; .5 is a number all the same
+    try:  # TOML needs digits on both sides of the point; .5 is a number, too
         return float(text) if text[0] in "+-.0123456789" else text
     except ValueError:
         return text
@@ -137,10 +138,10 @@ def construct(kind: Any, table: Mapping[str, Any], where: str) -> Any:
     Args:
         kind: A class whose arguments are all keywords.
         table: The values; TOML has no None, so the text ``"none"`` stands for it where None is allowed.
-        where: What the table is called in messages, such as ``"[split]"``.
+        where: Name of the table in messages, such as ``"[split]"``.
 
     Raises:
-        UnknownNameError: A key that is no argument.
+        UnknownNameError: A key that is not an argument.
         OptionError: A value that is missing or of another type than the argument's.
 
     Examples:
@@ -148,7 +149,7 @@ def construct(kind: Any, table: Mapping[str, Any], where: str) -> Any:
         True
     """
     names = inspect.signature(kind).parameters
-    _wants_table(table, where, names)
+    _check_table(table, where, names)
     for key in table:
         if key not in names:
             raise unknown(f"option of {where}:", key, names)
@@ -157,12 +158,12 @@ def construct(kind: Any, table: Mapping[str, Any], where: str) -> Any:
         raise OptionError(f"{where} lacks {', '.join(missing)}")
     found = {}
     for key, value in table.items():
-        wanted = str(names[key].annotation)
+        annotation = str(names[key].annotation)
         found[key] = tuple(value) if isinstance(value, list) else value
-        if value == "none" and "None" in wanted.split(" | "):
+        if value == "none" and "None" in annotation.split(" | "):
             found[key] = None
-        elif not _fits(found[key], wanted):
-            raise OptionError(f"{where} {key} = {value!r}; wanted {_in_words(wanted)}")
+        elif not _fits(found[key], annotation):
+            raise OptionError(f"{where} {key} = {value!r}; expected {_type_names(annotation)}")
     return kind(**found)
 
 
@@ -170,7 +171,7 @@ def table_of(thing: Any) -> Table:
     """Write an object as the table that ``construct`` reads: all its arguments, so that no later default changes it.
 
     Args:
-        thing: Keeps its arguments under their names. A function among them, which no file can hold, is left out.
+        thing: Stores its arguments under their names. A function among them, which no file can hold, is left out.
 
     Examples:
         >>> table_of(Stage(epochs=3, learning_rate=0.001, patience=None))["patience"]
@@ -185,7 +186,7 @@ def table_of(thing: Any) -> Table:
     return found
 
 
-def _wants_table(table: object, where: str, names: Iterable[str]) -> None:
+def _check_table(table: object, where: str, names: Iterable[str]) -> None:
     if not isinstance(table, Mapping):
         raise OptionError(f"{where} is {table!r}; expected a table with some of: {', '.join(names)}")
 
@@ -193,24 +194,24 @@ def _wants_table(table: object, where: str, names: Iterable[str]) -> None:
 _PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
-_WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "None": '"none"'}
+_TYPE_NAMES = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "None": '"none"'}
 
 
-def _in_words(wanted: str) -> str:
-    words = (_WORDS.get(kind, "a list" if kind.startswith("tuple[") else kind) for kind in wanted.split(" | "))
-    return " or ".join(words)
+def _type_names(annotation: str) -> str:
+    kinds = annotation.split(" | ")
+    return " or ".join(_TYPE_NAMES.get(kind, "a list" if kind.startswith("tuple[") else kind) for kind in kinds)
 
 
-def _fits(value: Any, wanted: str) -> bool:
-    """Tell whether a value is of the type that an annotation writes; what is not plain counts as right."""
-    for kind in wanted.split(" | "):
+def _fits(value: Any, annotation: str) -> bool:
+    """Check a value against an annotation; types that a recipe cannot hold are accepted."""
+    for kind in annotation.split(" | "):
         if kind in _PLAIN:
             if isinstance(value, _PLAIN[kind]) and (kind == "bool") == isinstance(value, bool):
                 return True
         elif kind == "None":
             if value is None:
                 return True
-        elif kind.startswith("Literal["):  # which texts there are, the object's own check says
+        elif kind.startswith("Literal["):  # the object's own check knows the texts
             if isinstance(value, str):
                 return True
         elif kind.startswith("tuple["):
@@ -227,9 +228,9 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
 
     Args:
         table: Its settings; ``backbone``, ``head`` and ``augmenter`` are tables, ``stages`` a list of tables.
-        seed: For all that has no seed of its own.
+        seed: For every part without a seed of its own.
     """
-    _wants_table(table, "[trainer]", inspect.signature(Trainer).parameters)
+    _check_table(table, "[trainer]", inspect.signature(Trainer).parameters)
     if "backbone" not in table:
         raise OptionError('[trainer] lacks backbone; expected a table such as { name = "mobilenet" }')
     settings = {"seed": seed} | dict(table)
@@ -237,10 +238,11 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     settings["backbone"] = make_backbone({"name": named} if isinstance(named, str) else named)
     if "head" in settings:
         settings["head"] = construct(Head, settings["head"], "[trainer.head]")
-    for name, apart in (("augmenter", 0), ("val_augmenter", 1)):  # the copy that judges does not draw as training does
+    # another seed for the validation copy: it must not be augmented in the same way as the training images
+    for name, offset in (("augmenter", 0), ("val_augmenter", 1)):
         if name in settings:
-            _wants_table(settings[name], f"[trainer.{name}]", ("preset", "steps", "strength", "seed"))
-            settings[name] = Augmenter.from_dict({"seed": seed + apart} | settings[name])
+            _check_table(settings[name], f"[trainer.{name}]", ("preset", "steps", "strength", "seed"))
+            settings[name] = Augmenter.from_dict({"seed": seed + offset} | settings[name])
     if "mix" in settings:
         settings["mix"] = construct(Mix, {"seed": seed} | settings["mix"], "[trainer.mix]")
     if "stages" in settings:
@@ -257,16 +259,16 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
 
 def make_backbone(table: Mapping[str, Any]) -> Backbone:
     """Make a Backbone from ``name``, ``weights`` (``"none"`` for random ones) and ``params``."""
-    _wants_table(table, "[trainer.backbone]", ("name", "weights", "params"))
+    _check_table(table, "[trainer.backbone]", ("name", "weights", "params"))
     for key in table:
         if key not in ("name", "weights", "params"):
             raise unknown("option of [trainer.backbone]:", key, ("name", "weights", "params"))
     if "name" not in table:
-        raise OptionError("[trainer.backbone] lacks name; `cellclf backbones` lists them")
+        raise OptionError("[trainer.backbone] lacks name; expected one that `cellclf backbones` lists")
     for key, kind in (("name", str), ("weights", str), ("params", Mapping)):
         if key in table and not isinstance(table[key], kind):
-            wanted = "a table" if kind is Mapping else "a text"
-            raise OptionError(f"[trainer.backbone] {key} = {table[key]!r}; wanted {wanted}")
+            expected = "a table" if kind is Mapping else "a text"
+            raise OptionError(f"[trainer.backbone] {key} = {table[key]!r}; expected {expected}")
     chosen: Table = {"params": table.get("params")}
     if "weights" in table:
         chosen["weights"] = None if table["weights"] == "none" else table["weights"]

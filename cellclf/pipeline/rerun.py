@@ -1,4 +1,4 @@
-"""Make a run once more from what its folder tells, and say whether the same comes out."""
+"""Rerun: repeat a run from its folder, and compare the two."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Rerun:
     """A run and its repetition.
 
     Args:
-        first: The run that was there.
-        second: The run that was made now.
-        differences: What is not the same, a line each; versions and machines are named, too.
+        first: The stored run.
+        second: The repeated run.
+        differences: One line for each difference, also of versions and machines.
         exact: Whether all weights are the same bit for bit.
         largest: Largest difference of a probability on the validation images.
-        images: Whether both were trained and judged on the same images.
+        images: Whether both were trained and validated on the same images.
     """
 
     first: Run
@@ -44,7 +44,7 @@ class Rerun:
 
     @property
     def matches(self) -> bool:
-        """Whether the same came out: the same images, and probabilities equal within rounding."""
+        """Whether both are the same: the same images, and probabilities equal within rounding."""
         return self.images and self.largest <= ROUNDING
 
     def __str__(self) -> str:
@@ -70,24 +70,24 @@ def rerun(
 
     Args:
         folder: A finished run, made by ``Pipeline.run``, ``Trainer.fit`` or the command line.
-        cells: Its images, (training, validation) for a run of ``Trainer.fit`` alone; None reads them from where the
-            run had them.
-        out: Folder for the repetition, which can be continued there after a stop; None keeps nothing.
-        show: True tells on stderr what happens, None only on a terminal.
+        cells: Its images, (training, validation) for a run of ``Trainer.fit`` alone; None loads them from the source
+            that the manifest names.
+        out: Folder for the repeated run, where it resumes after a stop; None keeps nothing.
+        show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
 
     Raises:
-        RunFolderError: The run is not finished, or does not tell where its images come from.
+        RunFolderError: The run is not finished, or its manifest does not name the source of its images.
     """
     first = load_run(folder)
     source = first.manifest.get("source") or {}
-    whole = (Path(folder) / "recipe.toml").is_file()
+    of_pipeline = (Path(folder) / "recipe.toml").is_file()
     with scratch() as temporary:
-        place = temporary / "run" if out is None else Path(out)
-        if whole:
+        target = temporary / "run" if out is None else Path(out)
+        if of_pipeline:
             given = _read(source, folder) if cells is None else cells
             if not isinstance(given, ImageSet):
                 raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
-            outcome = Pipeline.from_recipe(folder).run(given, out=place, show=show, source=source)
+            outcome = Pipeline.from_recipe(folder).run(given, out=target, show=show, source=source)
             second, val = outcome.run, outcome.prepared.val
         else:
             two = (_read(source.get("train"), folder), _read(source.get("val"), folder)) if cells is None else cells
@@ -96,17 +96,17 @@ def rerun(
             train, val = two[0], two[1].align(two[0].class_names)
             settings = first.manifest["trainer"]
             second = make_trainer(settings, settings["seed"]).fit(
-                train, val, out=place, show=show, record={"source": source}
+                train, val, out=target, show=show, record={"source": source}
             )
-        second.folder = None if out is None else place
+        second.folder = None if out is None else target
     same = first.manifest["data"] == second.manifest["data"]
-    chances = [run.predict_proba(val) for run in (first, second)]
+    probabilities = [run.predict_proba(val, show=False) for run in (first, second)]
     return Rerun(
         first=first,
         second=second,
         differences=tuple(_differences(first, second)),
         exact=_hash(first) == _hash(second),
-        largest=_largest(*chances),
+        largest=_largest(*probabilities),
         images=same,
     )
 
@@ -118,7 +118,7 @@ def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
         return make_cells(**source["made"])
     if not source or "src" not in source:
         raise RunFolderError(
-            f"the run in {folder} does not tell where its images come from; give them: "
+            f"the run in {folder} does not name the source of its images; give them: "
             "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
         )
     size = tuple(source["size"]) if "size" in source else None
@@ -137,7 +137,7 @@ def _largest(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def _differences(first: Run, second: Run) -> list[str]:
-    """List what two runs do not share, causes before effects."""
+    """List the differences of two runs, causes before effects."""
     found = []
     for part in ("train", "val"):
         old, new = first.manifest["data"][part], second.manifest["data"][part]
@@ -145,7 +145,7 @@ def _differences(first: Run, second: Run) -> list[str]:
             counts = f" ({old['images']:,}, now {new['images']:,})" if old["images"] != new["images"] else ""
             found.append(f"other {part} images{counts}")
     if _of(first, "split", "sha256") != _of(second, "split", "sha256"):
-        found.append("split.csv is another one: see which images were dropped or went elsewhere")
+        found.append("split.csv differs: see which images were dropped or are in another part")
     for name in ("weights_sha256", "start_sha256"):
         if first.manifest.get(name) != second.manifest.get(name):
             found.append("other pretrained weights" if name == "weights_sha256" else "other weights at the start")

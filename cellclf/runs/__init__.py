@@ -1,4 +1,4 @@
-"""What a finished run does: predict, explain, export, judge itself."""
+"""What a finished run does: predict, explain, export, measure its robustness, adapt."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What a run knows of its own reliability: temperature, conformal scores, what known cells look like."""
+"""Confidence of a run: temperature, conformal scores, and features of known cells for out-of-distribution scores."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from cellclf.runs.features.reader import FeatureReader
 from cellclf.utils.atomic import replacing
 
 CONFIDENCE = "confidence.npz"
-_TRAIN, _VAL = 3_000, 20_000  # at most so many images, drawn at random, are learnt from
+_TRAIN, _VAL = 3_000, 20_000  # most images, sampled at random, that are used of each set
 
 
 @dataclass(frozen=True, eq=False)
 class Confidence:
-    """What makes the probabilities of a run trustworthy; made by ``Run.calibrate``.
+    """What calibrates the probabilities of a run and finds out-of-distribution images; made by ``Run.calibrate``.
 
     Args:
         temperature: What the logarithms of the probabilities are divided by.
         conformal: Turns probabilities into sets of classes.
-        familiar: Tells foreign images from known cells.
+        familiar: The features of known cells, from which out-of-distribution images are far.
     """
 
     temperature: float
@@ -38,7 +38,7 @@ class Confidence:
     familiar: Familiar
 
     def save(self, path: Path) -> None:
-        """Write everything into one npz file, whole or not at all."""
+        """Write one npz file, whole or not at all."""
         known = self.familiar
         with replacing(path) as new:
             np.savez_compressed(
@@ -64,7 +64,7 @@ def load_confidence(path: Path) -> Confidence | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:  # closed even if it is no archive
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:  # closed even if it is not an archive
             return Confidence(
                 temperature=float(found["temperature"]),
                 conformal=Conformal(found["given"], found["classes"], int(found["num_classes"])),
@@ -81,16 +81,16 @@ def load_confidence(path: Path) -> Confidence | None:
 
 
 def fit_confidence(
-    model: Any, train: ImageSet, val: ImageSet, *, cached: Cached | None = None, show: bool = False
+    model: Any, train: ImageSet, val: ImageSet, *, cached: Cached | None = None, show: bool | None = None
 ) -> Confidence:
-    """Learn temperature, conformal scores and what known cells look like.
+    """Fit temperature, conformal scores and the features of known cells.
 
     Args:
         model: Keras model from images to probabilities.
-        train: What it was trained on, with labels in the model's order; only features are taken from it.
+        train: What it was trained on, with labels in the model's order; only its features are used.
         val: Images that it was not trained on, with labels; every threshold comes from them.
-        cached: What is read in the place of the images, where it is there.
-        show: True draws a progress bar.
+        cached: Features that are read in place of the images; None reads the images.
+        show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
     Raises:
         DataError: Sets without labels or of fewer than two images.
@@ -101,19 +101,19 @@ def fit_confidence(
                 f"the {name} set has {len(cells)} images; expected two or more, with labels, to calibrate on"
             )
     assert train.labels is not None and val.labels is not None
-    learnt_from, judged = _some(len(train), _TRAIN), _some(len(val), _VAL)
+    train_rows, val_rows = _sample(len(train), _TRAIN), _sample(len(val), _VAL)
     whole = FeatureReader(model)
-    rest = whole if cached is None else FeatureReader(model, behind=cached.layer)
+    behind = whole if cached is None else FeatureReader(model, behind=cached.layer)
     if cached is None or cached.train is None:
-        learnt, _ = whole.read(train, learnt_from, show=show)
+        features, _ = whole.read(train, train_rows, show=show)
     else:
-        learnt, _ = rest.read(cached.train, learnt_from, show=show)
-    held_out, shares = rest.read(val if cached is None else cached.val, judged, show=show)
-    labels = val.labels[judged]
-    temperature = fit_temperature(labels, shares)
-    familiar = learn_familiar(learnt, train.labels[learnt_from], held_out)
-    return Confidence(temperature, fit_conformal(labels, scale(shares, temperature)), familiar)
+        features, _ = behind.read(cached.train, train_rows, show=show)
+    val_features, found = behind.read(val if cached is None else cached.val, val_rows, show=show)
+    labels = val.labels[val_rows]
+    temperature = fit_temperature(labels, found)
+    familiar = learn_familiar(features, train.labels[train_rows], val_features)
+    return Confidence(temperature, fit_conformal(labels, scale(found, temperature)), familiar)
 
 
-def _some(count: int, most: int) -> NDArray[np.int64]:
+def _sample(count: int, most: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(count)[:most])

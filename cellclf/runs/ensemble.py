@@ -1,4 +1,4 @@
-"""Several runs as one: a run whose network averages theirs."""
+"""Ensemble: a run whose network averages the probabilities of several runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cellclf.runs.run import Run
 
 
 def ensemble(runs: Sequence[Run]) -> Run:
-    """Join runs to one whose probabilities are the mean of theirs.
+    """Combine runs to one whose probabilities are the mean of theirs.
 
-    What comes out is a run like any other: it predicts, is scored, saved and loaded. Runs that differ (in seed,
-    backbone, augmentation) gain most; the cost of a prediction is the sum of theirs.
+    The result is a run like any other: it predicts, is scored, saved and loaded. Runs that differ (in seed, backbone,
+    augmentation) gain most; a prediction costs the sum of theirs.
 
     Args:
         runs: Two or more, of the same classes in the same order and the same image size.
@@ -30,7 +30,7 @@ def ensemble(runs: Sequence[Run]) -> Run:
     import keras
 
     if len(runs) < 2:
-        raise OptionError(f"{len(runs)} run to average; expected two or more")
+        raise OptionError(f"an ensemble of {len(runs)} runs; expected two or more")
     first = runs[0]
     for run in runs[1:]:
         for what, one, other in (

@@ -1,4 +1,4 @@
-"""A model over images: a batch at a time, padded to one compiled shape, averaged over flips and turns."""
+"""Predictions of a model: batch by batch, padded to one compiled shape, averaged over flips and turns (TTA)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def probabilities(
     *,
     batch_size: int = 256,
     tta: Sequence[str] = ("as_is",),
-    show: bool = False,
+    show: bool | None = False,
 ) -> NDArray[Any]:
-    """Run a model over images.
+    """Predict the probabilities of images.
 
     Args:
         model: Keras model from (n, H, W, 3) 0-255 images, or features of them, to (n, K) probabilities.
         images: What it takes; a set is read batch by batch.
-        batch_size: Images at a time; the last batch is filled up, so that the step is compiled once.
-        tta: Flips and turns to average over, names out of ``runs.tta.VIEWS``.
-        show: True draws a progress bar.
+        batch_size: Images at a time; the last batch is padded, so that the step is compiled once.
+        tta: Flips and turns to average over, names of ``runs.tta.VIEWS``.
+        show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
     Returns:
         (N, K) float32.
@@ -42,38 +42,38 @@ def probabilities(
     size = step_size(len(cells), batch_size)
     found = []
     for batch in cells.batches(size, label="predicting", show=show):
-        found.append(over_views(model.predict_on_batch, filled(batch, size), tta)[: len(batch)])
+        found.append(average_views(model.predict_on_batch, padded(batch, size), tta)[: len(batch)])
     return np.concatenate(found)
 
 
-def over_views(
-    predict: Callable[[Images], NDArray[np.float32]], images: Images, views: Sequence[str]
+def average_views(
+    predict: Callable[[Images], NDArray[np.float32]], images: Images, tta: Sequence[str]
 ) -> NDArray[np.float32]:
     """Average a prediction over views of the same images.
 
     Args:
         predict: From (n, H, W, C) to (n, K).
         images: (n, H, W, C) uint8.
-        views: Names out of `VIEWS`.
+        tta: Names of `VIEWS`.
 
     Returns:
         (n, K) float32.
 
     Examples:
         >>> images = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
-        >>> over_views(lambda x: x[:, 0, 0].astype("float32"), images, ["as_is", "turn_180"]).tolist()
+        >>> average_views(lambda x: x[:, 0, 0].astype("float32"), images, ["as_is", "turn_180"]).tolist()
         [[4.5, 5.5, 6.5]]
     """
-    total = sum(predict(np.ascontiguousarray(VIEWS[name](images))) for name in views)
-    return np.asarray(total / len(views), np.float32)
+    total = sum(predict(np.ascontiguousarray(VIEWS[name](images))) for name in tta)
+    return np.asarray(total / len(tta), np.float32)
 
 
 def step_size(count: int, limit: int) -> int:
-    """Give how many images go through a model at a time: a power of two for few, so that few shapes are compiled."""
+    """Give how many images a model takes at a time: a power of two for few, so that few shapes are compiled."""
     return min(limit, 1 << (count - 1).bit_length())
 
 
-def filled(batch: NDArray[Any], size: int) -> NDArray[Any]:
-    """Fill a last batch up with its last entry, so that a step is compiled for one shape."""
+def padded(batch: NDArray[Any], size: int) -> NDArray[Any]:
+    """Pad the last batch with copies of its last entry, so that a step is compiled for one shape only."""
     missing = size - len(batch)
     return np.concatenate([batch, np.repeat(batch[-1:], missing, 0)]) if missing else batch

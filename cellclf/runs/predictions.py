@@ -1,10 +1,7 @@
-"""What a run says of images without labels: class, probability, set of classes, and whether it knows them at all."""
+"""Predictions of a run: class, probability, set of possible classes, and whether an image is out-of-distribution."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import Skipped
-from cellclf.errors import MissingPackageError, OptionError
+from cellclf.errors import OptionError
 from cellclf.evaluation.calibration import scale
 from cellclf.evaluation.ood import DomainShift
 from cellclf.runs.confidence import Confidence
-from cellclf.utils.atomic import replacing
+from cellclf.utils.atomic import write_json
+from cellclf.utils.csv_tables import csv_text, write_table
 
-FOREIGN = "not a cell that I know"
+UNKNOWN = "unknown"
+"""Class of an out-of-distribution image in tables."""
+
 ENDINGS = (".csv", ".json", ".parquet")
-_UNIT = 0.005  # an ood_score of 1 is what this share of known cells exceeds
+_UNIT = 0.005  # this fraction of known cells has an ood_score above 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +34,13 @@ class Predictions:
         ids: (N,) the images.
         class_names: (C,) names in label order.
         probabilities: (N, C); calibrated, if the run is.
-        sets: (N, C) bool, the classes that may be the truth; None if the run is not calibrated.
-        ood_score: (N,) how foreign an image is: beyond 1, 0.5 % of known cells lie; None if the run is not calibrated.
-        foreign: (N,) bool, what is called foreign; None if the run is not calibrated.
-        domain_shift: Whether the set as a whole is of the kind that the run knows; None if the run is not calibrated.
-        error: The share of sets that may miss the truth.
-        skipped: Inputs that are no image, and why.
+        sets: (N, C) bool, the classes that may be the true one; None if the run is not calibrated.
+        ood_score: (N,) how far an image is from known cells; 0.5 % of these are above 1. None if the run is not
+            calibrated.
+        out_of_distribution: (N,) bool, the images beyond the limit; None if the run is not calibrated.
+        domain_shift: Whether the set as a whole differs from known cells; None if the run is not calibrated.
+        error: The fraction of sets that may miss the true class.
+        skipped: Inputs that could not be read, and why.
     """
 
     ids: NDArray[np.str_]
@@ -47,7 +48,7 @@ class Predictions:
     probabilities: NDArray[np.floating[Any]]
     sets: NDArray[np.bool_] | None = None
     ood_score: NDArray[np.float64] | None = None
-    foreign: NDArray[np.bool_] | None = None
+    out_of_distribution: NDArray[np.bool_] | None = None
     domain_shift: DomainShift | None = None
     error: float = 0.01
     skipped: tuple[Skipped, ...] = ()
@@ -57,45 +58,39 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,) the most probable class of each image, of foreign ones, too."""
+        """(N,) the most probable class of each image, of out-of-distribution ones, too."""
         return np.asarray(self.probabilities.argmax(1), np.int64)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Give one dict an image: id, class, probability; set and ood_score if calibrated; and p_CLASS for each class.
 
-        A foreign image has the class "not a cell that I know", no probability and an empty set; what the classifier
-        would have guessed stands in the columns of the classes. What could not be read comes last: in the column
-        ``skipped`` stands why, and all others but the id are empty.
+        An out-of-distribution image has the class "unknown", no probability and an empty set; the columns of the
+        classes hold its probabilities all the same. Inputs that could not be read come last, with the reason in the
+        column ``skipped``; their other columns, except the id, are empty.
         """
-        for k, (id_, called) in enumerate(zip(self.ids.tolist(), self.predicted.tolist(), strict=True)):
-            strange = self.foreign is not None and bool(self.foreign[k])
+        for k, (id_, predicted) in enumerate(zip(self.ids.tolist(), self.predicted.tolist(), strict=True)):
+            unknown = self._is_unknown(k)
             row: dict[str, Any] = {
                 "id": id_,
-                "class": FOREIGN if strange else self.class_names[called],
-                "probability": None if strange else round(float(self.probabilities[k, called]), 5),
+                "class": UNKNOWN if unknown else self.class_names[predicted],
+                "probability": None if unknown else round(float(self.probabilities[k, predicted]), 5),
             }
             if self.sets is not None and self.ood_score is not None:
                 order = np.argsort(-self.probabilities[k], kind="stable").tolist()
-                row["set"] = [] if strange else [self.class_names[c] for c in order if self.sets[k, c]]
+                row["set"] = [] if unknown else [self.class_names[c] for c in order if self.sets[k, c]]
                 row["ood_score"] = round(float(self.ood_score[k]), 4)
-            shares = zip(self.class_names, self.probabilities[k].tolist(), strict=True)
-            yield row | {f"p_{name}": round(share, 5) for name, share in shares} | {"skipped": None}
-        for lost in self.skipped:
-            yield dict.fromkeys(self._columns()) | {"id": lost.id, "skipped": lost.reason}
+            each = zip(self.class_names, self.probabilities[k].tolist(), strict=True)
+            yield row | {f"p_{name}": round(probability, 5) for name, probability in each} | {"skipped": None}
+        for skipped in self.skipped:
+            yield dict.fromkeys(self._columns()) | {"id": skipped.id, "skipped": skipped.reason}
 
     def to_csv(self) -> str:
-        """Write the rows as CSV text; the classes of a set are parted by ``|``."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self._columns(), lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows():
-            writer.writerow(
-                {name: "|".join(value) if isinstance(value, list) else value for name, value in row.items()}
-            )
-        return text.getvalue()
+        """Write the rows as CSV text; the classes of a set are separated by ``|``."""
+        rows = ({k: "|".join(v) if isinstance(v, list) else v for k, v in row.items()} for row in self.rows())
+        return csv_text(list(self._columns()), rows)
 
     def save(self, path: str | Path) -> Path:
-        """Write the rows as CSV, JSON (a list of objects) or Parquet, after the ending of the name.
+        """Write the rows as CSV, JSON (a list of objects) or Parquet, by the ending of the name.
 
         Args:
             path: Ends in ``.csv``, ``.json`` or ``.parquet``.
@@ -110,52 +105,40 @@ class Predictions:
             raise OptionError(
                 f"cannot write predictions to {path.name!r}; expected a name ending in {', '.join(ENDINGS)}"
             )
-        if ending == ".parquet":
-            try:
-                import pyarrow as pa
-                import pyarrow.parquet as pq
-            except ImportError:
-                raise MissingPackageError(
-                    f"writing {path.name} needs pyarrow: pip install pyarrow, or write .csv"
-                ) from None
-            every = list(self.rows())
-            kinds = {name: pa.string() for name in ("id", "class", "skipped")} | {"set": pa.list_(pa.string())}
-            schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in self._columns()])
-            with replacing(path) as new:
-                pq.write_table(pa.Table.from_pylist(every, schema=schema), new)
-            return path
-        with replacing(path) as new, new.open("w", encoding="utf-8", newline="") as file:
-            if ending == ".csv":
-                file.write(self.to_csv())
-            else:
-                json.dump(list(self.rows()), file, indent=1, ensure_ascii=False)
-        return path
+        if ending == ".json":
+            return write_json(path, list(self.rows()))
+        return write_table(path, self._columns(), self.rows(), what="predictions")
 
     def summary(self) -> str:
-        """Say in some lines what was found: images of each class, foreign ones, skipped ones, sets, shift."""
+        """Give some lines: images of each class, out-of-distribution and skipped ones, sets, domain shift."""
         named = Counter(
-            FOREIGN if self.foreign is not None and self.foreign[k] else self.class_names[called]
-            for k, called in enumerate(self.predicted.tolist())
+            f"{UNKNOWN} (out-of-distribution)" if self._is_unknown(k) else self.class_names[predicted]
+            for k, predicted in enumerate(self.predicted.tolist())
         )
         width = max(map(len, named), default=0)
         lines = [f"{len(self):,} images", *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
         if self.skipped:
-            lines.append(f"skipped, and why stands in their rows: {len(self.skipped):,}")
+            lines.append(f"skipped (the table gives the reasons): {len(self.skipped):,}")
         if self.sets is None:
-            return "\n".join([*lines, "the run was never calibrated: no sets, and foreign images are not told apart"])
+            return "\n".join([*lines, "the run is not calibrated: no sets, no out-of-distribution scores"])
         if len(self):
             lines.append(
-                f"sets that miss the truth in at most {100 * self.error:g} % of known cells hold "
+                f"sets that miss the true class of at most {100 * self.error:g} % of known cells hold "
                 f"{self.sets.sum(1).mean():.2f} classes on average; "
-                f"{100 * (self.sets.sum(1) == 1).mean():.1f} % of them hold just one"
+                f"{100 * (self.sets.sum(1) == 1).mean():.1f} % of them hold one class"
             )
         if self.domain_shift is not None:
             lines.append(str(self.domain_shift))
         return "\n".join(lines)
 
-    def _columns(self) -> list[str]:
-        extra = [] if self.sets is None else ["set", "ood_score"]
-        return ["id", "class", "probability", *extra, *(f"p_{name}" for name in self.class_names), "skipped"]
+    def _is_unknown(self, k: int) -> bool:
+        return self.out_of_distribution is not None and bool(self.out_of_distribution[k])
+
+    def _columns(self) -> dict[str, str]:
+        """Give the columns and their types, as ``write_table`` takes them."""
+        extra = {} if self.sets is None else {"set": "texts", "ood_score": "number"}
+        each = dict.fromkeys((f"p_{name}" for name in self.class_names), "number")
+        return {"id": "text", "class": "text", "probability": "number", **extra, **each, "skipped": "text"}
 
 
 def predictions(
@@ -169,33 +152,33 @@ def predictions(
     refuse: float,
     skipped: tuple[Skipped, ...] = (),
 ) -> Predictions:
-    """Judge features and plain probabilities, some images at a time, by what a run knows of its reliability.
+    """Make predictions from features and uncalibrated probabilities, some images at a time.
 
     Args:
         ids: (N,) the images.
         class_names: (C,) names in label order.
         batches: (features, probabilities) in the order of ``ids``.
-        known: What the run learnt when it was calibrated.
-        error: The share of sets that may miss the truth.
-        per_class: Keep that promise for every class by itself.
-        refuse: The share of known cells that may be called foreign by mistake.
-        skipped: Inputs that are no image.
+        known: From the calibration of the run.
+        error: The fraction of sets that may miss the true class.
+        per_class: True holds ``error`` for every class by itself.
+        refuse: The fraction of known cells that may be reported as out-of-distribution.
+        skipped: Inputs that could not be read.
 
     Raises:
-        OptionError: Shares that cannot be; before the first batch is asked for.
+        OptionError: ``error`` or ``refuse`` cannot be used; before the first batch is read.
     """
     limit, unit = known.familiar.limit(refuse), max(known.familiar.limit(_UNIT), 1e-12)
     known.conformal.thresholds(error)
     found = [(known.familiar.distance(features), scale(p, known.temperature)) for features, p in batches]
     distance = np.concatenate([np.empty(0), *(d for d, _ in found)])
-    shares = np.concatenate([np.empty((0, len(class_names))), *(p for _, p in found)])
+    probabilities = np.concatenate([np.empty((0, len(class_names))), *(p for _, p in found)])
     return Predictions(
         ids=ids,
         class_names=class_names,
-        probabilities=shares,
-        sets=known.conformal.sets(shares, error, per_class=per_class),
+        probabilities=probabilities,
+        sets=known.conformal.sets(probabilities, error, per_class=per_class),
         ood_score=distance / unit,
-        foreign=distance > limit,
+        out_of_distribution=distance > limit,
         domain_shift=known.familiar.compare(distance, refuse=refuse) if len(distance) else None,
         error=error,
         skipped=skipped,

@@ -1,4 +1,4 @@
-"""What tells whether two runs are the same: the weights' hash, versions, and the machine."""
+"""Provenance of a run: the hash of its weights, versions of packages, and the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def weights_sha256(model: Any) -> str:
-    """Hash the weights of a Keras model: shapes, types and bytes in order; names and random states do not count.
+    """Hash the weights of a Keras model: shapes, types and bytes in order; names and random states are left out.
 
     Examples:
         >>> import keras
@@ -28,7 +28,7 @@ def weights_sha256(model: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Tell the versions that decide what a run gives; a package that is not there is left out."""
+    """Give the versions of the packages that determine a run; a package that is not installed is left out."""
     found = {"python": platform.python_version()}
     for name in ("cellclf", "keras", "tensorflow", "tensorflow-cpu", "numpy", "scikit-learn"):
         try:
@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Tell on what a run is made: system, processor, and the GPUs that TensorFlow sees."""
+    """Describe the machine: system, processor, and the GPUs that TensorFlow finds."""
     import tensorflow as tf
 
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]

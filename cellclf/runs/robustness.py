@@ -1,4 +1,4 @@
-"""A run on bad images: which corruptions its training has met, and how it fares."""
+"""Robustness of a run: its scores on corrupted images, and which corruptions its training has seen."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def augmented_with(run: Run) -> tuple[str, ...]:
     """Name every step of augmentation that a run was trained on or chosen by; of an ensemble, those of all members.
 
     Args:
-        run: Its manifest tells the trainer's augmenter, shifted validation set and mixing; the recipe in its folder
-            tells whether augmented copies were written into the training set.
+        run: Its manifest names the trainer's augmenter, val_augmenter and mix; the recipe in its folder says whether
+            augmented copies were added to the training set.
     """
     folder = None if run.folder is None else str(run.folder)
-    return tuple(dict.fromkeys(_met(run.manifest | ({} if folder is None else {"folder": folder}))))
+    return tuple(dict.fromkeys(_step_names(run.manifest | ({} if folder is None else {"folder": folder}))))
 
 
-def _met(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _step_names(manifest: Mapping[str, Any]) -> Iterator[str]:
     for member in manifest.get("members", ()):
-        yield from _met(member)
+        yield from _step_names(member)
     trainer = manifest.get("trainer", {})
     tables = [trainer.get("augmenter"), trainer.get("val_augmenter")]
     recipe = Path(manifest["folder"]) / "recipe.toml" if "folder" in manifest else None
@@ -43,7 +43,7 @@ def _met(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield "cutmix"
 
 
-def stress(
+def measure_robustness(
     run: Run,
     cells: ImageSet,
     suite: str | Path | ImageSet,
@@ -55,16 +55,17 @@ def stress(
     batch_size: int,
     show: bool | None,
 ) -> Robustness:
-    """Do what ``Run.robustness`` says."""
-    name, shifted = load_suite(suite, run.input_shape[:2])
+    """Load the suite and measure the run on it."""
+    name, suite_cells = load_suite(suite, run.input_shape[:2])
 
     def matched(found: ImageSet) -> ImageSet:
         return found.replace(labels=match_labels(found, run.class_names), class_names=run.class_names)
 
     return robustness(
-        lambda images: run.predict_proba(images, batch_size=batch_size, tta=tta),
+        # without a bar: the measurement draws its own
+        lambda images: run.predict_proba(images, batch_size=batch_size, tta=tta, show=False),
         matched(cells),
-        MEDMNIST_C if shifted is None else matched(shifted),
+        MEDMNIST_C if suite_cells is None else matched(suite_cells),
         name=name,
         seen=augmented_with(run) if seen is None else seen,
         seed=seed,

@@ -1,4 +1,4 @@
-"""A run: a trained classifier with all that made it."""
+"""A run: a trained classifier and everything that determined it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.folder import (
     MANIFEST,
     MODEL,
+    check_no_file,
     read_history,
     read_manifest,
     read_model,
@@ -49,9 +50,9 @@ class Run:
         model: Keras model from (n, H, W, 3) 0-255 images to (n, K) probabilities; augmentation is not in it.
         class_names: K names in label order.
         history: One row an epoch: stage, epoch, loss, accuracy, val_loss, val_macro_f1, ..., best.
-        manifest: Everything that made the run.
+        manifest: Everything that determined the run.
         folder: Where it is stored; None if in memory only.
-        confidence: What ``calibrate`` learnt; None if it was never called.
+        confidence: From ``calibrate``; None if the run is not calibrated.
     """
 
     model: Any
@@ -67,7 +68,7 @@ class Run:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the images that it takes."""
+        """Height, width and channels of its images."""
         return tuple(self.model.input_shape[1:])
 
     def predict_proba(
@@ -76,7 +77,7 @@ class Run:
         *,
         batch_size: int = 256,
         tta: int | Sequence[str] = 1,
-        show: bool = False,
+        show: bool | None = None,
     ) -> NDArray[Any]:
         """Give the probability of each class.
 
@@ -84,8 +85,8 @@ class Run:
             images: (N, H, W, 3) uint8, 0-255, or a set, which is read batch by batch.
             batch_size: Images at a time.
             tta: Test-time augmentation: 8 averages over all flips and turns of an image, 4 over those without
-                quarter turns, names choose some; 1 takes the image as it is.
-            show: True draws a progress bar.
+                quarter turns, names over these; 1 takes the unchanged image.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Returns:
             (N, K) float32; rows sum to 1.
@@ -93,32 +94,40 @@ class Run:
         Raises:
             DataError: Images of another size than the run was trained on.
         """
-        cells = self._fitting(images)
+        cells = self._checked(images)
         names = view_names(tta, cells.image_shape)
         return probabilities(self.model, cells, batch_size=batch_size, tta=names, show=show)
 
-    def predict(self, images: ImageSet | Images, *, batch_size: int = 256) -> NDArray[np.int64]:
-        """Give the most probable class of each image: (N,) int64, an index into ``class_names``."""
-        found: NDArray[np.int64] = self.predict_proba(images, batch_size=batch_size).argmax(1)
+    def predict(
+        self, images: ImageSet | Images, *, batch_size: int = 256, show: bool | None = None
+    ) -> NDArray[np.int64]:
+        """Give the most probable class of each image: (N,) int64, an index into ``class_names``.
+
+        Args:
+            images: As for ``predict_proba``.
+            batch_size: Images at a time.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+        """
+        found: NDArray[np.int64] = self.predict_proba(images, batch_size=batch_size, show=show).argmax(1)
         return found
 
-    def calibrate(self, train: ImageSet, val: ImageSet, *, show: bool = False) -> Confidence:
-        """Learn how far the probabilities can be trusted and what known cells look like; ``Trainer.fit`` does it.
+    def calibrate(self, train: ImageSet, val: ImageSet, *, show: bool | None = None) -> Confidence:
+        """Fit the calibration of the probabilities and the features of known cells; ``Trainer.fit`` does it.
 
-        Temperature, conformal sets and the limit for foreign images come from ``val`` alone, which must have played
-        no part in training (that the best epoch was chosen on it is forgiven). A run with a folder stores what was
-        learnt in ``confidence.npz``.
+        Temperature, conformal sets and the limit for out-of-distribution images come from ``val`` alone, which must
+        not be in the training set (the best epoch may have been chosen on it). A run with a folder stores the result
+        in ``confidence.npz``.
 
         Args:
             train: Images that it was trained on, with labels.
             val: Images of the same kind that it was not trained on, with labels.
-            show: True draws progress bars.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
-            DataError: Sets without labels, of fewer than two images, of another size or with unknown classes.
+            DataError: Sets without labels, of fewer than two images, of another size or with other classes.
         """
         names = self.class_names
-        parts = [self._fitting(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
+        parts = [self._checked(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
         self.confidence = fit_confidence(self.model, *parts, show=show)
         if self.folder is not None:
             self.confidence.save(self.folder / CONFIDENCE)
@@ -131,28 +140,28 @@ class Run:
         error: float = 0.01,
         per_class: bool = False,
         refuse: float = 0.005,
-        show: bool = False,
+        show: bool | None = None,
     ) -> Predictions:
-        """Say of each image: class, calibrated probability, set of possible classes, and whether it is known at all.
+        """Give for each image: class, calibrated probability, set of possible classes, and whether it is a known cell.
 
-        A run that was never calibrated gives class and plain probability, and warns.
+        A run that is not calibrated gives class and uncalibrated probability, and warns.
 
         Args:
-            cells: Images, read batch by batch; labels are not looked at.
-            error: The share of sets that may miss the truth.
-            per_class: Keep that promise for every class by itself; the sets grow.
-            refuse: The share of known cells that may be called foreign by mistake; 0 calls nothing foreign.
-            show: True draws a progress bar.
+            cells: Images, read batch by batch; labels are not used.
+            error: The fraction of sets that may miss the true class.
+            per_class: True holds ``error`` for every class by itself, with larger sets.
+            refuse: The fraction of known cells that may be reported as out-of-distribution; 0 reports none.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
             DataError: Images of another size than the run was trained on.
-            OptionError: Shares that cannot be.
+            OptionError: ``error`` or ``refuse`` cannot be used.
         """
-        cells = self._fitting(cells)
+        cells = self._checked(cells)
         if self.confidence is None:
             warnings.warn(
-                "this run was never calibrated: probabilities are plain, there are no sets, and foreign images are "
-                "not told apart; Run.calibrate(train, val) mends that",
+                "this run is not calibrated: it gives no sets and finds no out-of-distribution images; "
+                "Run.calibrate(train, val) calibrates it",
                 CellclfWarning,
                 stacklevel=2,
             )
@@ -172,30 +181,30 @@ class Run:
 
     @cached_property
     def _reader(self) -> FeatureReader:
-        return FeatureReader(self.model)  # compiled once, however often few images are asked for
+        return FeatureReader(self.model)  # compiled once, not for each call
 
-    def domain_shift(self, cells: ImageSet, *, show: bool = False) -> DomainShift | None:
-        """Test whether a set as a whole is of the kind that the run knows; labels are not looked at.
+    def domain_shift(self, cells: ImageSet, *, show: bool | None = None) -> DomainShift | None:
+        """Test whether a set as a whole differs from the known cells; labels are not used.
 
         Args:
             cells: At least one image.
-            show: True draws a progress bar.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Returns:
-            The finding, or None if the run was never calibrated.
+            The result, or None if the run is not calibrated.
 
         Raises:
             DataError: Images of another size than the run was trained on.
         """
         return None if self.confidence is None else self.report_predictions(cells, show=show).domain_shift
 
-    def _fitting(self, images: ImageSet | Images) -> ImageSet:
+    def _checked(self, images: ImageSet | Images) -> ImageSet:
         cells = images if isinstance(images, ImageSet) else ImageSet(images)
         if cells.image_shape != self.input_shape:
-            found, wanted = cells.image_shape, self.input_shape
+            found, own = cells.image_shape, self.input_shape
             raise DataError(
-                f"images are {found[0]}x{found[1]} and this run takes {wanted[0]}x{wanted[1]}: "
-                f"load files with size=({wanted[0]}, {wanted[1]}), or resize the array"
+                f"images are {found[0]}x{found[1]} and this run takes {own[0]}x{own[1]}: "
+                f"load files with size=({own[0]}, {own[1]}), or resize the array"
             )
         return cells
 
@@ -206,33 +215,33 @@ class Run:
         min_count: int = 1,
         tta: int | Sequence[str] = 1,
         seed: int = 0,
-        show: bool = False,
+        show: bool | None = None,
     ) -> Report:
         """Score the run on a set with labels.
 
-        Classes are matched by name, so that a set may lack some of them or hold them in another order.
+        Classes are matched by name, so that a set may have only some of them, or another order.
 
         Args:
             cells: What to score on.
-            min_count: Classes with fewer images are listed but left out of the macro averages.
+            min_count: Classes with fewer images are listed but not in the macro averages.
             tta: See ``predict_proba``.
             seed: Of the bootstrap intervals.
-            show: True draws a progress bar.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
-            DataError: No labels, or a class that the run does not know.
+            DataError: No labels, or a class that the run does not have.
         """
         labels = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, tta=tta, show=show)
         return evaluate(labels, found, self.class_names, min_count=min_count, seed=seed)
 
-    def adapt(self, cells: ImageSet, *, prior: int = 16, show: bool = False) -> Run:
-        """Give a run whose BatchNorm statistics are moved towards images without labels; this one stays as it is.
+    def adapt(self, cells: ImageSet, *, prior: int = 16, show: bool | None = None) -> Run:
+        """Give a run whose BatchNorm statistics are adapted to images without labels; this run is not changed.
 
         Args:
-            cells: Images of the other slides or the other laboratory; labels are not looked at.
+            cells: Images of other slides or of another laboratory; labels are not used.
             prior: How many images the statistics of training count as, against those of ``cells``.
-            show: True draws a progress bar.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Returns:
             A run in memory, not calibrated.
@@ -245,7 +254,7 @@ class Run:
         """
         from cellclf.training.adapt.batch_norm import adapt_batch_norm
 
-        model = adapt_batch_norm(self.model, self._fitting(cells), prior=prior, show=show)
+        model = adapt_batch_norm(self.model, self._checked(cells), prior=prior, show=show)
         return Run(model, self.class_names, self.history, self.manifest | {"adapted_to": len(cells)})
 
     def external(
@@ -259,28 +268,30 @@ class Run:
         adapt: bool = True,
         prior: int = 16,
         seed: int = 0,
-        show: bool = False,
+        show: bool | None = None,
     ) -> External:
-        """Tell how far the run falls on another laboratory's images, where, and what helps without their labels.
+        """Score the run on images of another laboratory: how much worse it is, in which classes, and what helps.
+
+        The remedies that are tried use no labels.
 
         Args:
-            cells: Their images, with labels, which are used for scoring alone.
-            mapping: Their name of a class -> ours, or None for what there is no class of ours for; what it does not
-                name keeps its name. Images without a counterpart are not scored, but listed.
+            cells: External images, with labels, which are used for scoring only.
+            mapping: External name of a class -> name in the run, or None where the run has no such class; a class
+                that it does not name keeps its name. Images without a counterpart are not scored, but listed.
             reference: Labelled images of the own laboratory that were not trained on; None takes the counts of the
                 test part, or else the validation part, from the report in the run's folder.
-            min_count: Classes with fewer images stay out of the averages over classes: of three images, one
+            min_count: Classes with fewer images are not in the averages over classes: of three images, one
                 mistake would be 33 points.
             tta: The test-time augmentation that is tried, see ``predict_proba``; 1 tries none.
-            adapt: Also try BatchNorm statistics that are moved towards these images, see ``adapt``.
+            adapt: Whether to try BatchNorm statistics adapted to these images, see ``adapt``.
             prior: See ``adapt``.
             seed: Of the bootstrap intervals.
-            show: True draws progress bars.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
             DataError: No labels, no class with a counterpart or with ``min_count`` images, images of another size;
-                a reference without any of these classes; quarter turns of oblong images.
-            UnknownNameError: ``mapping`` speaks of a class that there is not.
+                a reference without any of these classes; quarter turns of images that are not square.
+            UnknownNameError: ``mapping`` names a class that does not exist.
             OptionError: A number that cannot be used.
             RunFolderError: The report in the run's folder is damaged.
         """
@@ -311,27 +322,27 @@ class Run:
         batch_size: int = 256,
         show: bool | None = None,
     ) -> Robustness:
-        """Score the run on corrupted or shifted images, and mark what its training has met.
+        """Score the run on corrupted or shifted images, and mark the corruptions that its training has seen.
 
         Args:
             cells: Clean images with labels; classes are matched by name.
             suite: "medmnist-c": ``cells`` corrupted in eleven ways at five severities. Or shifted images with
                 labels: a set, or a path.
             seen: Steps of augmentation or families of corruptions that count as seen; None takes those that the
-                run's augmenter, expansion, shifted validation and mixing used.
+                run's augmenter, expansion, val_augmenter and mix used.
             tta: See ``predict_proba``.
-            min_count: Classes with fewer images stay out of the balanced accuracy.
-            seed: Of what the corruptions draw, and of the bootstrap intervals.
+            min_count: Classes with fewer images are not in the balanced accuracy.
+            seed: Of the corruptions and of the bootstrap intervals.
             batch_size: Images at a time.
-            show: True or False to force the progress bar; None shows it on a terminal only.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
-            DataError: No labels, a class that the run does not know, or images of another size.
+            DataError: No labels, a class that the run does not have, or images of another size.
             UnknownNameError: A suite that does not exist.
         """
-        from cellclf.runs.robustness import stress
+        from cellclf.runs.robustness import measure_robustness
 
-        return stress(
+        return measure_robustness(
             self,
             cells,
             suite,
@@ -351,26 +362,26 @@ class Run:
         classes: str | int | Sequence[str] | Sequence[int] | NDArray[Any] | None = None,
         layer: str | None = None,
         batch_size: int = 32,
-        show: bool = False,
+        show: bool | None = None,
     ) -> Explanation:
-        """Show where in each image the run sees a class.
+        """Show where in each image the run finds a class.
 
         Args:
-            cells: Images, read batch by batch; labels are not looked at.
-            method: ``"gradcam"`` and ``"gradcam++"`` read a feature map and its gradients: quick, and as coarse as the
-                map. ``"occlusion"`` covers one place after the other and sees what that costs: 145 predictions a
-                image, and no look inside the network.
-            classes: What to look for: one class for all images or one for each, by name or number; None takes the
-                class that the run gives to the image.
-            layer: The feature map that Grad-CAM reads; None takes the last one of at least 5x5. The papers take the
-                very last, which at 96 pixels is often too coarse to tell a place (3x3 or 1x1).
+            cells: Images, read batch by batch; labels are not used.
+            method: ``"gradcam"`` and ``"gradcam++"`` read a feature map and its gradients: fast, and as coarse as the
+                map. ``"occlusion"`` covers one place after the other and measures the drop of the probability: 145
+                predictions an image, for every network.
+            classes: The class to find: one for all images or one for each, by name or number; None takes the
+                predicted class of each image.
+            layer: The layer of the feature map that Grad-CAM reads; None takes the last one of at least 5x5 on all
+                paths. The papers take the very last, which at 96 pixels is often too coarse (3x3 or 1x1).
             batch_size: Images at a time.
-            show: True draws a progress bar.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
             UnknownNameError: No such method, class or layer.
-            OptionError: A layer that something goes around, or an ensemble with Grad-CAM.
-            DataError: Images of another size than the run was trained on.
+            OptionError: A layer that is not on all paths, or an ensemble with Grad-CAM.
+            DataError: Images of another size than the run was trained on, or another number of classes than of images.
 
         Source: Selvaraju et al. 2017, arXiv 1610.02391; Chattopadhay et al. 2018, arXiv 1710.11063; Zeiler & Fergus
         2014, arXiv 1311.2901.
@@ -379,7 +390,7 @@ class Run:
 
         return explain(
             self.model,
-            self._fitting(cells),
+            self._checked(cells),
             self.class_names,
             method=method,
             classes=classes,
@@ -390,46 +401,45 @@ class Run:
         )
 
     def export(
-        self, path: str | Path, *, format: str | None = None, check: ImageSet | None = None, show: bool = False
+        self, path: str | Path, *, format: str | None = None, check: ImageSet | None = None, show: bool | None = None
     ) -> Exported:
         """Write the network for other programs: SavedModel, ONNX or LiteRT.
 
-        All take ``images``, (n, H, W, 3) uint8, 0-255, RGB, any n, and give ``probabilities``, (n, K) float32. What
-        was written is opened with the runtime of its format and must say what the run says, to 0.0001, or nothing is
-        kept. Class names and temperature travel along: in the metadata of an ONNX file, in the ``cellclf.json`` that
-        ``unzip`` finds in a ``.tflite``, and in the folder ``assets.extra`` of a SavedModel. Sets and foreign images
-        stay with ``report_predictions``.
+        All take ``images``, (n, H, W, 3) uint8, 0-255, RGB, any n, and give ``probabilities``, (n, K) float32. The
+        exported network is opened with the runtime of its format; it is kept only if its probabilities equal the run's
+        within 0.0001. Class names and temperature are stored with it: in the metadata of an ONNX file, in the
+        ``cellclf.json`` that ``unzip`` finds in a ``.tflite``, and in the folder ``assets.extra`` of a SavedModel.
+        Conformal sets and out-of-distribution scores are in ``report_predictions`` only.
 
         Args:
-            path: Ends in ``.onnx`` or ``.tflite``; a name without an ending becomes the folder of a SavedModel. What
-                stands there is replaced once the new one is whole.
-            format: ``"savedmodel"``, ``"onnx"`` or ``"litert"``; None tells it by the name.
-            check: Cells to compare on; labels are not looked at. None draws 64 images: cells and noise.
-            show: True draws a progress bar.
+            path: Ends in ``.onnx`` or ``.tflite``; a name without an ending becomes the folder of a SavedModel. An
+                older one is replaced once the new one is complete.
+            format: ``"savedmodel"``, ``"onnx"`` or ``"litert"``; None takes it from the name.
+            check: Cells to compare on; labels are not used. None generates 64 images: cells and noise.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
-            MissingPackageError: The packages of ``pip install 'cellclf[export]'`` are not there.
+            MissingPackageError: The packages of ``pip install 'cellclf[export]'`` are not installed.
             ExportError: Other probabilities than the run's, or a network that the format cannot hold.
-            OptionError: A name that tells no format.
+            OptionError: A name of no format.
             DataError: Images of another size than the run was trained on.
-            RunFolderError: A full disk, or a folder that is no SavedModel.
+            RunFolderError: A full disk, or a folder that is not a SavedModel.
         """
         from cellclf.runs.export import export
 
-        return export(self, path, format=format, check=None if check is None else self._fitting(check), show=show)
+        return export(self, path, format=format, check=None if check is None else self._checked(check), show=show)
 
     def save(self, folder: str | Path) -> Path:
         """Write model, manifest and history into a folder; each file is whole or not there.
 
         Args:
-            folder: Where to; made if missing.
+            folder: Made if missing.
 
         Returns:
             The folder.
         """
         folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise RunFolderError(f"{folder} is a file; expected a folder for the run: choose another name")
+        check_no_file(folder)
         with replacing(folder / MODEL) as new:
             self.model.save(new)
         write_history(folder, self.history)
@@ -447,8 +457,8 @@ def load_run(folder: str | Path) -> Run:
         folder: What ``Trainer.fit(out=...)`` or ``Run.save`` wrote.
 
     Raises:
-        RunFolderError: No run there, one that is not finished, or one whose network cannot be made again: a plugin that
-            it needs is missing, and the message says which.
+        RunFolderError: No run there, one that is not finished, or one whose network cannot be loaded: a plugin that it
+            needs is missing, and the message names it.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)

@@ -1,4 +1,4 @@
-"""Views of one image: the eight flips and turns, over which a prediction can be averaged."""
+"""Test-time augmentation (TTA): the eight flips and turns of an image over which a prediction can be averaged."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ VIEWS: dict[str, Callable[[Images], Images]] = {
 
 
 def view_names(tta: int | Sequence[str], image_shape: Sequence[int]) -> tuple[str, ...]:
-    """Tell which views are meant.
+    """Give the names of the views that ``tta`` asks for.
 
     Args:
-        tta: 1 for the image as it is, 4 or 8 for the first of `VIEWS`, or names.
+        tta: 1 for the unchanged image, 4 or 8 for the first of `VIEWS`, or names.
         image_shape: (height, width, ...) of the images.
 
     Raises:

@@ -1,174 +1,175 @@
-"""What a stage trains on and is judged on: the images, or features of them that are computed once."""
+"""Training batches: images shuffled and augmented by keys (seed, epoch, id), so that timing changes nothing."""
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import OptionError
-from cellclf.runs.features.cache import Cache, Cached, Caching, Features, free_bytes, in_words, key_of, sweep
-from cellclf.runs.predict import filled
-from cellclf.training.split_model import Cut, cut_for
-from cellclf.training.stage import Stage
-from cellclf.training.stage_input import Stream
-from cellclf.utils.locks import scratch
-from cellclf.utils.progress import track
+from cellclf.training.epoch_steps import Group
+from cellclf.training.sampling import epoch_order, names_of
 
-FILL = 128
-"""Images at a time that go through the frozen part."""
+if TYPE_CHECKING:
+    from cellclf.augmentation.augmenter import Augmenter
+    from cellclf.augmentation.mixing import Mix
+    from cellclf.runs.features.cache import Features
 
-
-@dataclass(frozen=True, eq=False)
-class Feed:
-    """What a stage works with.
-
-    Args:
-        model: What is fitted: the classifier, or its tail.
-        judge: Shares its layers and is never compiled: gives the probabilities that are scored.
-        stream: The training batches.
-        val: What ``judge`` takes of the validation images.
-        shifted: The same of their altered copy; None where there is none.
-        cache: Holds the features; None if the stage trains on images.
-        cached: What of them others can use.
-        told: One line about it; empty if nobody asked for a cache.
-    """
-
-    model: Any
-    judge: Any
-    stream: Stream
-    val: ImageSet | Features
-    shifted: ImageSet | Features | None
-    cache: Cache | None = None
-    cached: Cached | None = None
-    told: str = ""
-
-    def prepare(self) -> float:
-        """Fill the cache if there is one and it is not there yet; give the seconds that it took."""
-        started = time.perf_counter()
-        if self.cache is not None:
-            self.cache.open()
-        return time.perf_counter() - started
+_KEEP_DECODED = 1 << 30
+"""Bytes of pixels up to which a set is held in memory."""
+_GROUP_BYTES = 8 << 20
+"""Bytes of features that are read at a time."""
 
 
-@contextmanager
-def feeding(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching) -> Iterator[Feed]:
-    """Give a stage its feed: cached features where they spare work, else the images.
+@dataclass(frozen=True)
+class Batches:
+    """The batches of every epoch.
 
-    A cache is written when it is first read, and stays when the stage is interrupted.
+    The order follows from ``seed`` and the epoch, the augmentation of an image from its id and the epoch, so an
+    epoch is the same whether or not the training was interrupted before.
 
     Args:
-        plain: The classifier and its images; the layers that do not learn are frozen already.
-        stage: Which stage.
-        blocks: The layers of each block of the backbone, from the input on.
-        caching: Whether and where.
+        cells: What is trained on, with labels.
+        augmenter: Changes the images; None leaves them unchanged.
+        batch_size: Images in a batch; those left over at the end of an epoch are not used in it.
+        weights: (N,) float32 weight of each image in the loss.
+        seed: Of the order.
+        mix: Mixes the images, labels and weights of a batch; None leaves them unchanged.
+        views: 3 gives each image unchanged and in two augmented views in the same batch, as a consistency loss needs;
+            1 gives one augmented view.
+        features: Cached features that are given in place of the images; they are augmented already.
+        sampling: ``"balanced"`` gives as many images of each class; None each image once.
     """
-    if caching.mode is None:
-        yield plain
-        return
-    with scratch() if caching.folder is None else nullcontext(caching.folder) as folder:
-        try:
-            feed = _cached(plain, stage, blocks, caching, folder)
-        except OptionError as error:
-            feed = replace(plain, told=f"no feature cache: {error}")
-        try:
-            yield feed
-        finally:
-            if feed.cache is not None:
-                feed.cache.close()
-        if feed.cache is not None and not caching.kept:
-            shutil.rmtree(folder, ignore_errors=True)
 
+    cells: ImageSet
+    augmenter: Augmenter | None
+    batch_size: int
+    weights: NDArray[np.float32]
+    seed: int
+    mix: Mix | None = None
+    views: int = 1
+    features: Features | None = None
+    sampling: str | None = None
 
-def _cached(plain: Feed, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching, folder: Path) -> Feed:
-    """Make the feed of cached features, or raise OptionError with the reason why not."""
-    import keras
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return max(1, len(self.cells) // self.batch_size)
 
-    stream, augmented = plain.stream, plain.stream.augmenter is not None
-    assert isinstance(plain.val, ImageSet)
-    assert not isinstance(plain.shifted, Features)
-    if stream.mix is not None or stream.views > 1:
-        what = "mix blends the images of a batch" if stream.mix is not None else "consistency compares fresh views"
-        raise OptionError(f"{what}, so the whole network must see them")
-    cut = cut_for(plain.model, blocks, stage.unfreeze)
-    views = min(caching.cached_views, stage.epochs) if augmented else 1
-    if caching.mode == "auto" and augmented and views == 1 < stage.epochs:
-        raise OptionError(
-            "it would show each image in one augmented view only; cached_views=6 holds six, cache='disk' wants one"
+    def epoch(self, number: int) -> Any:
+        """Give the batches of one epoch as a ``tf.data.Dataset`` of (images or features, one-hot labels, weights).
+
+        Args:
+            number: Counted over all stages, so that no two epochs are alike.
+        """
+        import tensorflow as tf
+
+        if self.features is None:
+            make, dtype = self._batches, np.dtype(np.uint8)
+        else:
+            make, dtype = self._single, self.features.cache.dtype
+        shape = self.cells.image_shape if self.features is None else self.features.shape
+        rows = min(self.batch_size, len(self.cells)) * self.views
+        signature = (
+            tf.TensorSpec((rows, *shape), dtype),
+            tf.TensorSpec((rows, self.cells.num_classes), tf.float32),
+            tf.TensorSpec((rows,), tf.float32),
         )
-    if caching.mode == "auto" and views >= stage.epochs:
-        raise OptionError(f"{stage.epochs} epochs take no more passes than filling it")
-    cache = _cache(plain, cut, views, caching, folder)
-    sweep(folder, after=3600 if caching.kept else 0)
-    found = cache.exists()
-    if not found:
-        if cache.size > caching.limit:
-            raise OptionError(f"its {in_words(cache.size)} are more than cache_limit={in_words(caching.limit)}")
-        if cache.size > (free := free_bytes(folder)):
-            raise OptionError(f"its {in_words(cache.size)} do not fit on the disk ({in_words(free)} free)")
-    count = len(stream.cells)
-    val = Features(cache, count * views, len(plain.val))
-    shifted = None if plain.shifted is None else Features(cache, count * views + len(plain.val), len(plain.shifted))
-    train = Features(cache, 0, count, views)
-    return Feed(
-        model=cut.tail,
-        judge=keras.Model(cut.tail.inputs, cut.tail.outputs),
-        stream=replace(stream, augmenter=None, features=train),
-        val=val,
-        shifted=shifted,
-        cache=cache,
-        cached=Cached(cut.layer, None if augmented else train, val),
-        told=f"feature cache of {in_words(cache.size)} {'found ' if found else ''}in {folder}"
-        f"{f', {views} views of each image' if views > 1 else ''}; the frozen part (up to {cut.layer}) runs "
-        f"{0 if found else views} instead of {stage.epochs} times over {count:,} images",
+        dataset = tf.data.Dataset.from_generator(lambda: make(number), output_signature=signature)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # nothing to tune, and an epoch would wait for its thread for seconds
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2).with_options(options)
+
+    def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
+        """Give images, labels and weights of one batch after the other."""
+        size, labels = min(self.batch_size, len(self.cells)), self.cells.labels
+        classes = np.eye(self.cells.num_classes, dtype=np.float32)
+        assert labels is not None
+        order = epoch_order(labels, self.seed, number, self.sampling)
+        names = names_of(self.cells.ids, order)
+        for step in range(self.steps):
+            now = slice(step * size, (step + 1) * size)
+            rows, ids = order[now], names[now]
+            images, targets, weights = self._images(rows, ids, number), classes[labels[rows]], self.weights[rows]
+            if self.mix is not None:
+                wide = np.concatenate([targets, weights[:, None]], axis=1)
+                drawn = self.mix.draw(ids, number)
+                mixed, wide = (np.asarray(found) for found in self.mix.apply(images, wide, drawn))
+                images, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
+            yield images, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
+
+    def _single(self, number: int) -> Iterator[tuple[Any, ...]]:
+        """Give cached features, labels and weights of one batch after the other."""
+        for group in self.groups(number, group_size=1):
+            yield tuple(entries[0] for entries in group)
+
+    def groups(self, number: int, start: int = 0, group_size: int | None = None) -> Iterator[Group]:
+        """Give the batches of one epoch from the cache, several at a time: a call costs more than a small batch.
+
+        Args:
+            number: As for ``epoch``.
+            start: Batches to skip.
+            group_size: Batches at a time; None for some megabytes of them.
+
+        Returns:
+            (g, n, ...) features, (g, n, K) one-hot labels and (g, n) weights of g batches of n.
+        """
+        features, labels = self.features, self.cells.labels
+        assert features is not None and labels is not None
+        size, cached = min(self.batch_size, len(self.cells)), features.cache.open()
+        classes = np.eye(self.cells.num_classes, dtype=np.float32)
+        order = epoch_order(labels, self.seed, number, self.sampling)
+        places = features.choose(order, names_of(self.cells.ids, order), self.seed, number)
+        group_size = group_size or max(1, _GROUP_BYTES // (size * cached[:1].nbytes))
+        for step in range(start, self.steps, group_size):
+            now = slice(step * size, min(step + group_size, self.steps) * size)
+            rows = order[now]
+            yield (
+                np.asarray(cached[places[now]]).reshape(-1, size, *features.shape),
+                classes[labels[rows]].reshape(-1, size, len(classes)),
+                self.weights[rows].reshape(-1, size),
+            )
+
+    def _images(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
+        images = self.cells.read(rows)
+        if self.augmenter is None:
+            return images
+        if self.views == 1:
+            return self.augmenter(images, ids, number)
+        views = (self.augmenter(images, np.char.add(ids, f"/view{k}"), number) for k in range(1, self.views))
+        return np.concatenate([images, *views])
+
+
+def altered_copy(cells: ImageSet, augmenter: Augmenter) -> ImageSet:
+    """Make an altered copy of a set, always the same: a choice made on it also holds for other microscopes.
+
+    Args:
+        cells: The images.
+        augmenter: Alters them; its epoch 0 is used.
+
+    Returns:
+        A set in memory with the same ids and labels.
+    """
+    altered = np.empty((len(cells), *cells.image_shape), np.uint8)
+    for start in range(0, len(cells), 256):
+        part = cells[start : start + 256]
+        altered[start : start + 256] = augmenter(part.images, part.ids)
+    return ImageSet(altered, cells.labels, class_names=cells.class_names, ids=cells.ids)
+
+
+def in_memory(cells: ImageSet) -> ImageSet:
+    """Decode a set once if its pixels fit in a gigabyte, so that no epoch decodes it again."""
+    if len(cells) * int(np.prod(cells.image_shape)) > _KEEP_DECODED:
+        return cells
+    return ImageSet(
+        cells.images,
+        cells.labels,
+        class_names=cells.class_names,
+        ids=cells.ids,
+        groups=cells.groups,
+        clusters=cells.clusters,
+        sizes=cells.sizes,
     )
-
-
-def _cache(plain: Feed, cut: Cut, views: int, caching: Caching, folder: Path) -> Cache:
-    features = cut.front.outputs[0]
-    kind = str(features.dtype)
-    dtype = np.dtype(kind if kind in ("float16", "float32") else "float32")
-    content = {**caching.content, "layer": cut.layer, "views": views, "dtype": dtype.str}
-    sets = [plain.stream.cells] * views + [plain.val] + [plain.shifted] * (plain.shifted is not None)
-    return Cache(
-        path=folder / f"features-{key_of(content, cut.front)[:40]}.npy",
-        shape=(sum(len(cells) for cells in sets if cells is not None), *features.shape[1:]),
-        dtype=dtype,
-        make=lambda: _features(cut.front, plain, views),
-        limit=caching.limit,
-    )
-
-
-def _features(front: Any, plain: Feed, views: int) -> Iterator[NDArray[Any]]:
-    """Run the frozen part: over each view of the training images, the validation images, their altered copy."""
-    import tensorflow as tf
-
-    cells, augmenter = plain.stream.cells, plain.stream.augmenter
-    parts: list[tuple[Any, int | None]] = [(cells, None if augmenter is None else view) for view in range(views)]
-    parts += [(part, None) for part in (plain.val, plain.shifted) if part is not None]
-    places = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL)]
-    entries = tf.TensorSpec((FILL, *cells.image_shape), tf.uint8)
-    run = tf.function(lambda images: front(images, training=False), autograph=False).get_concrete_function(entries)
-
-    def prepare(place: tuple[Any, int | None, int]) -> NDArray[np.uint8]:
-        part, view, start = place
-        rows = np.arange(start, min(start + FILL, len(part)))
-        images: NDArray[np.uint8] = part.read(rows)
-        return images if view is None or augmenter is None else augmenter(images, part.ids[rows], view)
-
-    with ThreadPoolExecutor(1) as ahead:  # the next are read and augmented while these are in the network
-        coming = ahead.submit(prepare, places[0])
-        for following in track([*places[1:], None], total=len(places), label="filling the feature cache", unit="batch"):
-            images = coming.result()
-            if following is not None:
-                coming = ahead.submit(prepare, following)
-            yield np.asarray(run(tf.constant(filled(images, FILL))))[: len(images)]

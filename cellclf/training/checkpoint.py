@@ -1,10 +1,10 @@
-"""Checkpoints: everything that a training needs to go on, in files that are whole or not there.
+"""Checkpoints: everything that a training needs to resume, in files that are whole or not there.
 
 A run folder holds ``checkpoint/`` while it trains. ``stage.npz`` is written when a stage begins and holds every
 variable of the model; ``epoch.npz`` is written after each epoch, and within an epoch every ten minutes and when the
-training is asked to stop. It holds what can change within the stage (trained weights, statistics that are not held
-still, random states), the optimizer, the best weights so far, the running scores of a begun epoch, and the
-bookkeeping as JSON. Written beside and renamed, so that a kill at any moment leaves the old or the new one.
+training is asked to stop. It holds what can change within the stage (trained weights, statistics that are not frozen,
+random states), the optimizer, the best weights so far, the running metrics of an unfinished epoch, and the rest of the
+state as JSON. Each is written beside its place and renamed, so that a kill at any moment leaves the old or the new one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from cellclf.errors import RunFolderError
 from cellclf.utils.atomic import replacing
 
 Arrays = list[NDArray[Any]]
+
+_OLD_NAMES = {"watch": "early_stopping", "averaged": "ema_steps", "average": "ema"}
+"""Names in checkpoints of version 0.1.0, whose trainings can still be resumed."""
 
 
 def values(variables: Sequence[Any]) -> Arrays:
@@ -46,14 +49,14 @@ class Checkpoint:
     """The ``checkpoint`` folder of a run.
 
     Args:
-        folder: The run folder; None keeps nothing, and the training cannot go on after a kill.
+        folder: The run folder; None saves nothing, and the training cannot resume after a kill.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = None if folder is None else folder / "checkpoint"
 
     def save(self, name: str, meta: dict[str, Any], **groups: Arrays) -> None:
-        """Write groups of arrays and JSON-able bookkeeping as one file."""
+        """Write groups of arrays, and ``meta`` as JSON, into one file."""
         if self.folder is None:
             return
         arrays: dict[str, Any] = {
@@ -63,7 +66,7 @@ class Checkpoint:
             np.savez(file, meta=np.asarray(json.dumps(meta)), **arrays)
 
     def load(self, name: str) -> tuple[dict[str, Any], dict[str, Arrays]] | None:
-        """Read what ``save`` wrote; None if there is no such file."""
+        """Read what ``save`` wrote: ``meta`` and the groups of arrays; None if there is no such file."""
         if self.folder is None or not (self.folder / f"{name}.npz").exists():
             return None
         groups: dict[str, dict[int, NDArray[Any]]] = {}
@@ -74,11 +77,12 @@ class Checkpoint:
                 for key in archive.files:
                     if key != "meta":
                         group, _, place = key.rpartition(".")
-                        groups.setdefault(group, {})[int(place)] = archive[key]
+                        groups.setdefault(_OLD_NAMES.get(group, group), {})[int(place)] = archive[key]
         except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
             raise RunFolderError(
-                f"{self.folder / name}.npz is damaged ({error}); delete {self.folder} to begin this run anew"
+                f"{self.folder / name}.npz is damaged ({error}); delete {self.folder} to start this run again"
             ) from None
+        meta = {_OLD_NAMES.get(key, key): value for key, value in meta.items()}
         return meta, {group: [items[k] for k in range(len(items))] for group, items in groups.items()}
 
     def remove(self) -> None:

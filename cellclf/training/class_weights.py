@@ -1,4 +1,4 @@
-"""Weights that even out the classes."""
+"""Class weights: a weight of each image in the loss, by its class."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 CLASS_WEIGHTS = ("balanced", "effective")
 
-_NEW = 0.999
-"""Chance that one more image of a class tells something new; thousand images tell two thirds of all there is."""
+_BETA = 0.999
+"""The beta of Cui et al.: a thousand images of a class count as 632, and no number of them as more than 1,000."""
 
 
 def image_weights(cells: ImageSet, class_weight: str | Mapping[str, float] | None) -> NDArray[np.float32]:
@@ -24,10 +24,10 @@ def image_weights(cells: ImageSet, class_weight: str | Mapping[str, float] | Non
 
     Args:
         cells: A set with labels.
-        class_weight: None weighs all alike; ``"balanced"`` weighs a class by N / (classes * its images), so that
-            every class counts the same and the mean weight is 1; ``"effective"`` weighs it by 1 / (1 - 0.999 ** its
-            images), which levels off where more images of a class tell little new, and the mean weight is 1, too
-            (Cui et al. 2019, arXiv 1901.05555); a mapping gives the weight of each class by name.
+        class_weight: None weighs all equally; ``"balanced"`` weighs a class by N / (classes * its images), so that each
+            class counts the same and the mean weight is 1; ``"effective"`` weighs it by 1 / (1 - 0.999 ** its images),
+            which differs less between large classes, with a mean weight of 1, too (Cui et al. 2019, arXiv 1901.05555);
+            a mapping gives the weight of each class by name.
 
     Returns:
         (N,) float32.
@@ -43,11 +43,11 @@ def image_weights(cells: ImageSet, class_weight: str | Mapping[str, float] | Non
     elif isinstance(class_weight, str):
         if class_weight not in CLASS_WEIGHTS:
             raise OptionError(
-                f"class_weight={class_weight!r}; wanted {', '.join(map(repr, CLASS_WEIGHTS))}, "
+                f"class_weight={class_weight!r}; expected {', '.join(map(repr, CLASS_WEIGHTS))}, "
                 "a mapping by class name, or None"
             )
-        worth = counts if class_weight == "balanced" else 1 - _NEW**counts
-        by_class = np.divide(1, worth, out=np.zeros(len(counts)), where=counts > 0)
+        effective = counts if class_weight == "balanced" else 1 - _BETA**counts
+        by_class = np.divide(1, effective, out=np.zeros(len(counts)), where=counts > 0)
         by_class *= len(cells) / max((by_class * counts).sum(), 1e-12)
     else:
         for name in class_weight:

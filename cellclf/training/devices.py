@@ -12,13 +12,13 @@ def scope_of(devices: int) -> AbstractContextManager[Any]:
     """Give the scope in which a model that runs on several devices is built and trained.
 
     Each device holds the weights and takes its part of a batch; the gradients are summed (TensorFlow's
-    ``MirroredStrategy``). BatchNorm that learns sees the part of its device only.
+    ``MirroredStrategy``). BatchNorm that is trained takes its statistics from the part of its device only.
 
     Args:
-        devices: How many of the machine's GPUs (of its logical CPUs, where there is no GPU); 1 needs no scope.
+        devices: How many of the machine's GPUs (logical CPUs where there is no GPU); 1 needs no scope.
 
     Raises:
-        OptionError: There are fewer.
+        OptionError: The machine has fewer.
     """
     if devices == 1:
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Early stopping and reduction of the learning rate, with a state that can be written down and taken up again."""
+"""Early stopping and reduction of the learning rate on a plateau, with a state that can be saved and restored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cellclf.training.stage import MONITORS, Stage
 
 
 @dataclass
-class Watch:
+class EarlyStopping:
     """What one stage remembers of its scores between epochs.
 
     Counts as Keras's ``EarlyStopping`` and ``ReduceLROnPlateau`` do, whose own state cannot be saved.
@@ -28,8 +28,8 @@ class Watch:
     plateau_best: float | None = None
     plateau_waited: int = 0
 
-    def see(self, stage: Stage, epoch: int, scores: Mapping[str, float]) -> tuple[bool, bool, bool]:
-        """Take in the scores of one epoch.
+    def update(self, stage: Stage, epoch: int, scores: Mapping[str, float]) -> tuple[bool, bool, bool]:
+        """Add the scores of one epoch.
 
         Args:
             stage: Whose rules count.
@@ -37,7 +37,7 @@ class Watch:
             scores: With ``stage.monitor`` and ``val_accuracy``.
 
         Returns:
-            Whether this is the best epoch so far, whether the learning rate shall be reduced, whether to stop.
+            Whether this is the best epoch so far, whether to reduce the learning rate, whether to stop.
         """
         value = scores[stage.monitor]
         lower = MONITORS[stage.monitor] == "min"
@@ -50,7 +50,7 @@ class Watch:
         return better, reduce, stage.patience is not None and self.waited >= stage.patience
 
     def _plateau(self, patience: int, accuracy: float) -> bool:
-        if self.plateau_best is None or accuracy > self.plateau_best + 1e-4:
+        if self.plateau_best is None or accuracy > self.plateau_best + 1e-4:  # min_delta of Keras
             self.plateau_best, self.plateau_waited = accuracy, 0
             return False
         self.plateau_waited += 1
@@ -60,5 +60,5 @@ class Watch:
         return True
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """Give the state as plain data."""
+        """Give the state as plain data, from which ``EarlyStopping(**data)`` makes it again."""
         return asdict(self)

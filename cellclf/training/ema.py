@@ -1,4 +1,4 @@
-"""A moving average of weights, judged and kept in place of the weights that the optimizer moves."""
+"""EMA: the exponential moving average of weights, validated and kept instead of the weights themselves."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from cellclf.training.checkpoint import Arrays, assign, values
 
 
-class Average:
+class EMA:
     """The exponential moving average of a model's weights and statistics.
 
     The momentum rises with the steps, min(momentum, (1 + t) / (10 + t)), so that the first weights are soon forgotten.
 
     Args:
         variables: What training can change; random states, which are no numbers to average, are left out.
-        momentum: Share of the old average that stays in a step, such as 0.999.
+        momentum: Weight of the old average in a step, such as 0.999.
 
     Source: Polyak and Juditsky 1992; the rising momentum as in TensorFlow's ``ExponentialMovingAverage``.
     """
@@ -34,7 +34,7 @@ class Average:
         self.averages = [keras.Variable(variables[k], trainable=False, dtype="float32") for k in self.places]
 
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """Add the weights after a step to the average."""
         from keras import ops
 
         keep = min(self.momentum, (1 + self.steps) / (10 + self.steps))
@@ -43,22 +43,22 @@ class Average:
         self.steps += 1
 
     def load(self, arrays: Sequence[NDArray[Any]], steps: int) -> None:
-        """Take up a state that was written down."""
+        """Restore a saved state."""
         assign(self.averages, arrays)
         self.steps = steps
 
-    def whole(self, arrays: Arrays) -> Arrays:
-        """Put the averages into a copy of all variables' values."""
-        whole = list(arrays)
+    def averaged(self, arrays: Arrays) -> Arrays:
+        """Give a copy of all variables' values with the averages in their places."""
+        averaged = list(arrays)
         for place, average in zip(self.places, self.averages, strict=True):
-            whole[place] = np.asarray(average.numpy(), whole[place].dtype)
-        return whole
+            averaged[place] = np.asarray(average.numpy(), averaged[place].dtype)
+        return averaged
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Let the model hold the averages for as long as the context lasts."""
+    def applied(self) -> Iterator[None]:
+        """Let the model hold the averages while the block runs."""
         before = values(self.variables)
-        assign(self.variables, self.whole(before))
+        assign(self.variables, self.averaged(before))
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Which layers learn in a stage, and which stay as they are."""
+"""Freezing: which layers a stage trains, and which it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cellclf.training.stage import Stage
 
 
 def freeze(layers: Sequence[Any], blocks: Sequence[Sequence[Any]], stage: Stage) -> None:
-    """Set which layers of the backbone learn in a stage; the model must be compiled after it.
+    """Set which layers of the backbone a stage trains; the model must be compiled after it.
 
     Args:
         layers: All layers of the backbone.
@@ -19,15 +19,15 @@ def freeze(layers: Sequence[Any], blocks: Sequence[Sequence[Any]], stage: Stage)
     import keras
 
     if stage.unfreeze == "all":
-        learning = {id(layer) for layer in layers}
+        trained = {id(layer) for layer in layers}
     else:
-        learning = {id(layer) for block in blocks[len(blocks) - stage.unfreeze :] for layer in block}
+        trained = {id(layer) for block in blocks[len(blocks) - stage.unfreeze :] for layer in block}
     for layer in layers:
-        still = isinstance(layer, keras.layers.BatchNormalization) and not stage.train_batch_norm
-        layer.trainable = id(layer) in learning and not still
+        frozen = isinstance(layer, keras.layers.BatchNormalization) and not stage.train_batch_norm
+        layer.trainable = id(layer) in trained and not frozen
 
 
 def moving_variables(model: Any) -> list[Any]:
-    """List the variables that training can change: those of layers that learn, and every random state."""
-    still = {id(v) for layer in model.layers if not layer.trainable for v in layer.variables}
-    return [v for v in model.variables if id(v) not in still or "seed" in v.path]
+    """List the variables that training can change: those of layers that are not frozen, and every random state."""
+    frozen = {id(v) for layer in model.layers if not layer.trainable for v in layer.variables}
+    return [v for v in model.variables if id(v) not in frozen or "seed" in v.path]

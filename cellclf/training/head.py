@@ -15,12 +15,12 @@ POOLINGS = ("avg", "max", "flatten")
 class Head:
     """Pooling, Dense layers with dropout, softmax.
 
-    The defaults are the head of the report that this library starts from: global average pooling, Dense 512 ReLU,
+    The defaults are the head of the original report: global average pooling, Dense 512 ReLU,
     dropout 0.5, Dense 256 ReLU, dropout 0.5, softmax.
 
     Args:
-        units: Width of each Dense layer; empty puts the softmax straight on the pooled features.
-        dropout: Share of units dropped after each Dense layer (and after the pooling if there is none), 0 to below 1.
+        units: Width of each Dense layer; empty puts the softmax directly on the pooled features.
+        dropout: Fraction of units dropped after each Dense layer (after the pooling if there is none), 0 to below 1.
         l2: Weight of the squared-weights penalty of the Dense layers.
         pooling: ``"avg"`` or ``"max"`` over the map, or ``"flatten"``.
         activation: Of the Dense layers, a name that Keras knows.
@@ -41,7 +41,7 @@ class Head:
         if any(width < 1 for width in self.units):
             raise OptionError(f"head units={self.units}; expected widths of 1 or more, such as (512, 256)")
         if not 0 <= self.dropout < 1:
-            raise OptionError(f"head dropout={self.dropout}; expected a share from 0 to below 1")
+            raise OptionError(f"head dropout={self.dropout}; expected a fraction from 0 to below 1")
         if self.l2 < 0:
             raise OptionError(f"head l2={self.l2}; expected 0 or more")
         if self.pooling not in POOLINGS:

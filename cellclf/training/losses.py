@@ -1,4 +1,4 @@
-"""What a training makes small: cross-entropy, and consistency between views of one image."""
+"""Losses: cross-entropy, focal loss, and consistency between views of one image."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ def make_loss(label_smoothing: float, consistency: float = 0.0, focal: float = 0
     """Make the Keras loss of a training.
 
     Args:
-        label_smoothing: Share of each target that is spread over all classes.
+        label_smoothing: Fraction of each target that is spread over all classes.
         consistency: Weight of the Jensen-Shannon divergence between an image and two augmented views; a batch then
             holds the images, the first views and the second views, in this order. 0 for cross-entropy alone.
         focal: Exponent gamma of the focal loss: each class's cross-entropy times (1 - its probability) ** gamma, so
-            that what is known well counts little; 2 in the paper, 0 for plain cross-entropy. It is not divided by
-            classes (alpha); that is what class weights are for.
+            that images with a high probability of their class count little; 2 in the paper, 0 for plain cross-entropy.
+            There is no weight of each class (alpha): ``class_weight`` is that.
 
     Source: Hendrycks et al. 2020, arXiv 1912.02781; Lin et al. 2017, arXiv 1708.02002.
     """
@@ -33,11 +33,11 @@ def make_loss(label_smoothing: float, consistency: float = 0.0, focal: float = 0
     from keras import ops
 
     class Consistency(keras.losses.Loss):  # type: ignore[misc]  # keras ships no types
-        def call(self, targets: Any, chances: Any) -> Any:
-            first, *views = ops.split(ops.clip(chances, 1e-7, 1.0), 3)
+        def call(self, targets: Any, probabilities: Any) -> Any:
+            first, *views = ops.split(ops.clip(probabilities, 1e-7, 1.0), 3)
             middle = (first + views[0] + views[1]) / 3
-            away = sum(ops.sum(p * (ops.log(p) - ops.log(middle)), axis=-1) for p in (first, *views)) / 3
-            loss = plain(ops.split(targets, 3)[0], first) + consistency * away
+            divergence = sum(ops.sum(p * (ops.log(p) - ops.log(middle)), axis=-1) for p in (first, *views)) / 3
+            loss = plain(ops.split(targets, 3)[0], first) + consistency * divergence
             return ops.tile(loss, (3,))  # one for each row, so that weights and the mean count as usual
 
     return Consistency()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cellclf.errors import unknown
-
-if TYPE_CHECKING:
-    pass
 
 OPTIMIZERS = ("adam", "adamw", "lion", "rmsprop", "sgd")
 
@@ -15,15 +12,15 @@ OPTIMIZERS = ("adam", "adamw", "lion", "rmsprop", "sgd")
 def make_optimizer(
     optimizer: Any, rate: Any, weight_decay: float, *, accumulate: int = 1, scale_loss: bool = False
 ) -> Any:
-    """Make a fresh Keras optimizer; one that has run cannot serve another stage.
+    """Make a new Keras optimizer; one that has been used cannot be used in another stage.
 
     Args:
-        optimizer: A name, or a Keras optimizer whose settings are taken over.
+        optimizer: A name, or a Keras optimizer whose settings are used.
         rate: Learning rate or schedule.
         weight_decay: Decoupled weight decay a step, times the rate; 0 for none.
         accumulate: Batches whose mean gradient makes a step.
         scale_loss: Whether the loss is scaled up, so that no gradient is too small for float16; a step whose gradients
-            overflow is left out.
+            overflow is skipped.
 
     Raises:
         UnknownNameError: No optimizer of that name.

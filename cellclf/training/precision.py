@@ -1,4 +1,4 @@
-"""Mixed precision by the layers' own policies; nothing that other models of the process would notice."""
+"""Mixed precision by the layers' own policies, so that other models of the process are not changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PRECISIONS = ("mixed_bfloat16", "mixed_float16")
 def set_precision(model: Any, precision: str | None) -> None:
     """Let the layers of a model compute in another precision; weights stay float32, and so does the output.
 
-    Pixels are scaled in float32, too, since 0-255 less a mean is more than 8 bits.
+    Pixels are scaled in float32, too, since the difference of 0-255 and a mean needs more than 8 bits.
 
     Args:
         model: Keras model that has not been compiled.

@@ -1,4 +1,4 @@
-"""Whether a run folder can take a run: nothing of others is ever overwritten or mixed."""
+"""Whether a run can start or resume in a folder: nothing that belongs to another run is overwritten or mixed."""
 
 from __future__ import annotations
 
@@ -7,42 +7,38 @@ from pathlib import Path
 from typing import Any
 
 from cellclf.errors import RunFolderError
-from cellclf.runs.folder import MODEL, read_manifest
-from cellclf.utils.locks import is_free
+from cellclf.runs.folder import MODEL, check_folder, read_manifest
 
 
-def claim(folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Look whether a folder can take a run.
+def is_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Check that a folder can hold a run, and whether this very run is finished there.
 
     Args:
         folder: Missing, empty, or with the same run in it.
-        manifest: Of the run that shall go there.
+        manifest: Of the run that is to be stored there.
 
     Returns:
-        True if that very run stands there finished, False if it shall be begun or continued.
+        True if the run is finished there, False if it has to start or to resume.
 
     Raises:
         RunFolderError: Anything else is in the folder.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RunFolderError(f"{folder} is a file; expected a folder for the run: choose another name")
+    check_folder(folder)
     found = read_manifest(folder)
     if found is None:
-        if not is_free(folder):
-            raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
         return False
     for name in ("class_names", "image_shape", "data", "trainer", "weights_sha256"):
-        old, new = (_settled(data.get(name)) for data in (found, manifest))
+        old, new = (_comparable(data.get(name)) for data in (found, manifest))
         if old != new:
             raise RunFolderError(
                 f"{folder} holds a run of other {_difference(name, old, new)}; "
-                "choose a new folder, or repeat that run's settings to go on with it"
+                "choose a new folder, or repeat that run's settings to resume it"
             )
     return found.get("status") == "finished" and (folder / MODEL).exists()
 
 
-def _settled(data: Any) -> Any:
-    """Leave out of settings how work is spared: when a disk fills up, a training can go on without its cache."""
+def _comparable(data: Any) -> Any:
+    """Leave the cache out of settings: when a disk fills up, a training can resume without it."""
     if not isinstance(data, Mapping):
         return data
     return {name: value for name, value in data.items() if name not in ("cache", "cache_limit")}

@@ -1,4 +1,4 @@
-"""Which image comes when: the order of an epoch, with every class as often as another if that is wanted."""
+"""Sampling: the order of the images in an epoch, with all classes equally often on request."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ SAMPLINGS = ("balanced",)
 
 
 def epoch_order(labels: NDArray[np.int64], seed: int, epoch: int, sampling: str | None = None) -> NDArray[np.int64]:
-    """Draw the order of an epoch.
+    """Give the order of the images in an epoch.
 
     Args:
         labels: (N,) class of each image.
-        seed: With ``epoch``, what the order follows from.
+        seed: With ``epoch``, determines the order.
         epoch: Number of the epoch.
-        sampling: None shows each image once; ``"balanced"`` shows N images, as many of each class: those of a rare
-            class several times, of a frequent one some, others in the next epoch.
+        sampling: None gives each image once; ``"balanced"`` gives N images, equally many of each class: those of a rare
+            class several times, of a frequent one only a part, another one in each epoch.
 
     Returns:
         (N,) rows.
@@ -41,14 +41,14 @@ def epoch_order(labels: NDArray[np.int64], seed: int, epoch: int, sampling: str 
 
 
 def names_of(ids: NDArray[np.str_], order: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Give the ids in an order; an image that comes again has another name, so that it is augmented in another way.
+    """Give the ids in an order; a repeated image gets another name, so that it is augmented in another way.
 
     Args:
         ids: (N,) ids of the images.
-        order: (M,) rows, each maybe more than once.
+        order: (M,) rows, some of them more than once.
 
     Returns:
-        (M,) names, no two alike.
+        (M,) names, all different.
 
     Examples:
         >>> names_of(np.array(["a", "b"]), np.array([1, 0, 1])).tolist()

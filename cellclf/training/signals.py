@@ -1,4 +1,4 @@
-"""Ctrl-C that ends after the batch: the training is asked to stop instead of being torn."""
+"""Ctrl-C that stops the training after the batch, not within it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 
 class Interrupt:
-    """Whether someone asked the training to stop, by Ctrl-C (SIGINT) or by ``kill`` (SIGTERM).
+    """Whether the training was asked to stop, by Ctrl-C (SIGINT) or by ``kill`` (SIGTERM).
 
-    A second Ctrl-C stops at once. Signals that the program around it handles in its own way are left to it, and
-    so are all signals outside of ``deferred``.
+    A second Ctrl-C stops at once. Signals for which the calling program has its own handler are left to it, and so are
+    all signals outside of ``deferred``.
 
     Args:
-        asked: Whether the training shall stop at the next place where it can go on later.
+        asked: Whether to stop at the next point from which the training can resume.
     """
 
     def __init__(self, asked: bool = False) -> None:
@@ -25,7 +25,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Note signals instead of letting them end the program, for as long as the context lasts."""
+        """Record signals while the block runs, where they would otherwise end the program."""
         before = {}
         if threading.current_thread() is threading.main_thread():
             for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
@@ -41,5 +41,5 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        with contextlib.suppress(OSError):  # not print: the signal may have come in the middle of one
-            os.write(2, b"\nstopping after this batch; once more stops at once\n")
+        with contextlib.suppress(OSError):  # not print or a logger: the signal may have interrupted one
+            os.write(2, b"\nstopping after this batch; press Ctrl-C again to stop at once\n")

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin  # the one module that cannot wait: these are its bases
+from sklearn.base import BaseEstimator, ClassifierMixin  # not inside a function: these are the bases of the class
 from sklearn.utils.validation import check_is_fitted
 
 from cellclf.data.image_set import ImageSet
@@ -16,14 +16,14 @@ from cellclf.training.trainer import Trainer
 
 
 class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """What scikit-learn can clone, cross-validate and search: ``fit``, ``predict``, ``predict_proba``, ``score``.
+    """A classifier that scikit-learn can clone, cross-validate and search.
 
-    Each fit cuts a validation part off its images, on which the trainer chooses its epoch. A search reaches the
+    Each fit splits a validation part off its images, on which the trainer chooses its epoch. A search sets the
     trainer's settings as ``trainer__batch_size``.
 
     Args:
         trainer: What is trained, and how.
-        val: Share of the images that choices are made on, stratified, groups whole.
+        val: Fraction of the images on which the epoch is chosen, stratified; groups are not split.
 
     Examples:
         >>> from sklearn.base import clone
@@ -42,7 +42,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         Args:
             X: (N, H, W, 3) uint8, 0-255.
             y: (N,) labels of any kind.
-            groups: (N,) patients or slides, kept whole when the validation part is cut off.
+            groups: (N,) patients or slides; none is in both parts.
 
         Returns:
             Itself, with ``classes_`` and ``run_``, the trained ``Run``.
@@ -59,11 +59,11 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         check_is_fitted(self, "run_")
         if np.ndim(X) != 4:
             raise DataError(f"X has {np.ndim(X)} dimensions; expected images (N, H, W, 3)")
-        found: NDArray[Any] = self.run_.predict_proba(X)
+        found: NDArray[Any] = self.run_.predict_proba(X, show=False)
         return found
 
     def predict(self, X: NDArray[np.uint8]) -> NDArray[Any]:
         """Give the most probable label of each image: (N,)."""
-        chances = self.predict_proba(X)  # first, since it tells whether there is anything fitted
-        chosen: NDArray[Any] = self.classes_[chances.argmax(1)]
+        found = self.predict_proba(X)  # first: it checks that there is something fitted
+        chosen: NDArray[Any] = self.classes_[found.argmax(1)]
         return chosen

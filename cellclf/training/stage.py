@@ -16,7 +16,7 @@ MONITORS = {
     "shifted_macro_f1": "max",
     "mean_macro_f1": "max",
 }
-"""What can be monitored, and whether less or more is better; all but the first three need a ``val_augmenter``."""
+"""Scores that can be monitored -> whether the minimum or maximum is best; the last four need a ``val_augmenter``."""
 
 SCHEDULES = ("constant", "cosine", "one_cycle")
 
@@ -28,20 +28,20 @@ class Stage:
     Args:
         epochs: At most this many; early stopping can end the stage before.
         learning_rate: Of the optimizer, at its highest.
-        unfreeze: How much of the backbone learns beside the head: 0 nothing, n its last n blocks, ``"all"``.
-        train_batch_norm: False (the default) holds every BatchNorm of the backbone still, weights and statistics, which
-            small or shifted sets need; True lets those of the unfrozen blocks learn.
+        unfreeze: What is trained beside the head: 0 no layer of the backbone, n its last n blocks, ``"all"``.
+        train_batch_norm: False (the default) freezes every BatchNorm of the backbone, weights and statistics, which
+            small or shifted sets need; True trains those of the unfrozen blocks.
         schedule: ``"constant"``; ``"cosine"`` down to a hundredth of ``learning_rate`` over the stage
             (Loshchilov and Hutter 2017, arXiv 1608.03983); or ``"one_cycle"``, up from a 25th over the first 30 %
             of the stage, then down to a ten-thousandth (Smith and Topin 2018, arXiv 1708.07120, by a cosine).
         warmup: Epochs over which the rate rises from a twentieth; ``"one_cycle"`` has its own.
-        monitor: What decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``; with
-            a ``val_augmenter`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of both.
-            The stage ends with the weights of its best epoch (or those that it began with, if none was better).
+        monitor: The score that decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``;
+            with a ``val_augmenter`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of
+            both. The stage ends with the weights of its best epoch (or those that it began with, if none was better).
         patience: Epochs without a better ``monitor`` after which the stage ends; None never ends it early.
         reduce_patience: Epochs without a better ``val_accuracy`` after which the rate is multiplied by
             ``reduce_factor``; None never does. Not with a schedule.
-        reduce_factor: See there.
+        reduce_factor: See ``reduce_patience``.
 
     Examples:
         >>> Stage(epochs=70, learning_rate=1e-5, unfreeze=1).check()
@@ -76,7 +76,7 @@ class Stage:
                 "choose one of them"
             )
         if self.warmup and self.schedule == "one_cycle":
-            raise OptionError(f"warmup={self.warmup} with schedule='one_cycle', which has its own; leave one out")
+            raise OptionError(f"warmup={self.warmup} with schedule='one_cycle', which has its own; remove one of them")
         if self.warmup and not 0 < self.warmup < self.epochs:
             raise OptionError(f"warmup={self.warmup} of {self.epochs} epochs; expected from 0 to less than all of them")
         if self.warmup and self.reduce_patience is not None:

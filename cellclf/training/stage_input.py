@@ -1,174 +1,189 @@
-"""The way of images into a training step: shuffled, augmented and batched by keys, never by chance of timing."""
+"""The input of a stage: images, or features of them that are computed once and cached."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
-from cellclf.training.sampling import epoch_order, names_of
-from cellclf.training.steps import Group
+from cellclf.errors import OptionError
+from cellclf.runs.features.cache import Cache, Cached, Caching, Features, free_bytes, key_of, size_text, sweep
+from cellclf.runs.predict import padded
+from cellclf.training.batches import Batches
+from cellclf.training.split_model import SplitModel, split_for_stage
+from cellclf.training.stage import Stage
+from cellclf.utils.locks import scratch
+from cellclf.utils.progress import track
 
-if TYPE_CHECKING:
-    from cellclf.augmentation.augmenter import Augmenter
-    from cellclf.augmentation.mixing import Mix
-    from cellclf.runs.features.cache import Features
-
-_KEEP_DECODED = 1 << 30
-_READ = 8 << 20
-"""Bytes of features that are read at a time."""
+FILL_BATCH = 128
+"""Images at a time that the frozen part takes."""
 
 
-@dataclass(frozen=True)
-class Stream:
-    """Batches of one epoch after the other.
-
-    The order follows from ``seed`` and the epoch, the augmentation of an image from its id and the epoch, so an
-    epoch is the same whether or not the training was interrupted before it.
+@dataclass(frozen=True, eq=False)
+class StageInput:
+    """What a stage trains and what it takes.
 
     Args:
-        cells: What is trained on, with labels.
-        augmenter: Changes the images; None leaves them.
-        batch_size: Images in a batch; what does not fill a batch waits for another epoch's shuffle.
-        weights: (N,) float32 weight of each image in the loss.
-        seed: Of the order.
-        mix: Mixes the images, labels and weights of a batch; None leaves them.
-        views: 3 hands each image out as it is and in two augmented views, batch after batch of the same images,
-            as a consistency loss needs; 1 hands out one augmented view.
-        features: Cached features that are handed out in place of the images; they are augmented already.
-        sampling: ``"balanced"`` shows as many images of each class; None each image once.
+        model: What is trained: the classifier, or its tail.
+        predictor: Shares its layers and is never compiled: gives the probabilities that are scored.
+        batches: The training batches.
+        val: What ``predictor`` takes of the validation images.
+        shifted: The same of their altered copy; None where there is none.
+        cache: Holds the features; None if the stage trains on images.
+        cached: The part of them that calibration can use.
+        notice: One line about the cache; empty if none was asked for.
     """
 
-    cells: ImageSet
-    augmenter: Augmenter | None
-    batch_size: int
-    weights: NDArray[np.float32]
-    seed: int
-    mix: Mix | None = None
-    views: int = 1
-    features: Features | None = None
-    sampling: str | None = None
+    model: Any
+    predictor: Any
+    batches: Batches
+    val: ImageSet | Features
+    shifted: ImageSet | Features | None
+    cache: Cache | None = None
+    cached: Cached | None = None
+    notice: str = ""
 
-    @property
-    def steps(self) -> int:
-        """Batches in an epoch."""
-        return max(1, len(self.cells) // self.batch_size)
+    def prepare(self) -> float:
+        """Fill the cache if there is one and it is not there yet; give the seconds that it took."""
+        started = time.perf_counter()
+        if self.cache is not None:
+            self.cache.open()
+        return time.perf_counter() - started
 
-    def epoch(self, number: int) -> Any:
-        """Give the batches of one epoch as a ``tf.data.Dataset`` of (images or features, one-hot labels, weights).
 
-        Args:
-            number: Counts over all stages, so that no two epochs are alike.
-        """
-        import tensorflow as tf
+@contextmanager
+def stage_input(
+    plain: StageInput, stage: Stage, blocks: Sequence[Sequence[Any]], caching: Caching, *, show: bool | None = None
+) -> Iterator[StageInput]:
+    """Give the input of a stage: cached features where they save work, else the images.
 
-        if self.features is None:
-            make, dtype = self._batches, np.dtype(np.uint8)
-        else:
-            make, dtype = self._single, self.features.cache.dtype
-        shape = self.cells.image_shape if self.features is None else self.features.shape
-        together = min(self.batch_size, len(self.cells)) * self.views
-        signature = (
-            tf.TensorSpec((together, *shape), dtype),
-            tf.TensorSpec((together, self.cells.num_classes), tf.float32),
-            tf.TensorSpec((together,), tf.float32),
+    A cache is written when it is first read, and kept when the stage is interrupted.
+
+    Args:
+        plain: The classifier and its images; the layers that are not trained are frozen already.
+        stage: Which stage.
+        blocks: The layers of each block of the backbone, from the input on.
+        caching: Whether and where features are cached.
+        show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+    """
+    if caching.mode is None:
+        yield plain
+        return
+    with scratch() if caching.folder is None else nullcontext(caching.folder) as folder:
+        try:
+            given = _cached(plain, stage, blocks, caching, folder, show)
+        except OptionError as error:
+            given = replace(plain, notice=f"no feature cache: {error}")
+        try:
+            yield given
+        finally:
+            if given.cache is not None:
+                given.cache.close()
+        if given.cache is not None and not caching.kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cached(
+    plain: StageInput,
+    stage: Stage,
+    blocks: Sequence[Sequence[Any]],
+    caching: Caching,
+    folder: Path,
+    show: bool | None,
+) -> StageInput:
+    """Make the input of cached features, or raise OptionError with the reason why not."""
+    import keras
+
+    batches, augmented = plain.batches, plain.batches.augmenter is not None
+    assert isinstance(plain.val, ImageSet)
+    assert not isinstance(plain.shifted, Features)
+    if batches.mix is not None or batches.views > 1:
+        what = "mix blends the images of a batch" if batches.mix is not None else "consistency compares new views"
+        raise OptionError(f"{what}, so every epoch must compute all layers")
+    parts = split_for_stage(plain.model, blocks, stage.unfreeze)
+    views = min(caching.cached_views, stage.epochs) if augmented else 1
+    if caching.mode == "auto" and augmented and views == 1 < stage.epochs:
+        raise OptionError(
+            "it would hold only one augmented view of each image; expected cached_views=6, or cache='disk' for one view"
         )
-        dataset = tf.data.Dataset.from_generator(lambda: make(number), output_signature=signature)
-        options = tf.data.Options()
-        options.autotune.enabled = False  # nothing to tune, and at an epoch's end its thread is waited for: seconds
-        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2).with_options(options)
-
-    def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
-        """Give images, labels and weights of one batch after the other."""
-        size, labels = min(self.batch_size, len(self.cells)), self.cells.labels
-        classes = np.eye(self.cells.num_classes, dtype=np.float32)
-        assert labels is not None
-        order = epoch_order(labels, self.seed, number, self.sampling)
-        names = names_of(self.cells.ids, order)
-        for step in range(self.steps):
-            now = slice(step * size, (step + 1) * size)
-            rows, ids = order[now], names[now]
-            pictures, targets, weights = self._images(rows, ids, number), classes[labels[rows]], self.weights[rows]
-            if self.mix is not None:
-                wide = np.concatenate([targets, weights[:, None]], axis=1)
-                drawn = self.mix.draw(ids, number)
-                mixed, wide = (np.asarray(found) for found in self.mix.apply(pictures, wide, drawn))
-                pictures, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
-            yield pictures, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
-
-    def _single(self, number: int) -> Iterator[tuple[Any, ...]]:
-        """Give cached features, labels and weights of one batch after the other."""
-        for group in self.groups(number, together=1):
-            yield tuple(entries[0] for entries in group)
-
-    def groups(self, number: int, start: int = 0, together: int | None = None) -> Iterator[Group]:
-        """Give the batches of one epoch from the cache, many at a time where they are small: a call takes longer.
-
-        Args:
-            number: As for ``epoch``.
-            start: Batches that are left out.
-            together: Batches at a time; None for some megabytes of them.
-
-        Returns:
-            (g, n, ...) features, (g, n, K) one-hot labels and (g, n) weights of g batches of n.
-        """
-        features, labels = self.features, self.cells.labels
-        assert features is not None and labels is not None
-        size, held = min(self.batch_size, len(self.cells)), features.cache.open()
-        classes = np.eye(self.cells.num_classes, dtype=np.float32)
-        order = epoch_order(labels, self.seed, number, self.sampling)
-        places = features.choose(order, names_of(self.cells.ids, order), self.seed, number)
-        together = together or max(1, _READ // (size * held[:1].nbytes))
-        for step in range(start, self.steps, together):
-            now = slice(step * size, min(step + together, self.steps) * size)
-            rows = order[now]
-            yield (
-                np.asarray(held[places[now]]).reshape(-1, size, *features.shape),
-                classes[labels[rows]].reshape(-1, size, len(classes)),
-                self.weights[rows].reshape(-1, size),
-            )
-
-    def _images(self, rows: NDArray[np.int64], ids: NDArray[np.str_], number: int) -> NDArray[np.uint8]:
-        pictures = self.cells.read(rows)
-        if self.augmenter is None:
-            return pictures
-        if self.views == 1:
-            return self.augmenter(pictures, ids, number)
-        views = (self.augmenter(pictures, np.char.add(ids, f"/view{k}"), number) for k in range(1, self.views))
-        return np.concatenate([pictures, *views])
-
-
-def shifted_copy(cells: ImageSet, augmenter: Augmenter) -> ImageSet:
-    """Make an altered copy of a set, the same every time: what a choice that shall hold elsewhere is made on.
-
-    Args:
-        cells: The images.
-        augmenter: Alters them; its epoch 0 is used.
-
-    Returns:
-        A set in memory with the same ids and labels.
-    """
-    altered = np.empty((len(cells), *cells.image_shape), np.uint8)
-    for start in range(0, len(cells), 256):
-        part = cells[start : start + 256]
-        altered[start : start + 256] = augmenter(part.images, part.ids)
-    return ImageSet(altered, cells.labels, class_names=cells.class_names, ids=cells.ids)
-
-
-def in_memory(cells: ImageSet) -> ImageSet:
-    """Decode a set once if its pixels fit in a gigabyte, so that no epoch decodes it again."""
-    if len(cells) * int(np.prod(cells.image_shape)) > _KEEP_DECODED:
-        return cells
-    return ImageSet(
-        cells.images,
-        cells.labels,
-        class_names=cells.class_names,
-        ids=cells.ids,
-        groups=cells.groups,
-        clusters=cells.clusters,
-        sizes=cells.sizes,
+    if caching.mode == "auto" and views >= stage.epochs:
+        raise OptionError(f"filling it takes as many passes as {stage.epochs} epochs")
+    cache = _cache(plain, parts, views, caching, folder, show)
+    sweep(folder, after=3600 if caching.kept else 0)
+    found = cache.exists()
+    if not found:
+        if cache.size > caching.limit:
+            raise OptionError(f"it needs {size_text(cache.size)}, more than cache_limit={size_text(caching.limit)}")
+        if cache.size > (free := free_bytes(folder)):
+            raise OptionError(f"it needs {size_text(cache.size)}, and the disk has {size_text(free)} free")
+    count = len(batches.cells)
+    val = Features(cache, count * views, len(plain.val))
+    shifted = None if plain.shifted is None else Features(cache, count * views + len(plain.val), len(plain.shifted))
+    train = Features(cache, 0, count, views)
+    return StageInput(
+        model=parts.tail,
+        predictor=keras.Model(parts.tail.inputs, parts.tail.outputs),
+        batches=replace(batches, augmenter=None, features=train),
+        val=val,
+        shifted=shifted,
+        cache=cache,
+        cached=Cached(parts.layer, None if augmented else train, val),
+        notice=f"feature cache of {size_text(cache.size)} {'found ' if found else ''}in {folder}"
+        f"{f', {views} views of each image' if views > 1 else ''}; the frozen part (up to {parts.layer}) runs "
+        f"{0 if found else views} instead of {stage.epochs} times over {count:,} images",
     )
+
+
+def _cache(
+    plain: StageInput, parts: SplitModel, views: int, caching: Caching, folder: Path, show: bool | None
+) -> Cache:
+    features = parts.front.outputs[0]
+    kind = str(features.dtype)
+    dtype = np.dtype(kind if kind in ("float16", "float32") else "float32")
+    content = {**caching.content, "layer": parts.layer, "views": views, "dtype": dtype.str}
+    sets = [plain.batches.cells] * views + [plain.val] + [plain.shifted] * (plain.shifted is not None)
+    return Cache(
+        path=folder / f"features-{key_of(content, parts.front)[:40]}.npy",
+        shape=(sum(len(cells) for cells in sets if cells is not None), *features.shape[1:]),
+        dtype=dtype,
+        make=lambda: _features(parts.front, plain, views, show),
+        limit=caching.limit,
+    )
+
+
+def _features(front: Any, plain: StageInput, views: int, show: bool | None) -> Iterator[NDArray[Any]]:
+    """Run the frozen part: over each view of the training images, the validation images, their altered copy."""
+    import tensorflow as tf
+
+    cells, augmenter = plain.batches.cells, plain.batches.augmenter
+    parts: list[tuple[Any, int | None]] = [(cells, None if augmenter is None else view) for view in range(views)]
+    parts += [(part, None) for part in (plain.val, plain.shifted) if part is not None]
+    places = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL_BATCH)]
+    entries = tf.TensorSpec((FILL_BATCH, *cells.image_shape), tf.uint8)
+    run = tf.function(lambda images: front(images, training=False), autograph=False).get_concrete_function(entries)
+
+    def prepare(place: tuple[Any, int | None, int]) -> NDArray[np.uint8]:
+        part, view, start = place
+        rows = np.arange(start, min(start + FILL_BATCH, len(part)))
+        images: NDArray[np.uint8] = part.read(rows)
+        return images if view is None or augmenter is None else augmenter(images, part.ids[rows], view)
+
+    with ThreadPoolExecutor(1) as ahead:  # the next are read and augmented while these are in the network
+        coming = ahead.submit(prepare, places[0])
+        following_places = track(
+            [*places[1:], None], total=len(places), label="filling the feature cache", unit="batch", show=show
+        )
+        for following in following_places:
+            images = coming.result()
+            if following is not None:
+                coming = ahead.submit(prepare, following)
+            yield np.asarray(run(tf.constant(padded(images, FILL_BATCH))))[: len(images)]

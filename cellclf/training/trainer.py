@@ -18,19 +18,20 @@ from cellclf.runs.features.cache import Cached, Caching, byte_count
 from cellclf.runs.folder import write_manifest
 from cellclf.runs.provenance import machine, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
-from cellclf.training.callbacks import Listeners
+from cellclf.training.batches import Batches, altered_copy, in_memory
+from cellclf.training.callbacks import Callbacks
 from cellclf.training.checkpoint import Checkpoint
-from cellclf.training.checks import check_options, check_sets
 from cellclf.training.class_weights import image_weights
 from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
 from cellclf.training.losses import make_loss
 from cellclf.training.precision import set_precision
-from cellclf.training.resume import claim
+from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
-from cellclf.training.stage_input import Stream, in_memory, shifted_copy
+from cellclf.training.trainer_checks import check_options, check_sets
 from cellclf.utils.locks import held
+from cellclf.utils.log import showing
 from cellclf.utils.parameters import Params
 
 if TYPE_CHECKING:
@@ -39,48 +40,48 @@ if TYPE_CHECKING:
 
 
 class Trainer(Params):
-    """Train a classifier in stages: first the head, then as much of the backbone as wanted.
+    """Train a classifier in stages: first the head, then as much of the backbone as each stage unfreezes.
 
     Args:
         backbone: A name, or a ``Backbone``.
         head: The layers on top; None takes the head that the backbone was described with, or ``Head()``.
-        augmenter: Changes the training images; never the validation images, never inside the saved model.
+        augmenter: Augments the training images, never the validation images; it is not part of the saved model.
         stages: What to do, one after the other.
         optimizer: ``"lion"`` (Chen et al. 2023, arXiv 2302.06675), ``"adam"``, ``"adamw"``, ``"sgd"``, ``"rmsprop"``,
-            or a Keras optimizer whose settings serve as a pattern.
+            or a Keras optimizer whose settings are used.
         weight_decay: Decoupled weight decay of a named optimizer.
         batch_size: Images in a step.
         accumulate: Batches whose mean gradient makes one step, where memory holds no larger batch.
         class_weight: None, ``"balanced"`` (inverse to the class's frequency), ``"effective"`` (inverse to the effective
             number of its images, milder with large classes), or a weight for each class name.
-        sampling: ``"balanced"`` shows as many images of each class in an epoch, those of rare classes several times,
-            each time augmented anew; None each image once.
+        sampling: ``"balanced"`` gives as many images of each class in an epoch, those of rare classes several times,
+            each time with other augmentation; None each image once.
         focal: Exponent of the focal loss, 2 in its paper (arXiv 1708.02002); 0 for cross-entropy.
         label_smoothing: Share of each target that is spread over all classes, 0 to below 1.
-        mix: MixUp or CutMix of the images, labels and weights of a batch; None leaves them.
+        mix: MixUp or CutMix of the images, labels and weights of a batch; None for neither.
         consistency: Weight of the Jensen-Shannon divergence between an image and two augmented views of it, 12 in
             the AugMix paper (arXiv 1912.02781); three times the work. 0 trains on one view.
-        val_augmenter: Makes an altered copy of the validation set, the same in every epoch, whose scores stand in the
+        val_augmenter: Makes an altered copy of the validation set, the same in every epoch, whose scores are in the
             history as ``shifted_...``; a stage can choose its best epoch by them. None makes none.
-        ema: Momentum of the moving average of weights that is judged and kept, such as 0.999; None keeps the weights
-            as they are.
-        image_size: Side in pixels to which images are enlarged inside the model; None keeps their size.
-        cache: Whether a stage that leaves layers as they are computes what they make of each image once, keeps it on
-            disk and trains the rest on it. ``"auto"`` does where it spares work and changes nothing but that (an
-            augmenter wants ``cached_views`` for it); ``"disk"`` wherever it can be done; None never.
-        cached_views: Augmented views of each image that a cache holds, one of which each epoch takes at random; 6 make
-            up for most of what fresh augmentation gives. Without an augmenter there is one.
+        ema: Momentum of the exponential moving average (EMA) of weights that is validated and kept, such as 0.999; None
+            keeps the weights themselves.
+        image_size: Side in pixels to which images are resized inside the model; None keeps their size.
+        cache: Whether a stage with frozen layers computes their features of each image once, keeps them on disk and
+            trains the rest on them. ``"auto"`` does where it saves work and changes nothing else (with an augmenter it
+            needs ``cached_views``); ``"disk"`` does wherever it is possible; None never does.
+        cached_views: Augmented views of each image that a cache holds; each epoch takes one of them at random. 6 give
+            most of what new augmentation in each epoch gives. Without an augmenter there is one.
         cache_limit: What a cache may take on disk: bytes, or a text such as ``"4GB"``. A larger one is not made.
-        cache_dir: Folder for caches that stay and serve other runs of the same layers and images, ``cache_limit`` for
-            all of them together; the least recently used go first. None keeps a cache while its stage lasts.
+        cache_dir: Folder for caches that are kept for other runs of the same layers and images, ``cache_limit`` for
+            all of them together; the least recently used are removed first. None removes a cache after its stage.
         precision: ``"mixed_bfloat16"`` or ``"mixed_float16"`` computes in 16 bits while it trains, which GPUs with
             tensor cores do faster; weights and the finished model are float32. None for float32.
         jit_compile: Whether XLA compiles the training steps. ``"auto"`` leaves it to Keras, which does on a single GPU
-            where all layers allow it and ``deterministic`` is not wanted; on processors XLA mostly trains slower.
+            where all layers allow it and ``deterministic`` is False; on CPUs XLA mostly trains slower.
         devices: How many GPUs of this machine share each batch (logical CPUs where there is no GPU).
         seed: Of first weights, order, dropout and augmentation.
         deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole
-            process, which nothing else here does.
+            process; nothing else here changes the process.
 
     Examples:
         >>> trainer = Trainer(backbone="sequential", stages=[Stage(epochs=3, learning_rate=1e-3, unfreeze="all")])
@@ -146,7 +147,7 @@ class Trainer(Params):
         self.deterministic = deterministic
 
     def check(self, train: ImageSet, val: ImageSet) -> None:
-        """Raise for every mistake that can be known before the first slow step.
+        """Raise for every mistake that can be found before the first slow step.
 
         Raises:
             OptionError: Arguments that cannot be used, alone or together.
@@ -190,35 +191,32 @@ class Trainer(Params):
 
         Args:
             train: With labels.
-            val: With the same classes; must share no cell with ``train``, which ``Split`` sees to.
-            out: Folder for the run. State is written there after each epoch; after a kill the same call goes on
-                with the next one, and a finished run is just read.
-            show: True prints a line an epoch, None only on a terminal.
-            callbacks: Look on: functions that get each epoch's row of the history as a dict, or Keras callbacks such
-                as ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved.
-            record: What else shall stand in the manifest, such as where the images come from.
+            val: With the same classes; must share no cell with ``train``, which ``Split`` ensures.
+            out: Folder for the run. The state is saved there after each epoch; after a kill the same call resumes
+                with the next one, and a finished run is only read.
+            show: True shows a line an epoch, False hides it; None shows it on a terminal and in a notebook.
+            callbacks: Functions that get each epoch's row of the history as a dict, or Keras callbacks such as
+                ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved.
+            record: Further entries of the manifest, such as where the images come from.
 
         Returns:
             The run, with the weights of the best epoch of the last stage.
 
         Raises:
-            RunFolderError: ``out`` holds something else, or the run of other settings or data.
-            TrainingError: The loss is no number any more.
-            KeyboardInterrupt: Ctrl-C ends the training after the batch; with ``out`` the state is written down.
+            RunFolderError: ``out`` holds something else, or a run of other settings or data.
+            TrainingError: The loss is no longer a number.
+            KeyboardInterrupt: Ctrl-C ends the training after the batch; with ``out`` the state is saved.
         """
-        import sys
-
         self.check(train, val)
-        shown = sys.stderr.isatty() if show is None else show
         manifest = self.manifest(train, val) | dict(record or {})
         folder = None if out is None else Path(out)
-        if folder is not None and claim(folder, manifest):
+        if folder is not None and is_finished(folder, manifest):
             Checkpoint(folder).remove()  # a kill may have come just before
             return load_run(folder)
-        with held(folder), scope_of(self.devices):
-            if folder is not None and claim(folder, manifest):  # another process has finished it in the meantime
+        with held(folder), scope_of(self.devices), showing(show) as shown:
+            if folder is not None and is_finished(folder, manifest):  # another process has finished it in the meantime
                 return load_run(folder)
-            return self._fit(train, val, folder, manifest, shown, Listeners(callbacks))
+            return self._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
 
     def _fit(
         self,
@@ -226,8 +224,8 @@ class Trainer(Params):
         val: ImageSet,
         folder: Path | None,
         manifest: dict[str, Any],
-        shown: bool,
-        listeners: Listeners,
+        show: bool | None,
+        callbacks: Callbacks,
     ) -> Run:
         if self.deterministic:
             import tensorflow as tf
@@ -241,7 +239,7 @@ class Trainer(Params):
         train, val = in_memory(train), in_memory(val)
         weights = image_weights(train, self.class_weight)
         views = 3 if self.consistency else 1
-        stream = Stream(
+        batches = Batches(
             train, self.augmenter, self.batch_size, weights, self.seed, self.mix, views, sampling=self.sampling
         )
         checkpoint = Checkpoint(folder)
@@ -250,8 +248,9 @@ class Trainer(Params):
         def calibrate(cached: Cached | None) -> None:
             set_precision(model, None)
             try:
-                # features of another precision are not what the finished network will see
-                confidence.append(fit_confidence(model, train, val, cached=None if self.precision else cached))
+                # features of another precision are not those of the finished network
+                reused = None if self.precision else cached
+                confidence.append(fit_confidence(model, train, val, cached=reused, show=show))
             except DataError as error:  # a training is worth keeping without it
                 warnings.warn(f"the run was not calibrated: {error}", CellclfWarning, stacklevel=5)
 
@@ -260,20 +259,20 @@ class Trainer(Params):
             blocks=blocks,
             backbone_layers=layers,
             stages=self.stages,
-            stream=stream,
+            batches=batches,
             val=val,
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
             accumulate=self.accumulate,
             scale_loss=self.precision == "mixed_float16",
             loss=make_loss(self.label_smoothing, self.consistency, self.focal),
-            shifted=None if self.val_augmenter is None else shifted_copy(val, self.val_augmenter),
+            shifted=None if self.val_augmenter is None else altered_copy(val, self.val_augmenter),
             ema=self.ema,
             jit_compile=self.jit_compile,
             caching=self._caching(folder, manifest),
             checkpoint=checkpoint,
-            show=shown,
-            listeners=listeners,
+            show=show,
+            callbacks=callbacks,
             finish=calibrate,
         )
         history = loop.run()
@@ -287,7 +286,7 @@ class Trainer(Params):
         return run
 
     def manifest(self, train: ImageSet, val: ImageSet) -> dict[str, Any]:
-        """Tell everything that makes a run of this trainer on these sets, as plain data."""
+        """Give everything that determines a run of this trainer on these sets, as plain data."""
         backbone = self._backbone()
         weights = None if backbone.weights is None else Path(backbone.weights).expanduser()
         hashed = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
@@ -336,7 +335,7 @@ class Trainer(Params):
             **weights,
             "seed": self.seed,
             "deterministic": self.deterministic,
-            "backbone": _described(self._backbone()),
+            "backbone": _backbone_table(self._backbone()),
             "head": asdict(self._head()) | {"units": list(self._head().units)},
             **({} if self.augmenter is None else {"augmenter": self.augmenter.to_dict()}),
             "stages": [{k: v for k, v in asdict(stage).items() if v is not None} for stage in self.stages],
@@ -382,7 +381,7 @@ class Trainer(Params):
         return model, block_layers(model, backbone.spec.blocks), list(base.layers)
 
 
-def _described(backbone: Backbone) -> dict[str, Any]:
+def _backbone_table(backbone: Backbone) -> dict[str, Any]:
     found: dict[str, Any] = {"name": backbone.name}
     published = backbone.spec.published
     weights = (published[0] if published else None) if backbone.weights == "default" else backbone.weights

@@ -29,7 +29,7 @@ def tiny(*settings):
 
 @pytest.fixture(scope="module")
 def cells():
-    """Give 80 cells of 40 pixels on five slides, with copies, cells under two labels, and a foreign image."""
+    """Give 80 cells of 40 pixels on five slides, with copies, cells under two labels, and a non-cell image."""
     made = cc.make_cells(
         80, size=40, seed=3, balance="even", duplicates=4, conflicts=3, near_duplicates=2, foreign=1, foreign_copies=2
     )
@@ -38,13 +38,13 @@ def cells():
         made.labels,
         class_names=made.class_names,
         ids=made.ids,
-        skipped=[Skipped("torn.png", "truncated file")],
+        skipped=[Skipped("cut.png", "truncated file")],
         notices=["2 grey images became RGB"],
     )
 
 
 @pytest.fixture(scope="module")
-def elsewhere():
+def external():
     """Give cells of another laboratory; one class has two images."""
     made = cc.make_cells(40, size=40, seed=4, balance="even", severity=0.5)
     few = np.flatnonzero(made.labels == 7)[2:]
@@ -52,11 +52,11 @@ def elsewhere():
 
 
 @pytest.fixture(scope="module")
-def outcome(cells, elsewhere, tmp_path_factory):
+def outcome(cells, external, tmp_path_factory):
     """Do the whole job once for the module."""
     folder = tmp_path_factory.mktemp("runs") / "a"
     pipe = tiny("split.test=0.15")
-    return pipe.run(cells, out=folder, tests={"elsewhere": elsewhere}, show=False, command="cellclf run", min_count=3)
+    return pipe.run(cells, out=folder, tests={"external": external}, show=False, command="cellclf run", min_count=3)
 
 
 def rows_of(path):
@@ -84,25 +84,25 @@ def test_the_run_folder_is_complete(outcome):
 
 def test_every_image_stands_once_in_the_split_table(outcome, cells):
     rows = rows_of(outcome.page.parent / "split.csv")
-    assert [row["id"] for row in rows] == [*cells.ids.tolist(), "torn.png"]
+    assert [row["id"] for row in rows] == [*cells.ids.tolist(), "cut.png"]
     prepared = outcome.prepared
     for name, part in (("train", prepared.train), ("val", prepared.val), ("test", prepared.parts.test)):
         assert {row["id"] for row in rows if row["part"] == name} == set(part.ids.tolist())
         assert len(part) > 0
     assert {row["part"] for row in rows} == {"train", "val", "test", "dropped", "skipped"}
     assert all(bool(row["reason"]) == (row["part"] in ("dropped", "skipped")) for row in rows)
-    assert rows[-1] == {"id": "torn.png", "part": "skipped", "reason": "truncated file"}
+    assert rows[-1] == {"id": "cut.png", "part": "skipped", "reason": "truncated file"}
     assert {row["id"] for row in rows if row["part"] not in ("dropped", "skipped")} == set(prepared.after.ids.tolist())
 
 
 def test_what_was_planted_is_gone(outcome, cells):
-    stay = set(outcome.prepared.after.ids.tolist())
+    kept = set(outcome.prepared.after.ids.tolist())
     truth = planted(cells)
-    assert not any(stay & set(pair) for pair in truth.pairs("relabelled"))
-    assert not any(stay.issuperset(pair) for pair in truth.pairs())
+    assert not any(kept & set(pair) for pair in truth.pairs("relabelled"))
+    assert not any(kept.issuperset(pair) for pair in truth.pairs())
     duplicates = outcome.prepared.removals["duplicates"]
     crowd = duplicates.keep[np.char.startswith(cells.ids, "foreign-crowd")]
-    assert crowd.sum() == 1, "two copies under one label are an oversight: one stays for the outlier filter"
+    assert crowd.sum() == 1, "two copies under one label are an oversight: one is kept for the outlier filter"
     reasons = duplicates.reasons[np.char.startswith(cells.ids, "foreign-everywhere")]
     assert len(reasons) == 16 and all(reason.startswith("conflict") for reason in reasons.tolist())
 
@@ -116,25 +116,25 @@ def test_the_parts_share_no_image_and_no_cluster(outcome):
 
 def test_the_report_files_say_what_the_outcome_says(outcome):
     data = json.loads((outcome.page.parent / "report.json").read_text(encoding="utf-8"))
-    assert list(data["scores"]) == ["train", "val", "test", "elsewhere"] == list(outcome.reports)
+    assert list(data["scores"]) == ["train", "val", "test", "external"] == list(outcome.reports)
     for name, report in outcome.reports.items():
         assert data["scores"][name] == json.loads(json.dumps(report.to_dict()))
     assert data["removed"]["duplicates"]["kept"] == int(outcome.prepared.removals["duplicates"].keep.sum())
-    assert data["skipped"] == [{"id": "torn.png", "reason": "truncated file"}]
+    assert data["skipped"] == [{"id": "cut.png", "reason": "truncated file"}]
     assert data["notices"] == ["2 grey images became RGB"]
-    assert data["copies"] == {"test": 0, "elsewhere": 0}
+    assert data["copies"] == {"test": 0, "external": 0}
     assert {"duplicates", "outliers", "leaks", "training", "evaluation"} <= set(data["seconds"])
 
 
-def test_images_of_further_sets_that_the_training_saw_are_counted_and_told(outcome, elsewhere):
+def test_images_of_further_sets_that_the_training_saw_are_counted_and_reported(outcome, external):
     prepared = outcome.prepared
     seen = [prepared.train.images[0][:, ::-1], prepared.train.images[1], prepared.val.images[0]]
     apart = prepared.parts.test.images[:2]
-    images = np.concatenate([elsewhere.images[:9], seen, apart])
-    tests = {"b": cc.ImageSet(images, np.zeros(len(images), int), class_names=["any"]), "elsewhere": elsewhere}
-    with pytest.warns(cc.CellclfWarning, match="the set 'b': 3 of its 14 images are copies of training") as told:
-        assert count_copies(prepared, tests, cc.Dedup()) == {"test": 0, "b": 3, "elsewhere": 0}
-    assert len(told) == 1
+    images = np.concatenate([external.images[:9], seen, apart])
+    tests = {"b": cc.ImageSet(images, np.zeros(len(images), int), class_names=["any"]), "external": external}
+    with pytest.warns(cc.CellclfWarning, match="the set 'b': 3 of its 14 images are copies of training") as caught:
+        assert count_copies(prepared, tests, cc.Dedup()) == {"test": 0, "b": 3, "external": 0}
+    assert len(caught) == 1
 
 
 def keys_of(data, above=""):
@@ -165,13 +165,13 @@ def test_every_key_of_the_report_is_documented(outcome):
         assert not [name for pair in scores["most_confused"] for name in missing("scores.NAME.most_confused", pair)]
     assert not missing("removed.STEP.removed", data["removed"]["outliers"]["removed"][0])
     assert not missing("removed.duplicates.groups", data["removed"]["duplicates"]["groups"][0])
-    assert not missing("domain_shifts.NAME", data["domain_shifts"]["elsewhere"])
+    assert not missing("domain_shifts.NAME", data["domain_shifts"]["external"])
     assert data["schema"] == 1
 
 
 def test_the_markdown_says_what_the_outcome_says(outcome):
     text = (outcome.page.parent / "report.md").read_text(encoding="utf-8")
-    for name, role in (("test", ""), ("elsewhere", ""), ("val", " (chosen on)"), ("train", " (learnt from)")):
+    for name, role in (("test", ""), ("external", ""), ("val", " (chosen on)"), ("train", " (learnt from)")):
         report = outcome.reports[name]
         score = report.macro_f1
         shown = f"{100 * score:.1f} ({100 * score.low:.1f}-{100 * score.high:.1f})"
@@ -180,7 +180,7 @@ def test_the_markdown_says_what_the_outcome_says(outcome):
         "## Classes on test",
         "Most confused:",
         "duplicates: ",
-        "torn.png",
+        "cut.png",
         "cellclf run",
         "Made with",
         "## Cost",
@@ -191,12 +191,12 @@ def test_the_markdown_says_what_the_outcome_says(outcome):
 def test_the_page_needs_nothing_from_elsewhere(outcome):
     page = outcome.page.read_text(encoding="utf-8")
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']+["']|@import|url\((?!["']?(?:data:|#))""", page)
-    for said in ("elsewhere", "macro F1", "torn.png", "cellclf run", "residual"):
+    for said in ("external", "macro F1", "cut.png", "cellclf run", "residual"):
         assert said in page
 
 
 def test_small_classes_of_further_sets_stay_out_of_the_averages(outcome):
-    assert list(outcome.reports["elsewhere"].left_out) == ["platelet"]
+    assert list(outcome.reports["external"].left_out) == ["platelet"]
     assert not outcome.reports["val"].left_out
 
 
@@ -205,13 +205,13 @@ def test_the_stored_recipe_makes_the_same_pipeline(outcome):
     assert again.to_dict() == tiny("split.test=0.15").to_dict()
 
 
-def test_the_same_call_reads_the_finished_run(outcome, cells, elsewhere):
+def test_the_same_call_reads_the_finished_run(outcome, cells, external):
     folder = outcome.page.parent
     before = (folder / "model.keras").stat().st_mtime_ns
-    again = cc.Pipeline.from_recipe(folder).run(cells, out=folder, tests={"elsewhere": elsewhere}, show=False)
+    again = cc.Pipeline.from_recipe(folder).run(cells, out=folder, tests={"external": external}, show=False)
     assert (folder / "model.keras").stat().st_mtime_ns == before
-    assert again.reports["elsewhere"].accuracy == outcome.reports["elsewhere"].accuracy
-    np.testing.assert_array_equal(cc.load_run(folder).predict_proba(elsewhere), outcome.run.predict_proba(elsewhere))
+    assert again.reports["external"].accuracy == outcome.reports["external"].accuracy
+    np.testing.assert_array_equal(cc.load_run(folder).predict_proba(external), outcome.run.predict_proba(external))
 
 
 def test_a_run_of_other_settings_leaves_the_folder_alone(outcome, cells):
@@ -222,7 +222,7 @@ def test_a_run_of_other_settings_leaves_the_folder_alone(outcome, cells):
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
 
 
-def test_several_mistakes_are_told_at_once(cells, elsewhere, tmp_path):
+def test_several_mistakes_are_reported_at_once(cells, external, tmp_path):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     pipe = tiny(
         "split.val=1.5",
@@ -236,7 +236,7 @@ def test_several_mistakes_are_told_at_once(cells, elsewhere, tmp_path):
         "downsample.target=1.5",
     )
     with pytest.raises(OptionError) as caught:
-        pipe.check(cells, tests={"val": elsewhere}, out=tmp_path)
+        pipe.check(cells, tests={"val": external}, out=tmp_path)
     said = str(caught.value)
     assert "\n" not in said and said.startswith("11 mistakes: ")
     for part in ("val=1.5", "'lion'", "learning_rate=-1", "dropout=2", "strength is 99", "'last'", "'tree'", "'heavy'"):
@@ -251,7 +251,7 @@ def test_mistakes_in_the_images_are_not_hidden_by_those_in_the_options(cells):
         tiny("trainer.batch_size=0").check(one_class)
 
 
-def test_a_single_mistake_keeps_its_kind(cells, elsewhere, tmp_path):
+def test_a_single_mistake_keeps_its_kind(cells, external, tmp_path):
     for wrong, error, message in (
         (tiny("trainer.optimizer=lino"), UnknownNameError, "did you mean 'lion'"),
         (tiny("split.val=0"), DataError, "the validation set is empty"),
@@ -262,7 +262,7 @@ def test_a_single_mistake_keeps_its_kind(cells, elsewhere, tmp_path):
         with pytest.raises(error, match=message):
             wrong.check(cells)
     good = tiny()
-    good.check(cells, tests={"elsewhere": elsewhere}, out=tmp_path)
+    good.check(cells, tests={"external": external}, out=tmp_path)
     with pytest.raises(DataError, match="no labels"):
         good.check(cells.replace(labels=None))
     with pytest.raises(DataError, match="all training images are of the class 'eosinophil'"):
@@ -272,9 +272,9 @@ def test_a_single_mistake_keeps_its_kind(cells, elsewhere, tmp_path):
     with pytest.raises(DataError, match="the set 'b' has images of 24x24, expected 40x40"):
         good.check(cells, tests={"b": cc.make_cells(8, size=24)})
     with pytest.raises(DataError, match="the set 'b': the run knows no class 'blast'"):
-        good.check(cells, tests={"b": elsewhere.replace(class_names=[*elsewhere.class_names[:7], "blast"])})
+        good.check(cells, tests={"b": external.replace(class_names=[*external.class_names[:7], "blast"])})
     with pytest.raises(DataError, match="the set 'b' is empty"):
-        good.check(cells, tests={"b": elsewhere[:0]})
+        good.check(cells, tests={"b": external[:0]})
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(RunFolderError, match="is a file"):
         good.check(cells, out=tmp_path / "file")
@@ -286,7 +286,7 @@ def test_nothing_is_touched_when_the_check_fails(cells, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_class_of_one_image_is_told_and_works(cells):
+def test_a_class_of_one_image_works(cells):
     rare = np.flatnonzero(cells.labels == 7)[1:]
     few = cells.subset(np.setdiff1d(np.arange(len(cells)), rare))
     prepared = tiny("outliers=").prepare(few)

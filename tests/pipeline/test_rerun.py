@@ -49,7 +49,7 @@ def test_repeated_from_its_folder_it_is_the_same(folder, tmp_path):
     assert (tmp_path / "b" / "report.html").exists()
 
 
-def test_other_images_are_told_with_exit_code_3(folder, tmp_path):
+def test_other_images_are_reported_with_exit_code_3(folder, tmp_path):
     cells = cc.make_cells(**MADE)
     images = cells.images.copy()
     images[:, 0, 0] = 0
@@ -65,7 +65,7 @@ def test_a_run_that_does_not_know_its_images_asks_for_them(folder, tmp_path):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8")) | {"source": {}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(cc.RunFolderError, match=r"does not tell where its images come from; .*--src"):
+    with pytest.raises(cc.RunFolderError, match=r"does not name the source of its images; .*--src"):
         cc.rerun(tmp_path)
 
 

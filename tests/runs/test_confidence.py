@@ -13,7 +13,7 @@ from cellclf.data.image_set import Skipped
 from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError
 from cellclf.runs.confidence import CONFIDENCE, fit_confidence
 from cellclf.runs.features.reader import FeatureReader
-from cellclf.runs.predictions import FOREIGN, Predictions
+from cellclf.runs.predictions import UNKNOWN, Predictions
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def run(small_trainer, parts, tmp_path_factory):
     return small_trainer(stages=(stage,)).fit(parts.train, parts.val, out=tmp_path_factory.mktemp("runs") / "a")
 
 
-def test_a_training_ends_calibrated_and_the_folder_keeps_it(run, parts):
+def test_a_training_ends_calibrated_and_the_folder_stores_it(run, parts):
     again = cc.load_run(run.folder)
     assert run.confidence is not None and again.confidence is not None
     assert again.confidence.temperature == run.confidence.temperature
@@ -33,8 +33,8 @@ def test_a_training_ends_calibrated_and_the_folder_keeps_it(run, parts):
 
 
 def test_features_are_pooled_and_probabilities_the_models(run, parts):
-    features, shares = FeatureReader(run.model, batch_size=7).read(parts.val)
-    np.testing.assert_allclose(shares, run.predict_proba(parts.val), atol=1e-6)
+    features, found = FeatureReader(run.model, batch_size=7).read(parts.val)
+    np.testing.assert_allclose(found, run.predict_proba(parts.val), atol=1e-6)
     maps = run.model.get_layer("head_pool").input
     assert features.shape == (len(parts.val), maps.shape[-1])
 
@@ -50,61 +50,63 @@ def test_an_ensemble_can_be_calibrated_too(run, parts):
 
 
 def test_calibrated_predictions_name_the_same_classes(run, parts):
-    told = run.report_predictions(parts.val, error=0.2, refuse=0)
-    np.testing.assert_array_equal(told.predicted, run.predict(parts.val))
-    np.testing.assert_allclose(told.probabilities.sum(1), 1)
-    assert told.sets.any(1).all() and not told.foreign.any()
-    held = told.sets[np.arange(len(told)), parts.val.labels].mean()
+    predictions = run.report_predictions(parts.val, error=0.2, refuse=0)
+    np.testing.assert_array_equal(predictions.predicted, run.predict(parts.val))
+    np.testing.assert_allclose(predictions.probabilities.sum(1), 1)
+    assert predictions.sets.any(1).all() and not predictions.out_of_distribution.any()
+    held = predictions.sets[np.arange(len(predictions)), parts.val.labels].mean()
     assert held >= 0.8  # its own calibration images
 
 
-def test_a_strange_set_is_shifted_and_its_images_are_no_cells(run, parts):
-    strange = np.random.default_rng(0).integers(0, 2, (40, 32, 32, 3), np.uint8) * 255
-    told = run.report_predictions(cc.ImageSet(strange), refuse=0.05)
-    assert told.domain_shift.shifted and told.foreign.mean() > 0.9
-    assert run.domain_shift(cc.ImageSet(strange)).shifted and not run.domain_shift(parts.val).shifted
-    row = next(row for row, odd in zip(told.rows(), told.foreign, strict=True) if odd)
-    assert row["class"] == FOREIGN and row["probability"] is None and row["set"] == []
+def test_a_set_of_noise_is_shifted_and_its_images_are_unknown(run, parts):
+    noise = np.random.default_rng(0).integers(0, 2, (40, 32, 32, 3), np.uint8) * 255
+    predictions = run.report_predictions(cc.ImageSet(noise), refuse=0.05)
+    assert predictions.domain_shift.shifted and predictions.out_of_distribution.mean() > 0.9
+    assert run.domain_shift(cc.ImageSet(noise)).shifted and not run.domain_shift(parts.val).shifted
+    row = next(row for row, unknown in zip(predictions.rows(), predictions.out_of_distribution, strict=True) if unknown)
+    assert row["class"] == UNKNOWN and row["probability"] is None and row["set"] == []
     assert sum(row[f"p_{name}"] for name in run.class_names) == pytest.approx(1, abs=1e-4)
-    assert FOREIGN in told.summary() and "SHIFTED" in told.summary()
+    assert UNKNOWN in predictions.summary() and "SHIFTED" in predictions.summary()
 
 
 def test_every_format_holds_the_same(run, parts, tmp_path):
     pq = pytest.importorskip("pyarrow.parquet")
-    lost = (Skipped("a\\nb.png", "cannot be decoded, truly"), Skipped("notes.txt", "no image"))
-    told = dataclasses.replace(run.report_predictions(parts.val[:9], error=0.3), skipped=lost)
-    assert "skipped, and why stands in their rows: 2" in told.summary() and len(told) == 9
-    rows = list(told.rows())
+    skipped = (Skipped("a\\nb.png", "cannot be decoded, truly"), Skipped("notes.txt", "no image"))
+    predictions = dataclasses.replace(run.report_predictions(parts.val[:9], error=0.3), skipped=skipped)
+    assert "skipped (the table gives the reasons): 2" in predictions.summary() and len(predictions) == 9
+    rows = list(predictions.rows())
     assert [(row["id"], row["class"], row["skipped"]) for row in rows[-2:]] == [
-        (one.id, None, one.reason) for one in lost
+        (one.id, None, one.reason) for one in skipped
     ]
-    assert json.loads(told.save(tmp_path / "a.json").read_text("utf-8")) == rows
-    assert pq.read_table(told.save(tmp_path / "a.parquet")).to_pylist() == rows
-    text = told.save(tmp_path / "a.CSV").read_text("utf-8")
-    assert text == told.to_csv()
+    assert json.loads(predictions.save(tmp_path / "a.json").read_text("utf-8")) == rows
+    assert pq.read_table(predictions.save(tmp_path / "a.parquet")).to_pylist() == rows
+    text = predictions.save(tmp_path / "a.CSV").read_text("utf-8")
+    assert text == predictions.to_csv()
     for row, line in zip(rows, csv.DictReader(io.StringIO(text)), strict=True):
         assert line["class"] == (row["class"] or "") and line["set"] == "|".join(row["set"] or ())
         assert line["skipped"] == (row["skipped"] or "") and list(line) == list(row)
     with pytest.raises(OptionError, match=r"expected a name ending in .csv, .json, .parquet"):
-        told.save(tmp_path / "a.xlsx")
+        predictions.save(tmp_path / "a.xlsx")
 
 
 def test_a_run_without_calibration_predicts_and_says_so(run, parts):
     plain = cc.Run(run.model, run.class_names)
-    with pytest.warns(CellclfWarning, match="never calibrated"):
-        told = plain.report_predictions(parts.val)
-    np.testing.assert_allclose(told.probabilities, run.predict_proba(parts.val), atol=1e-6)
-    assert told.to_csv().startswith("id,class,probability,p_dark") and "never calibrated" in told.summary()
+    with pytest.warns(CellclfWarning, match="is not calibrated"):
+        predictions = plain.report_predictions(parts.val)
+    np.testing.assert_allclose(predictions.probabilities, run.predict_proba(parts.val), atol=1e-6)
+    assert (
+        predictions.to_csv().startswith("id,class,probability,p_dark") and "is not calibrated" in predictions.summary()
+    )
     assert plain.domain_shift(parts.val) is None
 
 
 def test_no_images_give_no_rows(run, parts):
-    told = run.report_predictions(parts.val[:0])
-    assert len(told) == 0 and told.domain_shift is None and told.to_csv().count("\n") == 1
-    assert isinstance(told, Predictions) and told.summary() == "0 images"
+    predictions = run.report_predictions(parts.val[:0])
+    assert len(predictions) == 0 and predictions.domain_shift is None and predictions.to_csv().count("\n") == 1
+    assert isinstance(predictions, Predictions) and predictions.summary() == "0 images"
 
 
-def test_what_cannot_be_is_refused(run, parts, tmp_path):
+def test_wrong_arguments_are_refused(run, parts, tmp_path):
     with pytest.raises(OptionError, match="error=2"):
         run.report_predictions(parts.val, error=2)
     with pytest.raises(OptionError, match="refuse=1"):
@@ -121,8 +123,8 @@ def test_what_cannot_be_is_refused(run, parts, tmp_path):
         cc.load_run(tmp_path / "b")
 
 
-def test_classes_are_matched_by_name_when_a_run_is_calibrated_anew(run, parts):
-    turned = parts.val.align(("light", "grey", "dark"))
+def test_classes_are_matched_by_name_when_a_run_is_calibrated_again(run, parts):
+    other_order = parts.val.align(("light", "grey", "dark"))
     plain = cc.Run(run.model, run.class_names)
-    again = plain.calibrate(parts.train, turned)
+    again = plain.calibrate(parts.train, other_order)
     assert again.temperature == pytest.approx(run.confidence.temperature, rel=1e-3)

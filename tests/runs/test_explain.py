@@ -16,8 +16,8 @@ NAMES = ("dark", "grey", "light")
 def tiny(pooling="avg", seed=0, last="dense"):
     """A convolution, its ReLU, pooling, one Dense layer: Grad-CAM of it can be worked out by hand."""
     keras.utils.set_random_seed(seed)
-    pictures = keras.Input((16, 16, 3))
-    x = keras.layers.Rescaling(1 / 255)(pictures)
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 255)(images)
     x = keras.layers.Conv2D(5, 3, strides=2, padding="same", name="conv")(x)
     x = keras.layers.BatchNormalization(name="norm")(x)
     x = keras.layers.ReLU(name="map")(x)
@@ -27,7 +27,7 @@ def tiny(pooling="avg", seed=0, last="dense"):
         x = keras.layers.Dense(3, activation="softmax", name="end")(x)
     else:
         x = keras.layers.Softmax()(keras.layers.Dense(3, name="end")(x))
-    return keras.Model(pictures, x)
+    return keras.Model(images, x)
 
 
 def noise(count=6, side=16, seed=1):
@@ -89,7 +89,7 @@ def test_the_score_is_taken_before_the_softmax(small):
 
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "occlusion"])
-def test_a_image_is_explained_alike_in_any_batch_and_left_as_it_was(small, method):
+def test_an_image_is_explained_alike_in_any_batch_and_left_as_it_was(small, method):
     images = noise(5)
     kept = images.copy()
     images.flags.writeable = False
@@ -108,17 +108,17 @@ def test_occlusion_by_a_slow_loop(small):
     images = noise(3)
     found = run_of(small).explain(images, method="occlusion", classes=["dark", "light", "grey"])
     assert found.heat.shape == (3, 12, 12) and found.layer is None
-    for image, asked, heat, peak in zip(images, found.classes, found.heat, found.peak, strict=True):
-        pictures = [image]
+    for image, chosen, heat, peak in zip(images, found.classes, found.heat, found.peak, strict=True):
+        images = [image]
         for row in range(12):
             for column in range(12):
                 covered = image.copy()
                 top, left = (round((k + 0.5) * 16 / 12 - 2) for k in (row, column))
                 low, right = (round((k + 0.5) * 16 / 12 + 2) for k in (row, column))
                 covered[max(0, top) : low, max(0, left) : right] = np.rint(image.mean((0, 1)))
-                pictures.append(covered)
-        shares = small(np.stack(pictures), training=False).numpy().astype(float)
-        odds = np.log(shares[:, asked] / np.delete(shares, asked, 1).sum(1))
+                images.append(covered)
+        probabilities = small(np.stack(images), training=False).numpy().astype(float)
+        odds = np.log(probabilities[:, chosen] / np.delete(probabilities, chosen, 1).sum(1))
         np.testing.assert_allclose(heat * peak, np.maximum(odds[0] - odds[1:], 0).reshape(12, 12), atol=2e-5)
 
 
@@ -133,7 +133,7 @@ def test_occluded_images_are_made_as_they_are_read():
         read[0], np.broadcast_to(np.rint(cells[3].mean((0, 1))).astype(np.uint8), (16, 16, 3))
     )
     for wrong in ({"patch": 0}, {"patch": 1.5}, {"steps": 0}, {"steps": 17}):
-        with pytest.raises(cc.OptionError, match="wanted"):
+        with pytest.raises(cc.OptionError, match="expected"):
             Occluded(cells, **wrong)
 
 
@@ -189,30 +189,30 @@ def test_wrong_words_are_named(small):
         run.explain(images, classes=[0, 1, 2])
     with pytest.raises(cc.DataError, match="class 3 does not exist"):
         run.explain(images, classes=3)
-    with pytest.raises(cc.OptionError, match="leave it out"):
+    with pytest.raises(cc.OptionError, match="expected no layer with occlusion"):
         run.explain(images, method="occlusion", layer="map")
     with pytest.raises(cc.DataError, match="takes 16x16"):
         run.explain(noise(1, 20))
 
 
-def test_a_layer_that_something_goes_around_is_refused():
-    pictures = keras.Input((16, 16, 3))
-    one = keras.layers.Conv2D(3, 3, padding="same", name="one")(pictures)
+def test_a_layer_that_is_not_on_all_paths_is_refused():
+    images = keras.Input((16, 16, 3))
+    one = keras.layers.Conv2D(3, 3, padding="same", name="one")(images)
     two = keras.layers.Conv2D(3, 3, padding="same", name="two")(one)
     both = keras.layers.GlobalAveragePooling2D()(keras.layers.Add(name="both")([one, two]))
-    run = run_of(keras.Model(pictures, keras.layers.Dense(3, activation="softmax")(both)))
-    with pytest.raises(cc.OptionError, match="goes around it"):
+    run = run_of(keras.Model(images, keras.layers.Dense(3, activation="softmax")(both)))
+    with pytest.raises(cc.OptionError, match="is not on all paths"):
         run.explain(noise(1), layer="two")
     assert run.explain(noise(1)).layer == "both"
 
 
 def test_a_padded_or_coarse_map_is_not_chosen():
-    pictures = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(3, 3, strides=2, padding="same", activation="relu", name="map")(pictures)
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(3, 3, strides=2, padding="same", activation="relu", name="map")(images)
     x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="padded")(x)
     x = keras.layers.Conv2D(3, 3, strides=4, activation="relu", name="coarse")(x)
     x = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
-    run = run_of(keras.Model(pictures, x))
+    run = run_of(keras.Model(images, x))
     assert run.explain(noise(1)).layer == "map"
     assert run.explain(noise(1), layer="coarse").heat.shape == (1, 2, 2)
 
@@ -238,7 +238,7 @@ def test_images_beside_their_heat(small):
     np.testing.assert_array_equal(over[1], found.overlays()[0])
     texts = [axes.get_title(loc="left") for axes in found.plot(limit=4).axes]
     assert len(texts) == 8 and texts[0].startswith("light ") and "label: dark" in texts[0]
-    assert "label" not in texts[2], "the label is what was asked for"
+    assert "label" not in texts[2], "the label is what was chosen for"
     row = found.to_rows()[0]
     assert row["id"] == "0" and row["class"] == "light" and 0 <= row["x"] < 16 and 0 <= row["y"] < 16
 

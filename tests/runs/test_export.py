@@ -27,8 +27,8 @@ def exported(run, parts, request, tmp_path_factory):
     return run.export(tmp_path_factory.mktemp("exported") / NAMES[request.param], check=parts.val)
 
 
-def held(exported) -> dict[str, object]:
-    """Read what travels along, with the means of each format."""
+def stored(exported) -> dict[str, object]:
+    """Read what is stored with the network, with the means of each format."""
     if exported.format == "onnx":
         import onnxruntime
 
@@ -41,42 +41,42 @@ def held(exported) -> dict[str, object]:
     return json.loads((exported.path / "assets.extra" / "cellclf.json").read_text("utf-8"))
 
 
-def test_it_says_what_the_run_says_for_any_number_of_images(run, parts, exported):
-    assert exported.difference <= 1e-5 and exported.pictures == len(parts.val)
+def test_its_probabilities_are_the_runs_for_any_number_of_images(run, parts, exported):
+    assert exported.difference <= 1e-5 and exported.images == len(parts.val)
     assert str(exported.path) in str(exported) and f"{len(parts.val)} images" in str(exported)
-    tell, pictures = open_exported(exported.path, n_jobs=1), parts.train.images
+    predict, images = open_exported(exported.path, n_jobs=1), parts.train.images
     for number in (1, 2, 19):
-        found = tell(pictures[:number])
+        found = predict(images[:number])
         assert found.shape == (number, 3) and found.dtype == np.float32
-        np.testing.assert_allclose(found, run.predict_proba(pictures[:number]), atol=1e-5)
+        np.testing.assert_allclose(found, run.predict_proba(images[:number]), atol=1e-5)
 
 
-def test_names_and_temperature_travel_along_and_nothing_else_is_left(run, exported):
-    found = held(exported)
+def test_names_and_temperature_are_stored_and_nothing_else_is_left(run, exported):
+    found = stored(exported)
     assert found["class_names"] == list(run.class_names) and found["temperature"] == run.confidence.temperature
     assert found["images"] == "(n, 32, 32, 3) uint8, 0-255, RGB"
     assert [path.name for path in exported.path.parent.iterdir()] == [exported.path.name]
 
 
-def test_it_is_replaced_when_the_new_one_is_proven_and_only_then(run, parts, exported, monkeypatch):
+def test_it_is_replaced_only_by_one_that_was_checked(run, parts, exported, monkeypatch):
     before = open_exported(exported.path)(parts.val.images)
-    wrong = lambda path, format: lambda pictures: np.full((len(pictures), 3), 1 / 3, np.float32)  # noqa: E731  # short
-    for told, said in (
+    wrong = lambda path, format: lambda images: np.full((len(images), 3), 1 / 3, np.float32)  # noqa: E731  # short
+    for opener, message in (
         (wrong, "probabilities differ from the run's by up to 0"),
-        (lambda path, format: lambda pictures: np.full((len(pictures), 3), np.nan), "by up to inf"),
-        (lambda path, format: lambda pictures: 1 / 0, "cannot hold this network .division by zero"),
+        (lambda path, format: lambda images: np.full((len(images), 3), np.nan), "by up to inf"),
+        (lambda path, format: lambda images: 1 / 0, "cannot hold this network .division by zero"),
     ):
-        with monkeypatch.context() as patch, pytest.raises(ExportError, match=said):
-            patch.setattr(export, "open_exported", told)
+        with monkeypatch.context() as patch, pytest.raises(ExportError, match=message):
+            patch.setattr(export, "open_exported", opener)
             run.export(exported.path)
     np.testing.assert_array_equal(open_exported(exported.path)(parts.val.images), before)
     again = run.export(exported.path)
-    assert again.pictures == 64 and again.difference <= 1e-5
+    assert again.images == 64 and again.difference <= 1e-5
     assert [path.name for path in exported.path.parent.iterdir()] == [exported.path.name]
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
-def test_what_is_not_installed_is_told_with_the_cure(run, tmp_path, monkeypatch, name):
+def test_what_is_not_installed_is_named_with_the_fix(run, tmp_path, monkeypatch, name):
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'cellclf\[export\]'"):
         run.export(tmp_path / name)
@@ -86,18 +86,18 @@ def test_what_is_not_installed_is_told_with_the_cure(run, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "kind", "said"),
+    ("name", "options", "kind", "message"),
     [
-        ("model.h5", {}, OptionError, "expected a name that ends in .onnx, .tflite, or nothing"),
-        ("model.tflite", {"format": "onnx"}, OptionError, "expected one that ends in .onnx"),
-        ("model.onnx", {"format": "savedmodel"}, OptionError, "expected one that is that of a folder"),
+        ("model.h5", {}, OptionError, "expected one ending in .onnx or .tflite, or without ending"),
+        ("model.tflite", {"format": "onnx"}, OptionError, "expected a name ending in .onnx"),
+        ("model.onnx", {"format": "savedmodel"}, OptionError, "expected a name of a folder"),
         ("model", {"format": "tflite"}, UnknownNameError, "litert"),
         ("model", {"check": cc.make_cells(4, size=40)}, DataError, "this run takes 32x32"),
         ("model", {"check": cc.ImageSet(np.zeros((0, 32, 32, 3), np.uint8))}, OptionError, "holds no image"),
     ],
 )
-def test_what_cannot_be_written_is_refused_at_once(run, tmp_path, name, options, kind, said):
-    with pytest.raises(kind, match=said):
+def test_what_cannot_be_written_is_refused_at_once(run, tmp_path, name, options, kind, message):
+    with pytest.raises(kind, match=message):
         run.export(tmp_path / name, **options)
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""Another laboratory: what counts, what is left out, what is compared, and that labels only score."""
+"""External validation: what is scored, what is left out, what is compared, and that labels only score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ("dark", "grey", "light")
 
 
 def level(batch_norm):
-    """Give three classes by the mean level of an image, learnt by nobody."""
+    """Give three classes by the mean level of an image, not trained."""
     pixels = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(pixels)
     if batch_norm:
@@ -34,7 +34,7 @@ def level(batch_norm):
     return model
 
 
-def pictures(n, *, seed, shift=0.0, names=NAMES, noise=14):
+def make_images(n, *, seed, shift=0.0, names=NAMES, noise=14):
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % len(names)
     levels = 60 + 60 * labels + shift + rng.normal(0, noise, n)
@@ -49,23 +49,23 @@ def run():
 
 @pytest.fixture(scope="module")
 def own():
-    return pictures(150, seed=1)
+    return make_images(150, seed=1)
 
 
 @pytest.fixture(scope="module")
 def found(run, own):
-    return run.external(pictures(90, seed=2, shift=35), reference=own)
+    return run.external(make_images(90, seed=2, shift=35), reference=own)
 
 
 def test_the_drop_is_the_difference_of_two_reports(run, own, found):
-    there, here = run.evaluate(own), run.evaluate(pictures(90, seed=2, shift=35))
+    there, here = run.evaluate(own), run.evaluate(make_images(90, seed=2, shift=35))
     assert there.balanced_accuracy > 0.9 and found.drop.after == pytest.approx(here.balanced_accuracy)
     assert found.drop.before == pytest.approx(there.balanced_accuracy)
     assert found.drop.difference.low < found.drop.difference < found.drop.difference.high < 0
     assert {one.name: one.after for one in found.recalls} == pytest.approx({c.name: c.recall for c in here.classes})
 
 
-def test_statistics_of_these_images_give_back_what_a_shift_took(found):
+def test_statistics_of_these_images_undo_a_shift(found):
     names = [one.name for one in found.remedies]
     assert names == ["as it is", "8 views", "BatchNorm adapted", "BatchNorm adapted, 8 views"]
     views, adapted = found.remedies[1:3]
@@ -75,8 +75,8 @@ def test_statistics_of_these_images_give_back_what_a_shift_took(found):
     assert adapted.calibration.log_loss < found.calibration.log_loss
 
 
-def test_labels_are_not_looked_at_for_tuning(run, found):
-    cells = pictures(90, seed=2, shift=35)
+def test_labels_are_not_used_for_tuning(run, found):
+    cells = make_images(90, seed=2, shift=35)
     turned = run.external(cells.replace(labels=2 - cells.labels))
     for one, other in zip(found.remedies, turned.remedies, strict=True):
         np.testing.assert_array_equal(one.report.probabilities, other.report.probabilities)
@@ -97,69 +97,71 @@ def test_words_table_markdown_and_data_say_it(found):
 
 
 def test_classes_are_matched_and_what_has_none_is_listed(run, own):
-    theirs = pictures(120, seed=3, names=("D", "grey", "white", "smudge"))
-    found = run.external(theirs, {"D": "dark", "white": "light"}, reference=own, tta=1, adapt=False)
+    external = make_images(120, seed=3, names=("D", "grey", "white", "smudge"))
+    found = run.external(external, {"D": "dark", "white": "light"}, reference=own, tta=1, adapt=False)
     assert found.mapping == {"D": "dark", "grey": "grey", "white": "light"} and found.report.n == 90
     (left,) = found.left_out
     assert (left.name, left.count, left.why) == ("smudge", 30, "the run has no class of that name")
     assert sum(left.called.values()) == 30
     assert "smudge" in str(found) and "Counted: D as dark, white as light." in str(found)
-    merged = run.external(theirs, {"D": "dark", "smudge": "light", "white": None}, tta=1, adapt=False)
-    assert merged.report.n == 90 and merged.left_out[0].why == "the mapping says so"
-    assert run.external(theirs, {"D": "dark"}, tta=1, adapt=False).missing == ("light",)
+    merged = run.external(external, {"D": "dark", "smudge": "light", "white": None}, tta=1, adapt=False)
+    assert merged.report.n == 90 and merged.left_out[0].why == "excluded by the mapping"
+    assert run.external(external, {"D": "dark"}, tta=1, adapt=False).missing == ("light",)
 
 
 def test_a_set_without_a_class_is_compared_without_it(run, own):
-    theirs = pictures(90, seed=4, names=("dark", "grey"))
-    found = run.external(theirs, reference=own, tta=1, adapt=False)
+    external = make_images(90, seed=4, names=("dark", "grey"))
+    found = run.external(external, reference=own, tta=1, adapt=False)
     assert found.missing == ("light",) and [one.name for one in found.recalls] == ["dark", "grey"]
-    less = run.external(pictures(90, seed=4), reference=own.subset(own.labels != 2), tta=1, adapt=False)
+    less = run.external(make_images(90, seed=4), reference=own.subset(own.labels != 2), tta=1, adapt=False)
     assert [one.name for one in less.recalls] == ["dark", "grey"]
     assert "reference has no images of light" in str(less)
 
 
 def test_without_a_reference_the_report_of_the_run_is_taken(run, own, tmp_path):
-    theirs = pictures(90, seed=2, shift=35)
-    nothing = run.external(theirs, tta=1, adapt=False)
-    assert nothing.drop is None and "No drop" in str(nothing) and nothing.plot()
-    scores = {"val": run.evaluate(own).to_dict(), "bccd": run.evaluate(theirs).to_dict()}
+    external = make_images(90, seed=2, shift=35)
+    nothing = run.external(external, tta=1, adapt=False)
+    assert nothing.drop is None and "No comparison" in str(nothing) and nothing.plot()
+    scores = {"val": run.evaluate(own).to_dict(), "bccd": run.evaluate(external).to_dict()}
     (tmp_path / "report.json").write_text(json.dumps({"scores": scores}))
     stored = cc.Run(run.model, run.class_names, folder=tmp_path)
-    found = stored.external(theirs, tta=1, adapt=False)
+    found = stored.external(external, tta=1, adapt=False)
     assert found.reference == "val, 150 images" and found.reference_calibration is None
     assert found.drop.before == pytest.approx(scores["val"]["balanced_accuracy"]["value"])
     (tmp_path / "report.json").write_text("{")
     with pytest.raises(cc.CellclfError, match=r"report\.json is damaged"):
-        stored.external(theirs, tta=1, adapt=False)
+        stored.external(external, tta=1, adapt=False)
 
 
 def test_a_calibrated_run_says_whether_the_set_is_of_its_kind(run, own):
     known = cc.Run(run.model, run.class_names)
-    known.calibrate(pictures(60, seed=8), own)
-    far = known.external(pictures(90, seed=2, shift=70), reference=own, tta=1, adapt=False)
-    assert far.domain_shift == known.domain_shift(pictures(90, seed=2, shift=70)) and str(far.domain_shift) in str(far)
+    known.calibrate(make_images(60, seed=8), own)
+    far = known.external(make_images(90, seed=2, shift=70), reference=own, tta=1, adapt=False)
+    assert far.domain_shift == known.domain_shift(make_images(90, seed=2, shift=70)) and str(far.domain_shift) in str(
+        far
+    )
     np.testing.assert_allclose(
-        far.report.probabilities, known.report_predictions(pictures(90, seed=2, shift=70)).probabilities, atol=1e-6
+        far.report.probabilities, known.report_predictions(make_images(90, seed=2, shift=70)).probabilities, atol=1e-6
     )
 
 
-def test_a_network_without_batch_norm_is_told_plainly():
-    found = cc.Run(level(False), NAMES).external(pictures(90, seed=2, shift=35), tta=4)
+def test_a_network_without_batch_norm_is_reported():
+    found = cc.Run(level(False), NAMES).external(make_images(90, seed=2, shift=35), tta=4)
     assert [one.name for one in found.remedies] == ["as it is", "4 views"]
     assert "No adaptation: this network has no BatchNorm" in str(found)
 
 
-def test_numbers_stand_for_places_and_mistakes_are_named(run):
-    theirs = pictures(60, seed=5)
-    ours, left = counterparts(cc.ImageSet(theirs.images, theirs.labels), NAMES, {})
-    assert ours.tolist() == theirs.labels.tolist() and not left
-    with pytest.raises(UnknownNameError, match="class of theirs 'drak'; did you mean 'dark'"):
-        run.external(theirs, {"drak": "dark"})
+def test_numbers_are_positions_and_mistakes_are_named(run):
+    external = make_images(60, seed=5)
+    matched, unmatched = counterparts(cc.ImageSet(external.images, external.labels), NAMES, {})
+    assert matched.tolist() == external.labels.tolist() and not unmatched
+    with pytest.raises(UnknownNameError, match="external class 'drak'; did you mean 'dark'"):
+        run.external(external, {"drak": "dark"})
     with pytest.raises(UnknownNameError, match="class of the run 'gray'; did you mean 'grey'"):
-        run.external(theirs, {"dark": "gray"})
-    with pytest.raises(DataError, match=r"none of their classes \(a, b, c\)"):
-        run.external(theirs.replace(class_names=("a", "b", "c")))
-    with pytest.raises(DataError, match="no class has min_count = 20 images there, the largest has 4"):
-        run.external(theirs[:12])
+        run.external(external, {"dark": "gray"})
+    with pytest.raises(DataError, match=r"none of the external classes \(a, b, c\)"):
+        run.external(external.replace(class_names=("a", "b", "c")))
+    with pytest.raises(DataError, match="no external class has min_count=20 images, the largest has 4"):
+        run.external(external[:12])
     with pytest.raises(DataError, match="no labels"):
-        run.external(cc.ImageSet(theirs.images))
+        run.external(cc.ImageSet(external.images))

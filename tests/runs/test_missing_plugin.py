@@ -26,7 +26,7 @@ def build(input_shape, *, weights):
 
 @pytest.fixture(scope="module")
 def trained(parts, small_trainer, tmp_path_factory):
-    """Train a network with a layer of its own, which only a package of a stranger could bring back."""
+    """Train a network with a layer of its own, which only a plugin could define again."""
     spec = cc.BackboneSpec(name="own", build=build, summary="s", source="a test", min_size=5, blocks=("conv",))
     trainer = small_trainer(backbone=spec, stages=(cc.Stage(epochs=1, learning_rate=1e-3, unfreeze="all"),))
     folder = tmp_path_factory.mktemp("runs") / "own"
@@ -35,7 +35,7 @@ def trained(parts, small_trainer, tmp_path_factory):
 
 
 @pytest.fixture
-def stranger(trained, monkeypatch):
+def other_machine(trained, monkeypatch):
     """Give a function that names the plugins in the manifest, as another machine sees the run: without the layer."""
     import keras
 
@@ -55,32 +55,32 @@ def test_the_layer_makes_the_run_readable(trained, parts):
     assert cc.load_run(trained).predict_proba(parts.val).shape == (len(parts.val), 3)
 
 
-def test_a_plugin_that_is_not_installed_is_named_with_its_cure(stranger):
+def test_a_plugin_that_is_not_installed_is_named_with_its_fix(other_machine):
     with pytest.raises(cc.RunFolderError) as caught:
-        cc.load_run(stranger(own="cellclf-own 1.2"))
+        cc.load_run(other_machine(own="cellclf-own 1.2"))
     message = str(caught.value)
     assert "plugin 'own' (package cellclf-own 1.2), which is not installed here" in message
     assert message.endswith("pip install 'cellclf-own==1.2'")
     assert "Could not locate class 'Shift'" in message and "\n" not in message
 
 
-def test_only_the_absent_one_of_several_is_named(stranger):
+def test_only_the_absent_one_of_several_is_named(other_machine):
     with pytest.raises(cc.RunFolderError, match=r"pip install 'cellclf-own==1\.2'$") as caught:
-        cc.load_run(stranger(keras=f"keras {version('keras')}", own="cellclf-own 1.2"))
+        cc.load_run(other_machine(keras=f"keras {version('keras')}", own="cellclf-own 1.2"))
     assert "plugin 'keras'" not in str(caught.value)
 
 
-def test_a_plugin_that_is_there_but_has_not_registered_its_layers(stranger):
+def test_a_plugin_that_is_there_but_has_not_registered_its_layers(other_machine):
     with pytest.raises(cc.RunFolderError, match="Could not locate class 'Shift'") as caught:
-        cc.load_run(stranger(own="keras 0.1"))
+        cc.load_run(other_machine(own="keras 0.1"))
     message = str(caught.value)
     assert f"the plugin 'own' (package keras 0.1; here {version('keras')})" in message
     assert "import the module that defines its layers first, or pip install 'keras==0.1'" in message
 
 
-def test_without_plugins_the_version_of_keras_is_told(stranger):
+def test_without_plugins_the_version_of_keras_is_named(other_machine):
     with pytest.raises(cc.RunFolderError, match=rf"it was written with keras {version('keras')}$"):
-        cc.load_run(stranger())
+        cc.load_run(other_machine())
 
 
 def test_a_run_of_plain_layers_needs_no_plugin(parts, small_trainer, tmp_path):

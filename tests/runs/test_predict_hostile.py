@@ -1,4 +1,4 @@
-"""``cellclf predict`` on what strangers put into a folder: each input has a row, and memory does not grow with them."""
+"""``cellclf predict`` on any files in a folder: each has a row, and memory does not grow with them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run in a folder; what it has learnt plays no part."""
+    """A run in a folder; its weights do not matter."""
     import keras
 
     images = keras.Input((SIDE, SIDE, 3))
@@ -77,14 +77,14 @@ def test_every_input_has_a_row_with_its_class_or_the_reason(run, hostile, tmp_pa
     assert done.exit_code == 0, done.output
     rows = json.loads((tmp_path / "named.json").read_text("utf-8"))
     named = {row["id"] for row in rows if row["class"]}
-    lost = {row["id"]: row["skipped"] for row in rows if not row["class"]}
-    assert named == {"good.png", "細胞 🧬.jpg", "large.png"} and len(rows) == len(named) + len(lost)
-    assert lost.keys() >= {"text.png", "empty.jpg", "bomb.png", "cut.jpg", "notes.txt", "huge.png"}
-    assert "truncated" in lost["cut.jpg"] and "too many pixels" in lost["bomb.png"]
+    skipped = {row["id"]: row["skipped"] for row in rows if not row["class"]}
+    assert named == {"good.png", "細胞 🧬.jpg", "large.png"} and len(rows) == len(named) + len(skipped)
+    assert skipped.keys() >= {"text.png", "empty.jpg", "bomb.png", "cut.jpg", "notes.txt", "huge.png"}
+    assert "truncated" in skipped["cut.jpg"] and "too many pixels" in skipped["bomb.png"]
     if os.name != "nt":
-        assert r"two\nlines.png" in lost and "folder above" in lost["self"] and "symbolic" in lost["loop.png"]
-    assert f"skipped, and why stands in their rows: {len(lost)}" in done.stderr
-    assert f"and {len(lost) - 5} more skipped" in done.stderr and "3 predictions" in done.stdout
+        assert r"two\nlines.png" in skipped and "folder above" in skipped["self"] and "symbolic" in skipped["loop.png"]
+    assert f"skipped (the table gives the reasons): {len(skipped)}" in done.stderr
+    assert f"and {len(skipped) - 5} more skipped" in done.stderr and "3 predictions" in done.stdout
     printed = predict(run, hostile)
     assert [row["id"] for row in csv.DictReader(io.StringIO(printed.stdout))] == [row["id"] for row in rows]
 
@@ -100,7 +100,7 @@ def test_nothing_readable_is_one_line_and_exit_code_1(run, hostile, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell the peak of a process that ended")
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not report the peak of a process that ended")
 def test_ten_thousand_files_take_no_more_memory_than_some_hundred(run, tmp_path):
     some = [np.random.default_rng(k).integers(0, 256, (96, 96, 3), np.uint8) for k in range(10)]
     data = [io.BytesIO() for _ in some]
@@ -115,12 +115,12 @@ def test_ten_thousand_files_take_no_more_memory_than_some_hundred(run, tmp_path)
         out = tmp_path / f"{count}.csv"
         words = [sys.executable, "-m", "cellclf", "predict", run, folder, "--out", out]
         env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
-        with (tmp_path / "said").open("w+") as said:
-            process = subprocess.Popen(words, stdout=said, stderr=said, env=env)
+        with (tmp_path / "output").open("w+") as output:
+            process = subprocess.Popen(words, stdout=output, stderr=output, env=env)
             _, status, usage = os.wait4(process.pid, 0)  # the peak of this process alone
             process.returncode = os.waitstatus_to_exitcode(status)
-            said.seek(0)
-            assert process.returncode == 0, said.read()
+            output.seek(0)
+            assert process.returncode == 0, output.read()
         with out.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == count and sum(bool(row["skipped"]) for row in rows) == count // 1000

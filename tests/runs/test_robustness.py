@@ -24,8 +24,8 @@ class Light:
         far = (
             -np.abs(np.asarray(images, np.float32).mean((1, 2, 3))[:, None] - np.array([60, 120, 180], np.float32)) / 20
         )
-        shares = np.exp(far)
-        return shares / shares.sum(1, keepdims=True)
+        probabilities = np.exp(far)
+        return probabilities / probabilities.sum(1, keepdims=True)
 
     __call__ = predict_on_batch
 
@@ -35,7 +35,7 @@ def run(parts):
     return cc.Run(Light(), parts.train.class_names, [], {"trainer": {"augmenter": None}})
 
 
-def test_what_the_training_has_met_is_read_from_the_run(run, tmp_path):
+def test_what_the_training_has_seen_is_read_from_the_run(run, tmp_path):
     assert augmented_with(run) == ()
     trainer = {"augmenter": cc.Augmenter([JPEG()]).to_dict(), "val_augmenter": cc.Augmenter([Blur()]).to_dict()}
     run.manifest = {"trainer": trainer | {"mix": {"kind": "cutmix"}}}
@@ -43,18 +43,18 @@ def test_what_the_training_has_met_is_read_from_the_run(run, tmp_path):
     trainer["augmenter"]["strength"] = 0.0
     assert augmented_with(cc.Run(run.model, run.class_names, [], {"trainer": trainer})) == ("blur",)
     both = {"members": [run.manifest, {"trainer": {"augmenter": cc.Augmenter.preset("report").to_dict()}}]}
-    met = augmented_with(cc.Run(run.model, run.class_names, [], both))
-    assert set(met) == {"blur", "cutmix", "rotate", "flip", "zoom", "brightness", "noise"}
+    seen = augmented_with(cc.Run(run.model, run.class_names, [], both))
+    assert set(seen) == {"blur", "cutmix", "rotate", "flip", "zoom", "brightness", "noise"}
     (tmp_path / "recipe.toml").write_text(tomli_w.dumps({"expand": {"preset": "report"}}))
     expanded = cc.Run(run.model, run.class_names, [], {}, tmp_path)
     assert augmented_with(expanded) == cc.Augmenter.preset("report").names()
 
 
-def test_a_run_is_asked_under_its_own_class_names(run, parts):
+def test_classes_are_matched_by_name(run, parts):
     run.manifest = {"trainer": {"augmenter": cc.Augmenter([JPEG()]).to_dict()}}
     found = run.robustness(parts.val, seed=2)
-    wanted = robustness(run.predict_proba, parts.val, seen=["compression"], seed=2)
-    assert found.to_dict() == wanted.to_dict() and found.seen == ("compression",)
+    expected = robustness(run.predict_proba, parts.val, seen=["compression"], seed=2)
+    assert found.to_dict() == expected.to_dict() and found.seen == ("compression",)
     names = np.array(parts.val.class_names)
     turned = parts.val.replace(labels=2 - parts.val.labels, class_names=names[::-1])
     assert run.robustness(turned, seed=2).mean == found.mean

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellclf.errors import DataError, OptionError, UnknownNameError
-from cellclf.runs.predict import over_views
+from cellclf.runs.predict import average_views
 from cellclf.runs.tta import VIEWS, view_names
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
@@ -24,9 +24,9 @@ def test_an_average_over_all_views_does_not_care_how_a_image_lies():
     def predict(images):
         return images[:, 1, 2].astype(np.float32)
 
-    wanted = over_views(predict, IMAGES, list(VIEWS))
+    wanted = average_views(predict, IMAGES, list(VIEWS))
     for view in VIEWS.values():
-        np.testing.assert_allclose(over_views(predict, view(IMAGES), list(VIEWS)), wanted, rtol=1e-5)
+        np.testing.assert_allclose(average_views(predict, view(IMAGES), list(VIEWS)), wanted, rtol=1e-5)
 
 
 def test_images_that_are_not_square():
@@ -34,7 +34,7 @@ def test_images_that_are_not_square():
     with pytest.raises(DataError, match="tta=4"):
         view_names(8, (4, 6, 3))
     oblong = IMAGES[:, :4]
-    assert over_views(lambda x: x.mean((1, 2)), oblong, view_names(4, oblong.shape[1:])).shape == (3, 3)
+    assert average_views(lambda x: x.mean((1, 2)), oblong, view_names(4, oblong.shape[1:])).shape == (3, 3)
 
 
 def test_mistakes_are_told():

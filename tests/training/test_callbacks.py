@@ -10,7 +10,7 @@ import cellclf as cc
 from cellclf.training.stage import Stage
 
 
-class Heard(keras.callbacks.Callback):
+class Recorder(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
         self.calls = []
@@ -26,8 +26,8 @@ class Heard(keras.callbacks.Callback):
         self.calls.append("end")
 
 
-def test_functions_and_keras_callbacks_hear_of_each_epoch_once(small_trainer, parts, tmp_path):
-    rows, heard = [], Heard()
+def test_functions_and_keras_callbacks_are_called_once_an_epoch(small_trainer, parts, tmp_path):
+    rows, recorder = [], Recorder()
     stages = (cc.Stage(epochs=2, learning_rate=1e-3, unfreeze=1), cc.Stage(epochs=1, learning_rate=1e-3))
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv", append=True)
 
@@ -41,13 +41,13 @@ def test_functions_and_keras_callbacks_hear_of_each_epoch_once(small_trainer, pa
         return small_trainer(stages=stages).fit(parts.train, parts.val, out=tmp_path / "run", callbacks=callbacks)
 
     with pytest.raises(LookupError, match="enough"):
-        fit(stop, heard, log)
+        fit(stop, recorder, log)
     assert [row["epoch"] for row in rows] == [1, 2]
-    run = fit(rows.append, heard, log)
+    run = fit(rows.append, recorder, log)
     assert [(row["stage"], row["epoch"]) for row in rows] == [(1, 1), (1, 2), (2, 1)]
     scores = [round(row["val_macro_f1"], 6) for row in run.history]
-    told = [call for call in heard.calls if isinstance(call, tuple) and call[0] != "begin"]
-    assert told == [(0, scores[0]), (2, scores[2])], "the one behind the function that failed missed its epoch"
+    epochs = [call for call in recorder.calls if isinstance(call, tuple) and call[0] != "begin"]
+    assert epochs == [(0, scores[0]), (2, scores[2])], "the callback after the function that failed missed its epoch"
     with (tmp_path / "log.csv").open(newline="") as file:
         assert {"val_macro_f1", "learning_rate"} <= set(next(csv.DictReader(file)))
 

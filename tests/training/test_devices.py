@@ -78,7 +78,7 @@ def test_two_gpus_give_what_one_gives():
 def test_more_devices_than_there_are_are_refused(small_trainer, parts):
     with pytest.raises(cc.OptionError, match=r"devices=8, and TensorFlow sees 1 .*expected at most 1"):
         small_trainer(devices=8).fit(parts.train, parts.val)
-    with pytest.raises(cc.OptionError, match="a batch that can be shared equally"):
+    with pytest.raises(cc.OptionError, match="a multiple of them"):
         small_trainer(devices=3).check_options()
-    with pytest.raises(cc.OptionError, match="accumulate=2 do not go together"):
+    with pytest.raises(cc.OptionError, match="accumulate=2 cannot be combined"):
         small_trainer(devices=2, accumulate=2).check_options()

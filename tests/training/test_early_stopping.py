@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellclf.training.early_stopping import Watch
+from cellclf.training.early_stopping import EarlyStopping
 from cellclf.training.stage import Stage
 
 SCORES = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=25)
@@ -32,12 +32,12 @@ def test_stops_where_keras_early_stopping_stops(losses, patience):
     model = Model()
     callback.set_model(model)
     callback.on_train_begin()
-    watch, stage = Watch(), Stage(epochs=99, learning_rate=1.0, patience=patience)
+    stopping, stage = EarlyStopping(), Stage(epochs=99, learning_rate=1.0, patience=patience)
     for epoch, loss in enumerate(losses):
         callback.on_epoch_end(epoch, {"val_loss": loss})
-        _, _, stop = watch.see(stage, epoch + 1, {"val_loss": loss, "val_accuracy": 0})
+        _, _, stop = stopping.update(stage, epoch + 1, {"val_loss": loss, "val_accuracy": 0})
         assert stop == model.stop_training
-        assert watch.best_epoch == callback.best_epoch + 1
+        assert stopping.best_epoch == callback.best_epoch + 1
         if stop:
             break
 
@@ -49,19 +49,19 @@ def test_reduces_where_keras_reduce_on_plateau_reduces(accuracies, patience):
     callback.set_model(model)
     callback.on_train_begin()
     stage = Stage(epochs=99, learning_rate=1.0, patience=None, reduce_patience=patience, reduce_factor=0.5)
-    watch, rate = Watch(), 1.0
+    stopping, rate = EarlyStopping(), 1.0
     for epoch, accuracy in enumerate(accuracies):
         callback.on_epoch_end(epoch, {"val_accuracy": accuracy})
-        _, reduce, _ = watch.see(stage, epoch + 1, {"val_loss": 1.0, "val_accuracy": accuracy})
+        _, reduce, _ = stopping.update(stage, epoch + 1, {"val_loss": 1.0, "val_accuracy": accuracy})
         rate *= 0.5 if reduce else 1.0
         np.testing.assert_allclose(float(np.asarray(model.optimizer.learning_rate.value)), rate)
 
 
-def test_a_watch_survives_being_written_down():
+def test_the_state_survives_being_saved():
     stage = Stage(epochs=9, learning_rate=1.0, reduce_patience=2)
-    straight, broken = Watch(), Watch()
+    straight, restored = EarlyStopping(), EarlyStopping()
     for epoch, loss in enumerate([0.5, 0.4, 0.6, 0.7, 0.3], 1):
         scores = {"val_loss": loss, "val_accuracy": 1 - loss}
-        assert straight.see(stage, epoch, scores) == broken.see(stage, epoch, scores)
-        broken = Watch(**broken.to_dict())
-    assert straight == broken
+        assert straight.update(stage, epoch, scores) == restored.update(stage, epoch, scores)
+        restored = EarlyStopping(**restored.to_dict())
+    assert straight == restored

@@ -40,7 +40,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_no_room_for_a_checkpoint_is_told_and_the_run_goes_on_later(small_trainer, parts, tmp_path):
+def test_no_room_for_a_checkpoint_is_reported_and_the_run_resumes_later(small_trainer, parts, tmp_path):
     trainer = small_trainer(stages=STAGES)
     with pytest.raises(cc.RunFolderError, match=r"no space to write .*stage.npz.*make room"), files_up_to(20_000):
         trainer.fit(parts.train, parts.val, out=tmp_path / "run")
@@ -70,6 +70,6 @@ def test_a_damaged_checkpoint_says_what_to_delete(small_trainer, parts, tmp_path
     trainer = small_trainer(stages=STAGES)
     with pytest.raises(cc.RunFolderError), files_up_to(20_000):
         trainer.fit(parts.train, parts.val, out=tmp_path)
-    (tmp_path / "checkpoint" / "stage.npz").write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(cc.RunFolderError, match=r"stage.npz is damaged .*; delete .*checkpoint to begin this run anew"):
+    (tmp_path / "checkpoint" / "stage.npz").write_bytes(b"PK\x03\x04 damaged")
+    with pytest.raises(cc.RunFolderError, match=r"stage.npz is damaged .*; delete .*checkpoint to start"):
         trainer.fit(parts.train, parts.val, out=tmp_path)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 import cellclf as cc
 from cellclf.augmentation.mixing import Mix
+from cellclf.training.batches import Batches
 from cellclf.training.class_weights import image_weights
 from cellclf.training.losses import make_loss
 from cellclf.training.sampling import epoch_order, names_of
-from cellclf.training.stage_input import Stream
 
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.asarray)
 
@@ -33,7 +33,7 @@ def test_plain_sampling_shows_every_image_once(labels, seed):
 
 
 @given(order=st.lists(st.integers(0, 5), max_size=20).map(lambda rows: np.asarray(rows, np.int64)))
-def test_a_image_that_comes_again_has_another_name(order):
+def test_an_image_that_comes_again_has_another_name(order):
     ids = np.asarray([f"cell{k}" for k in range(6)])
     names = names_of(ids, order)
     assert len(set(names.tolist())) == len(order)
@@ -55,12 +55,12 @@ def test_effective_weights_follow_cui_et_al():
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
 def test_focal_loss_with_smoothing_mixed_labels_and_weights(gamma):
     rng = np.random.default_rng(0)
-    chances = rng.dirichlet([1, 1, 1], 5).astype(np.float32)
+    probabilities = rng.dirichlet([1, 1, 1], 5).astype(np.float32)
     targets = rng.dirichlet([1, 1, 1], 5).astype(np.float32)
     weights = rng.random(5).astype(np.float32)
-    found = float(make_loss(0.1, focal=gamma)(targets, chances, sample_weight=weights))
+    found = float(make_loss(0.1, focal=gamma)(targets, probabilities, sample_weight=weights))
     smooth = targets * 0.9 + 0.1 / 3
-    by_hand = -(smooth * (1 - chances) ** gamma * np.log(chances)).sum(1)
+    by_hand = -(smooth * (1 - probabilities) ** gamma * np.log(probabilities)).sum(1)
     assert found == pytest.approx((weights * by_hand).mean(), rel=1e-4)
 
 
@@ -68,17 +68,17 @@ def test_sampling_weights_mixing_and_smoothing_go_together():
     labels = np.repeat([0, 1, 2], [8, 3, 1])
     cells = cc.ImageSet(np.full((12, 4, 4, 3), 40, np.uint8) * labels[:, None, None, None].astype(np.uint8), labels)
     weights = image_weights(cells, {"0": 1.0, "1": 2.0, "2": 3.0})
-    stream = Stream(cells, None, 12, weights, 0, Mix(kind="mixup", rate=1.0), sampling="balanced")
-    dataset = stream.epoch(0)
-    assert not dataset.options().autotune.enabled, "its thread would be waited for at the end of an epoch, for seconds"
+    batches = Batches(cells, None, 12, weights, 0, Mix(kind="mixup", rate=1.0), sampling="balanced")
+    dataset = batches.epoch(0)
+    assert not dataset.options().autotune.enabled, "an epoch would wait for its thread for seconds"
     [(images, targets, weight)] = [[np.asarray(x) for x in batch] for batch in dataset]
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
     np.testing.assert_allclose(weight, targets @ [1, 2, 3], atol=1e-5)
     np.testing.assert_allclose(images[:, 0, 0, 0], targets @ [0, 40, 80], atol=0.51)
 
 
-def test_what_evens_out_twice_is_refused(small_trainer):
-    with pytest.raises(cc.OptionError, match="both even out the classes"):
+def test_two_ways_to_balance_are_refused(small_trainer):
+    with pytest.raises(cc.OptionError, match="both balance the classes"):
         small_trainer(sampling="balanced", class_weight="effective").check_options()
     with pytest.raises(cc.UnknownNameError, match="did you mean 'balanced'"):
         small_trainer(sampling="balance").check_options()

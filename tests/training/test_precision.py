@@ -60,7 +60,7 @@ def test_xla_trains_the_same(small_trainer, parts):
 def test_names_and_numbers_that_cannot_be_are_refused(small_trainer):
     with pytest.raises(cc.UnknownNameError, match="did you mean 'mixed_float16'"):
         small_trainer(precision="float16").check_options()
-    with pytest.raises(cc.OptionError, match="jit_compile='on'; wanted True"):
+    with pytest.raises(cc.OptionError, match="jit_compile='on'; expected True"):
         small_trainer(jit_compile="on").check_options()
     with pytest.raises(cc.OptionError, match="accumulate=0"):
         small_trainer(accumulate=0).check_options()

@@ -1,4 +1,4 @@
-"""What a training does for altered images: mixing, views that agree, a shifted copy to choose by, averages."""
+"""Training for altered images: mixing, consistency of views, an altered validation copy, EMA, ensembles."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import cellclf as cc
 from cellclf.augmentation.mixing import Mix
 from cellclf.errors import DataError, OptionError
-from cellclf.training.ema import Average
+from cellclf.training.batches import Batches, altered_copy
+from cellclf.training.ema import EMA
 from cellclf.training.losses import make_loss
-from cellclf.training.stage_input import Stream, shifted_copy
 
 LIGHT = cc.Augmenter.preset("light", seed=5)
 
@@ -30,20 +30,20 @@ def robust(small_trainer, parts, tmp_path_factory):
     return trainer.fit(parts.train, parts.val, out=folder), trainer
 
 
-def test_both_validations_stand_in_the_history(robust, parts):
+def test_both_validations_are_in_the_history(robust, parts):
     run, trainer = robust
     assert {"val_macro_f1", "shifted_macro_f1", "shifted_loss", "mean_macro_f1"} <= run.history[0].keys()
     best = max(row["shifted_macro_f1"] for row in run.history)
     kept = next(row for row in run.history if row["best"])
     assert kept["shifted_macro_f1"] == best
-    found = run.evaluate(shifted_copy(parts.val, trainer.val_augmenter))
-    assert found.accuracy == pytest.approx(kept["shifted_accuracy"])  # the averages are what is kept
+    found = run.evaluate(altered_copy(parts.val, trainer.val_augmenter))
+    assert found.accuracy == pytest.approx(kept["shifted_accuracy"])  # the averages are kept
     assert cc.load_run(run.folder).manifest["trainer"]["mix"]["kind"] == "both"
 
 
-def test_the_shifted_copy_is_the_same_every_time_and_leaves_the_set(parts):
+def test_the_altered_copy_is_always_the_same_and_the_set_is_not_changed(parts):
     before = parts.val.images.copy()
-    one, other = (shifted_copy(parts.val, LIGHT) for _ in range(2))
+    one, other = (altered_copy(parts.val, LIGHT) for _ in range(2))
     np.testing.assert_array_equal(one.images, other.images)
     np.testing.assert_array_equal(parts.val.images, before)
     assert (one.images != before).any() and one.ids.tolist() == parts.val.ids.tolist()
@@ -51,29 +51,29 @@ def test_the_shifted_copy_is_the_same_every_time_and_leaves_the_set(parts):
 
 def test_mixed_batches_carry_mixed_weights(parts):
     weights = np.asarray([1.0, 2.0, 4.0], np.float32)[parts.train.labels]
-    stream = Stream(parts.train, None, 16, weights, 0, Mix(kind="mixup", alpha=1.0))
-    for _, targets, found in stream.epoch(0):
+    batches = Batches(parts.train, None, 16, weights, 0, Mix(kind="mixup", alpha=1.0))
+    for _, targets, found in batches.epoch(0):
         np.testing.assert_allclose(np.asarray(targets).sum(1), 1, atol=1e-5)
         np.testing.assert_allclose(np.asarray(targets) @ [1, 2, 4], found, rtol=1e-5)
 
 
 def test_consistency_is_the_divergence_of_three_views():
     rng = np.random.default_rng(0)
-    chances = rng.dirichlet(np.ones(4), (3, 5)).astype(np.float32)
+    probabilities = rng.dirichlet(np.ones(4), (3, 5)).astype(np.float32)
     targets = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 5)]
-    middle = chances.mean(0)
-    divergence = (chances * np.log(chances / middle)).sum(-1).mean(0)
-    wanted = (-np.log((chances[0] * targets).sum(1)) + 12 * divergence).mean()
-    loss = make_loss(0.0, 12.0)(np.tile(targets, (3, 1)), chances.reshape(15, 4))
-    assert float(loss) == pytest.approx(wanted, rel=1e-4)
-    same = make_loss(0.0, 12.0)(np.tile(targets, (3, 1)), np.tile(chances[0], (3, 1)))
-    assert float(same) == pytest.approx(float(make_loss(0.0, 0.0)(targets, chances[0])), rel=1e-4)
+    middle = probabilities.mean(0)
+    divergence = (probabilities * np.log(probabilities / middle)).sum(-1).mean(0)
+    expected = (-np.log((probabilities[0] * targets).sum(1)) + 12 * divergence).mean()
+    loss = make_loss(0.0, 12.0)(np.tile(targets, (3, 1)), probabilities.reshape(15, 4))
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+    same = make_loss(0.0, 12.0)(np.tile(targets, (3, 1)), np.tile(probabilities[0], (3, 1)))
+    assert float(same) == pytest.approx(float(make_loss(0.0, 0.0)(targets, probabilities[0])), rel=1e-4)
 
 
 def test_views_of_a_batch_are_the_image_and_two_others(parts):
-    stream = Stream(parts.train, LIGHT, 8, np.ones(len(parts.train), np.float32), 0, None, 3)
-    pictures, targets, _ = next(iter(stream.epoch(0)))
-    plain, one, other = np.split(np.asarray(pictures), 3)
+    batches = Batches(parts.train, LIGHT, 8, np.ones(len(parts.train), np.float32), 0, None, 3)
+    images, targets, _ = next(iter(batches.epoch(0)))
+    plain, one, other = np.split(np.asarray(images), 3)
     assert (one != plain).any() and (one != other).any()
     np.testing.assert_array_equal(*np.split(np.asarray(targets), 3)[:2])
     rows = np.random.default_rng([0, 0]).permutation(len(parts.train))[:8]
@@ -82,14 +82,14 @@ def test_views_of_a_batch_are_the_image_and_two_others(parts):
 
 def test_the_average_is_its_definition_and_leaves_random_states():
     weight, state = keras.Variable(np.zeros(2, "float32")), keras.Variable([3, 4], dtype="uint32")
-    average, wanted = Average([weight, state], 0.5), np.zeros(2)
+    ema, expected = EMA([weight, state], 0.5), np.zeros(2)
     for step, value in enumerate([1.0, 5.0, -2.0]):
         weight.assign([value, 2 * value])
-        average.update()
+        ema.update()
         keep = min(0.5, (1 + step) / (10 + step))
-        wanted = keep * wanted + (1 - keep) * np.asarray([value, 2 * value])
-    with average.in_place():
-        np.testing.assert_allclose(weight.numpy(), wanted, rtol=1e-6)
+        expected = keep * expected + (1 - keep) * np.asarray([value, 2 * value])
+    with ema.applied():
+        np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-6)
         np.testing.assert_array_equal(state.numpy(), [3, 4])
     np.testing.assert_array_equal(weight.numpy(), [-2, -4])
 
@@ -97,13 +97,13 @@ def test_the_average_is_its_definition_and_leaves_random_states():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stages": [cc.Stage(epochs=1, learning_rate=1e-3, monitor="shifted_loss")]}, "needs a shifted copy"),
+        ({"stages": [cc.Stage(epochs=1, learning_rate=1e-3, monitor="shifted_loss")]}, "needs an altered copy"),
         ({"consistency": 12.0}, "expected an augmenter"),
-        ({"consistency": 12.0, "augmenter": LIGHT, "mix": Mix()}, "choose one of them"),
+        ({"consistency": 12.0, "augmenter": LIGHT, "mix": Mix()}, "expected one of them"),
         ({"ema": 1.0}, "ema=1.0; expected between 0 and 1"),
     ],
 )
-def test_mistakes_are_told(small_trainer, changes, message):
+def test_mistakes_are_reported(small_trainer, changes, message):
     with pytest.raises(OptionError, match=message):
         small_trainer(**changes).check_options()
 
@@ -112,14 +112,14 @@ def test_an_ensemble_is_the_mean_and_a_run(robust, parts, tmp_path):
     run, _ = robust
     other = run.adapt(parts.val)
     both = cc.ensemble([run, other])
-    wanted = (run.predict_proba(parts.val) + other.predict_proba(parts.val)) / 2
-    np.testing.assert_allclose(both.predict_proba(parts.val), wanted, atol=1e-5)
+    expected = (run.predict_proba(parts.val) + other.predict_proba(parts.val)) / 2
+    np.testing.assert_allclose(both.predict_proba(parts.val), expected, atol=1e-5)
     again = cc.load_run(both.save(tmp_path / "both"))
-    np.testing.assert_allclose(again.predict_proba(parts.val), wanted, atol=1e-5)
+    np.testing.assert_allclose(again.predict_proba(parts.val), expected, atol=1e-5)
     assert both.evaluate(parts.val).n == len(parts.val)
     with pytest.raises(OptionError, match="two or more"):
         cc.ensemble([run])
-    stranger = cc.ensemble([run, other])
-    stranger.class_names = ("a", "b", "c")
+    other = cc.ensemble([run, other])
+    other.class_names = ("a", "b", "c")
     with pytest.raises(DataError, match="differ in classes"):
-        cc.ensemble([run, stranger])
+        cc.ensemble([run, other])

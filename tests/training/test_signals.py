@@ -8,7 +8,7 @@ import pytest
 
 import cellclf as cc
 from cellclf.augmentation.mixing import Mix
-from cellclf.training import steps
+from cellclf.training import epoch_steps
 from cellclf.training.signals import Interrupt
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="os.kill ends a process on Windows, whatever the signal")
@@ -34,7 +34,7 @@ def rows(run):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in run.history]
 
 
-def test_signals_are_noted_and_the_second_one_stops():
+def test_signals_are_recorded_and_the_second_one_stops():
     interrupt = Interrupt()
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with interrupt.deferred():
@@ -46,27 +46,28 @@ def test_signals_are_noted_and_the_second_one_stops():
 
 
 def test_a_handler_of_the_program_around_it_is_left_alone():
-    heard = []
-    before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+    calls = []
+    before = signal.signal(signal.SIGTERM, lambda *_: calls.append(1))
     try:
         interrupt = Interrupt()
         with interrupt.deferred():
             os.kill(os.getpid(), signal.SIGTERM)
-        assert heard == [1] and not interrupt.asked
+        assert calls == [1] and not interrupt.asked
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_ctrl_c_ends_after_the_batch_and_the_same_call_goes_on_within_the_epoch(
-    small_trainer, parts, tmp_path, capsys, monkeypatch
+def test_ctrl_c_ends_after_the_batch_and_the_same_call_resumes_within_the_epoch(
+    small_trainer, parts, tmp_path, caplog, monkeypatch
 ):
     stages = (cc.Stage(epochs=3, learning_rate=3e-3, unfreeze="all", train_batch_norm=True, schedule="cosine"),)
     whole = small_trainer(mix=Mix(), ema=0.9, stages=stages).fit(parts.train, parts.val)
     monkeypatch.setattr(Stopping, "batches", 0)
-    with pytest.raises(KeyboardInterrupt, match=rf"stopped after . of . batches of epoch 2.*{tmp_path.name}.*goes on"):
+    with pytest.raises(KeyboardInterrupt, match=rf"stopped after . of . batches of epoch 2.*{tmp_path.name}.*resumes"):
         small_trainer(mix=Stopping(), ema=0.9, stages=stages).fit(parts.train, parts.val, out=tmp_path)
-    run = small_trainer(mix=Mix(), ema=0.9, stages=stages).fit(parts.train, parts.val, out=tmp_path, show=True)
-    assert "going on after epoch 1 and " in capsys.readouterr().err
+    caplog.set_level("INFO", "cellclf")
+    run = small_trainer(mix=Mix(), ema=0.9, stages=stages).fit(parts.train, parts.val, out=tmp_path)
+    assert "resuming after epoch 1 and " in caplog.text
     for one, other in zip(rows(whole), rows(run), strict=True):
         assert one == pytest.approx(other, abs=1e-6)
     for one, other in zip(weights(whole), weights(run), strict=True):
@@ -74,7 +75,7 @@ def test_ctrl_c_ends_after_the_batch_and_the_same_call_goes_on_within_the_epoch(
 
 
 def test_a_long_epoch_is_saved_in_between(small_trainer, parts, tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(epoch_steps, "SAVE_EVERY", 0.0)
     stages = (cc.Stage(epochs=1, learning_rate=3e-3, unfreeze="all"),)
     monkeypatch.setattr(Stopping, "batches", -100)
     seen = []

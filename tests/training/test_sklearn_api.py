@@ -32,19 +32,19 @@ def test_a_trainer_is_cloned_with_all_its_settings(small_trainer):
 
 
 def test_labels_come_back_as_they_were_given(model, cells):
-    pictures, labels = cells
+    images, labels = cells
     assert is_classifier(model)
     with pytest.raises(NotFittedError):
-        clone(model).predict(pictures)
-    fitted = clone(model).fit(pictures, labels, groups=np.arange(36) // 2)
+        clone(model).predict(images)
+    fitted = clone(model).fit(images, labels, groups=np.arange(36) // 2)
     assert fitted.classes_.tolist() == ["dark", "grey", "light"]
-    assert set(fitted.predict(pictures).tolist()) <= {"dark", "grey", "light"}
-    chances = fitted.predict_proba(pictures)
-    assert chances.shape == (36, 3)
-    assert fitted.score(pictures, labels) == (fitted.classes_[chances.argmax(1)] == labels).mean()
+    assert set(fitted.predict(images).tolist()) <= {"dark", "grey", "light"}
+    probabilities = fitted.predict_proba(images)
+    assert probabilities.shape == (36, 3)
+    assert fitted.score(images, labels) == (fitted.classes_[probabilities.argmax(1)] == labels).mean()
     assert not hasattr(model, "run_")
     with pytest.raises(cc.DataError, match="2 dimensions"):
-        fitted.predict(pictures.reshape(36, -1))
+        fitted.predict(images.reshape(36, -1))
 
 
 def test_scikit_learn_cross_validates_it(model, cells):

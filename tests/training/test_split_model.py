@@ -6,7 +6,7 @@ import pytest
 
 import cellclf as cc
 from cellclf.backbones.blocks import block_layers
-from cellclf.training.split_model import cut, cut_for
+from cellclf.training.split_model import split_for_stage, split_model
 
 
 @pytest.fixture(scope="module")
@@ -20,30 +20,30 @@ def crossing():
 
 
 def test_both_parts_after_each_other_are_the_whole(crossing):
-    parts = cut(crossing, "first")
+    parts = split_model(crossing, "first")
     images = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 3)).astype(np.float32)
     np.testing.assert_array_equal(parts.tail(parts.front(images)), crossing(images))
     assert {id(v) for v in parts.tail.variables} < {id(v) for v in crossing.variables}
 
 
-def test_a_link_over_the_cut_is_refused(crossing):
-    with pytest.raises(cc.OptionError, match="layers behind 'second' also take what is made before it"):
-        cut(crossing, "second")
+def test_a_path_around_the_split_is_refused(crossing):
+    with pytest.raises(cc.OptionError, match="layers behind 'second' also use outputs of layers before it"):
+        split_model(crossing, "second")
 
 
-def test_a_front_that_draws_at_random_is_refused():
+def test_a_random_front_is_refused():
     images = keras.Input((8,))
     x = keras.layers.Dense(4, name="first")(keras.layers.Dropout(0.5, name="drop")(images))
-    with pytest.raises(cc.OptionError, match="'drop' draws at random"):
-        cut(keras.Model(images, keras.layers.Dense(2)(x)), "first")
+    with pytest.raises(cc.OptionError, match="'drop' is random"):
+        split_model(keras.Model(images, keras.layers.Dense(2)(x)), "first")
 
 
-def test_a_stage_is_cut_where_its_learning_begins(small_trainer):
+def test_a_stage_is_split_before_the_first_trained_layer(small_trainer):
     trainer = small_trainer()
     model, blocks, _ = trainer._build((32, 32, 3), 3)
     ends = trainer.backbone.spec.blocks
     assert [part[-1].name for part in block_layers(model, ends)] == list(ends)
-    assert [cut_for(model, blocks, k).layer for k in range(3)] == ["head_pool", ends[1], ends[0]]
+    assert [split_for_stage(model, blocks, k).layer for k in range(3)] == ["head_pool", ends[1], ends[0]]
     for everything in (3, "all"):
-        with pytest.raises(cc.OptionError, match="all of the backbone learns"):
-            cut_for(model, blocks, everything)
+        with pytest.raises(cc.OptionError, match="trains all layers of the backbone"):
+            split_for_stage(model, blocks, everything)

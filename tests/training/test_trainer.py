@@ -8,7 +8,7 @@ import pytest
 
 import cellclf as cc
 from cellclf.training.freezing import freeze, moving_variables
-from cellclf.training.resume import claim
+from cellclf.training.resume import is_finished
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_loading_what_is_no_run_says_so(tmp_path, finished):
     (tmp_path / "manifest.json").write_text(json.dumps(run.manifest))
     with pytest.raises(cc.RunFolderError, match="not finished"):
         cc.load_run(tmp_path)
-    assert not claim(tmp_path, run.manifest)
+    assert not is_finished(tmp_path, run.manifest)
 
 
 def test_other_sizes_are_refused_with_the_fix(finished):

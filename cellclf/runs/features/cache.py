@@ -1,7 +1,7 @@
-"""Features on disk: what the frozen part of a classifier makes of every image, computed once and mapped.
+"""The feature cache: the output of the frozen layers for every image, computed once, on disk, memory-mapped.
 
-A cache is one ``.npy`` file, named by the hash of all that its content follows from and written beside its place and
-renamed, so that a changed network, set or augmentation never finds an old cache, nor anybody a half-written one.
+A cache is one ``.npy`` file. Its name is the hash of all that determines its content, so that a changed network, set or
+augmentation never finds an old cache; it is written beside its place and renamed, so that none is found half-written.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Caching:
 
     Args:
         mode: ``"auto"``, ``"disk"`` or None.
-        cached_views: Augmented views of each training image that are held.
+        cached_views: Augmented views of each training image in the cache.
         limit: Bytes that the caches in the folder may take together.
-        folder: Where caches lie; None takes a temporary one.
-        kept: Whether they stay there, for other runs; else a stage's cache goes when the stage is done.
-        content: What features follow from beside the network: data, augmentation.
+        folder: Folder of the caches; None takes a temporary one.
+        kept: Whether they are kept for other runs; else a stage's cache is removed after the stage.
+        content: What determines the features beside the network: data, augmentation.
     """
 
     mode: str | None
@@ -70,7 +70,7 @@ def byte_count(size: int | str) -> int:
     raise OptionError(f"cache_limit={size!r}; expected a size such as '4GB' or '500MB', or a number of bytes")
 
 
-def in_words(size: int) -> str:
+def size_text(size: int) -> str:
     """Write a number of bytes: ``2.4 GB``."""
     unit = "GB" if size >= 995e6 else "MB" if size >= 995e3 else "KB"
     number = size / _UNITS[unit]
@@ -78,9 +78,9 @@ def in_words(size: int) -> str:
 
 
 def key_of(content: Mapping[str, Any], front: Any) -> str:
-    """Hash all that features follow from: data, augmentation, the frozen part and its weights, versions.
+    """Hash all that determines the features: data, augmentation, the frozen layers and their weights, versions.
 
-    A training's own seed is not in it: it makes random weights and the augmenter's draws, which are.
+    The seed of the training is not part of it, but the weights and the augmenter that follow from it are.
 
     Args:
         content: Plain data.
@@ -101,14 +101,14 @@ def key_of(content: Mapping[str, Any], front: Any) -> str:
 
 @dataclass(eq=False)
 class Cache:
-    """The features of some images, one row each; made when they are first read.
+    """The features of some images, one row each; computed when they are first read.
 
     Args:
         path: The ``.npy`` file.
         shape: Of the whole array, rows first.
         dtype: Of the numbers.
         make: Gives the rows in order, some at a time, if the file is not there.
-        limit: Bytes that the caches of the folder may take together; the least recently used go first.
+        limit: Bytes that the caches of the folder may take together; the least recently used are removed first.
     """
 
     path: Path
@@ -120,11 +120,11 @@ class Cache:
 
     @property
     def size(self) -> int:
-        """Bytes on disk, the file's head aside."""
+        """Bytes on disk, without the header of the file."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def open(self) -> NDArray[Any]:
-        """Map the rows; they are computed and written first if they are not there.
+        """Map the rows; they are computed and written first if there is no file.
 
         Raises:
             RunFolderError: The disk is full, or the folder cannot be written.
@@ -136,22 +136,22 @@ class Cache:
                 found = self._mapped()
                 assert found is not None
             self._rows = found
-            with suppress(OSError):  # a cache that may only be read
-                self.path.touch()  # used just now
+            with suppress(OSError):  # a cache that is read-only
+                self.path.touch()  # the time of the last use, which make_room reads
         return self._rows
 
     def exists(self) -> bool:
-        """Tell whether the rows are on the disk, whole."""
+        """Check whether all rows are on disk."""
         return self._mapped() is not None
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._rows = None
 
     def _mapped(self) -> NDArray[Any] | None:
         try:
             rows: NDArray[Any] = np.lib.format.open_memmap(self.path, mode="r")
-        except (OSError, ValueError):  # not there; or damaged, and then it is written anew
+        except (OSError, ValueError):  # missing, or damaged and then written again
             return None
         return rows if rows.shape == self.shape and rows.dtype == self.dtype else None
 
@@ -160,15 +160,15 @@ class Cache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             make_room(self.path.parent, self.limit - self.size)
             with replacing(self.path) as new, new.open("wb") as file:
-                # written, not mapped: on a full disk a mapping ends the process
+                # written, not mapped: on a full disk, writing to a map kills the process
                 header = {"descr": self.dtype.str, "fortran_order": False, "shape": self.shape}
                 np.lib.format.write_array_header_1_0(file, header)
                 for rows in self.make():
                     file.write(np.ascontiguousarray(rows, self.dtype).data)
         except OSError as error:
             raise RunFolderError(
-                f"the feature cache of {in_words(self.size)} cannot be written to {self.path.parent} "
-                f"({error.strerror or error}); expected room there, another cache_dir, or cache=None"
+                f"the feature cache of {size_text(self.size)} cannot be written to {self.path.parent} "
+                f"({error.strerror or error}); expected free space there, another cache_dir, or cache=None"
             ) from None
 
 
@@ -176,29 +176,29 @@ def make_room(folder: Path, limit: int) -> None:
     """Delete the least recently used caches of a folder until they take at most ``limit`` bytes.
 
     Args:
-        folder: Holds caches; whatever else is in it stays.
+        folder: Holds caches; other files in it are left.
         limit: In bytes.
     """
     found = []
     for path in folder.glob("features-*.npy"):
-        with suppress(OSError):  # gone meanwhile
+        with suppress(OSError):  # removed meanwhile
             state = path.stat()
             found.append((state.st_mtime, state.st_size, path))
     total = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
         if total <= limit:
             break
-        with suppress(OSError):  # some systems keep what is in use
+        with suppress(OSError):  # some systems do not remove a file in use
             path.unlink()
             total -= size
 
 
 def sweep(folder: Path, *, after: float) -> None:
-    """Delete what processes that were killed left half-written.
+    """Delete half-written files of processes that were killed.
 
     Args:
         folder: Holds caches.
-        after: Seconds without a write after which a part belongs to nobody.
+        after: Seconds without a write after which a file belongs to no running process.
     """
     for part in folder.glob(".features-*.part.npy"):
         with suppress(OSError):
@@ -208,13 +208,13 @@ def sweep(folder: Path, *, after: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Some rows of a cache, in the place of a set of images.
+    """Some rows of a cache, in place of a set of images.
 
     Args:
-        cache: Where they are.
+        cache: Holds them.
         start: The first row.
         count: Rows of one view.
-        views: How many views follow each other.
+        views: How many views there are, one after the other.
     """
 
     cache: Cache
@@ -227,7 +227,7 @@ class Features:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the features of one image."""
+        """Shape of the features of one image."""
         return self.cache.shape[1:]
 
     def choose(
@@ -236,10 +236,10 @@ class Features:
         """Choose a row of the cache for each image: one of its views, by seed, epoch and id.
 
         Args:
-            places: (N,) places of the images in the set.
+            places: (N,) positions of the images in the set.
             ids: N texts.
             seed: Any whole number.
-            epoch: Each epoch chooses anew.
+            epoch: Each epoch chooses again.
 
         Returns:
             (N,) int64 rows.
@@ -250,10 +250,10 @@ class Features:
         return rows + self.count * Draws.of(ids, seed=seed, epoch=epoch).child("cached view").integers(self.views)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Read the features of the images at these places, in their first view."""
+        """Read the features of the images at these positions, in their first view."""
         return np.asarray(self.cache.open()[self.start + rows])
 
-    def batches(self, size: int = 256, *, label: str = "", show: bool | None = False) -> Iterator[NDArray[Any]]:
+    def batches(self, size: int = 256, *, label: str = "", show: bool | None = None) -> Iterator[NDArray[Any]]:
         """Read the features of the first view in order, some at a time, as ``ImageSet.batches`` reads images."""
         rows = self.cache.open()
         starts = range(self.start, self.start + self.count, size)
@@ -263,11 +263,11 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Cached:
-    """What a cache holds of images as they are, for those who would run them through the frozen part once more.
+    """The features of images without augmentation in a cache; calibration reads them instead of the images.
 
     Args:
-        layer: Whose output the features are.
-        train: Of the training images; None if only augmented views are there.
+        layer: The layer whose output the features are.
+        train: Of the training images; None if the cache holds augmented views only.
         val: Of the validation images.
     """
 
@@ -277,7 +277,7 @@ class Cached:
 
 
 def free_bytes(folder: Path) -> int:
-    """Tell how much room the disk has where a folder is or will be."""
+    """Give the free bytes of the disk on which a folder is or will be."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -1,4 +1,4 @@
-"""Images once through a model: pooled features and probabilities."""
+"""Pooled features and probabilities of images, in one pass through a model."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from cellclf.backbones.graph import POOL
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError
 from cellclf.runs.features.cache import Features
-from cellclf.runs.predict import filled, step_size
+from cellclf.runs.predict import padded, step_size
 from cellclf.utils.progress import track
 
-_WIDEST = 4_096  # features of a flattened map are more than can be learnt from so many images
+_WIDEST = 4_096
+"""Most features: a flattened map has more, too many to estimate their distribution from some thousand images."""
 
 
 class FeatureReader:
-    """Runs images through a model once and gives features and probabilities.
+    """Gives features and probabilities of images in one pass through a model.
 
-    The features are the pooled feature map that the head starts from; where the head flattens it instead, what the
-    last layer sees; of an ensemble, those of its members side by side.
+    The features are the pooled feature map that the head takes; if the head flattens it instead, the input of the last
+    layer; of an ensemble, those of its members, concatenated.
 
     Args:
         model: Keras model from (n, H, W, 3) 0-255 images to (n, K) probabilities.
-        behind: Name of a layer whose output is read in the place of images; None reads images.
-        batch_size: Images at a time; the last batch is filled up, so that the step is compiled once.
+        behind: Name of a layer whose output is read in place of images; None reads images.
+        batch_size: Images at a time; the last batch is padded, so that the step is compiled once.
     """
 
     def __init__(self, model: Any, *, behind: str | None = None, batch_size: int = 256) -> None:
@@ -35,35 +36,35 @@ class FeatureReader:
 
         self.batch_size = batch_size
         inputs, features = model.inputs if behind is None else model.get_layer(behind).output, _features(model)
-        if features is inputs:  # Keras gives no tensor back as it came
+        if features is inputs:  # a Keras model cannot return its own input
             features = keras.layers.Identity()(features)
         self._model = keras.Model(inputs, [features, model.output])
         self._model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
 
     def batches(
-        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool = False
+        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool | None = None
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Give (features, probabilities) of some images at a time, in order.
 
         Args:
             cells: The images.
-            rows: Places of those that are read; None for all.
-            show: True draws a progress bar.
+            rows: Positions of those to read; None for all.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
         """
         rows = np.arange(len(cells)) if rows is None else rows
         size = step_size(max(1, len(rows)), self.batch_size)
         starts = range(0, len(rows), size)
         for start in track(starts, total=len(starts), label="predicting", unit="batch", show=show):
             batch = cells.read(rows[start : start + size])
-            features, shares = self._model.predict_on_batch(filled(batch, size))
-            yield np.asarray(features, np.float32)[: len(batch)], np.asarray(shares, np.float32)[: len(batch)]
+            features, found = self._model.predict_on_batch(padded(batch, size))
+            yield np.asarray(features, np.float32)[: len(batch)], np.asarray(found, np.float32)[: len(batch)]
 
     def read(
-        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool = False
+        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Give features (N, d) and probabilities (N, K) of images, at least one; arguments as for ``batches``."""
-        features, shares = zip(*self.batches(cells, rows, show=show), strict=True)
-        return np.concatenate(features), np.concatenate(shares)
+        features, found = zip(*self.batches(cells, rows, show=show), strict=True)
+        return np.concatenate(features), np.concatenate(found)
 
 
 def _features(model: Any) -> Any:
@@ -79,7 +80,7 @@ def _features(model: Any) -> Any:
     used = model.layers[-1].input
     if isinstance(used, list) or len(used.shape) != 2:
         raise DataError(
-            f"the last layer, {model.layers[-1].name}, takes no flat row of features for each image; expected a "
+            f"the last layer, {model.layers[-1].name}, does not take one vector of features for each image; expected a "
             "network that ends in a pooling and a Dense layer"
         )
     return used

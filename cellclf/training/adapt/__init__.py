@@ -1,1 +1,1 @@
-"""How a finished run learns another laboratory."""
+"""Adaptation of a finished run to another laboratory."""

@@ -1,4 +1,4 @@
-"""BatchNorm adaptation: the statistics of a trained network moved towards images without labels."""
+"""BatchNorm adaptation: the statistics of a trained network, adapted to images without labels."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from cellclf.errors import DataError, OptionError
 from cellclf.utils.progress import track
 
 _BATCH = 64
-_HELD = 2**28
-"""Bytes of feature maps that are held, so that the layers before them need not run again."""
+_KEPT_BYTES = 2**28
+"""Bytes of feature maps that are kept, so that the layers before them need not run again."""
 
 
 def adapt_batch_norm(
-    model: Any, cells: ImageSet, *, prior: int = 16, limit: int = 512, seed: int = 0, show: bool = False
+    model: Any, cells: ImageSet, *, prior: int = 16, limit: int = 512, seed: int = 0, show: bool | None = None
 ) -> Any:
     """Give a copy of a model whose BatchNorm statistics are mixed with those of a target set (AdaBN).
 
     Layer by layer from the input on, each one's mean and variance become
     ``l * source + (1 - l) * target`` with ``l = prior / (prior + n)``, the target's measured over all n images
-    with the layers before it already adapted; so neither order nor batches matter. Labels are not looked at.
+    with the layers before it already adapted; so neither order nor batches matter. Labels are not used.
 
     Args:
         model: Keras model from (n, H, W, 3) 0-255 images; it is not changed.
         cells: The target images.
         prior: How many images the source statistics count as, 0 or more; 0 forgets them.
-        limit: Most images that are looked at; more are sampled.
+        limit: Most images that are used; of more, a sample is taken.
         seed: Of the sample.
-        show: True draws a progress bar.
+        show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
     Returns:
         The adapted copy.
@@ -61,39 +61,39 @@ def adapt_batch_norm(
         rows = np.sort(np.random.default_rng(seed).choice(len(cells), limit, replace=False))
     images = cells.read(rows)
     keep = prior / (prior + len(rows))
-    whole = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    held: list[tuple[Any, list[Any], int]] = [(model.input, whole, 0)]  # what went into the layers before this one
+    image_batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    kept: list[tuple[Any, list[Any], int]] = [(model.input, image_batches, 0)]  # inputs of the layers before this one
     for layer in track(layers, total=len(layers), label="adapting BatchNorm", show=show):
-        part, batches = _from_the_last(held, layer.input)
+        part, batches = _from_last_kept(kept, layer.input)
         size = 4 * len(images) * math.prod(layer.input.shape[1:])
         maps: Iterable[Any] = (part(batch, training=False) for batch in batches)
-        if size <= _HELD:
+        if size <= _KEPT_BYTES:
             maps = list(maps)
-            held.append((layer.input, maps, size))
+            kept.append((layer.input, maps, size))
         mean, variance = _moments(maps)
-        while sum(taken for *_, taken in held) > _HELD:
-            del held[1]
+        while sum(taken for *_, taken in kept) > _KEPT_BYTES:
+            del kept[1]
         layer.moving_mean.assign(keep * np.asarray(layer.moving_mean) + (1 - keep) * mean)
         layer.moving_variance.assign(keep * np.asarray(layer.moving_variance) + (1 - keep) * variance)
     return model
 
 
-def _from_the_last(held: list[tuple[Any, list[Any], int]], end: Any) -> tuple[Any, list[Any]]:
-    """Cut the graph from the last held tensor that no path to ``end`` goes around; those behind it are let go."""
+def _from_last_kept(kept: list[tuple[Any, list[Any], int]], end: Any) -> tuple[Any, list[Any]]:
+    """Take the graph from the last kept tensor that is on all paths to ``end``; later ones are dropped."""
     import keras
 
     while True:
-        start, batches, _ = held[-1]
+        start, batches, _ = kept[-1]
         try:
             return keras.Model(start, end), batches
         except ValueError:
-            if len(held) == 1:  # nothing goes around the images
+            if len(kept) == 1:  # the images are on all paths
                 raise
-            held.pop()
+            kept.pop()
 
 
 def _moments(maps: Iterable[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Measure mean and variance of each channel over all images and places."""
+    """Measure mean and variance of each channel over all images and positions."""
     count, total, square = 0, np.zeros(()), np.zeros(())
     for found in maps:
         values = np.asarray(found, np.float64)

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 import cellclf as cc
 from cellclf.augmentation.mixing import Mix
 from cellclf.augmentation.steps.colour import Brightness
-from cellclf.runs.features.cache import Cache, Features, byte_count, in_words, key_of, make_room, sweep
+from cellclf.runs.features.cache import Cache, Features, byte_count, key_of, make_room, size_text, sweep
 from cellclf.training.freezing import freeze
-from cellclf.training.split_model import cut_for
+from cellclf.training.split_model import split_for_stage
 
 HEAD = (cc.Stage(epochs=3, learning_rate=3e-3),)
 
@@ -72,7 +72,7 @@ def same_confidence(one, other):
     return True
 
 
-def test_what_a_run_knows_of_itself_comes_from_the_cache_and_is_the_same(plain_and_cached):
+def test_the_confidence_of_a_run_comes_from_the_cache_and_is_the_same(plain_and_cached):
     plain, cached = plain_and_cached
     assert same_confidence(plain.confidence, cached.confidence)
 
@@ -83,23 +83,24 @@ def test_calibrating_on_cached_pooled_features_is_calibrating_on_images(small_tr
     run = small_trainer(stages=HEAD, augmenter=augmenter, cached_views=2 if augmented else 1).fit(
         parts.train, parts.val
     )
-    told = run.confidence
-    assert same_confidence(told, run.calibrate(parts.train, parts.val)) and run.confidence is not told
+    first = run.confidence
+    assert same_confidence(first, run.calibrate(parts.train, parts.val)) and run.confidence is not first
 
 
-def test_the_cache_of_a_run_goes_with_its_stage(plain_and_cached):
+def test_the_cache_of_a_run_is_removed_after_its_stage(plain_and_cached):
     _, cached = plain_and_cached
     assert not (cached.folder / "cache").exists()
 
 
-def test_without_a_folder_the_cache_is_a_temporary_file(small_trainer, parts, tmp_path, monkeypatch, capsys):
+def test_without_a_folder_the_cache_is_a_temporary_file(small_trainer, parts, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    small_trainer(stages=HEAD).fit(parts.train, parts.val, show=True)
-    assert f"in {tmp_path / 'cellclf-scratch-'}" in capsys.readouterr().err
+    caplog.set_level("INFO", "cellclf")
+    small_trainer(stages=HEAD).fit(parts.train, parts.val)
+    assert f"in {tmp_path / 'cellclf-scratch-'}" in caplog.text
     assert not list(tmp_path.iterdir())
 
 
-def test_frozen_statistics_stand_still_and_learning_ones_move(small_trainer, parts, plain_and_cached):
+def test_frozen_statistics_are_unchanged_and_trained_ones_move(small_trainer, parts, plain_and_cached):
     _, cached = plain_and_cached
     start, blocks, _ = small_trainer()._build(parts.train.image_shape, 3)
     end = {v.path: v.numpy() for v in cached.model.variables}
@@ -109,47 +110,52 @@ def test_frozen_statistics_stand_still_and_learning_ones_move(small_trainer, par
     assert last
 
 
-def test_what_is_held_are_the_views_and_each_epoch_takes_one(small_trainer, parts, tmp_path, capsys):
+def test_the_cache_holds_the_views_and_each_epoch_takes_one(small_trainer, parts, tmp_path, caplog):
     augmenter = cc.Augmenter.preset("report", seed=5)
     trainer = small_trainer(stages=HEAD, augmenter=augmenter, cached_views=2, cache_dir=tmp_path)
-    trainer.fit(parts.train, parts.val, show=True)
-    told = capsys.readouterr().err
-    assert f"stage 1: feature cache of {in_words((2 * 72 + 24) * 16 * 4)} in {tmp_path}, 2 views of each" in told
-    assert "runs 2 instead of 3 times over 72 images" in told
+    caplog.set_level("INFO", "cellclf")
+    trainer.fit(parts.train, parts.val)
+    assert (
+        f"stage 1: feature cache of {size_text((2 * 72 + 24) * 16 * 4)} in {tmp_path}, 2 views of each" in caplog.text
+    )
+    assert "runs 2 instead of 3 times over 72 images" in caplog.text
     (path,) = tmp_path.iterdir()
     held = np.load(path, mmap_mode="r")
     assert held.shape == (2 * 72 + 24, 16)
     assert path.stat().st_size == pytest.approx(held.nbytes, abs=128)
     model, blocks, layers = trainer._build(parts.train.image_shape, 3)
     freeze(layers, blocks, HEAD[0])
-    front = cut_for(model, blocks, 0).front
+    front = split_for_stage(model, blocks, 0).front
     for view in range(2):
         seen = front.predict(augmenter(parts.train.images, parts.train.ids, view), verbose=0)
         np.testing.assert_allclose(held[view * 72 : (view + 1) * 72], seen, atol=1e-4)
     np.testing.assert_allclose(held[144:], front.predict(parts.val.images, verbose=0), atol=1e-4)
 
-    trainer.fit(parts.train, parts.val, show=True)
-    assert "found in" in capsys.readouterr().err
+    caplog.clear()
+    trainer.fit(parts.train, parts.val)
+    assert "found in" in caplog.text
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"augmenter": cc.Augmenter.preset("report")}, "one augmented view only; cached_views=6"),
-        ({"augmenter": cc.Augmenter.preset("report"), "cached_views": 3}, "1 epochs take no more passes"),
+        (
+            {"augmenter": cc.Augmenter.preset("report")},
+            "one augmented view of each image; expected cached_views=6",
+        ),
+        ({"augmenter": cc.Augmenter.preset("report"), "cached_views": 3}, "as many passes as 1 epochs"),
         ({"mix": Mix()}, "mix blends the images"),
-        ({"cache_limit": 500}, "its 6.1 KB are more than cache_limit=0.5 KB"),
+        ({"cache_limit": 500}, "it needs 6.1 KB, more than cache_limit=0.5 KB"),
     ],
 )
-def test_where_no_cache_is_made_one_line_says_why(small_trainer, parts, capsys, changes, line):
+def test_where_no_cache_is_made_one_line_says_why(small_trainer, parts, caplog, changes, line):
     epochs = 1 if "cached_views" in changes else 2
-    small_trainer(stages=(cc.Stage(epochs=epochs, learning_rate=1e-3),), **changes).fit(
-        parts.train, parts.val, show=True
-    )
-    told = [text for text in capsys.readouterr().err.splitlines() if "no feature cache" in text]
-    assert len(told) == 1
-    assert line in told[0]
+    caplog.set_level("INFO", "cellclf")
+    small_trainer(stages=(cc.Stage(epochs=epochs, learning_rate=1e-3),), **changes).fit(parts.train, parts.val)
+    lines = [text for text in caplog.messages if "no feature cache" in text]
+    assert len(lines) == 1
+    assert line in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,7 @@ def test_where_no_cache_is_made_one_line_says_why(small_trainer, parts, capsys, 
         ({"cache": "dsk"}, "did you mean 'disk'"),
         ({"cached_views": 0}, "cached_views=0"),
         ({"cache_limit": "4 gigs"}, "expected a size such as '4GB'"),
-        ({"cache": "disk", "mix": Mix()}, "mix and consistency want cache='auto'"),
+        ({"cache": "disk", "mix": Mix()}, "expected cache='auto' with mix or consistency"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_training(small_trainer, changes, match):
@@ -168,7 +174,7 @@ def test_settings_that_cannot_be_are_refused_before_training(small_trainer, chan
 
 def test_sizes_are_read_and_written():
     assert [byte_count(size) for size in (7, "7 B", "1.5GB", ".5 kb", "2tb")] == [7, 7, 15 * 10**8, 500, 2 * 10**12]
-    assert [in_words(size) for size in (500, 6_100, 113_000_000, 2_400_000_000)] == [
+    assert [size_text(size) for size in (500, 6_100, 113_000_000, 2_400_000_000)] == [
         "0.5 KB",
         "6.1 KB",
         "113 MB",
@@ -179,7 +185,7 @@ def test_sizes_are_read_and_written():
 def test_the_key_follows_all_that_makes_the_features(small_trainer):
     def front():
         model, blocks, _ = small_trainer()._build((32, 32, 3), 3)
-        return cut_for(model, blocks, 0).front
+        return split_for_stage(model, blocks, 0).front
 
     one, other = front(), front()
     content = {"data": "a", "augmenter": {"seed": 1}, "views": 1}
@@ -203,9 +209,9 @@ def test_only_a_whole_file_is_read(tmp_path):
     assert not made
     for damage in (path.read_bytes()[:-1], b"", b"something else"):
         path.write_bytes(damage)
-        torn, made = small_cache(path)
-        assert not torn.exists()
-        np.testing.assert_array_equal(torn.open(), np.arange(32).reshape(8, 4))
+        damaged, made = small_cache(path)
+        assert not damaged.exists()
+        np.testing.assert_array_equal(damaged.open(), np.arange(32).reshape(8, 4))
         assert len(made) == 1
     other, made = small_cache(path, dtype="float16")
     assert other.open().dtype == np.float16
@@ -239,7 +245,7 @@ def test_room_is_made_by_what_was_used_longest_ago(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"features-next.npy", "features-old.npy", "mine.npy"}
 
 
-def test_parts_of_killed_processes_are_swept(tmp_path):
+def test_parts_of_killed_processes_are_removed(tmp_path):
     part = tmp_path / ".features-a.123.part.npy"
     part.write_bytes(b"half")
     sweep(tmp_path, after=3600)
@@ -290,7 +296,7 @@ def test_a_cache_takes_disk_and_not_memory(tmp_path):
     assert cache.size == 96 << 20
 
 
-def test_a_run_goes_on_without_its_cache(small_trainer, parts, plain_and_cached):
+def test_a_run_resumes_without_its_cache(small_trainer, parts, plain_and_cached):
     _, cached = plain_and_cached
     settings = {"stages": cached_stages(), "ema": 0.9, "val_augmenter": cc.Augmenter([Brightness()], seed=9)}
     plain = small_trainer(cache=None, cache_limit="1GB", **settings)
@@ -322,7 +328,7 @@ np.save(sys.argv[2], run.predict_proba(parts.val))
 
 
 @pytest.mark.slow
-def test_killed_while_the_cache_is_written_it_goes_on_as_if_not(tmp_path):
+def test_killed_while_the_cache_is_written_it_resumes_as_if_not(tmp_path):
     script = tmp_path / "job.py"
     script.write_text(textwrap.dedent(SCRIPT))
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -339,7 +345,7 @@ def test_killed_while_the_cache_is_written_it_goes_on_as_if_not(tmp_path):
     assert process.returncode == -signal.SIGKILL
     assert [part.name.startswith(".features-") for part in cache.iterdir()] == [True]
     for name in ("torn", "whole"):
-        told = subprocess.run(command(name), check=True, env=environment, capture_output=True, text=True).stderr
-        assert "runs 2 instead of 3 times" in told
+        errors = subprocess.run(command(name), check=True, env=environment, capture_output=True, text=True).stderr
+        assert "runs 2 instead of 3 times" in errors
         assert not (tmp_path / name / "cache").exists()
-    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), np.load(tmp_path / "torn.npy"))
+    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), np.load(tmp_path / "damaged.npy"))

@@ -55,8 +55,8 @@ def norms(model):
 def test_without_prior_it_is_the_network_in_training_mode(network, request):
     model = request.getfixturevalue(network)
     adapted = adapt_batch_norm(model, cc.ImageSet(IMAGES), prior=0)
-    wanted = np.asarray(copied(model)(IMAGES.astype("float32"), training=True))
-    np.testing.assert_allclose(np.asarray(adapted(IMAGES.astype("float32"))), wanted, atol=1e-4)
+    expected = np.asarray(copied(model)(IMAGES.astype("float32"), training=True))
+    np.testing.assert_allclose(np.asarray(adapted(IMAGES.astype("float32"))), expected, atol=1e-4)
 
 
 def test_the_prior_weighs_the_source(model):
@@ -70,13 +70,13 @@ def test_the_prior_weighs_the_source(model):
         np.testing.assert_array_equal(old, np.asarray(new))
 
 
-def test_what_is_held_in_memory_changes_nothing(branched, monkeypatch):
+def test_what_is_kept_in_memory_changes_nothing(branched, monkeypatch):
     cells = cc.ImageSet(IMAGES)
-    held = adapt_batch_norm(branched, cells)
+    kept = adapt_batch_norm(branched, cells)
     one_map = 4 * 24 * 16 * 16 * 16
     for limit in (0, one_map, 2 * one_map):
-        monkeypatch.setattr(adaptation, "_HELD", limit)
-        for a, b in zip(held.variables, adapt_batch_norm(branched, cells).variables, strict=True):
+        monkeypatch.setattr(adaptation, "_KEPT_BYTES", limit)
+        for a, b in zip(kept.variables, adapt_batch_norm(branched, cells).variables, strict=True):
             np.testing.assert_array_equal(a, b)
 
 

@@ -1,4 +1,4 @@
-"""However the batches of an epoch are handed out, the epoch is the same, also from its middle on."""
+"""However the batches of an epoch are given, the epoch is the same, also when it is resumed within."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from cellclf.training.checkpoint import assign, values
-from cellclf.training.steps import Watcher, fit, fitter_of_groups, make_scores
+from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups
 
 BATCHES = 7
 RNG = np.random.default_rng(0)
@@ -27,69 +27,69 @@ def new_model():
     model = keras.Model(features, keras.layers.Dense(3, "softmax", kernel_initializer=start)(x))
     model.compile(keras.optimizers.Lion(1e-2), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     model.optimizer.build(model.trainable_variables)
-    make_scores(model)
+    build_metrics(model)
     return model
 
 
-def new_watcher(done=0, stop_at=None):
+def new_hook(done=0, stop_at=None):
     seen = []
-    return Watcher(done, seen.append, lambda _: None, lambda: bool(seen) and seen[-1] == stop_at), seen
+    return AfterBatch(done, seen.append, lambda _: None, lambda: bool(seen) and seen[-1] == stop_at), seen
 
 
 def state_of(model):
     return [*values(model.variables), *values(model.optimizer.variables), *values(model.metrics_variables)]
 
 
-def groups(together, start=0):
-    for first in range(start, BATCHES, together):
-        yield tuple(entries[first : first + together] for entries in ENTRIES)
+def groups(size, start=0):
+    for first in range(start, BATCHES, size):
+        yield tuple(entries[first : first + size] for entries in ENTRIES)
 
 
 @pytest.fixture(scope="module")
 def fitted():
     model = new_model()
-    watcher, seen = new_watcher()
-    fit(model, tf.data.Dataset.from_tensor_slices(ENTRIES), watcher, [])
+    hook, seen = new_hook()
+    fit_epoch(model, tf.data.Dataset.from_tensor_slices(ENTRIES), hook, [])
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert model.get_metrics_result()["loss"] > 0
     return state_of(model)
 
 
-@pytest.mark.parametrize("together", [1, 3, 7, 100])
-def test_groups_train_as_single_batches_do(fitted, together):
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_groups_train_as_single_batches_do(fitted, size):
     model = new_model()
-    watcher, seen = new_watcher()
-    fitter_of_groups(model)(groups(together), watcher, [])
-    assert seen == [min(done + together, BATCHES) for done in range(0, BATCHES, together)]
+    hook, seen = new_hook()
+    make_fit_groups(model)(groups(size), hook, [])
+    assert seen == [min(done + size, BATCHES) for done in range(0, BATCHES, size)]
     for one, other in zip(fitted, state_of(model), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("in_groups", [False, True])
-def test_an_epoch_that_was_stopped_goes_on_to_the_same_end(in_groups):
-    def train(model, watcher, metrics):
+def test_an_epoch_that_was_stopped_resumes_to_the_same_end(in_groups):
+    def train(model, hook, metrics):
         if in_groups:
-            fitter_of_groups(model)(groups(2, watcher.done), watcher, metrics)
+            make_fit_groups(model)(groups(2, hook.done), hook, metrics)
         else:
-            fit(model, tf.data.Dataset.from_tensor_slices(ENTRIES).skip(watcher.done), watcher, metrics)
+            fit_epoch(model, tf.data.Dataset.from_tensor_slices(ENTRIES).skip(hook.done), hook, metrics)
 
     whole = new_model()
-    train(whole, new_watcher()[0], [])
+    train(whole, new_hook()[0], [])
     first = new_model()
-    watcher, _ = new_watcher(stop_at=4)
-    train(first, watcher, [])
-    assert watcher.done == 4
+    hook, _ = new_hook(stop_at=4)
+    train(first, hook, [])
+    assert hook.done == 4
     then = new_model()
     assign(then.variables, values(first.variables))
     assign(then.optimizer.variables, values(first.optimizer.variables))
-    train(then, new_watcher(4)[0], values(first.metrics_variables))
+    train(then, new_hook(4)[0], values(first.metrics_variables))
     assert all(np.array_equal(a, b) for a, b in zip(state_of(whole), state_of(then), strict=True))
 
 
-def test_a_second_epoch_begins_its_scores_anew():
+def test_a_second_epoch_resets_the_metrics():
     model = new_model()
-    train = fitter_of_groups(model)
+    train = make_fit_groups(model)
     for _ in range(2):
-        train(groups(3), new_watcher()[0], [])
+        train(groups(3), new_hook()[0], [])
     counts = [float(v) for v in model.metrics_variables if v.path.endswith("count")]
     assert counts == [BATCHES * 4] * 2

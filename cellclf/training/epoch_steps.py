@@ -1,4 +1,4 @@
-"""The steps of one epoch, and what happens after every batch: averaging, saving now and then, stopping if asked."""
+"""The training steps of one epoch, and what follows each batch: the EMA, a checkpoint now and then, a stop if asked."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cellclf.training.checkpoint import assign
+from cellclf.utils.log import is_shown
 
 SAVE_EVERY = 600.0
-"""Seconds of one epoch after which its state is written down in between."""
+"""Seconds within one epoch after which its state is saved."""
 
 Group = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 @dataclass
-class Watcher:
-    """Accompanies an epoch.
+class AfterBatch:
+    """What happens after each batch of an epoch.
 
     Args:
         done: Batches of the epoch that are done.
         after_step: Called with the number of batches done.
-        save: The same, when some minutes have passed since the last time.
-        asked_to_stop: Whether the epoch shall end after this batch.
+        save: Called with the same, ``SAVE_EVERY`` seconds after the last time.
+        asked_to_stop: Whether to end the epoch after this batch.
     """
 
     done: int
@@ -36,8 +37,8 @@ class Watcher:
     asked_to_stop: Callable[[], bool]
     _saved: float = field(default_factory=time.monotonic, init=False)
 
-    def see(self, batches: int) -> bool:
-        """Take note of batches that were just done; True if the epoch shall end after them."""
+    def __call__(self, batches: int) -> bool:
+        """Count batches that were just done; True ends the epoch after them."""
         self.done += batches
         self.after_step(self.done)
         if self.asked_to_stop():
@@ -48,8 +49,11 @@ class Watcher:
         return False
 
 
-def make_scores(model: Any) -> None:
-    """Make the variables of a compiled model's running scores, which Keras makes with the first batch only."""
+def build_metrics(model: Any) -> None:
+    """Make the variables of a compiled model's metrics now, since Keras makes them with the first batch only.
+
+    A checkpoint restores them before that.
+    """
     import keras
 
     nothing = keras.ops.zeros((1, int(model.output_shape[-1])))
@@ -57,38 +61,38 @@ def make_scores(model: Any) -> None:
     model.reset_metrics()
 
 
-def fit(model: Any, dataset: Any, watcher: Watcher, metrics: Sequence[NDArray[Any]]) -> None:
+def fit_epoch(model: Any, dataset: Any, after_batch: AfterBatch, metrics: Sequence[NDArray[Any]]) -> None:
     """Train a compiled model for an epoch, or the rest of one.
 
     Args:
-        model: The scores of the epoch are in it afterwards.
+        model: Its metrics are those of the epoch afterwards.
         dataset: ``tf.data.Dataset`` of the batches.
-        watcher: Sees each batch.
-        metrics: The running scores after the batches before; empty at the beginning of an epoch.
+        after_batch: Called after each batch.
+        metrics: Values of the metrics after the batches before; empty at the beginning of an epoch.
     """
     import keras
 
-    class Watching(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
+    class Calling(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            if metrics:  # Keras has just set them back
+            if metrics:  # Keras has just reset them
                 assign(self.model.metrics_variables, metrics)
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if watcher.see(1):
+            if after_batch(1):
                 self.model.stop_training = True
 
-    model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[Watching()])
+    model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[Calling()])
 
 
-def fitter_of_groups(model: Any) -> Callable[[Iterable[Group], Watcher, Sequence[NDArray[Any]]], None]:
-    """Give what does ``fit``'s work several batches at a time: calling a small network's step takes longer than it.
+def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequence[NDArray[Any]]], None]:
+    """Make a ``fit_epoch`` that trains several batches in one call, which costs more than the step of a small network.
 
     Args:
-        model: As for ``fit``; what is given holds for as long as it stays compiled as it is.
+        model: As for ``fit_epoch``; the result is valid until it is compiled again.
 
     Returns:
-        As ``fit``, of groups in the place of a dataset: (g, n, ...) features, (g, n, K) labels and (g, n) weights of g
-        batches of n; the watcher sees each group.
+        As ``fit_epoch``, of groups in place of a dataset: (g, n, ...) features, (g, n, K) labels and (g, n) weights of
+        g batches of n; ``after_batch`` is called after each group.
     """
     import tensorflow as tf
 
@@ -102,7 +106,7 @@ def fitter_of_groups(model: Any) -> Callable[[Iterable[Group], Watcher, Sequence
 
         tf.while_loop(lambda k: k < tf.shape(features)[0], step, (0,), parallel_iterations=1)
 
-    def fit_groups(groups: Iterable[Group], watcher: Watcher, metrics: Sequence[NDArray[Any]]) -> None:
+    def fit_groups(groups: Iterable[Group], after_batch: AfterBatch, metrics: Sequence[NDArray[Any]]) -> None:
         nonlocal run
         for number, group in enumerate(groups):
             if run is None:
@@ -113,7 +117,7 @@ def fitter_of_groups(model: Any) -> Callable[[Iterable[Group], Watcher, Sequence
                 if metrics:
                     assign(model.metrics_variables, metrics)
             run(*(tf.constant(entries) for entries in group))
-            if watcher.see(len(group[0])):
+            if after_batch(len(group[0])):
                 break
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
@@ -121,27 +125,30 @@ def fitter_of_groups(model: Any) -> Callable[[Iterable[Group], Watcher, Sequence
 
 
 @contextmanager
-def progress_bar(model: Any, done: int, steps: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Draw a bar of an epoch's batches on stderr, if that is a terminal.
+def progress_bar(
+    model: Any, done: int, steps: int, label: str, *, show: bool | None
+) -> Iterator[Callable[[int], None]]:
+    """Draw a bar of an epoch's batches.
 
     Args:
         model: Whose running loss is shown.
         done: Batches done before.
         steps: Batches of the epoch.
         label: Stands before the bar.
+        show: True shows it, False hides it; None shows it on a terminal and in a notebook.
 
     Returns:
         Call it with the number of batches done.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not is_shown(show):
         yield lambda done: None
         return
-    import tqdm
+    import tqdm.auto
 
-    with tqdm.tqdm(total=steps, initial=done, desc=label, unit="batch", leave=False) as bar:
+    with tqdm.auto.tqdm(total=steps, initial=done, desc=label, unit="batch", leave=False) as bar:
 
-        def tell(done: int) -> None:
+        def update(done: int) -> None:
             bar.set_postfix_str(f"loss {float(model.get_metrics_result()['loss']):.3f}", refresh=False)
             bar.update(done - bar.n)
 
-        yield tell
+        yield update

@@ -1,0 +1,84 @@
+"""The report of a finished job in its run folder: split.csv, recipe.toml, report.json, report.md, report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cellclf.data.image_set import ImageSet
+from cellclf.evaluation.metrics import Report
+from cellclf.evaluation.robustness.result import stored
+from cellclf.pipeline.prepare import Prepared, split_table
+from cellclf.pipeline.recipe import Table
+from cellclf.runs.run import Run
+from cellclf.utils.atomic import write_text
+
+if TYPE_CHECKING:
+    from cellclf.augmentation.augmenter import Augmenter
+
+
+def write_report(
+    folder: Path,
+    *,
+    run: Run,
+    recipe: Table,
+    prepared: Prepared,
+    augmenter: Augmenter | None,
+    sets: Mapping[str, ImageSet],
+    reports: Mapping[str, Report],
+    copies: Mapping[str, int],
+    seconds: Mapping[str, float],
+    command: str,
+) -> Path:
+    """Write the tables and the report of a job into the folder of its run.
+
+    Args:
+        folder: Of the run.
+        run: The trained classifier.
+        recipe: The job as data.
+        prepared: What was trained on, and what was removed.
+        augmenter: Of the training images; the page shows examples. None if there is none.
+        sets: "train", "val", "test" and further sets.
+        reports: Their scores.
+        copies: Name of a set -> images in it that are copies of training or validation images.
+        seconds: Step -> how long it took.
+        command: What the report names as the way to make it again.
+
+    Returns:
+        Path of ``report.html``.
+    """
+    import tomli_w
+
+    from cellclf.reporting.json_report import write_data
+    from cellclf.reporting.markdown import write_markdown
+    from cellclf.reporting.page import PageContent, write_page
+
+    recipe_text = tomli_w.dumps(recipe)
+    write_text(folder / "split.csv", split_table(prepared))
+    write_text(folder / "recipe.toml", recipe_text)
+    domain_shifts = {
+        name: run.domain_shift(part, show=False) for name, part in sets.items() if name not in ("train", "val")
+    }
+    content = PageContent(
+        title=folder.resolve().name,
+        cells_before=prepared.before,
+        cells_after=prepared.after,
+        removals=prepared.removals,
+        parts=prepared.parts,
+        augmenter=augmenter,
+        history=run.history,
+        evaluations={name: (report, sets[name]) for name, report in reports.items()},
+        copies=copies,
+        robustness=stored(folder),
+        run=run,
+        confidence=run.confidence,
+        domain_shifts={name: shift for name, shift in domain_shifts.items() if shift is not None},
+        seconds=seconds,
+        manifest=run.manifest,
+        recipe_toml=recipe_text,
+        command=command,
+    )
+    write_data(content, folder / "report.json")
+    write_markdown(content, folder / "report.md")
+    return write_page(content, folder / "report.html")
