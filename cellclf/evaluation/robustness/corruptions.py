@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation.rng import Draws
+from cellclf.augmentation.rng import ImageRng
 from cellclf.errors import DataError, OptionError, unknown
 from cellclf.evaluation.robustness import shapes, signals
 
@@ -36,7 +36,7 @@ class Corruption:
     family: str
     summary: str
     values: tuple[Any, ...]
-    work: Callable[[Images, Any, Draws], Images]
+    work: Callable[[Images, Any, ImageRng], Images]
 
     def __repr__(self) -> str:
         return f"Corruption({self.name}: {self.family})"
@@ -146,4 +146,4 @@ def corrupt(
     if not severity or not images.size:
         return images.copy()
     chosen = CORRUPTIONS[name]
-    return chosen.work(images, chosen.values[severity - 1], Draws.of(ids, seed=seed, epoch=0).child(name))
+    return chosen.work(images, chosen.values[severity - 1], ImageRng.of(ids, seed=seed, epoch=0).child(name))

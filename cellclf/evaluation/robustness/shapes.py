@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation.rng import Draws
+from cellclf.augmentation.rng import ImageRng
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +29,7 @@ MARGIN, RIM, FEWEST, SMALLEST = 10, 2, 7, 3
 """Pixels between a deposit and the border; pixels of a bubble's rim; bubbles at least; radius of a bubble at least."""
 
 
-def defocus(images: Images, setting: tuple[float, float], _: Draws) -> Images:
+def defocus(images: Images, setting: tuple[float, float], _: ImageRng) -> Images:
     """Smear every pixel over a disc, as a lens out of focus does.
 
     Args:
@@ -43,36 +43,36 @@ def defocus(images: Images, setting: tuple[float, float], _: Draws) -> Images:
     return np.asarray(np.rint(smeared), np.uint8)
 
 
-def move(images: Images, setting: tuple[int, float], draws: Draws) -> Images:
+def move(images: Images, setting: tuple[int, float], rng: ImageRng) -> Images:
     """Smear every image along a line at an angle of its own, -45 to 45 degrees.
 
     Args:
         images: (N, H, W, 3) uint8.
         setting: Radius (the trail is 2 r + 1 pixels long) and standard deviation of its weights, pixels.
-        draws: Of the angle.
+        rng: Of the angle.
     """
     from scipy.ndimage import correlate
 
     found, scale = np.empty_like(images), _scale(images)
-    for k, degrees in enumerate(draws.uniform(-45, 45)):
+    for k, degrees in enumerate(rng.uniform(-45, 45)):
         kernel = reduced(trail(*setting, degrees), scale)
         found[k] = np.rint(correlate(images[k], kernel[:, :, None], output=np.float64, mode="nearest"))
     return found
 
 
-def deposit(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
+def deposit(images: Images, setting: tuple[int, int], rng: ImageRng) -> Images:
     """Put black specks with ragged outlines on the image: precipitate of the stain.
 
     Args:
         images: (N, H, W, 3) uint8.
         setting: Specks at most (one at least), and the side of the square that one fills, pixels.
-        draws: Of their number, places and outlines.
+        rng: Of their number, places and outlines.
     """
     from PIL import Image, ImageDraw
 
     most, size = setting
-    count = 1 + np.floor(draws.uniform(0, 1) * most).astype(int)
-    places, bends = draws.uniform(0, 1, (3, 2)), draws.normal((3, 2, len(WAVES)))
+    count = 1 + np.floor(rng.uniform(0, 1) * most).astype(int)
+    places, bends = rng.uniform(0, 1, (3, 2)), rng.normal((3, 2, len(WAVES)))
     found = np.empty_like(images)
     width, height = _sheet(images)
     for k in range(len(images)):
@@ -85,19 +85,19 @@ def deposit(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
     return found
 
 
-def bubble(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
+def bubble(images: Images, setting: tuple[int, int], rng: ImageRng) -> Images:
     """Put pale discs with a brighter rim on the image: air in the mount.
 
     Args:
         images: (N, H, W, 3) uint8.
         setting: Largest radius (3 at least), and bubbles at most (7 at least); pixels.
-        draws: Of their number, radii and places.
+        rng: Of their number, radii and places.
     """
     from PIL import Image, ImageDraw
 
     largest, most = setting
-    count = FEWEST + np.floor(draws.uniform(0, 1) * (most - FEWEST + 1)).astype(int)
-    sizes, places = draws.uniform(0, 1, (12,)), draws.uniform(0, 1, (12, 2))
+    count = FEWEST + np.floor(rng.uniform(0, 1) * (most - FEWEST + 1)).astype(int)
+    sizes, places = rng.uniform(0, 1, (12,)), rng.uniform(0, 1, (12, 2))
     radii = SMALLEST + np.floor(sizes * (largest - SMALLEST + 1))
     found = np.empty_like(images)
     width, height = _sheet(images)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellclf.augmentation.rng import Draws
+from cellclf.augmentation.rng import ImageRng
 
 if TYPE_CHECKING:
     from cellclf.data.sources import Images
 
 
-def pixelate(images: Images, share: float, _: Draws) -> Images:
+def pixelate(images: Images, share: float, _: ImageRng) -> Images:
     """Average the image down to a share of its side, and blow each pixel up again.
 
     Args:
@@ -30,7 +30,7 @@ def pixelate(images: Images, share: float, _: Draws) -> Images:
     )
 
 
-def compress(images: Images, quality: int, _: Draws) -> Images:
+def compress(images: Images, quality: int, _: ImageRng) -> Images:
     """Save as JPEG and read again.
 
     Args:
@@ -47,7 +47,7 @@ def compress(images: Images, quality: int, _: Draws) -> Images:
     return found
 
 
-def brighten(images: Images, factor: float, _: Draws) -> Images:
+def brighten(images: Images, factor: float, _: ImageRng) -> Images:
     """Multiply every level by the factor: a blend with black.
 
     Args:
@@ -58,7 +58,7 @@ def brighten(images: Images, factor: float, _: Draws) -> Images:
     return found
 
 
-def contrast(images: Images, factor: float, _: Draws) -> Images:
+def contrast(images: Images, factor: float, _: ImageRng) -> Images:
     """Multiply the distance of every level to the image's mean grey by the factor.
 
     Args:
@@ -73,7 +73,7 @@ def contrast(images: Images, factor: float, _: Draws) -> Images:
     return found
 
 
-def saturate(images: Images, more: float, _: Draws) -> Images:
+def saturate(images: Images, more: float, _: ImageRng) -> Images:
     """Add to the saturation S of HSV; hue and value stay.
 
     A grey pixel has no hue; like the paper, this takes it for red (hue 0), so that grey turns reddish.
