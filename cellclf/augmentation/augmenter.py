@@ -253,7 +253,7 @@ class Augmenter:
         """Augment a `tf.data.Dataset`, in parallel with the work that consumes it.
 
         An image's id is the last member of its element with ``has_ids=True`` (texts or whole numbers; it is
-        dropped from the result), else its place in the data set: 0, 1, ...  Give ids when a data set is
+        dropped from the result), otherwise its place in the data set: 0, 1, ... Give ids when a data set is
         shuffled before this; otherwise what happens to an image depends on its place in the shuffled order.
 
         Args:

@@ -37,7 +37,7 @@ def run_blocks(
         layout: The augmenter's stages.
         images: (N, H, W, 3) uint8 or float32, 0-255.
         ids: N ids.
-        gpu: Whether a GPU does it, which wants all images of a block at once.
+        gpu: Whether it runs on a GPU, which is faster with all images of a block at once.
 
     Returns:
         A new array like ``images``.
@@ -52,7 +52,7 @@ def run_blocks(
             block = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
             drawn = {k: np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)]) for k, v in drawn.items()}
         shapes = tuple((name, str(value.dtype), tuple(value.shape)) for name, value in drawn.items())
-        with _COMPILING:  # threads of a pipeline that miss together would all compile
+        with _COMPILING:  # otherwise all threads of a pipeline that find nothing in the cache would compile
             work = _compiled(layout, gpu, (str(block.dtype), tuple(block.shape), shapes))
         out[start : start + BLOCK] = np.asarray(work(block, drawn))[: len(part)]
     return out

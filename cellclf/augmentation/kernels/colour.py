@@ -79,7 +79,7 @@ def tone(
         fused = ops.take_along_axis(ops.cast(ops.take(table, k, axis=1), "int32"), pending, axis=2)
         pixels = _look_up(pixels, fused)
 
-        # the conditions ask whether any image needs the work at all: most batches skip most branches
+        # the conditions test whether any image needs the work at all: most batches skip most branches
         def mix() -> Tensor:
             matrices = ops.take(matrix, k, axis=1)
             kinds = ((LINEAR, _linear), (DENSITY, _density), (LAB, _lab))

@@ -1,4 +1,4 @@
-"""What every step of an augmenter shares: a rate, plain-data fields, a check, a name in the registry."""
+"""The base of every step of an augmenter: a rate, plain-data fields, a check, a name in the registry."""
 
 from __future__ import annotations
 
@@ -195,11 +195,11 @@ def ordered(step: Step, low: float = 0.0, high: float = math.inf, *, names: tupl
         )
 
 
-def border_known(border: str) -> None:
+def check_border(border: str) -> None:
     """Refuse an unknown border rule.
 
     Raises:
-        UnknownNameError: It is one.
+        UnknownNameError: There is no such rule.
     """
     if border not in BORDERS:
         raise unknown("border rule", border, BORDERS)
@@ -215,7 +215,7 @@ def log_scaled(rng: ImageRng, low: float, high: float, strength: float) -> Float
     return np.exp(strength * rng.uniform(math.log(low), math.log(high)))
 
 
-def grey(rng: ImageRng, fill: Sequence[int]) -> NDArray[np.int64]:
+def fill_colour(rng: ImageRng, fill: Sequence[int]) -> NDArray[np.int64]:
     """Draw (N, 3) fill colours: one of the grey levels, or any colour where there are none."""
     if not fill:
         return rng.integers(256, (3,))
@@ -223,7 +223,7 @@ def grey(rng: ImageRng, fill: Sequence[int]) -> NDArray[np.int64]:
     return np.repeat(level[:, None], 3, axis=1)
 
 
-def fill_known(step: Step) -> None:
+def check_fill(step: Step) -> None:
     """Refuse fill levels that are not whole numbers from 0 to 255.
 
     Raises:

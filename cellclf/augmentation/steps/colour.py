@@ -277,7 +277,7 @@ class Posterise(Step):
 
     Args:
         rate: Share of the images that get it, 0-1.
-        bits: Fewest bits that stay at strength 1, 1-8; the number is drawn from there to 7.
+        bits: Fewest bits that are kept at strength 1, 1-8; the number is drawn from there to 7.
     """
 
     bits: int = 4

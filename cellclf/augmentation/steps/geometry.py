@@ -11,9 +11,9 @@ from cellclf.augmentation.program import Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
 from cellclf.augmentation.steps.base import (
     Step,
-    border_known,
-    fill_known,
-    grey,
+    check_border,
+    check_fill,
+    fill_colour,
     log_scaled,
     ordered,
     register,
@@ -22,7 +22,7 @@ from cellclf.augmentation.steps.base import (
 from cellclf.errors import OptionError
 
 
-def turn(radians: Floats) -> Floats:
+def rotation(radians: Floats) -> Floats:
     """Make (N, 2, 2) maps that turn the image clockwise by (N,) angles."""
     c, s = np.cos(radians), np.sin(radians)
     return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
@@ -43,14 +43,14 @@ def shear_map(down: Floats, right: Floats) -> Floats:
     return out
 
 
-def still(count: int) -> Floats:
+def identity_map(count: int) -> Floats:
     """Make (N, 2, 2) maps that do nothing."""
     return np.tile(np.eye(2), (count, 1, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Warp(Step):
-    """A step that moves pixels and so must say what comes in from outside.
+    """A step that moves pixels, and so defines what the image continues with beyond its border.
 
     Args:
         rate: Share of the images that get it, 0-1.
@@ -64,13 +64,13 @@ class Warp(Step):
     def check(self) -> None:
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
-        border_known(self.border)
-        fill_known(self)
+        check_border(self.border)
+        check_fill(self)
 
     def _warp(
         self, rng: ImageRng, program: Program, active: Flags, linear: Floats, shift: Floats | None = None
     ) -> None:
-        colour = grey(rng, self.fill) if self.border == "constant" else None
+        colour = fill_colour(rng, self.fill) if self.border == "constant" else None
         program.warp(active, linear, shift, border=self.border, fill=colour)
 
 
@@ -82,7 +82,7 @@ class Rotate(Warp):
     Args:
         rate: Share of the images that get it, 0-1.
         degrees: Largest angle, 0-180.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
 
     Examples:
@@ -99,7 +99,7 @@ class Rotate(Warp):
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         angle = np.radians(min(self.degrees * strength, 180.0)) * rng.uniform(-1, 1)
-        self._warp(rng, program, active & (angle != 0), turn(angle))
+        self._warp(rng, program, active & (angle != 0), rotation(angle))
 
 
 @register("flip", families=())
@@ -133,7 +133,7 @@ class Zoom(Warp):
         rate: Share of the images that get it, 0-1.
         low: Smallest factor.
         high: Largest factor; factors are drawn evenly in their logarithm.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
     """
 
@@ -154,13 +154,13 @@ class Zoom(Warp):
 @register("aspect", families=())
 @dataclass(frozen=True, kw_only=True)
 class Aspect(Warp):
-    """Change height against width; the area stays.
+    """Change height against width and keep the area.
 
     Args:
         rate: Share of the images that get it, 0-1.
         low: Smallest ratio of the new height to the new width.
         high: Largest; ratios are drawn evenly in their logarithm.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
     """
 
@@ -185,7 +185,7 @@ class Crop(Step):
 
     Args:
         rate: Share of the images that get it, 0-1.
-        area: Smallest share of the area that stays.
+        area: Smallest share of the area that is kept.
         aspect: Largest ratio of the window's sides.
     """
 
@@ -216,7 +216,7 @@ class Shear(Warp):
         rate: Share of the images that get it, 0-1.
         low: Smallest slope.
         high: Largest slope, in pixels a pixel; the sign is drawn.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
     """
 
@@ -245,7 +245,7 @@ class Translate(Warp):
         rate: Share of the images that get it, 0-1.
         low: Smallest distance along each axis, as a fraction of the side.
         high: Largest distance; the signs are drawn.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
     """
 
@@ -261,16 +261,16 @@ class Translate(Warp):
         """Write the work of each image; see `Step.emit`."""
         signs = np.stack([rng.sign(), rng.sign()], -1)
         shift = strength * signs * rng.uniform(self.low, self.high, (2,))
-        self._warp(rng, program, active & (shift != 0).any(1), still(program.count), shift)
+        self._warp(rng, program, active & (shift != 0).any(1), identity_map(program.count), shift)
 
 
 @register("seam", families=())
 @dataclass(frozen=True, kw_only=True)
 class Seam(Step):
-    """Make strips and mirror seams, as chained random layers with different borders leave them.
+    """Make strips and mirror seams, as a chain of augmentation layers with different border rules does.
 
-    Moves the image a little and fills the strip with one colour; moves it far the same way and fills with
-    its mirror image, so that the strip lies inside; turns it.
+    Moves the image a little and fills the strip with one colour; moves it further in the same direction and fills
+    with its mirror image, so that the strip lies inside the image; turns it.
 
     Args:
         rate: Share of the images that get it, 0-1.
@@ -290,7 +290,7 @@ class Seam(Step):
     def check(self) -> None:
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
-        fill_known(self)
+        check_fill(self)
         if self.axis not in ("down", "right", "either"):
             raise OptionError(f"seam: axis is {self.axis!r}; expected 'down', 'right' or 'either'")
         for field, most in (("strip", 1), ("mirror", 1), ("degrees", 180)):
@@ -303,10 +303,10 @@ class Seam(Step):
         active = active & (strength > 0)
         down = rng.chance(0.5) if self.axis == "either" else np.full(program.count, self.axis == "down")
         along = np.stack([down, ~down], -1) * rng.sign()[:, None]
-        lines = still(program.count)
+        lines = identity_map(program.count)
         strip = strength * rng.uniform(self.strip[0], self.strip[1])
-        program.warp(active, lines, along * strip[:, None], border="constant", fill=grey(rng, self.fill))
+        program.warp(active, lines, along * strip[:, None], border="constant", fill=fill_colour(rng, self.fill))
         mirror = strength * rng.uniform(self.mirror[0], self.mirror[1])
         program.warp(active, lines, along * mirror[:, None], border="reflect")
         angle = np.radians(strength * rng.uniform(self.degrees[0], self.degrees[1])) * rng.sign()
-        program.warp(active & (angle != 0), turn(angle), border="reflect")
+        program.warp(active & (angle != 0), rotation(angle), border="reflect")

@@ -9,7 +9,7 @@ import numpy as np
 
 from cellclf.augmentation.program import Program
 from cellclf.augmentation.rng import Flags, ImageRng
-from cellclf.augmentation.steps.base import Step, fill_known, grey, ordered, register, within
+from cellclf.augmentation.steps.base import Step, check_fill, fill_colour, ordered, register, within
 
 
 @register("cutout", families=("occlusion",))
@@ -35,14 +35,14 @@ class Cutout(Step):
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
         ordered(self, 0, 1)
-        fill_known(self)
+        check_fill(self)
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         half = 0.5 * strength * rng.uniform(self.low, self.high, (2,))
         middle = rng.uniform(0, 1, (2,))
         box = np.concatenate([middle - half, middle + half], axis=1)
-        program.box(active & (strength > 0), box, grey(rng, self.fill))
+        program.box(active & (strength > 0), box, fill_colour(rng, self.fill))
 
 
 @register("gridmask", families=("occlusion",))
@@ -70,7 +70,7 @@ class GridMask(Step):
         super().check()
         ordered(self, 0.02, 2)
         within(self, "share", 0, 1)
-        fill_known(self)
+        check_fill(self)
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -86,4 +86,4 @@ class GridMask(Step):
             ],
             axis=1,
         )
-        program.grid(active & (share > 0), grid, grey(rng, self.fill))
+        program.grid(active & (share > 0), grid, fill_colour(rng, self.fill))

@@ -20,8 +20,8 @@ def gaussian_kernel(sigma: Floats, side: int) -> Floats:
 
 
 def disc_kernel(radius: Floats, side: int) -> Floats:
-    """Make (N, side, side) discs with soft edges (each pixel counts by how much of it is covered), sum 1."""
-    fine = 5
+    """Make (N, side, side) discs that sum to 1; a pixel on the edge has the weight of its covered fraction."""
+    fine = 5  # samples along each side of a pixel
     place = (np.arange(side * fine) + 0.5) / fine - side / 2
     far = np.hypot(place[:, None], place[None, :])
     inside = (far[None] <= np.maximum(radius, 0.2)[:, None, None]).astype(np.float64)
@@ -31,6 +31,7 @@ def disc_kernel(radius: Floats, side: int) -> Floats:
 
 def line_kernel(length: Floats, radians: Floats, side: int) -> Floats:
     """Make (N, side, side) lines through the middle that sum to 1 (motion)."""
+    # points along the line, each spread over the four pixels around it by bilinear weights
     along = np.linspace(-0.5, 0.5, 4 * side)
     kernel = np.zeros((len(length), side, side))
     rows = side // 2 + along * (length * np.sin(radians))[:, None]
@@ -41,7 +42,7 @@ def line_kernel(length: Floats, radians: Floats, side: int) -> Floats:
         for right in (0, 1):
             weight = np.abs(1 - down - (rows - top)) * np.abs(1 - right - (columns - left))
             where = np.minimum(top + down, side - 1), np.minimum(left + right, side - 1)
-            np.add.at(kernel, (image, *where), weight)
+            np.add.at(kernel, (image, *where), weight)  # not +=, which counts a pixel that occurs twice once
     return np.asarray(kernel / kernel.sum((1, 2), keepdims=True))
 
 

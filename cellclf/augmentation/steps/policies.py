@@ -9,7 +9,7 @@ import numpy as np
 
 from cellclf.augmentation.program import AUTOCONTRAST, CONTRAST, EQUALISE, Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
-from cellclf.augmentation.steps.base import Step, border_known, register, run_steps, within
+from cellclf.augmentation.steps.base import Step, check_border, register, run_steps, within
 from cellclf.augmentation.steps.colour import (
     AutoContrast,
     Brightness,
@@ -145,7 +145,7 @@ class RandAugment(Step):
         within(self, "deviation", 0, 1)
         within(self, "shear", 0, 5)
         within(self, "translate", 0, 1)
-        border_known(self.border)
+        check_border(self.border)
         if not self.ops:
             raise OptionError("rand_augment: ops is empty; expected at least one operation")
         for op in self.ops:
