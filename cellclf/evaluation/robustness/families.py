@@ -42,14 +42,14 @@ def families_of(names: Iterable[str]) -> tuple[str, ...]:
         kept out of the training because they overlap with the corruptions of the test.
     """
     families = list_families()
-    declared = (
-        {family: (family,) for family in families} | KINDS | {name: kind.families for name, kind in STEPS.items()}
-    )
+    declared = {**KINDS, **{name: kind.families for name, kind in STEPS.items()}}
     seen: set[str] = set()
     for name in names:
-        if name not in declared:
-            raise unknown("augmentation step or family of corruptions", name, declared)
-        for family in declared[name]:
+        if name in families:  # a step too: "noise" resembles a family of that name, whoever adds it
+            seen.add(name)
+        elif name not in declared:
+            raise unknown("augmentation step or family of corruptions", name, {*declared, *families})
+        for family in declared.get(name, ()):
             if family not in families:  # passed over, it would count as unseen
                 raise unknown(f"family of corruptions (declared by the step {name!r})", family, families)
             seen.add(family)

@@ -113,6 +113,12 @@ def test_a_step_and_a_corruption_of_a_new_family(cells: cc.ImageSet) -> None:
     assert families_of(["toy"]) == ("inversion",)
 
 
+def test_a_step_has_seen_the_family_of_its_own_name() -> None:
+    assert families_of(["noise"]) == ()
+    add_corruption(family="noise")
+    assert families_of(["noise"]) == families_of(Augmenter.preset("light").names())[-1:] == ("noise",)
+
+
 def test_a_corruption_by_one_definition(cells: cc.ImageSet, tmp_path: Path) -> None:
     add_corruption()
     assert list_corruptions()[-1].name == "toy" and list_families()[-1] == "inversion"
