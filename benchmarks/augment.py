@@ -3,8 +3,8 @@
 usage: python benchmarks/augment.py [--images 1024] [--rounds 3] [--size 96] [--batch 64]
 
 Every candidate runs as it would in training: in a `tf.data` pipeline with two parallel calls, on uint8 images
-(ours, drawing included) or float32 ones (Keras's layers, which want them). Rounds are interleaved, so that a busy
-machine slows all alike; the best round of each counts. CPU time is that of the whole process.
+(ours, random numbers included) or float32 ones (Keras's layers, which need them). Rounds are interleaved, so that a
+busy machine slows all alike; the best round of each counts. CPU time is that of the whole process.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ import numpy as np
 import tensorflow as tf
 
 import cellclf as cc
-from cellclf.augmentation.steps import colour, geometry, optics
-from cellclf.augmentation.steps.policies import AugMix, SomeOf
+from cellclf import augmentation as aug
 
 KERAS_OPERATIONS = (
-    geometry.Shear(high=0.5),
-    geometry.Translate(high=0.5),
-    geometry.Rotate(degrees=180),
-    colour.Brightness(low=0.5, high=1.5),
-    colour.Saturation(low=0.5, high=1.0),
-    colour.Contrast(low=0.5, high=1.5),
-    optics.Sharpness(low=0.5, high=1.5),
-    colour.Posterise(bits=4),
-    colour.Solarise(),
-    colour.AutoContrast(),
-    colour.Equalise(),
+    aug.Shear(high=0.5),
+    aug.Translate(high=0.5),
+    aug.Rotate(degrees=180),
+    aug.Brightness(low=0.5, high=1.5),
+    aug.Saturation(low=0.5, high=1.0),
+    aug.Contrast(low=0.5, high=1.5),
+    aug.Sharpness(low=0.5, high=1.5),
+    aug.Posterise(bits=4),
+    aug.Solarise(),
+    aug.AutoContrast(),
+    aug.Equalise(),
 )
 """The eleven operations of keras.layers.RandAugment."""
 
@@ -67,8 +66,8 @@ def candidates(size):
         "keras AugMix": keras_chain(keras.layers.AugMix()),
         "keras rotate, flip, zoom, brightness, noise": keras_chain(*five),
         "MobileNet 0.75 forward": lambda dataset: dataset.map(forward),
-        "cellclf 2 of the same 11 ops": cc.Augmenter([SomeOf(steps=KERAS_OPERATIONS, count=2)]).map,
-        "cellclf AugMix of the same 11 ops": cc.Augmenter([AugMix(steps=KERAS_OPERATIONS)]).map,
+        "cellclf 2 of the same 11 ops": cc.Augmenter([aug.SomeOf(steps=KERAS_OPERATIONS, count=2)]).map,
+        "cellclf AugMix of the same 11 ops": cc.Augmenter([aug.AugMix(steps=KERAS_OPERATIONS)]).map,
         **{
             f"cellclf preset {name}": cc.Augmenter.preset(name).map
             for name in ("report", "light", "stain", "challenge")

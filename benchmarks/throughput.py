@@ -3,11 +3,11 @@
 usage: python benchmarks/throughput.py [CELLS] [--sides 96 224] [--precisions float32 mixed_float16] [--images 2000]
                                        [--epochs 3] [--network resnet50] [--jit auto no]
 
-CELLS is whatever `cellclf.load` reads; without it $CELLCLF_DATA/data/acevedo96/train. A network with random weights,
-all layers learning (BatchNorm still), batches of 64, no augmentation; the images are enlarged inside the model. The
-first epoch, which compiles, is left out; the median of the others counts, with the scoring of an eighth of the
-images. The script computes in float32, and Keras decides there whether XLA compiles its steps ("auto": on a GPU);
-cellclf in each precision, with and without XLA. On a processor 16 bits are slower, not faster.
+CELLS is anything that `cellclf.load` reads; without it $CELLCLF_DATA/data/acevedo96/train. A network with random
+weights, all layers training (BatchNorm in inference mode), batches of 64, no augmentation; the images are enlarged
+inside the model. The first epoch, which compiles, is left out; the median of the others counts, with the scoring of
+an eighth of the images. The script computes in float32, and Keras decides there whether XLA compiles its steps
+("auto": on a GPU); cellclf in each precision, with and without XLA. On a processor 16 bits are slower, not faster.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ JIT = {"auto": "auto", "no": False, "yes": True}
 
 
 def script(network, train, val, side, epochs):
-    """Time the script's epochs, its images enlarged first, all layers but BatchNorm learning."""
+    """Time the script's epochs, its images enlarged first, all layers but BatchNorm training."""
     classifier, base = naive.build(network, side, train.num_classes)
     for layer in base.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    pictures = keras.Input(train.image_shape)
-    enlarged = keras.layers.Resizing(side, side)(pictures) if side != train.image_shape[0] else pictures
-    model = keras.Model(pictures, classifier(enlarged))
+    images = keras.Input(train.image_shape)
+    enlarged = keras.layers.Resizing(side, side)(images) if side != train.image_shape[0] else images
+    model = keras.Model(images, classifier(enlarged))
     sets = [(cells.images, cells.labels) for cells in (train, val)]
     return naive.fit(model, *sets, rate=1e-5, epochs=epochs)[1:, 0]
 
@@ -73,7 +73,7 @@ def main():
     options = parser.parse_args()
     if options.epochs < 2:
         parser.error("--epochs is below 2; the first is left out")
-    cells = sample(cc.load(options.cells), options.pictures)
+    cells = sample(cc.load(options.cells), options.images)
     parts = cc.Split(val=0.125, seed=7).apply(cells)
     device = [gpu.name for gpu in tf.config.list_physical_devices("GPU")] or f"no GPU, {os.cpu_count()} cores"
     print(f"{len(parts.train):,} + {len(parts.val):,} images, {device}, TensorFlow {tf.__version__}", flush=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
-from threading import Lock
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.augmentation.blocks import Layout, has_gpu, run_blocks
 from cellclf.augmentation.presets import PRESETS
 from cellclf.augmentation.program import Arrays, Program
-from cellclf.augmentation.rng import Draws
-from cellclf.augmentation.steps import colour, geometry, masks, optics, stain
+from cellclf.augmentation.rng import ImageRng
 from cellclf.augmentation.steps.base import Step, run_steps, step_from_dict
 from cellclf.augmentation.steps.policies import AllOf, AugMix, SomeOf, check_steps
 from cellclf.errors import DataError, OptionError, unknown
@@ -25,25 +24,19 @@ if TYPE_CHECKING:
 
 Tensor = Any
 
-STEP_MODULES = (geometry, colour, stain, optics, masks)
-"""Where the steps are; importing them fills `step.STEPS`."""
-
-BLOCK = 64
-"""Images in one compiled call: batches of any size run as blocks of this many, so there is one compilation."""
-
 
 class Augmenter:
     """Changes images as other slides, stains and microscopes might have.
 
-    Every image draws for itself, by seed, epoch and id: batch size, order and workers change nothing. A
+    What happens to an image depends on seed, epoch and id alone: batch size, order and workers change nothing. An
     image passes through geometry (one resampling, however many steps), colour in the order of the steps,
-    optics, noise, JPEG, masks; steps of one kind keep their order. ``AugMix`` starts anew: what stands before
-    it is done first.
+    optics, noise, JPEG, masks; steps of one kind keep their order. ``AugMix`` is a stage of its own: the steps before
+    it are done first.
 
     Images are uint8 0-255, or float32 0-255, which are rounded to whole levels.
 
     Args:
-        steps: What may happen, in order: `Rotate`, `Brightness`, `RandAugment` ...
+        steps: The steps, in order: `Rotate`, `Brightness`, `RandAugment` ...
         strength: Scales how far every step goes; 0 does nothing, 1 is as given.
         seed: Any whole number.
 
@@ -156,7 +149,7 @@ class Augmenter:
                     side = values.shape[-1]
                     raise OptionError(f"a blur of {side}x{side} pixels does not fit {height}x{width} images; lower it")
             if min(height, width) < 4:
-                raise OptionError(f"images are {height}x{width}; augmentation wants at least 4x4")
+                raise OptionError(f"images are {height}x{width}; expected at least 4x4")
 
     @cached_property
     def _stages(self) -> list[tuple[int, list[Step] | AugMix]]:
@@ -171,6 +164,10 @@ class Augmenter:
                 stages.append((place, [step]))
         return stages
 
+    @property
+    def _layout(self) -> Layout:
+        return tuple((place, stage.width if isinstance(stage, AugMix) else 0) for place, stage in self._stages)
+
     def draw(self, ids: Sequence[object] | NDArray[Any], epoch: int = 0) -> Arrays:
         """Draw what happens to each image.
 
@@ -182,26 +179,26 @@ class Augmenter:
             Arrays whose first axis is the image. Their types and other axes depend on the steps only, so
             that they can be stacked, cut and compiled against.
         """
-        draws = Draws.of(ids, seed=self.seed, epoch=epoch)
-        everyone = np.ones(len(draws), bool)
+        rng = ImageRng.of(ids, seed=self.seed, epoch=epoch)
+        everyone = np.ones(len(rng), bool)
         out: Arrays = {}
 
-        def keep(prefix: str, program: Program) -> None:
+        def add(prefix: str, program: Program) -> None:
             out.update({f"{prefix}/{key}": value for key, value in program.arrays().items()})
 
         for place, stage in self._stages:
-            own = draws.child(f"stage {place}")
+            own = rng.child(f"stage {place}")
             if isinstance(stage, AugMix):
                 active = everyone & own.chance(stage.rate) & (self.strength > 0)
                 out[f"{place}/blend"] = stage.blend(own, active).astype(np.float32)
                 for chain in range(stage.width):
-                    program = Program(len(draws))
+                    program = Program(len(rng))
                     stage.emit(own.child(f"chain {chain}"), program, active, self.strength)
-                    keep(f"{place}/{chain}", program)
+                    add(f"{place}/{chain}", program)
             else:
-                program = Program(len(draws))
+                program = Program(len(rng))
                 run_steps(stage, own, program, everyone, self.strength)
-                keep(f"{place}", program)
+                add(f"{place}", program)
         return out
 
     def apply(self, images: Tensor, params: Mapping[str, Tensor], *, together: bool = True) -> Tensor:
@@ -210,7 +207,7 @@ class Augmenter:
         Args:
             images: (N, H, W, 3) uint8 or float32, 0-255; N, H and W known.
             params: What `draw` gave for these images.
-            together: All images at once, as a GPU likes it; False takes one after the other and skips what a
+            together: All images at once, which is faster on a GPU; False takes one after the other and skips what an
                 image does not need, which is faster on a CPU. Changes the speed only.
 
         Returns:
@@ -218,8 +215,7 @@ class Augmenter:
         """
         from cellclf.augmentation.kernels import engine
 
-        layout = [(place, stage.width if isinstance(stage, AugMix) else 0) for place, stage in self._stages]
-        return engine.apply(images, params, layout, together=together)
+        return engine.apply(images, params, self._layout, together=together)
 
     def __call__(
         self, images: NDArray[Any], ids: Sequence[object] | NDArray[Any] | None = None, epoch: int = 0
@@ -246,51 +242,25 @@ class Augmenter:
         ids = np.arange(len(images)) if ids is None else ids
         if len(ids) != len(images):
             raise DataError(f"{len(images)} images came with {len(ids)} ids; expected one id for each image")
-        return self._in_blocks(images, ids, epoch, on_gpu=_has_gpu())
+        return self._run(images, ids, epoch, gpu=has_gpu())
 
-    def _in_blocks(
-        self, images: NDArray[Any], ids: Sequence[object] | NDArray[Any], epoch: int, *, on_gpu: bool
+    def _run(
+        self, images: NDArray[Any], ids: Sequence[object] | NDArray[Any], epoch: int, *, gpu: bool
     ) -> NDArray[Any]:
-        """Draw and apply block by block, the last one filled up: one compilation serves batches of any size."""
-        out = np.empty_like(images)
-        for start in range(0, len(images), BLOCK):
-            part = images[start : start + BLOCK]
-            block = part
-            if len(part) < BLOCK:
-                block = np.zeros((BLOCK, *images.shape[1:]), images.dtype)
-                block[: len(part)] = part
-            params = self._padded(ids[start : start + BLOCK], epoch)
-            out[start : start + BLOCK] = np.asarray(self._run(block, params, on_gpu=on_gpu))[: len(part)]
-        return out
-
-    def _padded(self, ids: Sequence[object] | NDArray[Any], epoch: int) -> Arrays:
-        """Draw for up to `BLOCK` images; the rest of the block has nothing to do."""
-        drawn = self.draw(ids, epoch)
-        missing = BLOCK - len(ids)
-        if not missing:
-            return drawn
-        return {k: np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)]) for k, v in drawn.items()}
-
-    def _run(self, images: Tensor, params: Mapping[str, Tensor], *, on_gpu: bool = False) -> Tensor:
-        """Apply, compiled once for every layout of stages and shapes, whoever asks."""
-        layout = tuple((place, stage.width if isinstance(stage, AugMix) else 0) for place, stage in self._stages)
-        shapes = tuple((name, str(value.dtype), tuple(value.shape)) for name, value in params.items())
-        with _COMPILING:  # threads of a pipeline that miss together would all compile
-            work = _compiled(layout, on_gpu, (str(images.dtype), tuple(images.shape), shapes))
-        return work(images, params)
+        return run_blocks(partial(self.draw, epoch=epoch), self._layout, images, ids, gpu=gpu)
 
     def map(self, dataset: Any, *, has_ids: bool = False, epoch: int | None = None) -> Any:
-        """Augment a `tf.data.Dataset`, in parallel with whatever takes its images.
+        """Augment a `tf.data.Dataset`, in parallel with the work that consumes it.
 
         An image's id is the last member of its element with ``has_ids=True`` (texts or whole numbers; it is
-        dropped from the result), else its place in the data set: 0, 1, ...  Give ids when a data set is
-        shuffled before this, else an image draws by where it comes and not by what it is.
+        dropped from the result), otherwise its place in the data set: 0, 1, ... Give ids when a data set is
+        shuffled before this; otherwise what happens to an image depends on its place in the shuffled order.
 
         Args:
             dataset: Elements are images, (images, labels) or (images, labels, weights), batched or not; images
                 (..., H, W, 3) uint8 or float32 0-255, H and W known.
             has_ids: Whether one more member, the last, holds the ids.
-            epoch: Draw for this epoch each time; None counts how often the data set has been walked through.
+            epoch: Draw for this epoch each time; None counts how often the data set has been iterated over.
 
         Returns:
             A dataset of the same elements (without ids), types and static shapes.
@@ -300,7 +270,7 @@ class Augmenter:
         """
         from cellclf.augmentation.tf_dataset import map_dataset
 
-        return map_dataset(self, dataset, has_ids=has_ids, epoch=epoch)
+        return map_dataset(partial(self._run, gpu=False), dataset, has_ids=has_ids, epoch=epoch)
 
     def expand(
         self,
@@ -313,7 +283,7 @@ class Augmenter:
         """Write an augmented data set: the originals, then augmented copies of them.
 
         A copy's id is its original's with ``@aug1``, ``@aug2`` ...; it has its label, group, size and cluster
-        (a cluster of its own where there was none), so that no split tears an original from its copies.
+        (a cluster of its own where there was none), so that a split keeps an original and its copies together.
 
         Args:
             cells: The images.
@@ -329,12 +299,17 @@ class Augmenter:
             OptionError: Both ``copies`` and ``per_class``, or values that cannot be used.
             DataError: ``per_class`` for a set without labels.
         """
-        from cellclf.augmentation.expand import expand
+        from cellclf.augmentation.copies import with_copies
 
-        return expand(self, cells, copies=copies, strengths=strengths, per_class=per_class)
+        self.check(cells.image_shape)
+
+        def augment(images: NDArray[np.uint8], ids: NDArray[Any], strength: float) -> NDArray[np.uint8]:
+            return self.replace(strength=self.strength * strength)(images, ids)
+
+        return with_copies(cells, augment, copies=copies, strengths=strengths, per_class=per_class)
 
     def plot(self, cells: ImageSet, *, images: int = 6, n_augmentations: int = 9) -> Figure:
-        """Draw a sheet: in each row an original and what may become of it.
+        """Draw a sheet: in each row an original and augmented versions of it.
 
         Args:
             cells: Where the images come from; they are taken evenly from the set.
@@ -345,52 +320,13 @@ class Augmenter:
 
         rows = np.unique(np.linspace(0, len(cells) - 1, images).round().astype(int))
         originals = cells.read(rows)
-        columns = [originals] + [self(originals, cells.ids[rows], epoch=view) for view in range(n_augmentations)]
-        shown = np.stack(columns, axis=1).reshape(-1, *cells.image_shape)
-        captions = [f"view {k}" if k else str(cells.ids[row])[-14:] for row in rows for k in range(n_augmentations + 1)]
-        return sheet(shown, captions=captions, columns=n_augmentations + 1, title=f"Augmented cells: {self!r}"[:150])
+        columns = [originals] + [self(originals, cells.ids[rows], epoch=epoch) for epoch in range(n_augmentations)]
+        tiles = np.stack(columns, axis=1).reshape(-1, *cells.image_shape)
+        captions = [
+            f"augmented {k}" if k else str(cells.ids[row])[-14:] for row in rows for k in range(n_augmentations + 1)
+        ]
+        return sheet(tiles, captions=captions, columns=n_augmentations + 1, title=f"Augmented cells: {self!r}"[:150])
 
     def names(self) -> tuple[str, ...]:
         """Name every step that may happen, those inside other steps included."""
-
-        def walk(steps: Sequence[Step]) -> Iterator[str]:
-            for step in steps:
-                yield step.name
-                yield from walk(getattr(step, "steps", ()))
-                yield from getattr(step, "ops", ())
-
-        return tuple(dict.fromkeys(walk(self.steps)))
-
-
-_COMPILING = Lock()
-
-
-@lru_cache(maxsize=32)
-def _compiled(
-    layout: tuple[tuple[int, int], ...], on_gpu: bool, shapes: object
-) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
-    """Compile (on TensorFlow; elsewhere it runs as it is) for one layout; ``shapes`` keeps one trace a function."""
-    import keras
-
-    from cellclf.augmentation.kernels import engine
-
-    if keras.backend.backend() != "tensorflow":
-        return partial(engine.apply, layout=layout)
-    import tensorflow as tf
-
-    def work(images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        return engine.apply(images, params, layout, together=on_gpu)
-
-    compiled: Callable[[Tensor, Mapping[str, Tensor]], Tensor] = tf.function(work, jit_compile=True, autograph=False)
-    return compiled
-
-
-def _has_gpu() -> bool:
-    """Tell whether TensorFlow would put work on a GPU."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
+        return tuple(dict.fromkeys(name for step in self.steps for name in step.names()))

@@ -1,7 +1,7 @@
-"""MixUp, CutMix and label smoothing: what changes labels, and so belongs to the training step.
+"""MixUp and CutMix: they change the labels too, and so belong to the training step.
 
-Pure functions on a batch. What is random is drawn first (`Mix.draw`, on the host) and handed in, so that a
-batch comes out the same on every device.
+Pure functions on a batch. Random numbers are drawn first (`Mix.draw`, on the host) and passed in, so that the result
+is the same on every device.
 """
 
 from __future__ import annotations
@@ -14,32 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.augmentation.program import Arrays
-from cellclf.augmentation.rng import Draws
+from cellclf.augmentation.rng import ImageRng
 from cellclf.errors import OptionError, unknown
 
 Tensor = Any
 
 
-def smooth_labels(targets: Tensor, amount: float) -> Tensor:
-    """Move a share of the certainty evenly to all classes.
-
-    Args:
-        targets: (N, classes) float32, rows that sum to 1.
-        amount: 0 leaves them, 0.1 is usual, 1 makes all classes equal.
-
-    Returns:
-        (N, classes) float32, rows that sum to 1.
-
-    Examples:
-        >>> np.asarray(smooth_labels(np.eye(2, dtype="float32"), 0.5)).tolist()
-        [[0.75, 0.25], [0.25, 0.75]]
-
-    Source: Szegedy et al. 2016, arXiv 1512.00567.
-    """
-    from keras import ops
-
-    targets = ops.convert_to_tensor(targets)
-    return targets * (1 - amount) + amount / targets.shape[-1]
+KINDS: Mapping[str, tuple[str, ...]] = {"mixup": (), "cutmix": ("occlusion",), "both": ("occlusion",)}
+"""Each kind of mixing, and the families of corruptions that it resembles: a pasted box hides a part of the image."""
 
 
 def mix_up(images: Tensor, targets: Tensor, partner: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,7 +31,7 @@ def mix_up(images: Tensor, targets: Tensor, partner: Tensor, share: Tensor) -> t
         images: (N, H, W, C), any number type; the result is float32.
         targets: (N, classes) float32.
         partner: (N,) int32, the place of the other image.
-        share: (N,) float32, how much of the image itself stays, 0-1.
+        share: (N,) float32, weight of the image itself, 0-1.
 
     Returns:
         Images (N, H, W, C) and targets (N, classes), float32.
@@ -87,9 +69,10 @@ def cut_mix(images: Tensor, targets: Tensor, partner: Tensor, box: Tensor) -> tu
     rows = ops.cast((row >= box[:, :1]) & (row < box[:, 2:3]), "float32")
     columns = ops.cast((column >= box[:, 1:2]) & (column < box[:, 3:]), "float32")
     inside = rows[:, :, None, None] * columns[:, None, :, None]
-    stays = 1 - ops.mean(rows, axis=1, keepdims=True) * ops.mean(columns, axis=1, keepdims=True)
+    # counted, not computed from the box: rounding to pixels and the border of the image cut pieces off
+    kept = 1 - ops.mean(rows, axis=1, keepdims=True) * ops.mean(columns, axis=1, keepdims=True)
     pasted = inside * ops.take(images, partner, axis=0) + (1 - inside) * images
-    return pasted, stays * targets + (1 - stays) * ops.take(targets, partner, axis=0)
+    return pasted, kept * targets + (1 - kept) * ops.take(targets, partner, axis=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +81,7 @@ class Mix:
 
     Args:
         kind: "mixup", "cutmix" or "both" (half of the images each).
-        alpha: Concentration of the Beta distribution that the share is drawn from; small is milder.
+        alpha: Concentration of the Beta distribution that the weight is drawn from; small is milder.
         rate: Share of the images that are mixed, 0-1.
         seed: Any whole number.
 
@@ -122,8 +105,8 @@ class Mix:
             UnknownNameError: There is no such kind.
             OptionError: A number outside its range.
         """
-        if self.kind not in ("mixup", "cutmix", "both"):
-            raise unknown("kind of mixing", self.kind, ("mixup", "cutmix", "both"))
+        if self.kind not in KINDS:
+            raise unknown("kind of mixing", self.kind, KINDS)
         for field, low, high in (("alpha", 0.01, 100), ("rate", 0, 1)):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
@@ -146,7 +129,7 @@ class Mix:
         return cls(**data)
 
     def draw(self, ids: Sequence[object] | NDArray[Any], epoch: int = 0) -> Arrays:
-        """Draw for a batch. Partners are images of this batch, so here the batch does matter.
+        """Draw for a batch. Partners are images of the same batch, so the result depends on the batch.
 
         Args:
             ids: N texts.
@@ -156,17 +139,17 @@ class Mix:
             ``partner`` (N,) int32, ``share`` (N,) float32 (1 where not mixed up), ``box`` (N, 4) float32 (empty
             where nothing is pasted).
         """
-        draws = Draws.of(ids, seed=self.seed, epoch=epoch).child("mix")
-        n = len(draws)
-        # a rotation of a shuffled order: every image is a partner once, and of another one
-        order = np.argsort(draws.uniform(0, 1), kind="stable")
+        rng = ImageRng.of(ids, seed=self.seed, epoch=epoch).child("mix")
+        n = len(rng)
+        # the next image in a shuffled order: every image is a partner once, and none is its own partner
+        order = np.argsort(rng.uniform(0, 1), kind="stable")
         partner = np.empty(n, np.int32)
         partner[order] = np.roll(order, 1)
-        active = draws.chance(self.rate)
-        cut = draws.chance(0.5) if self.kind == "both" else np.full(n, self.kind == "cutmix")
-        share = draws.beta(self.alpha, self.alpha)
-        half = 0.5 * np.sqrt(1 - share)[:, None]
-        middle = draws.uniform(0, 1, (2,))
+        active = rng.chance(self.rate)
+        cut = rng.chance(0.5) if self.kind == "both" else np.full(n, self.kind == "cutmix")
+        share = rng.beta(self.alpha, self.alpha)
+        half = 0.5 * np.sqrt(1 - share)[:, None]  # of the box's sides, so that its area is 1 - share
+        middle = rng.uniform(0, 1, (2,))
         box = np.concatenate([middle - half, middle + half], axis=1)
         return {
             "partner": partner,
@@ -179,7 +162,7 @@ class Mix:
 
         Args:
             images: (N, H, W, C) uint8 or float32, 0-255.
-            targets: (N, K) float32, one-hot labels and whatever else shall be mixed as they are.
+            targets: (N, K) float32, one-hot labels and further columns that are to be mixed in the same way.
             params: What `draw` gave.
 
         Returns:

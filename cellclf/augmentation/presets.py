@@ -1,6 +1,6 @@
 """Ready-made augmenters, as data.
 
-A preset is what a recipe would hold: a strength and a list of steps. ``show`` of the command line prints it.
+A preset holds what a recipe would: a list of steps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is to be done to each image of a batch, as plain arrays.
+"""What happens to each image of a batch, as plain arrays.
 
 Steps write into a `Program` on the host, in the order in which they are drawn; `Program.arrays` packs the
-result for the device. Work of one kind is brought together here, which is what makes applying it cheap:
+result for the device. Work of one kind is collected here, which makes it cheap to apply:
 
 - all warps of an image become one list of affine maps, walked backwards once, so that there is one
   resampling an image;
@@ -24,13 +24,13 @@ from cellclf.augmentation.rng import Flags, Floats, Keys
 Arrays = dict[str, NDArray[Any]]
 
 BORDERS = ("reflect", "nearest", "constant")
-"""What lies outside an image: its mirror image (edge pixel repeated), its edge pixel, a fill colour."""
+"""What an image continues with beyond its border: its mirror image (edge pixel repeated), edge pixel, a fill colour."""
 
 LINEAR, DENSITY, LAB = 1, 2, 3
 """Spaces of a colour matrix: pixel values, optical densities, CIELAB about the image's own mean."""
 
 AUTOCONTRAST, EQUALISE, CONTRAST = 1, 2, 3
-"""Point operations that first look at the whole image."""
+"""Point operations that first measure the whole image."""
 
 IDENTITY = np.arange(256, dtype=np.uint8)
 _EYE = np.eye(3, 4, dtype=np.float32)
@@ -99,7 +99,7 @@ class Program:
         self._tone("matrix", active, matrix, space)
 
     def statistic(self, active: Flags, kind: int | NDArray[np.int64], amount: Floats | None = None) -> None:
-        """Run a point operation that looks at the image: `AUTOCONTRAST`, `EQUALISE` or `CONTRAST`.
+        """Run a point operation that measures the image: `AUTOCONTRAST`, `EQUALISE` or `CONTRAST`.
 
         Args:
             active: (N,) bool, which images.
@@ -110,7 +110,7 @@ class Program:
         self._tone("statistic", active, value, np.broadcast_to(kind, (self.count,)))
 
     def exclusive(self, calls: int) -> None:
-        """Promise that the last so many colour calls touch different images; saves room in the arrays."""
+        """Declare that the last ``calls`` colour calls are of different images: they then share one segment."""
         self._segments -= calls - 1
 
     def _tone(self, what: str, active: Flags, value: Any, kind: Any) -> None:
@@ -156,10 +156,10 @@ class Program:
             out["sharp_factor"] = np.where(active, factor, 1.0).prod(1).astype(np.float32)
         if self._noises:
             active, deviation, key = self._stack(self._noises)
-            variance = np.where(active, deviation**2, 0.0).sum(1)
+            variance = np.where(active, deviation**2, 0.0).sum(1)  # independent noises add up to one
             out["noise_count"] = (variance > 0).astype(np.int32)
             out["noise_deviation"] = np.sqrt(variance).astype(np.float32)
-            out["noise_key"] = (key[:, 0] >> np.uint64(33)).astype(np.int32)
+            out["noise_key"] = (key[:, 0] >> np.uint64(33)).astype(np.int32)  # 31 bits: never negative
         if self._jpegs:
             active, quality = self._stack(self._jpegs)
             out["jpeg_count"] = active.any(1).astype(np.int32)
@@ -191,7 +191,12 @@ class Program:
         }
 
     def _pack_tones(self) -> Arrays:
-        """Fuse in drawn order. A segment is one table, then one matrix, then one look at the image."""
+        """Fuse in drawn order. A segment is one table, then one matrix, then one operation that measures the image.
+
+        Each image is filled on its own: ``now`` is the segment that it writes to. An operation joins that segment where
+        it comes later in this order than all that is there, or is of the same kind (tables compose, matrices of one
+        space multiply); otherwise (``full``) the image moves on to its next segment.
+        """
         n, segments = self.count, self._segments
         tables = np.empty((n, segments, 3, 256), np.uint8)
         tables[:] = IDENTITY
@@ -200,7 +205,7 @@ class Program:
         space = np.zeros((n, segments), np.int32)
         statistic = np.zeros((n, segments), np.int32)
         amount = np.zeros((n, segments), np.float32)
-        now = np.zeros(n, np.int64)  # the segment that each image is in
+        now = np.zeros(n, np.int64)
         used = np.zeros(n, bool)
         for what, active, value, kind in self._tones:
             rows = np.flatnonzero(active)
@@ -208,7 +213,7 @@ class Program:
                 continue
             used[rows] = True
             here = now[rows]
-            full = statistic[rows, here] != 0
+            full = statistic[rows, here] != 0  # nothing may follow it in a segment
             if what == "table":
                 full |= space[rows, here] != 0
             elif what == "matrix":
@@ -225,7 +230,7 @@ class Program:
             else:
                 statistic[rows, here] = kind[rows]
                 amount[rows, here] = value[rows]
-        # what an image's look at itself found is applied with the table of the segment after it
+        # what was measured is applied together with the table of the next segment, so there must be one
         rows = np.flatnonzero(statistic[np.arange(n), now] != 0)
         now[rows] += 1
         return {

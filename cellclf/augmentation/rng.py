@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image: keyed by seed, epoch and id, so the batch changes nothing.
+"""Random numbers that belong to an image: they depend on seed, epoch and id, and not on the batch.
 
 A counter-based generator (as in Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the
 k-th number of an image is a hash of its key and k. No state is carried from one image to the next, so
@@ -18,6 +18,7 @@ Flags = NDArray[np.bool_]
 Keys = NDArray[np.uint64]
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 over the golden ratio, odd: counters times this are spread evenly over all words (as in SplitMix64)."""
 
 
 def hash64(words: Iterable[object]) -> Keys:
@@ -38,7 +39,7 @@ def hash64(words: Iterable[object]) -> Keys:
 
 
 def mix(keys: Keys) -> Keys:
-    """Scramble 64-bit keys (the finaliser of SplitMix64).
+    """Scramble 64-bit keys (the finaliser of SplitMix64): a change of one bit changes about half of all bits.
 
     Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators".
     """
@@ -47,15 +48,15 @@ def mix(keys: Keys) -> Keys:
     return keys ^ (keys >> np.uint64(31))
 
 
-class Draws:
-    """One stream of random numbers for each of N images.
+class ImageRng:
+    """A random number generator for each of N images.
 
     Args:
         keys: (N,) uint64, one key an image.
 
     Examples:
-        >>> whole = Draws.of(["a", "b", "c"], seed=7, epoch=0).uniform(0, 1)
-        >>> alone = Draws.of(["c"], seed=7, epoch=0).uniform(0, 1)
+        >>> whole = ImageRng.of(["a", "b", "c"], seed=7, epoch=0).uniform(0, 1)
+        >>> alone = ImageRng.of(["c"], seed=7, epoch=0).uniform(0, 1)
         >>> bool(whole[2] == alone[0])
         True
     """
@@ -65,8 +66,8 @@ class Draws:
         self.used = 0
 
     @classmethod
-    def of(cls, ids: Iterable[object], *, seed: int, epoch: int) -> Draws:
-        """Make the streams of images.
+    def of(cls, ids: Iterable[object], *, seed: int, epoch: int) -> ImageRng:
+        """Make the generators of images.
 
         Args:
             ids: N ids.
@@ -78,9 +79,9 @@ class Draws:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def child(self, name: object) -> Draws:
-        """Branch off streams of their own, so that what one step draws moves no other step."""
-        return Draws(mix(self.keys + hash64([name])))
+    def child(self, name: object) -> ImageRng:
+        """Derive generators that are independent of these: adding a step does not change what others draw."""
+        return ImageRng(mix(self.keys + hash64([name])))
 
     def bits(self, count: int) -> Keys:
         """Draw (N, count) uint64."""
@@ -91,12 +92,12 @@ class Draws:
     def uniform(self, low: float | Floats, high: float | Floats, shape: Sequence[int] = ()) -> Floats:
         """Draw (N, *shape) float64 from [low, high)."""
         count = int(np.prod(shape, dtype=int))
-        unit = (self.bits(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        unit = (self.bits(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53  # a float64 holds 53 bits
         return np.asarray(low + (high - low) * unit.reshape(len(self), *shape))
 
     def normal(self, shape: Sequence[int] = ()) -> Floats:
         """Draw (N, *shape) float64 from the standard normal distribution (Box and Muller 1958)."""
-        radius = np.sqrt(-2 * np.log1p(-self.uniform(0, 1, shape)))
+        radius = np.sqrt(-2 * np.log1p(-self.uniform(0, 1, shape)))  # 1 - u is never 0, u may be
         return np.asarray(radius * np.cos(2 * np.pi * self.uniform(0, 1, shape)))
 
     def chance(self, rate: float | Floats) -> Flags:
@@ -105,6 +106,7 @@ class Draws:
 
     def integers(self, count: int, shape: Sequence[int] = ()) -> NDArray[np.int64]:
         """Draw (N, *shape) int64 from 0 ... count - 1."""
+        # the product with a number just below 1 may be rounded up to the count
         return np.minimum(self.uniform(0, count, shape).astype(np.int64), count - 1)
 
     def sign(self) -> Floats:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
 
-if TYPE_CHECKING:
-    from cellclf.augmentation.augmenter import Augmenter
 
+def map_dataset(
+    augment: Callable[[NDArray[Any], list[str], int], NDArray[Any]], dataset: Any, *, has_ids: bool, epoch: int | None
+) -> Any:
+    """Map a function of images, ids and epoch over a data set; see `Augmenter.map`.
 
-def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int | None) -> Any:
-    """Do what `Augmenter.map` says."""
+    Args:
+        augment: From images, their ids and the epoch to images of the same shape and type. It is called from the
+            pipeline's threads.
+        dataset: See `Augmenter.map`.
+        has_ids: See `Augmenter.map`.
+        epoch: See `Augmenter.map`.
+
+    Raises:
+        DataError: Elements of another form.
+    """
     import tensorflow as tf
 
     spec = dataset.element_spec
@@ -33,22 +43,22 @@ def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int
             f"elements are {spec}; expected images or (images, labels, ...), uint8 or float32 (..., H, W, 3)"
         )
     if has_ids and len(members) < 2:
-        raise DataError(f"elements are {spec}; has_ids=True wants the ids as their last member")
+        raise DataError(f"elements are {spec}; expected the ids as their last member, or has_ids=False")
     batched = images.shape.rank == 4
     counter = itertools.count()
 
     def epochs() -> Iterator[np.int64]:
-        # called once for each walk through the data set
+        # a generator starts anew each time that the data set is iterated over: that is an epoch
         now = next(counter) if epoch is None else epoch
         while True:
             yield np.int64(now)
 
-    def work(pictures: NDArray[Any], ids: NDArray[Any], now: NDArray[np.int64]) -> NDArray[Any]:
-        # called from the pipeline's threads: inside its graph the compiled function would be inlined and lose
+    def work(batch: NDArray[Any], ids: NDArray[Any], now: NDArray[np.int64]) -> NDArray[Any]:
+        # a plain function, not a part of the pipeline's graph: there the compiled function would be inlined and lose
         # its compilation, which is three times slower; on the CPU, so that a GPU is left to the network
         texts = [i.decode() if isinstance(i, bytes) else str(i) for i in ids.tolist()]
         with tf.device("CPU:0"):
-            return augmenter._in_blocks(pictures, texts, int(now), on_gpu=False)
+            return augment(batch, texts, int(now))
 
     def number(before: Any, element: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         if has_ids:
@@ -59,17 +69,17 @@ def map_dataset(augmenter: Augmenter, dataset: Any, *, has_ids: bool, epoch: int
 
     def one(numbered: tuple[Any, Any], now: Any) -> Any:
         element, ids = numbered
-        pictures = element[0] if batched else element[0][None]
-        done = tf.numpy_function(work, [pictures, ids, now], images.dtype, stateful=False)
+        batch = element[0] if batched else element[0][None]
+        done = tf.numpy_function(work, [batch, ids, now], images.dtype, stateful=False)
         done = done if batched else done[0]
         done.set_shape(images.shape)
         rest = element[1:]
         return (done, *rest) if rest else done
 
     if not isinstance(spec, tuple):
-        dataset = dataset.map(lambda pictures: (pictures,))
+        dataset = dataset.map(lambda images: (images,))
     numbered = dataset.scan(tf.constant(0, tf.int64), number)
-    times = tf.data.Dataset.from_generator(epochs, output_signature=tf.TensorSpec((), tf.int64))
-    done = tf.data.Dataset.zip((numbered, times)).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    now = tf.data.Dataset.from_generator(epochs, output_signature=tf.TensorSpec((), tf.int64))
+    done = tf.data.Dataset.zip((numbered, now)).map(one, num_parallel_calls=tf.data.AUTOTUNE)
     count = int(dataset.cardinality())  # the scan forgets it, and fit then warns that the input ran out
     return done.apply(tf.data.experimental.assert_cardinality(count)) if count >= 0 else done

@@ -18,15 +18,15 @@ def build_application(
         input_shape: (height, width, 3), pixels.
         weights: ``"imagenet"`` or None.
         network: Name of the function in ``keras.applications``.
-        scaling: What its pixels need: ``"unit"`` x / 127.5 - 1, ``"caffe"`` BGR less the channel means, ``"own"``
-            nothing, since the network does it.
+        scaling: How its pixels are prepared: ``"unit"`` x / 127.5 - 1, ``"caffe"`` BGR less the channel means,
+            ``"own"`` not at all, since the network does it.
         alpha: Width multiplier, for networks that have one.
 
     Returns:
         A keras.Model; its output is the last feature map.
 
     Raises:
-        WeightsError: The published weights can't be had (no network, a broken download).
+        WeightsError: The published weights cannot be loaded (no internet connection, a broken download).
         OptionError: The width multiplier is not a positive number.
 
     Examples:
@@ -46,16 +46,16 @@ def build_application(
         include_top=False, weights=None, input_tensor=_scaled(pixels, scaling), input_shape=input_shape, **width
     )
     if weights is not None:
-        # A second, plain network fetches the weights at its usual size: MobileNet warns at any other, and what stands
-        # before the first convolution has no weights, so both hold the same list.
+        # A second network without the scaling loads the weights at its usual size: MobileNet warns at any other. The
+        # layers before the first convolution have no weights, so both networks have the same list of them.
         try:
             reference = constructor(include_top=False, weights=weights, input_shape=(224, 224, 3), **width)
         # urllib, ssl, h5py and Keras each raise their own; Keras wraps some in a bare Exception
         except Exception as error:
             reason = " ".join(str(error).split())
             raise WeightsError(
-                f"the {weights!r} weights of {network} are not to be had ({reason}); fetch the file on another machine "
-                "and give its path as weights=, or say weights=None for random ones"
+                f"the {weights!r} weights of {network} cannot be loaded ({reason}); download the file on another "
+                "machine and pass its path as weights=, or weights=None for random ones"
             ) from error
         model.set_weights(reference.get_weights())
     return model

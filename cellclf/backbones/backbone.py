@@ -60,7 +60,7 @@ class Backbone:
 
     @property
     def name(self) -> str:
-        """The full name: what a recipe stores."""
+        """The full name, as recipes store it."""
         return registry().find(self.network).name if isinstance(self.network, str) else str(self.spec.name)
 
     @property
@@ -83,7 +83,8 @@ class Backbone:
         keras = sys.modules.get("keras")
         if keras is None or not isinstance(network, keras.Model):
             raise OptionError(
-                f"a backbone is a name, a BackboneSpec or a Keras model, not {type(network).__name__}: {network!r}"
+                f"the backbone is {network!r}, of type {type(network).__name__}; expected a name, a BackboneSpec or a "
+                "Keras model"
             )
         if not getattr(network, "inputs", None):
             raise OptionError(
@@ -100,13 +101,13 @@ class Backbone:
         )
 
     def check(self, input_shape: Sequence[int]) -> tuple[str, ...]:
-        """Find every mistake that can be known without building the network; needs no Keras.
+        """Find every mistake that can be found without building the network; needs no Keras.
 
         Args:
             input_shape: (height, width, 3) of the images, pixels.
 
         Returns:
-            Notices: what will work, but may not be wanted.
+            Notices: what will work, but may not be intended.
 
         Raises:
             UnknownNameError: The backbone or a parameter does not exist.
@@ -131,7 +132,7 @@ class Backbone:
             better = max(spec.min_size, spec.grid_from or 0)
             raise OptionError(
                 f"images of {shape[0]}x{shape[1]} are too small for backbone {spec.name!r}: expected at least "
-                f"{spec.min_size}x{spec.min_size}; up-size them with Trainer(image_size={better})"
+                f"{spec.min_size}x{spec.min_size}; enlarge them with Trainer(image_size={better})"
             )
         self._chosen()
         if spec.grid_from is not None and side < spec.grid_from:
@@ -153,8 +154,8 @@ class Backbone:
             channels). Its layer names do not depend on what was built before.
 
         Raises:
-            CellclfError: All of ``check()``; WeightsError if the weights can't be had or do not fit; PluginError if the
-                network is not what its description says.
+            CellclfError: All of ``check()``; WeightsError if the weights cannot be loaded or do not fit; PluginError if
+                the network differs from its description.
         """
         self.check(input_shape)
         keras = require_keras()
@@ -167,9 +168,9 @@ class Backbone:
             model = spec.build(shape, weights=chosen, **settings)
             problem = _model_problem(model, shape)
             if problem is None:
-                # one input, not a list of one (as keras.applications gives): that warns at every call
+                # one input, not a list of one as in keras.applications: Keras warns about those at every call
                 model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-                # a Keras model that was given keeps its names: its blocks are named by them
+                # a Keras model from the user keeps its layer names: ``blocks`` refers to them
                 model = model if given else stable_names(model)
                 problem = _block_problem(model, spec.blocks)
         if problem is not None:
@@ -179,7 +180,7 @@ class Backbone:
         return model
 
     def _chosen(self) -> tuple[str | None, Path | None]:
-        """Return what ``build`` gets as weights, and the file that is loaded after it."""
+        """Return the weights to pass to ``build``, and the file to load after it."""
         spec, weights = self.spec, self.weights
         if weights is None:
             return None, None
@@ -195,15 +196,20 @@ class Backbone:
         if isinstance(weights, str) and not file.suffix and not file.exists():
             names = ", ".join(map(repr, spec.published)) or "none"
             raise WeightsError(
-                f"backbone {spec.name!r} has no weights {weights!r}: published are {names}; expected one of "
-                "these, a file (.weights.h5, .h5, .keras) or None"
+                f"backbone {spec.name!r} has no weights {weights!r}; expected published ones ({names}), a file "
+                "(.weights.h5, .h5, .keras) or None"
             )
         check_path(file, network=f"backbone {spec.name!r}")
         return None, file
 
 
 def require_keras() -> Any:
-    """Return the keras module, or say in one line how to get a backend for it."""
+    """Return the keras module.
+
+    Raises:
+        MissingPackageError: It has no backend.
+        OptionError: It is set to channels first.
+    """
     try:
         import keras
     except ImportError as error:
@@ -220,7 +226,7 @@ def require_keras() -> Any:
 
 
 def _copy(model: Any, input_shape: tuple[int, ...], *, weights: None) -> Any:
-    """Build a backbone from a Keras model: a copy, so that training leaves the user's own alone."""
+    """Build a backbone from a Keras model: a copy, so that training does not change the user's model."""
     return copied(model, input_shape=input_shape)
 
 
@@ -233,9 +239,9 @@ def _model_problem(model: Any, shape: tuple[int, ...]) -> str | None:
         return f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one of each"
     taken, given = tuple(model.inputs[0].shape[1:]), tuple(model.outputs[0].shape)
     if taken != shape:
-        return f"takes {taken}, expected the input shape that was asked for, {shape}"
+        return f"takes {taken}, expected the input shape that was passed to build, {shape}"
     if len(given) != 4:
-        return f"gives {given}, expected a feature map (N, height, width, channels), without pooling or head"
+        return f"returns {given}, expected a feature map (N, height, width, channels), without pooling or head"
     return None
 
 

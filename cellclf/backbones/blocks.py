@@ -12,7 +12,7 @@ def output_layer(model: Any) -> str:
     """Return the name of the layer that gives the model's output.
 
     Raises:
-        OptionError: It is no layer, but a bare operation such as ``x + y``, which can be neither named nor frozen.
+        OptionError: It is not a layer but a bare operation such as ``x + y``, which can be neither named nor frozen.
     """
     for layer in reversed(model.layers):
         if layer.output is model.outputs[0]:
@@ -25,11 +25,11 @@ def output_layer(model: Any) -> str:
 def block_layers(model: Any, blocks: Sequence[str]) -> list[list[Any]]:
     """Return the layers of each block, from the input on.
 
-    A block owns the layers on the way from the input to the layer that it is named after, less those of the blocks
+    A block has the layers on the path from the input to the layer that it is named after, without those of the blocks
     before. So the layers behind the last block (a head) belong to none.
 
     Args:
-        model: A functional keras.Model, a backbone or a classifier grown from one.
+        model: A functional keras.Model, a backbone or a classifier built on one.
         blocks: Names of the layers in which the blocks end, from the input on.
 
     Returns:

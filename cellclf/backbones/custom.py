@@ -1,4 +1,4 @@
-"""Three small networks to train from nothing: a plain stack, residual blocks, inception blocks.
+"""Three small networks to train from scratch: a plain stack, residual blocks, inception blocks.
 
 They are the ones that the report on the AN2DL 2024 blood-cell challenge describes, each with its dense head in
 ``BackboneSpec.head``. Pixels 0-255 are scaled to -1..1 inside the graph; every layer has a name of its own.
@@ -174,10 +174,10 @@ def _conv(
 
 
 def _channels(filters: Sequence[int], count: int, network: str) -> list[int]:
-    """Return the numbers of channels, if they are as many as the network has blocks."""
+    """Return the numbers of channels, one for each block of the network."""
     if len(filters) != count or not all(type(number) is int and number > 0 for number in filters):
         raise OptionError(
-            f"filters={list(filters)!r} for backbone {network!r}: wanted {count} numbers >= 1, one a block"
+            f"filters={list(filters)!r} for backbone {network!r}: expected {count} numbers >= 1, one a block"
         )
     return list(filters)
 
@@ -186,7 +186,7 @@ SPECS = (
     BackboneSpec(
         name="sequential",
         build=build_sequential,
-        summary="five blocks of convolution, ReLU and max-pooling; trained from nothing",
+        summary="five blocks of convolution, ReLU and max-pooling; trained from scratch",
         source=_REPORT,
         min_size=32,
         grid_from=64,
@@ -197,7 +197,7 @@ SPECS = (
     BackboneSpec(
         name="residual",
         build=build_residual,
-        summary="three residual blocks, 32 to 128 channels; trained from nothing",
+        summary="three residual blocks, 32 to 128 channels; trained from scratch",
         source=_REPORT,
         min_size=8,
         grid_from=9,
@@ -208,7 +208,7 @@ SPECS = (
     BackboneSpec(
         name="inception",
         build=build_inception,
-        summary="four inception blocks of parallel kernels; trained from nothing",
+        summary="four inception blocks of parallel kernels; trained from scratch",
         source=_REPORT,
         min_size=32,
         grid_from=63,

@@ -1,4 +1,4 @@
-"""Rebuild a functional Keras model from its own description: renamed, up-sized, or as a copy that shares nothing."""
+"""Rebuild a functional Keras model from its config: renamed, for another image size, or as an independent copy."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ POOL = "head_pool"
 def seeded(seed: int) -> Iterator[None]:
     """Make the weights of layers that are built inside depend on nothing but ``seed``.
 
-    Keras draws the seed of every initializer and Dropout that was given none from Python's ``random``. Here that
-    generator is set for the time of the build and put back as it was: in contrast to ``keras.utils.set_random_seed``
-    (and to a build without this), nothing global has changed afterwards.
+    Keras draws the seed of every initializer and Dropout without one from Python's ``random``. Here that generator is
+    seeded for the time of the build and restored afterwards: unlike with ``keras.utils.set_random_seed`` (and with a
+    build without this), no global state has changed.
     """
     with _SEEDING:
         state = random.getstate()
@@ -55,8 +55,8 @@ def copied(model: Any, *, input_shape: tuple[int, ...] | None = None) -> Any:
 def stable_names(model: Any) -> Any:
     """Return the model with numbered layer names (``conv2d_97``) counted from its own first layer on.
 
-    Keras numbers layers without a name through the whole process, so that the same network gets other names the second
-    time. The model itself comes back where nothing is to rename.
+    Keras counts layers without a name over the whole process, so that the same network gets other names the second
+    time. The model itself is returned if no layer needs another name.
     """
     config = _config(model)
     explicit = {layer["name"] for layer in config["layers"] if not _is_numbered(layer)}
@@ -89,7 +89,7 @@ def stable_names(model: Any) -> Any:
 
 
 def resized(model: Any, input_shape: tuple[int, int, int]) -> Any:
-    """Return the model behind a bilinear up-sizing: it takes images of another size. The graph stays flat.
+    """Return the model behind a bilinear resizing, for images of another size. The graph has no nested models.
 
     Args:
         model: A functional keras.Model for images of a fixed (height, width, channels).
@@ -157,13 +157,13 @@ def _rebuilt(model: Any, edit: Callable[[dict[str, Any]], None]) -> Any:
     edit(config)
     try:
         new = keras.Model.from_config(config)
-    # layers of strangers raise what they like while they are built
+    # custom layers may raise anything while they are built
     except Exception as error:
         raise OptionError(
-            f"the model {model.name!r} cannot be rebuilt from its description ({' '.join(str(error).split())}); "
-            "layers of your own need keras.saving.register_keras_serializable"
+            f"the model {model.name!r} cannot be rebuilt from its config ({' '.join(str(error).split())}); "
+            "custom layers need keras.saving.register_keras_serializable"
         ) from error
-    # variables, not weights: the states of Dropout's generators too
+    # variables, not weights: they include the states of Dropout's generators
     for variable, source in zip(new.variables, model.variables, strict=True):
         variable.assign(source)
     return new
@@ -178,7 +178,7 @@ def _input_layer(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(node: Any, names: dict[str, str]) -> Any:
-    """Rename the layers that a part of a model's description refers to, each as [name, node, tensor]."""
+    """Rename the layers that a part of a model's config refers to, each as [name, node, tensor]."""
     if isinstance(node, dict):
         return {key: _renamed(value, names) for key, value in node.items()}
     if isinstance(node, list | tuple):

@@ -14,14 +14,14 @@ from cellclf.plugins.discovery import Found, brief, find_plugins
 
 @dataclass(frozen=True)
 class Plugin:
-    """What one entry point brought, or why it did not.
+    """The backbones of one entry point, or the reason why it has none.
 
     Args:
         name: Name of the entry point, the prefix in ``plugin:backbone``.
-        package: Name of the package that offers it.
+        package: Name of the package that provides it.
         version: The package's version.
         backbones: The backbones that can be used.
-        error: What is wrong, in one line, or None. Backbones beside a bad one stay usable.
+        error: What is wrong, in one line, or None. The plugin's other backbones remain usable.
     """
 
     name: str
@@ -32,18 +32,18 @@ class Plugin:
 
     @property
     def adds(self) -> tuple[str, ...]:
-        """Full names of what it adds."""
+        """Full names of its backbones."""
         return tuple(f"{self.name}:{spec.name}" for spec in self.backbones)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One backbone that can be asked for.
+    """One backbone that is available.
 
     Args:
-        name: Its full name, always right: ``"resnet50"``, or ``"plugin:name"`` for a plugin's.
+        name: Its full name, which is unambiguous: ``"resnet50"``, or ``"plugin:name"`` for a plugin's.
         short: The short name that means this backbone, or None where another has it.
-        plugin: Name of the plugin that brings it, or None for a built-in one.
+        plugin: Name of the plugin that provides it, or None for a built-in one.
         spec: Its description.
     """
 
@@ -58,7 +58,7 @@ class Registry:
 
     Args:
         plugins: What ``discover()`` found.
-        builtin: The built-in backbones, whose names nobody can take.
+        builtin: The built-in backbones, whose names no plugin can take.
 
     Examples:
         >>> Registry(plugins=()).find("mobilenet").spec.params
@@ -85,7 +85,7 @@ class Registry:
         """Return the backbone of that full or short name.
 
         Raises:
-            UnknownNameError: There is none; or the short name means several, which the message lists.
+            UnknownNameError: There is none, or the short name means several.
         """
         for entry in self.backbones:
             if name in (entry.name, entry.short):
@@ -102,13 +102,13 @@ class Registry:
 
 
 def discover(environ: Mapping[str, str] | None = None) -> tuple[Plugin, ...]:
-    """Load the plugins of the installed packages and check the backbones that they offer.
+    """Load the plugins of the installed packages and check their backbones.
 
     Args:
         environ: See ``find_plugins``.
 
     Returns:
-        A record of every plugin that was asked for, the broken ones with their error.
+        A record of every plugin that was looked for, the broken ones with their error.
 
     Examples:
         >>> discover({"CELLCLF_PLUGINS": ""})
@@ -133,22 +133,22 @@ def _accept(spec: object, good: dict[str, BackboneSpec]) -> None:
         raise PluginError(f"cellclf_backbones returned {brief(spec)} in its list, expected BackboneSpec")
     spec.check()
     if spec.name in good:
-        raise PluginError(f"backbone {spec.name!r} is there twice: the first is kept")
+        raise PluginError(f"backbone {spec.name!r} is defined twice: the first is kept")
     good[spec.name] = spec
 
 
 @functools.cache
 def registry() -> Registry:
-    """Return the registry of this process, made at the first call.
+    """Return the registry of this process, created at the first call.
 
-    It is a cache, not a store: ``registry.cache_clear()`` makes the next call look for plugins afresh, and a registry
-    of one's own is ``Registry(plugins=discover())``.
+    It is a cache, not a store: after ``registry.cache_clear()`` the next call looks for plugins again, and
+    ``Registry(plugins=discover())`` is an independent one.
     """
     return Registry(plugins=discover())
 
 
 def list_backbones() -> tuple[Listed, ...]:
-    """Return every backbone that can be asked for, the built-in ones first.
+    """Return every available backbone, the built-in ones first.
 
     Examples:
         >>> [entry.name for entry in list_backbones()][:3]

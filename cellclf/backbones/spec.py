@@ -31,19 +31,19 @@ class BackboneSpec:
             or None for random ones. It must be a module-level function (or a ``functools.partial`` of one), so that it
             pickles.
         summary: One line for the list of backbones.
-        source: The paper or the place that the network is from.
+        source: The paper or the place that the network comes from.
         min_size: Smallest side of an image, in pixels, that it can be built for.
         blocks: Names of the layers in which the parts that can be unfrozen end, from the input on. Each must be a
-            single-tensor cut of the graph; the last is the output. A block owns what lies between the end of the one
-            before and its own.
+            single-tensor cut of the graph; the last is the output. A block has the layers between the end of the one
+            before and its own end.
         weights: Names of the published weights that ``build`` knows; the first is the default. A pattern such as
             ``"*.pth"`` names files in a format of its own that ``build`` reads. Keras files (``.weights.h5``, ``.h5``,
-            ``.keras``) need no mention: cellclf loads them into any backbone.
+            ``.keras``) need no pattern: cellclf loads them into any backbone.
         params: Further keyword arguments of ``build`` with their defaults, plain JSON data.
         head: The dense head that the network was described with, with keys of ``cellclf.Head``, or None for the usual
             one.
         grid_from: Smallest side whose feature map is larger than 1x1, or None where it always is. Below it
-            a notice offers to up-size.
+            a notice recommends to enlarge the images.
         api: The version of this contract that the package was made for.
 
     Examples:
@@ -129,7 +129,7 @@ class BackboneSpec:
 
         Raises:
             UnknownNameError: One of them does not exist.
-            OptionError: One of them is of another kind than its default.
+            OptionError: One of them is of another type than its default.
         """
         settings: dict[str, Any] = json.loads(json.dumps(dict(self.params)))
         for key, value in dict(params or {}).items():
@@ -141,13 +141,13 @@ class BackboneSpec:
             number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
             if default is not None and type(value) is not type(default) and not number:
                 raise OptionError(
-                    f"{key}={value!r} does not fit backbone {self.name!r}: expected the kind of its default {default!r}"
+                    f"{key}={value!r} does not fit backbone {self.name!r}: expected the type of its default {default!r}"
                 )
             settings[key] = value
         return settings
 
     def reads(self, filename: str) -> bool:
-        """Tell whether ``build`` reads such a file itself, by the patterns in ``weights``."""
+        """Return whether ``build`` reads such a file itself, by the patterns in ``weights``."""
         return any("*" in pattern and fnmatch(filename, pattern) for pattern in self.weights)
 
     @property

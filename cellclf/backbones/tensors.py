@@ -1,7 +1,7 @@
 """Read the tensors of a PyTorch or safetensors file, without PyTorch and without running what is in it.
 
 A PyTorch file holds pickles, which can name any function to be called; the reader here knows the few names that tensors
-need and refuses every other. For plugins whose weights were published so.
+need and refuses every other. It is for plugins whose weights are published in these formats.
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def _read_pickles(path: Path) -> dict[str, NDArray[Any]]:
     """Read the format before: a row of pickles (magic number, version, machine, tensors, storages), then numbers."""
     with open(path, "rb") as file:
         if _load(file) != MAGIC or _load(file) != 1001 or not _load(file).get("little_endian"):
-            raise ValueError("it begins like no PyTorch file, or its numbers are big-endian")
+            raise ValueError("it does not begin like a PyTorch file, or its numbers are big-endian")
         tensors, keys = dict(_flat(_load(file))), _load(file)
-        wanted = {tensor.storage[1]: tensor.storage for tensor in tensors.values()}
-        storages = {key: _storage(file, *wanted[key]) for key in keys}
+        used = {tensor.storage[1]: tensor.storage for tensor in tensors.values()}
+        storages = {key: _storage(file, *used[key]) for key in keys}
     return {name: _array(tensor, storages[tensor.storage[1]]) for name, tensor in tensors.items()}
 
 
@@ -113,7 +113,7 @@ def _storage(file: IO[bytes], kind: str, _key: str, count: int) -> NDArray[Any]:
     stored, dtype = int.from_bytes(file.read(8), "little"), np.dtype(STORAGES[kind])
     data = file.read(count * dtype.itemsize)
     if stored != count or len(data) != count * dtype.itemsize:
-        raise ValueError(f"a storage of {count} numbers has {stored} in the file, {len(data)} bytes of them there")
+        raise ValueError(f"a storage has {stored} numbers and {len(data)} bytes in the file, expected {count} numbers")
     return np.frombuffer(data, dtype)
 
 
@@ -127,7 +127,7 @@ class _Unpickler(pickle.Unpickler):
             return _parameter
         if module == "torch" and name in STORAGES:
             return name
-        raise pickle.UnpicklingError(f"it calls {module}.{name}, which a file of tensors has no need to")
+        raise pickle.UnpicklingError(f"it calls {module}.{name}, which a file of tensors does not need")
 
     def persistent_load(self, pid: Any) -> tuple[str, str, int]:
         _, kind, key, _, count, *_ = pid
@@ -148,7 +148,7 @@ def _parameter(data: Any, *_rest: object) -> Any:
 
 def _flat(state: Any, before: str = "") -> Iterator[tuple[str, Tensor]]:
     if not isinstance(state, Mapping):
-        raise ValueError(f"it holds a {type(state).__name__}, no dict of tensors")
+        raise ValueError(f"it holds a {type(state).__name__}, expected a dict of tensors")
     for key, value in state.items():
         if isinstance(value, Tensor):
             yield f"{before}{key}", value

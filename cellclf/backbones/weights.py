@@ -1,4 +1,4 @@
-"""Load a file of weights into a network, or say in one line why it does not fit."""
+"""Load a file of weights into a network, or report in one line why it does not fit."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ def load_weights(model: Any, path: Path, *, network: str, alpha: float | None = 
     """Load the weights of a file that Keras wrote for the same network.
 
     Layers without weights do not matter: a file of the plain network fits the one with its preprocessing in front.
-    Layers that only the file has, such as a classifier, are left aside.
+    Layers that only the file has, such as a classifier, are ignored.
 
     Args:
         model: The network, a keras.Model; after an error its weights are undefined.
         path: A ``.weights.h5``, ``.h5`` or ``.keras`` file.
-        network: What to call the network in an error.
-        alpha: The network's width multiplier, if it has one, so that an error can name the right one.
+        network: Name of the network in an error.
+        alpha: The network's width multiplier, if it has one, so that an error can name the one that fits.
 
     Raises:
         WeightsError: The file is missing, unreadable, or of another network.
     """
     check_path(path, network=network)
     shapes = _file_shapes(path, network=network)
-    # before Keras tries: for a file that does not fit, it warns once a layer and then raises a page of text
+    # before Keras loads it: for a file that does not fit, Keras warns once a layer and then raises a page of text
     rest = Counter(shapes)
     for variable in model.weights:
         shape = tuple(variable.shape)
         rest[shape] -= 1
         if rest[shape] < 0:
-            reason = f"{variable.path} wants {shape}, which the file lacks"
+            reason = f"{variable.path} has the shape {shape}, and the file has no further array of it"
             raise WeightsError(f"the weights in {path} do not fit {network}: {reason}{_hint(model, shapes, alpha)}")
     try:
         model.load_weights(path)
-    # h5py and Keras raise errors of many kinds for files that they can't use
+    # h5py and Keras raise errors of many kinds for files that they cannot use
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
@@ -59,12 +59,12 @@ def check_path(path: Path, *, network: str) -> None:
         )
     if not path.name.endswith(SUFFIXES):
         raise WeightsError(
-            f"the weights file {str(path)!r} for {network} is of an unknown kind; wanted {', '.join(SUFFIXES)}"
+            f"the weights file {str(path)!r} for {network} is of an unknown kind; expected {', '.join(SUFFIXES)}"
         )
 
 
 def _hint(model: Any, shapes: list[tuple[int, ...]], alpha: float | None) -> str:
-    """Compare the first convolutions over three channels: their filters tell a network of another width."""
+    """Compare the first convolutions over three channels: other numbers of filters mean another width."""
     ours = _stem(tuple(variable.shape) for variable in model.weights)
     theirs = _stem(shapes)
     if ours is None or theirs is None or ours[:3] != theirs[:3] or ours == theirs:
@@ -72,7 +72,7 @@ def _hint(model: Any, shapes: list[tuple[int, ...]], alpha: float | None) -> str
     hint = f"; its first convolution has {theirs[3]} filters, this network's {ours[3]}"
     if alpha is not None:
         hint += (
-            f": if it is the same network of another width, say params={{'alpha': {alpha * theirs[3] / ours[3]:.4g}}}"
+            f": if it is the same network of another width, pass params={{'alpha': {alpha * theirs[3] / ours[3]:.4g}}}"
         )
     return hint
 
@@ -87,7 +87,7 @@ def _file_shapes(path: Path, *, network: str) -> list[tuple[int, ...]]:
 
     shapes: list[tuple[int, ...]] = []
 
-    def look(_name: str, item: Any) -> None:
+    def collect(_name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None:
             shapes.append(tuple(item.shape))
 
@@ -97,7 +97,7 @@ def _file_shapes(path: Path, *, network: str) -> list[tuple[int, ...]]:
             with zipfile.ZipFile(path) as archive:
                 source = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(source, "r") as file:
-            file.visititems(look)
+            file.visititems(collect)
     except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{path} is not a file of Keras weights ({reason}); expected one of {network}") from error

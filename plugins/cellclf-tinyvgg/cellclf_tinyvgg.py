@@ -31,5 +31,5 @@ TINYVGG = BackboneSpec(
 
 @hookimpl
 def cellclf_backbones():
-    """Tell cellclf what this package adds."""
+    """List the backbones of this package."""
     return [TINYVGG]

@@ -196,4 +196,4 @@ def test_plot_draws_each_original_with_its_views():
     figure = REPORT.plot(cells, images=2, n_augmentations=3)
     assert len(figure.axes) == 8
     texts = [text.get_text() for text in figure.findobj(Text)]
-    assert "0" in texts and texts.count("view 3") == 2
+    assert "0" in texts and texts.count("augmented 3") == 2

@@ -1,4 +1,4 @@
-"""MixUp, CutMix and label smoothing against slow loops."""
+"""MixUp and CutMix against slow loops."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellclf.augmentation.mixing import Mix, cut_mix, mix_up, smooth_labels
+from cellclf.augmentation.mixing import Mix, cut_mix, mix_up
 from cellclf.errors import OptionError, UnknownNameError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 10, 12, 3), dtype=np.uint8)
@@ -21,8 +21,8 @@ def test_mix_up_is_the_average(data):
     share = np.asarray(data.draw(st.lists(st.floats(0, 1, width=32), min_size=6, max_size=6)), np.float32)
     images, targets = (np.asarray(x) for x in mix_up(IMAGES, TARGETS, partner, share))
     for i in range(6):
-        wanted = share[i] * IMAGES[i].astype(float) + (1 - share[i]) * IMAGES[partner[i]]
-        np.testing.assert_allclose(images[i], wanted, atol=1e-3)
+        expected = share[i] * IMAGES[i].astype(float) + (1 - share[i]) * IMAGES[partner[i]]
+        np.testing.assert_allclose(images[i], expected, atol=1e-3)
         np.testing.assert_allclose(targets[i], share[i] * TARGETS[i] + (1 - share[i]) * TARGETS[partner[i]], atol=1e-6)
 
 
@@ -34,23 +34,16 @@ def test_cut_mix_pastes_and_counts_pixels(data):
     box = np.asarray([[data.draw(corner) for _ in range(4)] for _ in range(6)], np.float32)
     images, targets = (np.asarray(x) for x in cut_mix(IMAGES, TARGETS, partner, box))
     for i in range(6):
-        wanted, pasted = IMAGES[i].copy(), 0
+        expected, pasted = IMAGES[i].copy(), 0
         for row in range(10):
             for column in range(12):
                 y, x = np.float32((row + 0.5) / 10), np.float32((column + 0.5) / 12)
                 if box[i, 0] <= y < box[i, 2] and box[i, 1] <= x < box[i, 3]:
-                    wanted[row, column] = IMAGES[partner[i], row, column]
+                    expected[row, column] = IMAGES[partner[i], row, column]
                     pasted += 1
-        np.testing.assert_array_equal(images[i], wanted)
+        np.testing.assert_array_equal(images[i], expected)
         share = 1 - pasted / 120
         np.testing.assert_allclose(targets[i], share * TARGETS[i] + (1 - share) * TARGETS[partner[i]], atol=1e-6)
-
-
-@given(st.floats(0, 1))
-def test_smoothing_keeps_the_sum(amount):
-    smooth = np.asarray(smooth_labels(TARGETS, amount))
-    np.testing.assert_allclose(smooth.sum(1), 1, atol=1e-6)
-    np.testing.assert_allclose(smooth, TARGETS * (1 - amount) + amount / 4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix", "both"])
@@ -81,7 +74,7 @@ def test_box_covers_what_the_share_leaves():
     assert abs(area.mean() - 0.5) < 0.02  # 1 - share, and the share is uniform
 
 
-def test_mistakes_are_told():
+def test_mistakes_are_reported():
     with pytest.raises(UnknownNameError, match="mixup"):
         Mix(kind="mixupp").check()
     with pytest.raises(OptionError, match="alpha is 0"):

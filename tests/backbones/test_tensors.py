@@ -149,7 +149,7 @@ def test_a_file_of_another_format_is_refused(name: str, content: bytes, tmp_path
 @pytest.mark.parametrize("state", [[1, 2], 7, "text"])
 @pytest.mark.parametrize("write", [write_zip, write_pickles])
 def test_a_file_without_tensors_is_refused(write, state: object, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no dict of tensors"):
+    with pytest.raises(WeightsError, match="expected a dict of tensors"):
         read_tensors(write(tmp_path / "net.pth", state))
 
 

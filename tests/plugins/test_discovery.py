@@ -134,7 +134,7 @@ def test_good_backbones_beside_a_bad_one_stay(install: Install) -> None:
     (plugin,) = list_plugins()
     assert plugin.adds == ("mixed:fine",)
     assert plugin.error is not None
-    for part in ("'fine' is there twice", "a str ('bad')", "build is None"):
+    for part in ("'fine' is defined twice", "a str ('bad')", "build is None"):
         assert part in plugin.error
 
 

@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 
 from cellclf.augmentation.program import AUTOCONTRAST, CONTRAST, DENSITY, EQUALISE, LAB, LINEAR
+from cellclf.utils.colour import LUMA, RGB_TO_XYZ, WHITE
 
 Tensor = Any
 
-RGB_TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-)
-"""Linear sRGB to CIE XYZ, D65 (IEC 61966-2-1)."""
-
-WHITE = RGB_TO_XYZ.sum(axis=1)
-XYZ_TO_LAB = np.array([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
-"""From the cube roots of XYZ over white to L* + 16, a*, b*."""
+RED, GREEN, BLUE = (round(weight * 2**16) for weight in LUMA)
+"""Luma weights as whole numbers over 2^16, as Pillow has them: sums in int32 are exact on every device."""
 
 
 def channels(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,7 +47,13 @@ def tone(
     statistic: Tensor,
     amount: Tensor,
 ) -> Tensor:
-    """Run each image's segments: one table, one matrix, one look at the image.
+    """Run each image's segments: one table, one matrix, one operation that measures the image.
+
+    An operation of the third kind (stretch, equalise) is a table again, whose values depend on the image. That table is
+    not applied at once: it is ``pending`` and joins the table of the next segment, so that the pixels are read once for
+    both. `Program` therefore adds an empty segment behind the last one that measures.
+
+    All images run through as many segments as the longest program has; those of the others are identities.
 
     Args:
         packed: (N, P) int32 images.
@@ -73,24 +74,25 @@ def tone(
     identity = ops.broadcast_to(ops.arange(256, dtype="int32"), (n, 3, 256))
 
     def body(k: Tensor, pixels: Tensor, pending: Tensor) -> tuple[Tensor, ...]:
-        now = ops.take(space, k, axis=1)
-        look = ops.take(statistic, k, axis=1)
+        spaces = ops.take(space, k, axis=1)
+        statistics = ops.take(statistic, k, axis=1)
         fused = ops.take_along_axis(ops.cast(ops.take(table, k, axis=1), "int32"), pending, axis=2)
         pixels = _look_up(pixels, fused)
 
+        # the conditions test whether any image needs the work at all: most batches skip most branches
         def mix() -> Tensor:
-            now_matrix = ops.take(matrix, k, axis=1)
+            matrices = ops.take(matrix, k, axis=1)
             kinds = ((LINEAR, _linear), (DENSITY, _density), (LAB, _lab))
-            return _chosen(now, kinds, pixels, lambda mixed: mixed(pixels, now_matrix))
+            return _chosen(spaces, kinds, pixels, lambda function: function(pixels, matrices))
 
-        pixels = ops.cond(ops.any(ops.greater(now, 0)), mix, lambda: pixels)
+        pixels = ops.cond(ops.any(ops.greater(spaces, 0)), mix, lambda: pixels)
 
-        def see() -> Tensor:
-            now_amount = ops.take(amount, k, axis=1)
+        def measure() -> Tensor:
+            amounts = ops.take(amount, k, axis=1)
             kinds = ((AUTOCONTRAST, _autocontrast), (EQUALISE, _equalise), (CONTRAST, _contrast))
-            return _chosen(look, kinds, identity, lambda made: made(pixels, now_amount))
+            return _chosen(statistics, kinds, identity, lambda function: function(pixels, amounts))
 
-        pending = ops.cond(ops.any(ops.greater(look, 0)), see, lambda: identity)
+        pending = ops.cond(ops.any(ops.greater(statistics, 0)), measure, lambda: identity)
         return k + 1, pixels, pending
 
     _, pixels, _ = ops.while_loop(
@@ -100,17 +102,21 @@ def tone(
 
 
 def _chosen(
-    wanted: Tensor, kinds: Sequence[tuple[int, Callable[..., Tensor]]], default: Tensor, make: Callable[..., Tensor]
+    choice: Tensor, kinds: Sequence[tuple[int, Callable[..., Tensor]]], default: Tensor, make: Callable[..., Tensor]
 ) -> Tensor:
-    """Make, of those kinds that any image wants, what each wants; the default elsewhere."""
+    """Give each image the result of its own kind, and the default where it has none.
+
+    Shapes are static, so a kind is computed for all images or for none: for none where no image has it.
+    """
     from keras import ops
 
     out = default
     for kind, function in kinds:
-        chosen = ops.equal(wanted, kind)
+        chosen = ops.equal(choice, kind)
         where = ops.reshape(chosen, (-1,) + (1,) * (len(default.shape) - 1))
         out = ops.cond(
             ops.any(chosen),
+            # partial binds this turn's values: a branch may be traced later than it is given
             partial(lambda out, where, function: ops.where(where, make(function), out), out, where, function),
             partial(lambda out: out, out),
         )
@@ -121,6 +127,8 @@ def _look_up(pixels: Tensor, table: Tensor) -> Tensor:
     """Map (N, P) packed pixels by (N, 3, 256) int32 tables."""
     from keras import ops
 
+    # one gather from all images' tables laid end to end, each read at its image's offset; the entries are shifted to
+    # their place in the word before the gather, on 256 values and not on every pixel
     start = ops.arange(pixels.shape[0], dtype="int32")[:, None] * 256
     out = 0
     for index, (channel, place) in enumerate(zip(channels(pixels), (65536, 256, 1), strict=True)):
@@ -129,6 +137,7 @@ def _look_up(pixels: Tensor, table: Tensor) -> Tensor:
 
 
 def _times(matrix: Tensor, parts: tuple[Tensor, ...]) -> list[Tensor]:
+    # written out: a matmul would need the channels as one more axis, and so a copy of all pixels
     return [
         matrix[:, i, 0, None] * parts[0]
         + matrix[:, i, 1, None] * parts[1]
@@ -147,6 +156,7 @@ def _linear(pixels: Tensor, matrix: Tensor) -> Tensor:
 def _density(pixels: Tensor, matrix: Tensor) -> Tensor:
     from keras import ops
 
+    # + 1: a level of 0 has no logarithm
     densities = tuple(-ops.log((ops.cast(c, "float32") + 1) / 256) for c in channels(pixels))
     return join(*(256 * ops.exp(-d) - 1 for d in _times(matrix, densities)))
 
@@ -167,14 +177,14 @@ def to_lab(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, ...]:
     """
     from keras import ops
 
-    level = np.arange(256) / 255
+    level = np.arange(256) / 255  # the curve of sRGB as a table: there are only 256 levels
     line = np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4).astype(np.float32)
     light = [ops.take(ops.convert_to_tensor(line), c) for c in (red, green, blue)]
-    ratio = RGB_TO_XYZ / WHITE[:, None]
+    ratio = np.array(RGB_TO_XYZ) / np.array(WHITE)[:, None]
     roots = []
     for i in range(3):
         value = sum(float(ratio[i, j]) * light[j] for j in range(3))
-        root = ops.exp(ops.log(ops.maximum(value, 1e-6)) / 3)
+        root = ops.exp(ops.log(ops.maximum(value, 1e-6)) / 3)  # below 1e-6 the straight part is used anyway
         roots.append(ops.where(value > 216 / 24389, root, value * (24389 / 27 / 116) + 16 / 116))
     return 116 * roots[1] - 16, 500 * (roots[0] - roots[1]), 200 * (roots[1] - roots[2])
 
@@ -220,7 +230,7 @@ def _equalise(pixels: Tensor, amount: Tensor) -> Tensor:
     start = ops.arange(n, dtype="int32")[:, None] * 256
     tables = []
     for channel in channels(pixels):
-        slots = ops.reshape(channel + start, (-1,))
+        slots = ops.reshape(channel + start, (-1,))  # one histogram for all: level v of image i is bin 256 i + v
         counts = ops.reshape(ops.segment_sum(ops.ones_like(slots), slots, num_segments=n * 256), (n, 256))
         brightest = ops.max(channel, axis=1, keepdims=True)
         step = (size - ops.take_along_axis(counts, brightest, axis=1)) // 255
@@ -235,7 +245,7 @@ def _contrast(pixels: Tensor, amount: Tensor) -> Tensor:
     from keras import ops
 
     red, green, blue = channels(pixels)
-    grey = ops.right_shift(red * 19595 + green * 38470 + blue * 7471 + 32768, 16)
+    grey = ops.right_shift(red * RED + green * GREEN + blue * BLUE + 2**15, 16)
     mean = ops.floor(ops.cast(ops.sum(grey, axis=1), "float32") / pixels.shape[1] + 0.5)[:, None]
     level = ops.arange(256, dtype="float32")
     stretched = ops.cast(ops.clip(mean + amount[:, None] * (level - mean) + 0.5, 0, 255), "int32")

@@ -1,8 +1,9 @@
 """Apply packed programs to images on the device: pure `keras.ops`, jit-safe, static shapes.
 
-Between stages an image is (H * W,) int32, red << 16 | green << 8 | blue: a third of the reads when it is
-resampled. On a CPU a stage walks through the images that have work in it, one at a time: a step that one
-image in five draws costs a fifth, though all shapes are static, and an image stays in the cache.
+Between stages an image is (H * W,) int32, red << 16 | green << 8 | blue: resampling then reads one word a pixel, not
+three, and levels are rounded after every stage, as if it were saved. On a CPU a stage goes through the images that
+have work in it, one at a time: a step that one image in five gets costs a fifth, though all shapes are static, and an
+image remains in the processor's cache.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ STAGES: tuple[tuple[str, tuple[str, ...], Callable[..., Tensor], bool], ...] = (
     ("box", ("shape", "fill"), masking.paint_boxes, True),
     ("grid", ("shape", "fill"), masking.paint_grids, True),
 )
-"""Name, arrays, function, and whether it must know height and width; in the order of application."""
+"""Name, arrays, function, and whether it needs height and width; in the order of application."""
 
 
 def apply(
@@ -40,7 +41,7 @@ def apply(
         images: (N, H, W, 3) uint8 or float32, 0-255.
         params: What `Augmenter.draw` gave.
         layout: For each stage its name in ``params`` and its number of AugMix chains, 0 for fused steps.
-        together: All images at once; else one after the other.
+        together: All images at once; otherwise one after the other.
 
     Returns:
         (N, H, W, 3) of the type that came in.
@@ -51,6 +52,7 @@ def apply(
     if not layout:
         return images
     _, height, width, _ = images.shape
+    # the cast to int32 cuts the fraction off, so that + 0.5 rounds
     levels = images if images.dtype == "uint8" else ops.clip(images + 0.5, 0, 255)
     packed = pack_pixels(levels)
 
@@ -93,7 +95,7 @@ def run(packed: Tensor, arrays: Mapping[str, Tensor], *, height: int, width: int
         arrays: What `Program.arrays` gave, as tensors or numpy arrays.
         height: Pixels.
         width: Pixels.
-        together: All images at once, as a GPU likes it; else those that have work, one after the other.
+        together: All images at once, which is faster on a GPU; otherwise those that have work, one after the other.
     """
     from keras import ops
 
@@ -107,7 +109,11 @@ def run(packed: Tensor, arrays: Mapping[str, Tensor], *, height: int, width: int
 
 
 def _one_by_one(packed: Tensor, count: Tensor, values: list[Tensor], work: Callable[..., Tensor]) -> Tensor:
-    """Do the work for those images that have any, each on its own."""
+    """Do the work for those images that have any, each on its own.
+
+    Shapes must be static, and the number of these images is not: so they are not selected, but sorted to the front of
+    ``rows``, and a loop stops behind the last of them.
+    """
     from keras import ops
 
     busy = ops.greater(count, 0)
@@ -118,7 +124,7 @@ def _one_by_one(packed: Tensor, count: Tensor, values: list[Tensor], work: Calla
         row = ops.take(rows, k)
 
         def piece(array: Tensor) -> Tensor:
-            # not ops.slice: XLA wants its start as a constant, and would compile anew for every batch
+            # not ops.slice: XLA needs its start as a constant, and would compile again for every batch
             return ops.take(array, row, axis=0)[None]
 
         new = work(piece(packed), *(piece(v) for v in (count, *values)))
@@ -128,19 +134,19 @@ def _one_by_one(packed: Tensor, count: Tensor, values: list[Tensor], work: Calla
     return done
 
 
-def blend(packed: Tensor, shares: Tensor, chains: Sequence[Tensor]) -> Tensor:
-    """Average each image with what chains made of it.
+def blend(packed: Tensor, weights: Tensor, chains: Sequence[Tensor]) -> Tensor:
+    """Average each image with the results of its chains.
 
     Args:
         packed: (N, H * W) int32.
-        shares: (N, 1 + chains) float32 that sum to 1: of the image itself, then of each chain.
+        weights: (N, 1 + chains) float32 that sum to 1: of the image itself, then of each chain.
         chains: (N, H * W) int32 each.
     """
     from keras import ops
 
     sums: list[Tensor] = [0.0, 0.0, 0.0]
     for place, made in enumerate((packed, *chains)):
-        share = shares[:, place : place + 1]
+        weight = weights[:, place : place + 1]
         levels = (ops.cast(c, "float32") for c in toning.channels(made))
-        sums = [total + share * level for total, level in zip(sums, levels, strict=True)]
+        sums = [total + weight * level for total, level in zip(sums, levels, strict=True)]
     return toning.join(*sums)

@@ -17,11 +17,11 @@ def carry(
     height: int,
     width: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Carry each new pixel back through the warps to where it comes from.
+    """Find the position in the old image that each new pixel shows, back through all warps.
 
-    After each warp its own border rule is applied: the position is mirrored or cut, or the pixel is painted
-    for good. The result is what applying one warp after the other shows, without the blur of resampling
-    each time.
+    After each warp its own border rule is applied: the position is mirrored or cut, or the pixel gets the fill colour,
+    which the remaining warps do not change. The result is that of one warp after the other, without the blur
+    of resampling each time.
 
     Args:
         count: (N,) int32, warps of each image.
@@ -45,8 +45,10 @@ def carry(
         return ops.reshape(values, (n, 1, 1))
 
     def mirrored(where: Tensor, side: int) -> Tensor:
-        turns = (where + 0.5) * (0.5 / side)
-        return ops.abs(turns - ops.floor(turns + 0.5)) * (2.0 * side) - 0.5
+        # an image and its mirror image repeat every 2 sides: the distance to the nearest whole number of periods, which
+        # is any number of reflections in one formula
+        periods = (where + 0.5) * (0.5 / side)
+        return ops.abs(periods - ops.floor(periods + 0.5)) * (2.0 * side) - 0.5
 
     def body(k: Tensor, row: Tensor, column: Tensor, paint: Tensor) -> tuple[Tensor, ...]:
         m = ops.take(linear, k, axis=1)
@@ -65,6 +67,7 @@ def carry(
             | ops.less(new_column, -0.5)
             | ops.greater_equal(new_column, width - 0.5)
         )
+        # -1: a colour that an outer warp has set is final
         paint = ops.where(live & outside & ops.equal(rule, 2) & ops.less(paint, 0), colour, paint)
         mirror = ops.equal(rule, 0)
         new_row = ops.clip(ops.where(mirror, mirrored(new_row, height), new_row), 0, height - 1)
@@ -85,8 +88,9 @@ def carry(
 def sample(packed: Tensor, row: Tensor, column: Tensor, *, height: int, width: int) -> Tensor:
     """Read packed images between pixels, bilinear.
 
-    Two channels share one 32-bit word and are blended by one multiplication, in steps of 1/256 pixel; a
-    channel is at most 2 levels off the exact value.
+    Red and blue lie 16 bits apart in a word, so one multiplication by a weight of 0-256 blends both, and their products
+    (16 bits each) do not overlap; green is done alone. Positions are rounded to 1/256 pixel for that, and a channel is
+    at most 2 levels off the exact value.
 
     Args:
         packed: (N, H * W) int32, red << 16 | green << 8 | blue.
@@ -101,6 +105,7 @@ def sample(packed: Tensor, row: Tensor, column: Tensor, *, height: int, width: i
     from keras import ops
 
     n = packed.shape[0]
+    # - 2: the pixel below and to the right must exist; on the last row the weight of the lower one is 256 of 256
     top = ops.minimum(ops.cast(row, "int32"), height - 2)
     left = ops.minimum(ops.cast(column, "int32"), width - 2)
     below = ops.cast((row - ops.cast(top, "float32")) * 256 + 0.5, "int32")
@@ -112,7 +117,8 @@ def sample(packed: Tensor, row: Tensor, column: Tensor, *, height: int, width: i
     c, d = ops.take(flat, at + width), ops.take(flat, at + (width + 1))
 
     def blend(one: Tensor, two: Tensor, part: Tensor, lanes: int, half: int) -> Tensor:
-        # one * (256 - part) + two * part in 16-bit lanes; the carry into the sign bit is masked away
+        # ``lanes`` masks the channels that a word holds, ``half`` rounds each of them; the right shift copies a sign
+        # bit, which is masked away
         mixed = ops.bitwise_and(one, lanes) * (256 - part) + ops.bitwise_and(two, lanes) * part + half
         return ops.bitwise_and(ops.right_shift(mixed, 8), lanes)
 
@@ -140,6 +146,6 @@ def warp(
     from keras import ops
 
     row, column, paint = carry(count, linear, shift, border, fill, height=height, width=width)
-    seen = sample(packed, row, column, height=height, width=width)
+    sampled = sample(packed, row, column, height=height, width=width)
     paint = ops.reshape(paint, (linear.shape[0], height * width))
-    return ops.where(ops.less(paint, 0), seen, paint)
+    return ops.where(ops.less(paint, 0), sampled, paint)

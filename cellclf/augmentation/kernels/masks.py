@@ -24,7 +24,7 @@ def paint_boxes(packed: Tensor, count: Tensor, box: Tensor, fill: Tensor, *, hei
     row = ops.reshape((ops.arange(height, dtype="float32") + 0.5) / height, (1, height, 1))
     column = ops.reshape((ops.arange(width, dtype="float32") + 0.5) / width, (1, 1, width))
     out = ops.reshape(packed, (n, height, width))
-    for slot in range(most):
+    for slot in range(most):  # few, and unrolled: comparisons fuse into one pass over the pixels
         top, left, bottom, right = (ops.reshape(box[:, slot, side], (n, 1, 1)) for side in range(4))
         inside = (
             (row >= top)
@@ -60,6 +60,7 @@ def paint_grids(packed: Tensor, count: Tensor, grid: Tensor, fill: Tensor, *, he
     for slot in range(most):
         period, share, down, right, turn = (ops.reshape(grid[:, slot, i], (n, 1, 1)) for i in range(5))
         pixels = ops.maximum(period * min(height, width), 1.0)
+        # positions in the turned grid, in periods: the fraction tells where in its square a pixel lies
         u = (ops.cos(turn) * y - ops.sin(turn) * x) / pixels + down
         v = (ops.sin(turn) * y + ops.cos(turn) * x) / pixels + right
         covered = (

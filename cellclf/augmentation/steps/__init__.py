@@ -1,5 +1,5 @@
-"""What may happen to an image: the steps, as data."""
+"""What may happen to an image: the steps, as data. Importing this folder registers all of them."""
 
-import lazy_loader
+from cellclf.augmentation.steps import colour, geometry, masks, optics, policies, stain
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ = ["colour", "geometry", "masks", "optics", "policies", "stain"]

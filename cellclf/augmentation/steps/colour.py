@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.augmentation.program import AUTOCONTRAST, CONTRAST, EQUALISE, IDENTITY, Program
-from cellclf.augmentation.rng import Draws, Flags, Floats
+from cellclf.augmentation.rng import Flags, Floats, ImageRng
 from cellclf.augmentation.steps.base import Step, log_scaled, ordered, register, scaled, within
 from cellclf.errors import OptionError
-
-GREY = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue in grey (ITU-R BT.601)."""
+from cellclf.utils.colour import LUMA
 
 _LEVELS = np.arange(256, dtype=np.float64)
 
@@ -40,20 +38,20 @@ def solarise_table(threshold: Floats) -> NDArray[np.uint8]:
 
 
 def posterise_table(bits: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Make (N, 256) tables that keep the highest (N,) bits, 1-8."""
+    """Make (N, 256) tables that keep the highest (N,) bits, 1-8, and set the others to 0."""
     return np.asarray(IDENTITY & (0xFF << (8 - bits[:, None]) & 0xFF), np.uint8)
 
 
 def saturation_matrix(factor: Floats) -> Floats:
     """Make (N, 3, 4) matrices that blend with grey: 0 is grey, 1 the image, 2 vivid."""
     out = np.zeros((len(factor), 3, 4))
-    out[:, :, :3] = factor[:, None, None] * np.eye(3) + (1 - factor)[:, None, None] * GREY
+    out[:, :, :3] = factor[:, None, None] * np.eye(3) + (1 - factor)[:, None, None] * np.array(LUMA)
     return out
 
 
 def hue_matrix(radians: Floats) -> Floats:
-    """Make (N, 3, 4) matrices that turn the colours about the grey axis; luma stays (YIQ)."""
-    to_yiq = np.array([GREY, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+    """Make (N, 3, 4) matrices that turn the colours about the grey axis and keep the luma (YIQ)."""
+    to_yiq = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
     c, s = np.cos(radians), np.sin(radians)
     middle = np.zeros((len(radians), 3, 3))
     middle[:, 0, 0] = 1
@@ -82,7 +80,7 @@ class Factor(Step):
         ordered(self, 0, 100)
 
 
-@register("brightness")
+@register("brightness", families=("brightness",))
 @dataclass(frozen=True, kw_only=True)
 class Brightness(Factor):
     """Multiply all levels by one factor (more or less light).
@@ -93,13 +91,13 @@ class Brightness(Factor):
         high: Largest factor.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        factor = scaled(draws, self.low, self.high, strength)
+        factor = scaled(rng, self.low, self.high, strength)
         program.table(active & (factor != 1), brightness_table(factor))
 
 
-@register("contrast")
+@register("contrast", families=("contrast",))
 @dataclass(frozen=True, kw_only=True)
 class Contrast(Factor):
     """Stretch all levels about the image's mean grey.
@@ -110,13 +108,13 @@ class Contrast(Factor):
         high: Largest factor.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        factor = scaled(draws, self.low, self.high, strength)
+        factor = scaled(rng, self.low, self.high, strength)
         program.statistic(active & (factor != 1), CONTRAST, factor)
 
 
-@register("gamma")
+@register("gamma", families=("brightness", "contrast"))
 @dataclass(frozen=True, kw_only=True)
 class Gamma(Factor):
     """Bend the levels: 255 * (v / 255) ** gamma.
@@ -132,13 +130,13 @@ class Gamma(Factor):
         super().check()
         ordered(self, 0.01, 100)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        exponent = log_scaled(draws, self.low, self.high, strength)
+        exponent = log_scaled(rng, self.low, self.high, strength)
         program.table(active & (exponent != 1), gamma_table(exponent))
 
 
-@register("saturation")
+@register("saturation", families=("saturation",))
 @dataclass(frozen=True, kw_only=True)
 class Saturation(Factor):
     """Blend with the image's grey version: 0 is grey, above 1 is more vivid.
@@ -149,28 +147,28 @@ class Saturation(Factor):
         high: Largest factor.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        factor = scaled(draws, self.low, self.high, strength)
+        factor = scaled(rng, self.low, self.high, strength)
         program.matrix(active & (factor != 1), saturation_matrix(factor))
 
 
-@register("grey")
+@register("grey", families=("saturation",))
 @dataclass(frozen=True, kw_only=True)
 class Grey(Step):
-    """Take the colour out, wholly at strength 1.
+    """Remove the colour: all of it at strength 1, a part of it below.
 
     Args:
         rate: Share of the images that get it, 0-1.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         factor = np.full(program.count, max(1 - strength, 0.0))
         program.matrix(active & (strength > 0), saturation_matrix(factor))
 
 
-@register("hue")
+@register("hue", families=())
 @dataclass(frozen=True, kw_only=True)
 class Hue(Step):
     """Turn the colours about the grey axis.
@@ -187,13 +185,13 @@ class Hue(Step):
         super().check()
         within(self, "degrees", 0, 180)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        angle = math.radians(strength * self.degrees) * draws.uniform(-1, 1)
+        angle = math.radians(strength * self.degrees) * rng.uniform(-1, 1)
         program.matrix(active & (angle != 0), hue_matrix(angle))
 
 
-@register("channel_shift")
+@register("channel_shift", families=("brightness",))
 @dataclass(frozen=True, kw_only=True)
 class ChannelShift(Step):
     """Add a number of its own to each channel (another white balance).
@@ -210,13 +208,13 @@ class ChannelShift(Step):
         super().check()
         within(self, "levels", 0, 255)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        shift = strength * self.levels * draws.uniform(-1, 1, (3,))
+        shift = strength * self.levels * rng.uniform(-1, 1, (3,))
         program.table(active & (shift != 0).any(1), levels(_LEVELS + shift[:, :, None]))
 
 
-@register("channel_shuffle")
+@register("channel_shuffle", families=())
 @dataclass(frozen=True, kw_only=True)
 class ChannelShuffle(Step):
     """Put red, green and blue in another order. A strength of 0 turns it off.
@@ -225,15 +223,15 @@ class ChannelShuffle(Step):
         rate: Share of the images that get it, 0-1.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        order = np.argsort(draws.uniform(0, 1, (3,)), axis=1)
+        order = np.argsort(rng.uniform(0, 1, (3,)), axis=1)
         matrix = np.zeros((program.count, 3, 4))
         matrix[:, :, :3] = np.eye(3)[order]
         program.matrix(active & (order != np.arange(3)).any(1) & (strength > 0), matrix)
 
 
-@register("invert")
+@register("invert", families=())
 @dataclass(frozen=True, kw_only=True)
 class Invert(Step):
     """Make the negative. A strength of 0 turns it off.
@@ -242,12 +240,12 @@ class Invert(Step):
         rate: Share of the images that get it, 0-1.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         program.table(active & (strength > 0), np.tile(255 - IDENTITY, (program.count, 1)))
 
 
-@register("solarise")
+@register("solarise", families=())
 @dataclass(frozen=True, kw_only=True)
 class Solarise(Step):
     """Invert the levels above a threshold.
@@ -266,20 +264,20 @@ class Solarise(Step):
         super().check()
         ordered(self, 0, 256)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        threshold = 256 - strength * (256 - draws.uniform(self.low, self.high))
+        threshold = 256 - strength * (256 - rng.uniform(self.low, self.high))
         program.table(active & (threshold <= 255), solarise_table(threshold))
 
 
-@register("posterise")
+@register("posterise", families=())
 @dataclass(frozen=True, kw_only=True)
 class Posterise(Step):
     """Keep only the highest bits of each level.
 
     Args:
         rate: Share of the images that get it, 0-1.
-        bits: Fewest bits that stay at strength 1, 1-8; the number is drawn from there to 7.
+        bits: Fewest bits that are kept at strength 1, 1-8; the number is drawn from there to 7.
     """
 
     bits: int = 4
@@ -290,14 +288,14 @@ class Posterise(Step):
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
             raise OptionError(f"posterise: bits is {self.bits!r}; expected a whole number from 1 to 8")
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        lost = np.rint(strength * draws.uniform(0.5, 8.5 - self.bits)).astype(np.int64)
+        lost = np.rint(strength * rng.uniform(0.5, 8.5 - self.bits)).astype(np.int64)
         bits = np.clip(8 - lost, 1, 8)
         program.table(active & (bits < 8), posterise_table(bits))
 
 
-@register("autocontrast")
+@register("autocontrast", families=("contrast",))
 @dataclass(frozen=True, kw_only=True)
 class AutoContrast(Step):
     """Stretch each channel to 0-255. A strength of 0 turns it off.
@@ -306,12 +304,12 @@ class AutoContrast(Step):
         rate: Share of the images that get it, 0-1.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         program.statistic(active & (strength > 0), AUTOCONTRAST)
 
 
-@register("equalise")
+@register("equalise", families=("contrast",))
 @dataclass(frozen=True, kw_only=True)
 class Equalise(Step):
     """Flatten each channel's histogram. A strength of 0 turns it off.
@@ -320,6 +318,6 @@ class Equalise(Step):
         rate: Share of the images that get it, 0-1.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         program.statistic(active & (strength > 0), EQUALISE)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellclf.augmentation.program import Program
-from cellclf.augmentation.rng import Draws, Flags, Floats
+from cellclf.augmentation.rng import Flags, Floats, ImageRng
 from cellclf.augmentation.steps.base import (
     Step,
-    border_known,
-    fill_known,
-    grey,
+    check_border,
+    check_fill,
+    fill_colour,
     log_scaled,
     ordered,
     register,
@@ -22,7 +22,7 @@ from cellclf.augmentation.steps.base import (
 from cellclf.errors import OptionError
 
 
-def turn(radians: Floats) -> Floats:
+def rotation(radians: Floats) -> Floats:
     """Make (N, 2, 2) maps that turn the image clockwise by (N,) angles."""
     c, s = np.cos(radians), np.sin(radians)
     return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
@@ -43,14 +43,14 @@ def shear_map(down: Floats, right: Floats) -> Floats:
     return out
 
 
-def still(count: int) -> Floats:
+def identity_map(count: int) -> Floats:
     """Make (N, 2, 2) maps that do nothing."""
     return np.tile(np.eye(2), (count, 1, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Warp(Step):
-    """A step that moves pixels and so must say what comes in from outside.
+    """A step that moves pixels, and so defines what the image continues with beyond its border.
 
     Args:
         rate: Share of the images that get it, 0-1.
@@ -64,15 +64,17 @@ class Warp(Step):
     def check(self) -> None:
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
-        border_known(self.border)
-        fill_known(self)
+        check_border(self.border)
+        check_fill(self)
 
-    def _warp(self, draws: Draws, program: Program, active: Flags, linear: Floats, shift: Floats | None = None) -> None:
-        colour = grey(draws, self.fill) if self.border == "constant" else None
+    def _warp(
+        self, rng: ImageRng, program: Program, active: Flags, linear: Floats, shift: Floats | None = None
+    ) -> None:
+        colour = fill_colour(rng, self.fill) if self.border == "constant" else None
         program.warp(active, linear, shift, border=self.border, fill=colour)
 
 
-@register("rotate")
+@register("rotate", families=())
 @dataclass(frozen=True, kw_only=True)
 class Rotate(Warp):
     """Turn about the centre, by up to ``degrees`` either way.
@@ -80,7 +82,7 @@ class Rotate(Warp):
     Args:
         rate: Share of the images that get it, 0-1.
         degrees: Largest angle, 0-180.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
 
     Examples:
@@ -94,13 +96,13 @@ class Rotate(Warp):
         super().check()
         within(self, "degrees", 0, 180)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        angle = np.radians(min(self.degrees * strength, 180.0)) * draws.uniform(-1, 1)
-        self._warp(draws, program, active & (angle != 0), turn(angle))
+        angle = np.radians(min(self.degrees * strength, 180.0)) * rng.uniform(-1, 1)
+        self._warp(rng, program, active & (angle != 0), rotation(angle))
 
 
-@register("flip")
+@register("flip", families=())
 @dataclass(frozen=True, kw_only=True)
 class Flip(Step):
     """Mirror left-right and top-bottom, each for half of the images. A strength of 0 turns it off.
@@ -114,15 +116,15 @@ class Flip(Step):
     horizontal: bool = True
     vertical: bool = True
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        sides = draws.chance(0.5) & self.horizontal
-        ends = draws.chance(0.5) & self.vertical
+        sides = rng.chance(0.5) & self.horizontal
+        ends = rng.chance(0.5) & self.vertical
         linear = stretch(np.where(ends, -1.0, 1.0), np.where(sides, -1.0, 1.0))
         program.warp(active & (sides | ends) & (strength > 0), linear, border="nearest")
 
 
-@register("zoom")
+@register("zoom", families=())
 @dataclass(frozen=True, kw_only=True)
 class Zoom(Warp):
     """Enlarge (above 1) or shrink (below 1) about the centre.
@@ -131,7 +133,7 @@ class Zoom(Warp):
         rate: Share of the images that get it, 0-1.
         low: Smallest factor.
         high: Largest factor; factors are drawn evenly in their logarithm.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
     """
 
@@ -143,22 +145,22 @@ class Zoom(Warp):
         super().check()
         ordered(self, 0.05, 20)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        factor = log_scaled(draws, self.low, self.high, strength)
-        self._warp(draws, program, active & (factor != 1), stretch(factor, factor))
+        factor = log_scaled(rng, self.low, self.high, strength)
+        self._warp(rng, program, active & (factor != 1), stretch(factor, factor))
 
 
-@register("aspect")
+@register("aspect", families=())
 @dataclass(frozen=True, kw_only=True)
 class Aspect(Warp):
-    """Change height against width; the area stays.
+    """Change height against width and keep the area.
 
     Args:
         rate: Share of the images that get it, 0-1.
         low: Smallest ratio of the new height to the new width.
         high: Largest; ratios are drawn evenly in their logarithm.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
     """
 
@@ -170,20 +172,20 @@ class Aspect(Warp):
         super().check()
         ordered(self, 0.05, 20)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        root = np.sqrt(log_scaled(draws, self.low, self.high, strength))
-        self._warp(draws, program, active & (root != 1), stretch(root, 1 / root))
+        root = np.sqrt(log_scaled(rng, self.low, self.high, strength))
+        self._warp(rng, program, active & (root != 1), stretch(root, 1 / root))
 
 
-@register("crop")
+@register("crop", families=())
 @dataclass(frozen=True, kw_only=True)
 class Crop(Step):
     """Cut a window anywhere out of the image and enlarge it to full size (random resized crop).
 
     Args:
         rate: Share of the images that get it, 0-1.
-        area: Smallest share of the area that stays.
+        area: Smallest share of the area that is kept.
         aspect: Largest ratio of the window's sides.
     """
 
@@ -196,16 +198,16 @@ class Crop(Step):
         within(self, "area", 0.01, 1)
         within(self, "aspect", 1, 10)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        area = 1 - np.minimum(strength * (1 - self.area), 0.99) * draws.uniform(0, 1)
-        root = np.sqrt(log_scaled(draws, 1 / self.aspect, self.aspect, strength))
+        area = 1 - np.minimum(strength * (1 - self.area), 0.99) * rng.uniform(0, 1)
+        root = np.sqrt(log_scaled(rng, 1 / self.aspect, self.aspect, strength))
         sides = np.minimum(np.sqrt(area)[:, None] * np.stack([root, 1 / root], -1), 1.0)
-        shift = (1 - sides) * draws.uniform(-0.5, 0.5, (2,))
+        shift = (1 - sides) * rng.uniform(-0.5, 0.5, (2,))
         program.warp(active & (sides.min(1) < 1), stretch(1 / sides[:, 0], 1 / sides[:, 1]), shift, border="nearest")
 
 
-@register("shear")
+@register("shear", families=())
 @dataclass(frozen=True, kw_only=True)
 class Shear(Warp):
     """Shear along one axis, drawn for each image.
@@ -214,7 +216,7 @@ class Shear(Warp):
         rate: Share of the images that get it, 0-1.
         low: Smallest slope.
         high: Largest slope, in pixels a pixel; the sign is drawn.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
     """
 
@@ -226,15 +228,15 @@ class Shear(Warp):
         super().check()
         ordered(self, 0, 10)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        slope = strength * draws.sign() * draws.uniform(self.low, self.high)
-        down = draws.chance(0.5)
+        slope = strength * rng.sign() * rng.uniform(self.low, self.high)
+        down = rng.chance(0.5)
         linear = shear_map(np.where(down, slope, 0.0), np.where(down, 0.0, slope))
-        self._warp(draws, program, active & (slope != 0), linear)
+        self._warp(rng, program, active & (slope != 0), linear)
 
 
-@register("translate")
+@register("translate", families=())
 @dataclass(frozen=True, kw_only=True)
 class Translate(Warp):
     """Move the image, down or up and left or right.
@@ -243,7 +245,7 @@ class Translate(Warp):
         rate: Share of the images that get it, 0-1.
         low: Smallest distance along each axis, as a fraction of the side.
         high: Largest distance; the signs are drawn.
-        border: What comes in from outside; see `Warp`.
+        border: What the image continues with; see `Warp`.
         fill: Levels of a constant border; see `Warp`.
     """
 
@@ -255,20 +257,20 @@ class Translate(Warp):
         super().check()
         ordered(self, 0, 1)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        signs = np.stack([draws.sign(), draws.sign()], -1)
-        shift = strength * signs * draws.uniform(self.low, self.high, (2,))
-        self._warp(draws, program, active & (shift != 0).any(1), still(program.count), shift)
+        signs = np.stack([rng.sign(), rng.sign()], -1)
+        shift = strength * signs * rng.uniform(self.low, self.high, (2,))
+        self._warp(rng, program, active & (shift != 0).any(1), identity_map(program.count), shift)
 
 
-@register("seam")
+@register("seam", families=())
 @dataclass(frozen=True, kw_only=True)
 class Seam(Step):
-    """Make strips and mirror seams, as chained random layers with different borders leave them.
+    """Make strips and mirror seams, as a chain of augmentation layers with different border rules does.
 
-    Moves the image a little and fills the strip with one colour; moves it far the same way and fills with
-    its mirror image, so that the strip lies inside; turns it.
+    Moves the image a little and fills the strip with one colour; moves it further in the same direction and fills
+    with its mirror image, so that the strip lies inside the image; turns it.
 
     Args:
         rate: Share of the images that get it, 0-1.
@@ -288,7 +290,7 @@ class Seam(Step):
     def check(self) -> None:
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
-        fill_known(self)
+        check_fill(self)
         if self.axis not in ("down", "right", "either"):
             raise OptionError(f"seam: axis is {self.axis!r}; expected 'down', 'right' or 'either'")
         for field, most in (("strip", 1), ("mirror", 1), ("degrees", 180)):
@@ -296,15 +298,15 @@ class Seam(Step):
             if len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= most:
                 raise OptionError(f"seam: {field} is {pair!r}; expected two numbers in order from 0 to {most}")
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         active = active & (strength > 0)
-        down = draws.chance(0.5) if self.axis == "either" else np.full(program.count, self.axis == "down")
-        along = np.stack([down, ~down], -1) * draws.sign()[:, None]
-        lines = still(program.count)
-        strip = strength * draws.uniform(self.strip[0], self.strip[1])
-        program.warp(active, lines, along * strip[:, None], border="constant", fill=grey(draws, self.fill))
-        mirror = strength * draws.uniform(self.mirror[0], self.mirror[1])
+        down = rng.chance(0.5) if self.axis == "either" else np.full(program.count, self.axis == "down")
+        along = np.stack([down, ~down], -1) * rng.sign()[:, None]
+        lines = identity_map(program.count)
+        strip = strength * rng.uniform(self.strip[0], self.strip[1])
+        program.warp(active, lines, along * strip[:, None], border="constant", fill=fill_colour(rng, self.fill))
+        mirror = strength * rng.uniform(self.mirror[0], self.mirror[1])
         program.warp(active, lines, along * mirror[:, None], border="reflect")
-        angle = np.radians(strength * draws.uniform(self.degrees[0], self.degrees[1])) * draws.sign()
-        program.warp(active & (angle != 0), turn(angle), border="reflect")
+        angle = np.radians(strength * rng.uniform(self.degrees[0], self.degrees[1])) * rng.sign()
+        program.warp(active & (angle != 0), rotation(angle), border="reflect")

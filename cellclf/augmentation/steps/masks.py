@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellclf.augmentation.program import Program
-from cellclf.augmentation.rng import Draws, Flags
-from cellclf.augmentation.steps.base import Step, fill_known, grey, ordered, register, within
+from cellclf.augmentation.rng import Flags, ImageRng
+from cellclf.augmentation.steps.base import Step, check_fill, fill_colour, ordered, register, within
 
 
-@register("cutout")
+@register("cutout", families=("occlusion",))
 @dataclass(frozen=True, kw_only=True)
 class Cutout(Step):
     """Paint a box somewhere over the image; part of it may lie outside.
@@ -35,17 +35,17 @@ class Cutout(Step):
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
         ordered(self, 0, 1)
-        fill_known(self)
+        check_fill(self)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        half = 0.5 * strength * draws.uniform(self.low, self.high, (2,))
-        middle = draws.uniform(0, 1, (2,))
+        half = 0.5 * strength * rng.uniform(self.low, self.high, (2,))
+        middle = rng.uniform(0, 1, (2,))
         box = np.concatenate([middle - half, middle + half], axis=1)
-        program.box(active & (strength > 0), box, grey(draws, self.fill))
+        program.box(active & (strength > 0), box, fill_colour(rng, self.fill))
 
 
-@register("gridmask")
+@register("gridmask", families=("occlusion",))
 @dataclass(frozen=True, kw_only=True)
 class GridMask(Step):
     """Paint a turned grid of squares over the image.
@@ -70,20 +70,20 @@ class GridMask(Step):
         super().check()
         ordered(self, 0.02, 2)
         within(self, "share", 0, 1)
-        fill_known(self)
+        check_fill(self)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         n = program.count
         share = np.full(n, min(strength * self.share, 1.0))
         grid = np.stack(
             [
-                draws.uniform(self.low, self.high),
+                rng.uniform(self.low, self.high),
                 share,
-                draws.uniform(0, 1),
-                draws.uniform(0, 1),
-                draws.uniform(0, 2 * np.pi),
+                rng.uniform(0, 1),
+                rng.uniform(0, 1),
+                rng.uniform(0, 2 * np.pi),
             ],
             axis=1,
         )
-        program.grid(active & (share > 0), grid, grey(draws, self.fill))
+        program.grid(active & (share > 0), grid, fill_colour(rng, self.fill))

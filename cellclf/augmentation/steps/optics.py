@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellclf.augmentation.program import Program
-from cellclf.augmentation.rng import Draws, Flags, Floats
+from cellclf.augmentation.rng import Flags, Floats, ImageRng
 from cellclf.augmentation.steps.base import Step, ordered, register, scaled, within
 
 
@@ -20,8 +20,8 @@ def gaussian_kernel(sigma: Floats, side: int) -> Floats:
 
 
 def disc_kernel(radius: Floats, side: int) -> Floats:
-    """Make (N, side, side) discs with soft edges (each pixel counts by how much of it is covered), sum 1."""
-    fine = 5
+    """Make (N, side, side) discs that sum to 1; a pixel on the edge has the weight of its covered fraction."""
+    fine = 5  # samples along each side of a pixel
     place = (np.arange(side * fine) + 0.5) / fine - side / 2
     far = np.hypot(place[:, None], place[None, :])
     inside = (far[None] <= np.maximum(radius, 0.2)[:, None, None]).astype(np.float64)
@@ -31,6 +31,7 @@ def disc_kernel(radius: Floats, side: int) -> Floats:
 
 def line_kernel(length: Floats, radians: Floats, side: int) -> Floats:
     """Make (N, side, side) lines through the middle that sum to 1 (motion)."""
+    # points along the line, each spread over the four pixels around it by bilinear weights
     along = np.linspace(-0.5, 0.5, 4 * side)
     kernel = np.zeros((len(length), side, side))
     rows = side // 2 + along * (length * np.sin(radians))[:, None]
@@ -41,11 +42,11 @@ def line_kernel(length: Floats, radians: Floats, side: int) -> Floats:
         for right in (0, 1):
             weight = np.abs(1 - down - (rows - top)) * np.abs(1 - right - (columns - left))
             where = np.minimum(top + down, side - 1), np.minimum(left + right, side - 1)
-            np.add.at(kernel, (image, *where), weight)
+            np.add.at(kernel, (image, *where), weight)  # not +=, which counts a pixel that occurs twice once
     return np.asarray(kernel / kernel.sum((1, 2), keepdims=True))
 
 
-@register("blur")
+@register("blur", families=("blur",))
 @dataclass(frozen=True, kw_only=True)
 class Blur(Step):
     """Gaussian blur.
@@ -64,14 +65,14 @@ class Blur(Step):
         super().check()
         ordered(self, 0, 8)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        sigma = strength * draws.uniform(self.low, self.high)
+        sigma = strength * rng.uniform(self.low, self.high)
         side = 2 * int(np.ceil(2.5 * self.high * strength)) + 1
         program.kernel(active & (sigma > 0.05), gaussian_kernel(sigma, side))
 
 
-@register("defocus")
+@register("defocus", families=("blur",))
 @dataclass(frozen=True, kw_only=True)
 class Defocus(Step):
     """Blur by a disc, as a lens out of focus does.
@@ -90,14 +91,14 @@ class Defocus(Step):
         super().check()
         ordered(self, 0, 12)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        radius = strength * draws.uniform(self.low, self.high)
+        radius = strength * rng.uniform(self.low, self.high)
         side = 2 * int(np.ceil(self.high * strength)) + 1
         program.kernel(active & (radius > 0.5), disc_kernel(radius, side))
 
 
-@register("motion")
+@register("motion", families=("blur",))
 @dataclass(frozen=True, kw_only=True)
 class Motion(Step):
     """Blur along a line of any direction, as a moving stage does.
@@ -116,15 +117,15 @@ class Motion(Step):
         super().check()
         ordered(self, 0, 25)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        length = strength * draws.uniform(self.low, self.high)
+        length = strength * rng.uniform(self.low, self.high)
         side = 2 * int(np.ceil(self.high * strength / 2)) + 1
-        kernel = line_kernel(length, draws.uniform(0, np.pi), side)
+        kernel = line_kernel(length, rng.uniform(0, np.pi), side)
         program.kernel(active & (length > 0.1), kernel)
 
 
-@register("sharpness")
+@register("sharpness", families=("blur",))
 @dataclass(frozen=True, kw_only=True)
 class Sharpness(Step):
     """Blend with the smoothed image: 0 is smooth, 1 the image, above 1 sharper.
@@ -143,13 +144,13 @@ class Sharpness(Step):
         super().check()
         ordered(self, 0, 100)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        factor = scaled(draws, self.low, self.high, strength)
+        factor = scaled(rng, self.low, self.high, strength)
         program.sharpen(active & (factor != 1), factor)
 
 
-@register("noise")
+@register("noise", families=())
 @dataclass(frozen=True, kw_only=True)
 class Noise(Step):
     """Add Gaussian noise to each pixel and channel.
@@ -168,13 +169,13 @@ class Noise(Step):
         super().check()
         ordered(self, 0, 255)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        deviation = strength * draws.uniform(self.low, self.high)
-        program.noise(active & (deviation > 0), deviation, draws.bits(1)[:, 0])
+        deviation = strength * rng.uniform(self.low, self.high)
+        program.noise(active & (deviation > 0), deviation, rng.bits(1)[:, 0])
 
 
-@register("jpeg")
+@register("jpeg", families=("compression",))
 @dataclass(frozen=True, kw_only=True)
 class JPEG(Step):
     """Save as JPEG and read again.
@@ -194,7 +195,7 @@ class JPEG(Step):
         ordered(self, 1, 100)
         within(self, "high", 1, 100)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        quality = np.rint(100 - strength * (100 - draws.uniform(self.low, self.high)))
+        quality = np.rint(100 - strength * (100 - rng.uniform(self.low, self.high)))
         program.jpeg(active & (strength > 0), np.clip(quality, 1, 100).astype(np.int64))

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cellclf.augmentation.program import AUTOCONTRAST, CONTRAST, EQUALISE, Program
-from cellclf.augmentation.rng import Draws, Flags, Floats
-from cellclf.augmentation.steps.base import Step, border_known, register, run_steps, within
-from cellclf.augmentation.steps.colour import brightness_table, levels, saturation_matrix
-from cellclf.augmentation.steps.geometry import shear_map
+from cellclf.augmentation.rng import Flags, Floats, ImageRng
+from cellclf.augmentation.steps.base import Step, check_border, register, run_steps, within
+from cellclf.augmentation.steps.colour import (
+    AutoContrast,
+    Brightness,
+    Contrast,
+    Equalise,
+    Grey,
+    Solarise,
+    brightness_table,
+    levels,
+    saturation_matrix,
+)
+from cellclf.augmentation.steps.geometry import Shear, Translate, shear_map
 from cellclf.errors import OptionError, unknown
 
-RAND_AUGMENT_OPS = (
-    "autocontrast",
-    "equalise",
-    "solarise",
-    "grey",
-    "contrast",
-    "brightness",
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-)
-"""The operations of RandAugment as KerasCV defines it."""
+RAND_AUGMENT_OPS: Mapping[str, type[Step]] = {
+    "autocontrast": AutoContrast,
+    "equalise": Equalise,
+    "solarise": Solarise,
+    "grey": Grey,
+    "contrast": Contrast,
+    "brightness": Brightness,
+    "shear_x": Shear,
+    "shear_y": Shear,
+    "translate_x": Translate,
+    "translate_y": Translate,
+}
+"""The operations of RandAugment as KerasCV defines it, and the step that each is a case of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +57,12 @@ class Composite(Step):
         for step in self.steps:
             if isinstance(step, AugMix):
                 raise OptionError(
-                    f"{self.name}: aug_mix stands in it; expected it in the augmenter's own list of steps"
+                    f"{self.name} contains aug_mix; expected aug_mix in the augmenter's own list of steps"
                 )
 
 
-@register("all_of")
+# steps that hold steps have no families of their own: those of the steps inside count, which `names` gives
+@register("all_of", families=())
 @dataclass(frozen=True, kw_only=True)
 class AllOf(Composite):
     """Give a share of the images a whole list of steps, each with its own rate.
@@ -61,12 +72,12 @@ class AllOf(Composite):
         steps: The steps, in order.
     """
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        run_steps(self.steps, draws, program, active, strength)
+        run_steps(self.steps, rng, program, active, strength)
 
 
-@register("some_of")
+@register("some_of", families=())
 @dataclass(frozen=True, kw_only=True)
 class SomeOf(Composite):
     """Draw some of the steps for each image, in an order of its own.
@@ -74,7 +85,7 @@ class SomeOf(Composite):
     Args:
         rate: Share of the images that get any, 0-1.
         steps: The steps to choose from; each still has its own rate.
-        count: How many different ones an image draws.
+        count: How many different ones an image gets.
     """
 
     count: int = 1
@@ -85,16 +96,16 @@ class SomeOf(Composite):
         if isinstance(self.count, bool) or not isinstance(self.count, int) or not 1 <= self.count <= len(self.steps):
             raise OptionError(f"some_of: count is {self.count!r}; expected a whole number from 1 to {len(self.steps)}")
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
-        order = np.argsort(draws.uniform(0, 1, (len(self.steps),)), axis=1)
+        order = np.argsort(rng.uniform(0, 1, (len(self.steps),)), axis=1)
         for slot in range(self.count):
             for place, step in enumerate(self.steps):
-                own = draws.child(f"{slot}/{place}/{step.name}")
+                own = rng.child(f"{slot}/{place}/{step.name}")
                 step.emit(own, program, active & (order[:, slot] == place) & own.chance(step.rate), strength)
 
 
-@register("rand_augment")
+@register("rand_augment", families=())
 @dataclass(frozen=True, kw_only=True)
 class RandAugment(Step):
     """Draw some operations for each image, each at a magnitude of its own.
@@ -108,7 +119,7 @@ class RandAugment(Step):
         count: Operations an image; the same one may come twice.
         magnitude: Mean of the magnitude, 0-1; the strength multiplies it.
         deviation: Standard deviation of the magnitude, which is cut to 0-1.
-        ops: Names out of `RAND_AUGMENT_OPS`.
+        ops: Names from `RAND_AUGMENT_OPS`.
         shear: Slope at magnitude 1.
         translate: Fraction of the side at magnitude 1.
         border: "reflect", "nearest" or "constant" (black).
@@ -120,7 +131,7 @@ class RandAugment(Step):
     count: int = 2
     magnitude: float = 0.5
     deviation: float = 0.15
-    ops: Sequence[str] = RAND_AUGMENT_OPS
+    ops: Sequence[str] = tuple(RAND_AUGMENT_OPS)
     shear: float = 1.0
     translate: float = 1.0
     border: str = "reflect"
@@ -134,50 +145,60 @@ class RandAugment(Step):
         within(self, "deviation", 0, 1)
         within(self, "shear", 0, 5)
         within(self, "translate", 0, 1)
-        border_known(self.border)
+        check_border(self.border)
         if not self.ops:
             raise OptionError("rand_augment: ops is empty; expected at least one operation")
         for op in self.ops:
             if op not in RAND_AUGMENT_OPS:
                 raise unknown("operation of rand_augment", op, RAND_AUGMENT_OPS)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def names(self) -> tuple[str, ...]:
+        """Name the step and the steps that its operations are cases of."""
+        return tuple(dict.fromkeys((self.name, *(RAND_AUGMENT_OPS[op].name for op in self.ops))))
+
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         active = active & (strength > 0)
-        kind = np.asarray([RAND_AUGMENT_OPS.index(op) for op in self.ops])
+        order = list(RAND_AUGMENT_OPS)
+        kind = np.asarray([order.index(op) for op in self.ops])
         for _ in range(self.count):
-            op = kind[draws.integers(len(kind))]
-            m = np.clip(strength * self.magnitude + strength * self.deviation * draws.normal(), 0, 1)
-            other = np.clip(strength * self.magnitude + strength * self.deviation * draws.normal(), 0, 1)
-            self._one(program, active & (m > 0), op, m, other, draws.sign())
+            op = kind[rng.integers(len(kind))]
+            m = np.clip(strength * self.magnitude + strength * self.deviation * rng.normal(), 0, 1)
+            other = np.clip(strength * self.magnitude + strength * self.deviation * rng.normal(), 0, 1)
+            self._one(program, active & (m > 0), op, m, other, rng.sign())
 
     def _one(self, program: Program, active: Flags, op: Floats, m: Floats, other: Floats, sign: Floats) -> None:
-        """Write one operation an image: one call of each kind, however many operations there are."""
+        """Write one operation for each image.
+
+        Operations of one kind share a call, since every call of a `Program` adds a slot to the arrays of all images,
+        whether they use it or not.
+        """
         has = {name: op == i for i, name in enumerate(RAND_AUGMENT_OPS)}
         solarised = np.minimum(np.arange(256) + 110 * m[:, None], 255)
         solarised = np.where(solarised < 255 * (1 - other[:, None]), solarised, 255 - solarised)
         table = np.where(has["solarise"][:, None], levels(solarised), brightness_table(1 + 0.9 * sign * m))
         program.table(active & (has["solarise"] | has["brightness"]), table)
         program.matrix(active & has["grey"], saturation_matrix(1 - m))
-        look = np.select([has["autocontrast"], has["equalise"]], [AUTOCONTRAST, EQUALISE], CONTRAST)
-        looks = has["autocontrast"] | has["equalise"] | has["contrast"]
-        program.statistic(active & looks, look, 1 + 0.9 * sign * m)
-        program.exclusive(3)
+        statistic = np.select([has["autocontrast"], has["equalise"]], [AUTOCONTRAST, EQUALISE], CONTRAST)
+        measured = has["autocontrast"] | has["equalise"] | has["contrast"]
+        program.statistic(active & measured, statistic, 1 + 0.9 * sign * m)
+        program.exclusive(3)  # the three calls above: an image has one operation
         slope = self.shear * sign * m
         linear = shear_map(np.where(has["shear_y"], slope, 0), np.where(has["shear_x"], slope, 0))
-        way = self.translate * sign * m
-        shift = np.stack([np.where(has["translate_y"], way, 0), np.where(has["translate_x"], way, 0)], axis=1)
+        distance = self.translate * sign * m
+        down, right = np.where(has["translate_y"], distance, 0), np.where(has["translate_x"], distance, 0)
+        shift = np.stack([down, right], axis=1)
         moved = has["shear_x"] | has["shear_y"] | has["translate_x"] | has["translate_y"]
         program.warp(active & moved, linear, shift, border=self.border)
 
 
-@register("aug_mix")
+@register("aug_mix", families=())
 @dataclass(frozen=True, kw_only=True)
 class AugMix(Step):
     """Blend the image with a mixture of chains of steps: x' = (1 - m) x + m sum_i w_i chain_i(x).
 
     w is drawn from Dirichlet(alpha, ...), m from Beta(alpha, alpha); each chain draws 1 to ``depth`` of the
-    steps. It stands in the augmenter's own list of steps, not inside another step.
+    steps. It belongs in the augmenter's own list of steps, not inside another step.
 
     Args:
         rate: Share of the images that get it, 0-1.
@@ -206,21 +227,21 @@ class AugMix(Step):
                 raise OptionError(f"aug_mix: {field} is {value!r}; expected a whole number from 1 to 8")
         within(self, "alpha", 0.01, 100)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write one chain of each image, for the augmenter to blend; see `Step.emit`."""
-        length = 1 + draws.integers(self.depth)
+        length = 1 + rng.integers(self.depth)
         for slot in range(self.depth):
-            chosen = draws.integers(len(self.steps))
+            chosen = rng.integers(len(self.steps))
             for place, step in enumerate(self.steps):
-                own = draws.child(f"{slot}/{place}/{step.name}")
+                own = rng.child(f"{slot}/{place}/{step.name}")
                 now = active & (slot < length) & (chosen == place) & own.chance(step.rate)
                 step.emit(own, program, now, strength)
 
-    def blend(self, draws: Draws, active: Flags) -> Floats:
-        """Draw (N, 1 + width) shares of the image itself and of each chain; they sum to 1."""
-        parts = draws.gamma(self.alpha, self.width)
+    def blend(self, rng: ImageRng, active: Flags) -> Floats:
+        """Draw (N, 1 + width) weights of the image itself and of each chain; they sum to 1."""
+        parts = rng.gamma(self.alpha, self.width)  # gamma variables over their sum follow Dirichlet(alpha, ...)
         parts = parts / parts.sum(axis=1, keepdims=True)
-        mixed = np.where(active, draws.beta(self.alpha, self.alpha), 0.0)[:, None]
+        mixed = np.where(active, rng.beta(self.alpha, self.alpha), 0.0)[:, None]
         return np.concatenate([1 - mixed, mixed * parts], axis=1)
 
 
@@ -234,5 +255,5 @@ def check_steps(steps: Sequence[Step], where: str) -> None:
         raise OptionError(f"{where}: steps is {steps!r}; expected a list of steps")
     for step in steps:
         if not isinstance(step, Step):
-            raise OptionError(f"{where}: {step!r} is among the steps; expected a step such as Rotate(degrees=20)")
+            raise OptionError(f"{where}: one of the steps is {step!r}; expected a step such as Rotate(degrees=20)")
         step.check()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cellclf.augmentation.program import DENSITY, LAB, Program
-from cellclf.augmentation.rng import Draws, Flags, Floats
+from cellclf.augmentation.rng import Flags, Floats, ImageRng
 from cellclf.augmentation.steps.base import Step, register, within
 from cellclf.errors import OptionError
 
@@ -31,7 +31,7 @@ def stain_matrix(factor: Floats, shift: Floats) -> Floats:
     return out
 
 
-@register("stain_hed")
+@register("stain_hed", families=("brightness", "contrast", "saturation"))
 @dataclass(frozen=True, kw_only=True)
 class StainHED(Step):
     """Vary the amount of each stain: s becomes a * s + b in optical density.
@@ -54,15 +54,15 @@ class StainHED(Step):
         super().check()
         within(self, "theta", 0, 1)
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         width = strength * self.theta
-        factor = 1 + width * draws.uniform(-1, 1, (3,))
-        shift = width * draws.uniform(-1, 1, (3,))
+        factor = 1 + width * rng.uniform(-1, 1, (3,))
+        shift = width * rng.uniform(-1, 1, (3,))
         program.matrix(active & (width > 0), stain_matrix(factor, shift), DENSITY)
 
 
-@register("stain_lab")
+@register("stain_lab", families=("brightness", "contrast", "saturation"))
 @dataclass(frozen=True, kw_only=True)
 class StainLAB(Step):
     """Move the image's mean colour and change its spread, in CIELAB.
@@ -86,10 +86,10 @@ class StainLAB(Step):
         if len(self.mean) != 3 or not all(0 <= value <= 100 for value in self.mean):
             raise OptionError(f"stain_lab: mean is {self.mean!r}; expected three deviations from 0 to 100")
 
-    def emit(self, draws: Draws, program: Program, active: Flags, strength: float) -> None:
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
         matrix = np.zeros((program.count, 3, 4))
-        factor = np.clip(1 + strength * self.spread * draws.normal((3,)), 0.2, 3.0)
+        factor = np.clip(1 + strength * self.spread * rng.normal((3,)), 0.2, 3.0)
         matrix[:, [0, 1, 2], [0, 1, 2]] = factor
-        matrix[:, :, 3] = strength * np.asarray(self.mean) * np.clip(draws.normal((3,)), -3, 3)
+        matrix[:, :, 3] = strength * np.asarray(self.mean) * np.clip(rng.normal((3,)), -3, 3)
         program.matrix(active & (strength > 0), matrix, LAB)

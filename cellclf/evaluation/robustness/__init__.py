@@ -1,4 +1,4 @@
-"""How far a classifier falls on corrupted images."""
+"""How well a classifier does on corrupted and shifted images."""
 
 import lazy_loader
 

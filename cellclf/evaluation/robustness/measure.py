@@ -1,4 +1,4 @@
-"""How much of its skill a classifier keeps when images go bad."""
+"""How well a classifier does on corrupted and shifted images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.loaders import load
 from cellclf.errors import DataError, OptionError, unknown
 from cellclf.evaluation.intervals import Estimate, Floats, estimate, estimate_shares
-from cellclf.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from cellclf.evaluation.robustness.corruptions import ALEXNET_CLEAN, CORRUPTIONS, SEVERITIES, corrupt
 from cellclf.evaluation.robustness.families import families_of
-from cellclf.evaluation.robustness.result import ALEXNET, ALEXNET_CLEAN, MEDMNIST_C, CorruptionScores, Robustness
+from cellclf.evaluation.robustness.result import MEDMNIST_C, CorruptionScores, Robustness
 from cellclf.utils.progress import track
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
@@ -40,25 +40,25 @@ def robustness(
     resamples: int = 1000,
     show: bool | None = None,
 ) -> Robustness:
-    """Ask a classifier the same images again, corrupted, and compare.
+    """Predict the same images again, corrupted, and compare the scores.
 
-    Images are read once, a batch at a time, and every corruption of a batch is made when it is asked; what stays is
-    one bit an image and corruption. The result does not depend on ``batch_size``.
+    Images are read once, a batch at a time, and every corruption of a batch is computed when it is predicted; only the
+    predicted classes are kept. The result does not depend on ``batch_size``.
 
     Args:
         predict: From (n, H, W, 3) uint8 images to (n, C) probabilities, columns as ``cells.class_names``.
         cells: Clean images with labels.
         suite: "medmnist-c" corrupts ``cells`` in eleven ways at five severities (see ``corrupt``). Or shifted
             images with labels of the same classes: a set, or a path that ``load`` reads.
-        name: What to call a set of shifted images; None takes the name of its file.
+        name: Name of a set of shifted images in the result; None takes the name of its file.
         seen: Steps of the augmenter that the classifier was trained with (``Augmenter.names()``), or families of
             corruptions; corruptions of these families are marked, and a mean is given without them.
-        seed: Of what the corruptions draw, and of the intervals.
-        min_count: Classes with fewer images stay out of the balanced accuracy.
+        seed: Of the corruptions' random choices, and of the intervals.
+        min_count: Classes with fewer images are left out of the balanced accuracy.
         batch_size: Images at a time.
         confidence: Level of the intervals, between 0 and 1.
         resamples: Bootstrap resamples behind the intervals; whole images are drawn, with all their corruptions.
-        show: True or False to force the progress bar; None shows it on a terminal only.
+        show: Whether to show a progress bar; None shows it on a terminal and in a notebook.
 
     Raises:
         DataError: No images, no labels, or shifted images of other classes or another size.
@@ -82,32 +82,34 @@ def robustness(
         ("resamples", resamples, 100),
     ):
         if value < least:
-            raise OptionError(f"{option} is {value}; wanted {least} or more")
+            raise OptionError(f"{option} is {value}; expected {least} or more")
     families = families_of(seen)
-    called_suite, shifted = load_suite(suite, cells.image_shape[:2])
-    title = name or called_suite
+    suite_name, shifted = load_suite(suite, cells.image_shape[:2])
+    title = name or suite_name
     tests = [(CLEAN, cells, _labels(cells, min_count))]
     if shifted is None:
         tests += [((kind, severity), cells, tests[0][2]) for kind in CORRUPTIONS for severity in SEVERITIES]
     else:
         shifted = _fitting(shifted, cells)
         tests.append((SHIFTED, shifted, _labels(shifted, min_count)))
-    called = _ask(predict, {test[0]: test[1] for test in tests}, seed=seed, batch_size=batch_size, show=show)
+    predicted = _predict_all(predict, {test[0]: test[1] for test in tests}, seed=seed, batch_size=batch_size, show=show)
     settings: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
 
     def point(condition: Condition, truth: NDArray[np.int64], averaged: NDArray[np.bool_]) -> tuple[Estimate, Estimate]:
         classes = len(averaged)
-        confusion = np.bincount(truth * classes + called[condition], minlength=classes**2).reshape(classes, classes)
+        confusion = np.bincount(truth * classes + predicted[condition], minlength=classes**2).reshape(classes, classes)
         found = estimate(confusion, averaged, **settings)
         return found.macro[1], found.accuracy
 
     each = {condition: point(condition, *truth) for condition, _, truth in tests}
     truth, averaged = tests[-1][2]
-    hits = {condition: (called[condition] == truth).astype(np.float64) for condition in each if condition != CLEAN}
+    hits = {condition: (predicted[condition] == truth).astype(np.float64) for condition in each if condition != CLEAN}
 
     def over(conditions: Collection[Condition]) -> tuple[Estimate, Estimate]:
-        shares: Floats = sum((hits[condition] for condition in conditions), np.zeros(len(truth))) / len(conditions)
-        return estimate_shares(shares, truth, averaged, **settings)
+        # of each image the fraction of its conditions that are right: whole images are resampled, since the corruptions
+        # of one image are no independent evidence
+        right: Floats = sum((hits[condition] for condition in conditions), np.zeros(len(truth))) / len(conditions)
+        return estimate_shares(right, truth, averaged, **settings)
 
     corruptions = []
     for kind in dict.fromkeys(kind for kind, _ in hits):
@@ -161,27 +163,29 @@ def load_suite(suite: str | Path | ImageSet, size: tuple[int, int]) -> tuple[str
 def _fitting(shifted: ImageSet, cells: ImageSet) -> ImageSet:
     """Number the classes of shifted images as the clean ones'; refuse another size."""
     if shifted.image_shape != cells.image_shape:
-        found, wanted = (f"{s.image_shape[0]}x{s.image_shape[1]}" for s in (shifted, cells))
-        raise DataError(f"shifted images are {found} and clean ones {wanted}; load both with one size=(H, W)")
+        found, expected = (f"{s.image_shape[0]}x{s.image_shape[1]}" for s in (shifted, cells))
+        raise DataError(
+            f"shifted images are {found}; expected {expected} like the clean ones: load both with one size="
+        )
     return shifted if shifted.labels is None else shifted.align(cells.class_names)
 
 
 def _labels(cells: ImageSet, min_count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Give the labels, and which classes have images enough to be averaged over."""
+    """Give the labels, and which classes have enough images to be averaged over."""
     if cells.labels is None:
-        raise DataError("these images have no labels, so there is nothing to compare with")
+        raise DataError("the images have no labels; robustness needs them to count mistakes")
     support = np.bincount(cells.labels, minlength=cells.num_classes)
     if not (support >= min_count).any():
         most = support.max(initial=0)
-        raise DataError(f"no class has min_count = {min_count} images, the largest has {most}; lower min_count")
+        raise DataError(f"no class has {min_count} images (min_count), the largest has {most}; lower min_count")
     return cells.labels, support >= min_count
 
 
-def _ask(
+def _predict_all(
     predict: Predict, tests: dict[Condition, ImageSet], *, seed: int, batch_size: int, show: bool | None
 ) -> dict[Condition, NDArray[np.int64]]:
-    """Ask every condition, batch by batch; classes called, in the order of the images."""
-    called: dict[Condition, list[NDArray[np.int16]]] = {condition: [] for condition in tests}
+    """Predict every condition, batch by batch; predicted classes in the order of the images."""
+    predicted: dict[Condition, list[NDArray[np.int16]]] = {condition: [] for condition in tests}
     sets: dict[int, tuple[ImageSet, list[Condition]]] = {}
     for condition, cells in tests.items():
         sets.setdefault(id(cells), (cells, []))[1].append(condition)
@@ -194,15 +198,15 @@ def _ask(
                 ids = cells.ids[start : start + batch_size]
                 for name, severity in conditions:
                     images = corrupt(batch, name, severity, ids=ids, seed=seed) if name in CORRUPTIONS else batch
-                    called[name, severity].append(_called(predict(images), len(batch), cells.num_classes))
+                    predicted[name, severity].append(_classes(predict(images), len(batch), cells.num_classes))
                     yield
 
     for _ in track(work(), total=total, label="corrupted images", unit="batch", show=show):
         pass
-    return {condition: np.concatenate(parts).astype(np.int64) for condition, parts in called.items()}
+    return {condition: np.concatenate(parts).astype(np.int64) for condition, parts in predicted.items()}
 
 
-def _called(probabilities: NDArray[Any], images: int, classes: int) -> NDArray[np.int16]:
+def _classes(probabilities: NDArray[Any], images: int, classes: int) -> NDArray[np.int16]:
     found = np.asarray(probabilities)
     if found.shape != (images, classes):
         raise DataError(
@@ -212,7 +216,10 @@ def _called(probabilities: NDArray[Any], images: int, classes: int) -> NDArray[n
 
 
 def _against_alexnet(scores: CorruptionScores, clean: Estimate) -> CorruptionScores:
-    error, other = 1 - float(np.mean(scores.balanced_accuracy)), ALEXNET[scores.name]
+    other = CORRUPTIONS[scores.name].alexnet
+    if other is None:
+        return scores
+    error = 1 - float(np.mean(scores.balanced_accuracy))
     return replace(scores, be=error / other, relative_be=(error - (1 - clean)) / (other - ALEXNET_CLEAN))
 
 

@@ -20,39 +20,21 @@ if TYPE_CHECKING:
 
 MEDMNIST_C = "medmnist-c"
 
-ALEXNET: Mapping[str, float] = {
-    "pixelate": 0.05976,
-    "jpeg_compression": 0.13976,
-    "defocus_blur": 0.22400,
-    "motion_blur": 0.18452,
-    "brightness_up": 0.06946,
-    "brightness_down": 0.07901,
-    "contrast_up": 0.05215,
-    "contrast_down": 0.07966,
-    "saturate": 0.03479,
-    "stain_deposit": 0.18536,
-    "bubble": 0.12899,
-}
-"""AlexNet's balanced error under each corruption, mean over severities: BloodMNIST-C at 224, arXiv 2406.17536."""
-
-ALEXNET_CLEAN = 0.018369
-"""AlexNet's balanced error on clean BloodMNIST at 224."""
-
 
 @dataclass(frozen=True)
 class CorruptionScores:
-    """How a classifier fares under one corruption.
+    """The scores of a classifier under one corruption.
 
     Args:
         name: The corruption, or the name of a set of shifted images.
-        family: What it has in common with others: "blur", "compression" ...
+        family: Its kind: "blur", "compression" ...
         seen: Whether the training augmented with something of that family.
         balanced_accuracy: At severity 1, 2 ...; one alone for a set.
         accuracy: The same for the accuracy.
         mean: Balanced accuracy, mean over the severities.
         mean_accuracy: Accuracy, mean over the severities.
-        be: Balanced error over AlexNet's; None where there is no figure of AlexNet's.
-        relative_be: The same for how far the error rises above the clean one; None likewise.
+        be: Balanced error over AlexNet's; None where AlexNet's is not known.
+        relative_be: The same for the rise of the error above the clean one; None likewise.
     """
 
     name: str
@@ -68,15 +50,16 @@ class CorruptionScores:
 
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """How a classifier fares on a suite of bad images; made by ``robustness``.
+    """The scores of a classifier on a suite of corrupted or shifted images; made by ``robustness``.
 
     With E(c, s) = 1 - balanced accuracy under corruption c at severity s, and E on clean images::
 
         BE(c)          = sum over s of E(c, s)        /  sum over s of E_AlexNet(c, s)
         relative BE(c) = sum over s of (E(c, s) - E)  /  sum over s of (E_AlexNet(c, s) - E_AlexNet)
 
-    ``be`` and ``relative_be`` are their means over c. Below 1 is better than AlexNet, whose figures are of 224x224
-    images of BloodMNIST's test part: on other images and sizes they are a yardstick and no competitor.
+    ``be`` and ``relative_be`` are their means over those c for which AlexNet's error is known. Below 1 is better than
+    AlexNet, whose errors are on 224x224 images of BloodMNIST's test part: with other images or sizes the ratio is a
+    scale, not a comparison.
 
     Args:
         suite: "medmnist-c", or the name of a set of shifted images.
@@ -87,10 +70,10 @@ class Robustness:
         corruptions: In the order of the suite.
         mean: Balanced accuracy, mean over severities and corruptions.
         mean_accuracy: Accuracy, mean over severities and corruptions.
-        unseen_mean: ``mean`` over corruptions of families that the training has not met; None if it met all.
-        be: Mean BE; None for a set.
-        relative_be: Mean relative BE; None for a set.
-        seen: Families that the training has met.
+        unseen_mean: ``mean`` over corruptions of families that the training has not seen; None if it has seen all.
+        be: Mean BE; None where AlexNet's error is known for none, as for a set.
+        relative_be: Mean relative BE; None likewise.
+        seen: Families that the training has seen.
         left_out: Classes outside the balanced accuracy, with their number of images.
         confidence_level: Of the intervals, 0-1.
 
@@ -115,7 +98,7 @@ class Robustness:
 
     @property
     def unseen(self) -> tuple[CorruptionScores, ...]:
-        """The corruptions of families that the training has not met."""
+        """The corruptions of families that the training has not seen."""
         return tuple(scores for scores in self.corruptions if not scores.seen)
 
     def __str__(self) -> str:
@@ -140,7 +123,7 @@ class Robustness:
         ]
         if self.left_out:
             named = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
-            lines += textwrap.wrap(f"balanced accuracy leaves out, for want of images: {named}", 100)
+            lines += textwrap.wrap(f"balanced accuracy leaves out classes with too few images: {named}", 100)
         return "\n".join(lines)
 
     def headline(self) -> dict[str, str]:
@@ -150,11 +133,13 @@ class Robustness:
         found = {every: f"balanced accuracy {self.mean}, accuracy {self.mean_accuracy}"}
         if self.seen and count > 1:
             names = ", ".join(scores.name for scores in self.unseen)
-            found[f"mean of the {len(self.unseen)} of families that the training has not met"] = (
-                "there is none" if self.unseen_mean is None else f"balanced accuracy {self.unseen_mean} ({names})"
+            found[f"mean of the {len(self.unseen)} of families not seen in training"] = (
+                "there are none" if self.unseen_mean is None else f"balanced accuracy {self.unseen_mean} ({names})"
             )
         if self.be is not None and self.relative_be is not None:
-            found["error over AlexNet's (224 px)"] = f"BE {self.be:.3f}, relative BE {self.relative_be:.3f}"
+            known = sum(scores.be is not None for scores in self.corruptions)
+            which = "" if known == count else f", {known} of {count} corruptions"
+            found[f"error over AlexNet's (224 px{which})"] = f"BE {self.be:.3f}, relative BE {self.relative_be:.3f}"
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,14 +151,14 @@ class Robustness:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Robustness:
         """Read what ``to_dict`` gave."""
-        known = {name: _rich(value) for name, value in data.items() if name in cls.__dataclass_fields__}
+        known = {name: _from_plain(value) for name, value in data.items() if name in cls.__dataclass_fields__}
         known["corruptions"] = tuple(
-            CorruptionScores(**{name: _rich(value) for name, value in row.items()}) for row in data["corruptions"]
+            CorruptionScores(**{name: _from_plain(value) for name, value in row.items()}) for row in data["corruptions"]
         )
         return cls(**known)
 
     def plot(self) -> Figure:
-        """Draw balanced accuracy against severity, a panel for each corruption; of a set, its bar beside clean."""
+        """Draw balanced accuracy against severity, a panel a corruption; of a set, a bar beside clean."""
         from cellclf.evaluation.plots import plot_robustness
 
         return plot_robustness(self)
@@ -183,14 +168,14 @@ def stored(folder: Path) -> tuple[Robustness, ...]:
     """Read every ``robustness*.json`` of a run folder.
 
     Raises:
-        RunFolderError: A file that is no such result.
+        RunFolderError: A file that holds something else.
     """
     found = []
     for path in sorted(folder.glob("robustness*.json")):
         try:
             found.append(Robustness.from_dict(json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunFolderError(f"{path} holds no robustness ({error}); delete it or measure again") from None
+            raise RunFolderError(f"{path} holds no robustness result ({error}); delete it or measure again") from None
     return tuple(found)
 
 
@@ -202,9 +187,9 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _rich(value: Any) -> Any:
+def _from_plain(value: Any) -> Any:
     if isinstance(value, Mapping) and value.keys() == {"value", "low", "high"}:
         return Estimate(*(np.nan if number is None else number for number in value.values()))
     if isinstance(value, list):
-        return tuple(_rich(item) for item in value)
+        return tuple(_from_plain(item) for item in value)
     return dict(value) if isinstance(value, Mapping) else value

@@ -1,8 +1,8 @@
 """Corruptions with a shape of their own: kernels and marks, drawn at 224 pixels and brought to the image's size.
 
 The paper draws all of them on 224x224 images: discs of 2-6 pixels, trails of 7-21, bubbles with a rim of 2. On a
-smaller image such lengths are fractions of a pixel. So each shape is drawn at 224, pixel by pixel as the paper has
-it, and then reduced by area: a pixel of the result takes the share of the drawing that it covers.
+smaller image such lengths are fractions of a pixel. So each shape is drawn at 224, pixel by pixel as in the paper,
+and then reduced by area: each pixel of the result is the mean of the part of the drawing that it covers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation.rng import Draws
+from cellclf.augmentation.rng import ImageRng
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 SIDE = 224
-"""Side of the images that the paper draws on."""
+"""Side of the paper's images."""
 
 MARGIN, RIM, FEWEST, SMALLEST = 10, 2, 7, 3
 """Pixels between a deposit and the border; pixels of a bubble's rim; bubbles at least; radius of a bubble at least."""
 
 
-def defocus(images: Images, setting: tuple[float, float], _: Draws) -> Images:
+def defocus(images: Images, setting: tuple[float, float], _: ImageRng) -> Images:
     """Smear every pixel over a disc, as a lens out of focus does.
 
     Args:
@@ -43,36 +43,36 @@ def defocus(images: Images, setting: tuple[float, float], _: Draws) -> Images:
     return np.asarray(np.rint(smeared), np.uint8)
 
 
-def move(images: Images, setting: tuple[int, float], draws: Draws) -> Images:
-    """Smear every image along a line at an angle of its own, -45 to 45 degrees.
+def move(images: Images, setting: tuple[int, float], rng: ImageRng) -> Images:
+    """Smear every image along a line at a random angle, -45 to 45 degrees.
 
     Args:
         images: (N, H, W, 3) uint8.
         setting: Radius (the trail is 2 r + 1 pixels long) and standard deviation of its weights, pixels.
-        draws: Of the angle.
+        rng: For the angle.
     """
     from scipy.ndimage import correlate
 
     found, scale = np.empty_like(images), _scale(images)
-    for k, degrees in enumerate(draws.uniform(-45, 45)):
+    for k, degrees in enumerate(rng.uniform(-45, 45)):
         kernel = reduced(trail(*setting, degrees), scale)
         found[k] = np.rint(correlate(images[k], kernel[:, :, None], output=np.float64, mode="nearest"))
     return found
 
 
-def deposit(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
+def deposit(images: Images, setting: tuple[int, int], rng: ImageRng) -> Images:
     """Put black specks with ragged outlines on the image: precipitate of the stain.
 
     Args:
         images: (N, H, W, 3) uint8.
         setting: Specks at most (one at least), and the side of the square that one fills, pixels.
-        draws: Of their number, places and outlines.
+        rng: For their number, places and outlines.
     """
     from PIL import Image, ImageDraw
 
     most, size = setting
-    count = 1 + np.floor(draws.uniform(0, 1) * most).astype(int)
-    places, bends = draws.uniform(0, 1, (3, 2)), draws.normal((3, 2, len(WAVES)))
+    count = 1 + np.floor(rng.uniform(0, 1) * most).astype(int)
+    places, bends = rng.uniform(0, 1, (3, 2)), rng.normal((3, 2, len(WAVES)))
     found = np.empty_like(images)
     width, height = _sheet(images)
     for k in range(len(images)):
@@ -85,19 +85,19 @@ def deposit(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
     return found
 
 
-def bubble(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
+def bubble(images: Images, setting: tuple[int, int], rng: ImageRng) -> Images:
     """Put pale discs with a brighter rim on the image: air in the mount.
 
     Args:
         images: (N, H, W, 3) uint8.
         setting: Largest radius (3 at least), and bubbles at most (7 at least); pixels.
-        draws: Of their number, radii and places.
+        rng: For their number, radii and places.
     """
     from PIL import Image, ImageDraw
 
     largest, most = setting
-    count = FEWEST + np.floor(draws.uniform(0, 1) * (most - FEWEST + 1)).astype(int)
-    sizes, places = draws.uniform(0, 1, (12,)), draws.uniform(0, 1, (12, 2))
+    count = FEWEST + np.floor(rng.uniform(0, 1) * (most - FEWEST + 1)).astype(int)
+    sizes, places = rng.uniform(0, 1, (12,)), rng.uniform(0, 1, (12, 2))
     radii = SMALLEST + np.floor(sizes * (largest - SMALLEST + 1))
     found = np.empty_like(images)
     width, height = _sheet(images)
@@ -106,8 +106,8 @@ def bubble(images: Images, setting: tuple[int, int], draws: Draws) -> Images:
         pen = ImageDraw.Draw(drawn)
         for radius, place in zip(radii[k, : count[k]], places[k], strict=False):
             x, y = np.rint(radius + place * (np.array([width, height]) - 2 * radius))
-            for reach, share in ((radius + RIM, 130), (radius, 100)):  # a later bubble covers an earlier one
-                pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=share)
+            for reach, level in ((radius + RIM, 130), (radius, 100)):  # a later bubble covers an earlier one
+                pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=level)
         found[k] = np.rint(images[k] + (255 - images[k]) * _covered(drawn, images))
     return found
 
@@ -139,7 +139,7 @@ def trail(radius: int, deviation: float, degrees: float) -> Floats:
 
 
 WAVES = np.arange(2, 22)
-"""Waves of a speck's outline: how often each goes round."""
+"""Waves of a speck's outline: periods of each in one turn."""
 
 
 def speck(bend: Floats) -> Floats:
@@ -157,7 +157,7 @@ def speck(bend: Floats) -> Floats:
 
 
 def reduced(kernel: Floats, scale: float) -> Floats:
-    """Bring a kernel to another scale: every pixel of the result gets the share of the drawing that it covers.
+    """Bring a kernel to another scale by area: every pixel of the result sums what it covers of the old kernel.
 
     Args:
         kernel: Square, of odd side, around its middle.
@@ -170,13 +170,14 @@ def reduced(kernel: Floats, scale: float) -> Floats:
         >>> reduced(np.full((5, 5), 0.04), 0.6).round(3).tolist()[1]
         [0.111, 0.111, 0.111]
     """
+    # area-weighted resampling is separable: a matrix with the overlaps of new and old pixels along one axis, used twice
     reach = len(kernel) // 2
     edges = (np.arange(len(kernel) + 1) - reach - 0.5) * scale
     most = max(0, int(np.ceil(edges[-1] - 0.5 - 1e-9)))
     left = np.arange(-most, most + 1)[:, None] - 0.5
     overlap = np.minimum(left + 1, edges[1:]) - np.maximum(left, edges[:-1])
-    shares = overlap.clip(0) / scale
-    return np.asarray(shares @ kernel @ shares.T)
+    covered = overlap.clip(0) / scale
+    return np.asarray(covered @ kernel @ covered.T)
 
 
 def _scale(images: Images) -> float:
@@ -190,7 +191,7 @@ def _sheet(images: Images) -> tuple[int, int]:
 
 
 def _covered(drawn: Image.Image, images: Images) -> NDArray[np.float32]:
-    """Bring a drawing to the images' size: (H, W, 1), the share of each pixel that is covered, 0-1."""
+    """Bring a drawing to the images' size: (H, W, 1), the fraction of each pixel that is covered, 0-1."""
     from PIL import Image
 
     height, width = images.shape[1:3]

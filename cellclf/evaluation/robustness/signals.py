@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cellclf.augmentation.rng import Draws
+from cellclf.augmentation.rng import ImageRng
+from cellclf.utils.colour import LUMA
 
 if TYPE_CHECKING:
     from cellclf.data.sources import Images
 
 
-def pixelate(images: Images, share: float, _: Draws) -> Images:
-    """Average the image down to a share of its side, and blow each pixel up again.
+def pixelate(images: Images, share: float, _: ImageRng) -> Images:
+    """Reduce the image to a fraction of its side by averaging, and enlarge each pixel again.
 
     Args:
         images: (N, H, W, 3) uint8.
-        share: Of the side, 0-1.
+        share: Fraction of the side, 0-1.
     """
     from PIL import Image
 
@@ -30,7 +31,7 @@ def pixelate(images: Images, share: float, _: Draws) -> Images:
     )
 
 
-def compress(images: Images, quality: int, _: Draws) -> Images:
+def compress(images: Images, quality: int, _: ImageRng) -> Images:
     """Save as JPEG and read again.
 
     Args:
@@ -47,7 +48,7 @@ def compress(images: Images, quality: int, _: Draws) -> Images:
     return found
 
 
-def brighten(images: Images, factor: float, _: Draws) -> Images:
+def brighten(images: Images, factor: float, _: ImageRng) -> Images:
     """Multiply every level by the factor: a blend with black.
 
     Args:
@@ -58,25 +59,27 @@ def brighten(images: Images, factor: float, _: Draws) -> Images:
     return found
 
 
-def contrast(images: Images, factor: float, _: Draws) -> Images:
+def contrast(images: Images, factor: float, _: ImageRng) -> Images:
     """Multiply the distance of every level to the image's mean grey by the factor.
 
     Args:
         images: (N, H, W, 3) uint8.
         factor: 1 changes nothing.
     """
-    luma = images @ np.array([19595, 38470, 7471])  # ITU-R 601 in 1/65536
-    luma = (luma + 0x8000) >> 16
+    # whole numbers over 2^16, as Pillow computes it and the paper with it
+    luma = images @ np.array([round(weight * 2**16) for weight in LUMA])
+    luma = (luma + 2**15) >> 16
     mean = np.floor(luma.mean((1, 2)) + 0.5).astype(np.float32)[:, None]
+    # a table for each image: 256 products in place of one for each pixel
     tables = _levels(mean + np.float32(factor) * (np.arange(256, dtype=np.float32) - mean))
     found: Images = tables[np.arange(len(images))[:, None, None, None], images]
     return found
 
 
-def saturate(images: Images, more: float, _: Draws) -> Images:
-    """Add to the saturation S of HSV; hue and value stay.
+def saturate(images: Images, more: float, _: ImageRng) -> Images:
+    """Add to the saturation S of HSV; hue and value do not change.
 
-    A grey pixel has no hue; like the paper, this takes it for red (hue 0), so that grey turns reddish.
+    A grey pixel has no hue; as in the paper, it counts as red (hue 0), so that grey turns reddish.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -87,6 +90,7 @@ def saturate(images: Images, more: float, _: Draws) -> Images:
     spread = value - pixels.min(-1, keepdims=True)
     before = np.divide(spread, value, out=np.zeros_like(value), where=value > 0)
     after = np.minimum(before + np.float32(more), 1)
+    # at constant hue and value, the distance of each channel to the largest is proportional to S: no need to go to HSV
     coloured = spread > 0
     gain = np.divide(after, before, out=np.zeros_like(before), where=coloured)
     red = np.array([0, 1, 1], np.float32) * value * after

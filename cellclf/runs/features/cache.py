@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation.rng import Draws
+from cellclf.augmentation.rng import ImageRng
 from cellclf.errors import OptionError, RunFolderError
 from cellclf.utils.atomic import replacing
 from cellclf.utils.progress import track
@@ -247,7 +247,7 @@ class Features:
         rows = self.start + places
         if self.views == 1:
             return rows
-        return rows + self.count * Draws.of(ids, seed=seed, epoch=epoch).child("cached view").integers(self.views)
+        return rows + self.count * ImageRng.of(ids, seed=seed, epoch=epoch).child("cached view").integers(self.views)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read the features of the images at these positions, in their first view."""

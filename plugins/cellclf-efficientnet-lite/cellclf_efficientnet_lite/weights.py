@@ -22,11 +22,11 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 def imagenet() -> dict[str, Any]:
     """Return the weights of network and classifier by ``layer/weight``, in Keras's layout, float32.
 
-    The converted arrays are kept in ``cellclf/`` under ``$XDG_CACHE_HOME`` (``~/.cache`` without it); where that can't
-    be written, they are converted each time.
+    The converted arrays are cached in ``cellclf/`` under ``$XDG_CACHE_HOME`` (``~/.cache`` without it); where that
+    cannot be written, they are converted each time.
 
     Raises:
-        MissingPackageError: The package that carries them is not installed.
+        MissingPackageError: The package that contains them is not installed.
         WeightsError: Its file is not the one that was published.
     """
     cache = cache_path()
@@ -40,13 +40,13 @@ def imagenet() -> dict[str, Any]:
 
 
 def cache_path() -> Path:
-    """Return where the converted weights are kept; the name has the file's hash and this layout's number."""
+    """Return the path of the cache; the name has the file's hash and the number of this layout."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "cellclf" / f"efficientnetlite0-{SHA256[:16]}-1.npz"
 
 
 def source_path() -> Path:
-    """Return the path of the published file, without importing the package that carries it."""
+    """Return the path of the published file, without importing the package that contains it."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(
@@ -67,8 +67,8 @@ def convert(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise WeightsError(f"the weights in {path} cannot be read ({error}): reinstall {PACKAGE}") from error
     if digest != SHA256:
-        wanted = f"sha256 {digest[:16]}..., wanted {SHA256[:16]}..."
-        raise WeightsError(f"{path} is not the published file ({wanted}): reinstall {PACKAGE}")
+        hashes = f"sha256 {digest[:16]}..., expected {SHA256[:16]}..."
+        raise WeightsError(f"{path} is not the published file ({hashes}): reinstall {PACKAGE}")
     arrays = {}
     for name, tensor in read_tensors(path).items():
         if not name.endswith("num_batches_tracked"):
@@ -106,5 +106,5 @@ def _keep(arrays: dict[str, Any], cache: Path) -> None:
             os.replace(part, cache)
         finally:
             part.unlink(missing_ok=True)
-    except OSError:  # a read-only home or a full disk: the weights are here all the same
+    except OSError:  # a read-only home or a full disk: the weights can be used without a cache
         return

@@ -55,8 +55,8 @@ def classifier():
 @pytest.mark.parametrize("name", PHOTOS)
 def test_a_real_photo_gets_its_class(classifier, name: str) -> None:
     skimage = pytest.importorskip("skimage", reason="scikit-image brings the photos")
-    picture = photo(Path(skimage.__file__).parent / "data" / name)
-    probabilities = classifier.predict(picture[None], verbose=0)[0]
+    image = photo(Path(skimage.__file__).parent / "data" / name)
+    probabilities = classifier.predict(image[None], verbose=0)[0]
     assert probabilities.sum() == pytest.approx(1, abs=1e-4)
     assert int(probabilities.argmax()) in PHOTOS[name]
 

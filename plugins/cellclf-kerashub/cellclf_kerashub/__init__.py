@@ -35,5 +35,5 @@ DINOV2 = BackboneSpec(
 
 @hookimpl
 def cellclf_backbones() -> list[BackboneSpec]:
-    """Tell cellclf what this package adds."""
+    """List the backbones of this package."""
     return [KERASHUB, DINOV2]

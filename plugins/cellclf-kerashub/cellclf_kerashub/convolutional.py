@@ -1,4 +1,4 @@
-"""A convolutional backbone as one flat graph from pixels on, cut into four parts where its maps grow smaller."""
+"""A convolutional backbone as one flat graph from pixels, cut into four parts where its maps become smaller."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
     Args:
         backbone: Of KerasHub, for images of any shape.
         input_shape: (height, width, 3), pixels.
-        scaling: What its pixels need.
+        scaling: How its pixels are scaled.
 
     Raises:
-        OptionError: It has another output than one map, weights that depend on the shape, or too few places where all
-            paths meet.
+        OptionError: Its output is not one map, its weights depend on the shape, or all paths meet at too few places.
     """
     import keras
 
@@ -36,7 +35,7 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
     clone = keras.models.clone_model(backbone, input_tensors=entry, call_function=call)
     copied = {layer.name for layer in clone.layers}
     renamed = [layer.name for layer in backbone.layers if layer.weights and layer.name not in copied]
-    if renamed:  # KerasHub's MobileNet: its blocks add to their names whenever they are made from a description
+    if renamed:  # KerasHub's MobileNet: its blocks extend their names whenever they are made from a config
         raise OptionError(
             f"KerasHub's {type(backbone).__name__} cannot be copied: its layer {renamed[0]!r} does not keep its name; "
             "cellclf has a mobilenet of its own"
@@ -48,26 +47,26 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
 
 
 def _sized(backbone: Any, input_shape: tuple[int, int, int]) -> Any:
-    """Return the backbone for that shape: its graph is of one, its weights are of none."""
-    wanted = "expected a convolutional network, a ViT, a DINOv2 or a DINOv3"
+    """Return the backbone for that shape: a graph is for one shape, its weights are for all."""
+    expected = "expected a convolutional network, a ViT, a DINOv2 or a DINOv3"
     who = f"KerasHub's {type(backbone).__name__}"
     config = backbone.get_config()
     key = next((key for key in ("image_shape", "input_shape") if key in config), None)
     if key is None or len(backbone.inputs) != 1 or [len(output.shape) for output in backbone.outputs] != [4]:
-        raise OptionError(f"{who} gives no single feature map of an image: {wanted}")
+        raise OptionError(f"{who} returns no single feature map of an image: {expected}")
     sized = type(backbone).from_config(config | {key: input_shape})
     try:
         sized.set_weights(backbone.get_weights())
     except ValueError as error:
-        raise OptionError(f"{who} has weights that depend on the size of the images: {wanted}") from error
+        raise OptionError(f"{who} has weights that depend on the size of the images: {expected}") from error
     return sized
 
 
 def _ends(backbone: Any) -> list[str]:
     """Name the four operations in which parts end: the last cut of the graph at each of the four smallest sizes.
 
-    A size that is only padded to, on the way to the next, does not count; what follows without weights, such as a
-    pooling, belongs to the part before.
+    A size that only a padding before the next convolution has does not count; layers without weights behind a part,
+    such as a pooling, belong to it.
     """
     weighted = {layer.name for layer in backbone.layers if layer.weights}
     levels: list[tuple[int, str, bool]] = []
@@ -94,7 +93,7 @@ def _ends(backbone: Any) -> list[str]:
 
 
 def _cuts(backbone: Any) -> list[tuple[list[str], str, tuple[int, ...]]]:
-    """Find every operation through which everything goes, in order.
+    """Find every operation through which all paths go, in order.
 
     Returns:
         For each: the operations since the one before it, its name, and the shape of its output.

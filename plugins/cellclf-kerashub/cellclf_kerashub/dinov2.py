@@ -1,4 +1,4 @@
-"""DINOv2 from a local checkpoint: Meta's, and the cell foundation models that are published in its form."""
+"""DINOv2 from a local checkpoint: Meta's, and the cell foundation models that are published in its format."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def build(
         A keras.Model; pixels 0-255 -> (N, height / patch, width / patch, width).
 
     Raises:
-        WeightsError: The file can't be read, holds no DINOv2, or one of other measures.
-        OptionError: Measures that cannot be.
+        WeightsError: The file cannot be read, holds no DINOv2, or one of other sizes.
+        OptionError: Sizes that are not possible.
     """
     hidden = (int(4 * width * 2 / 3) + 7) // 8 * 8 if swiglu else 4 * width
     plan = Plan(
@@ -68,16 +68,16 @@ def build(
 
 
 def read_state(path: Path, plan: Plan) -> dict[str, Any]:
-    """Read the tensors of a checkpoint by DINOv2's own names, and check that they are all there.
+    """Read the tensors of a checkpoint by DINOv2's own names, and check that none is missing.
 
-    A training's checkpoint gives its teacher; heads are left aside.
+    From the checkpoint of a training the teacher is read; heads are ignored.
 
     Args:
         path: The file.
-        plan: The measures that it must have.
+        plan: The sizes that it must have.
 
     Raises:
-        WeightsError: The file can't be read, holds no DINOv2, or one of other measures.
+        WeightsError: The file cannot be read, holds no DINOv2, or one of other sizes.
     """
     state = read_tensors(path)
     if any(name.startswith("teacher.") for name in state):
@@ -88,24 +88,24 @@ def read_state(path: Path, plan: Plan) -> dict[str, Any]:
     if "patch_embed.proj.weight" not in state or state["patch_embed.proj.weight"].ndim != 4:
         some = ", ".join(list(state)[:3]) or "nothing"
         raise WeightsError(
-            f"{path} holds no DINOv2: patch_embed.proj.weight is missing (there are {some}, ...); expected a state "
+            f"{path} holds no DINOv2: patch_embed.proj.weight is missing (it has {some}, ...); expected a state "
             "dict with the names of facebookresearch/dinov2"
         )
-    found, asked = _measures(state), _params(plan)
-    if found != asked:
-        raise WeightsError(f"{path} holds a DINOv2 of other measures than {asked}: say params={found}")
+    found, expected = _sizes(state), _params(plan)
+    if found != expected:
+        raise WeightsError(f"{path} holds a DINOv2 of {found}; expected {expected}: pass params={found}")
     for name, shape in _shapes(plan).items():
-        there = state[name].shape if name in state else None
-        if there != shape:
-            what = "is missing" if there is None else f"is of shape {there}"
-            raise WeightsError(f"{path} holds another network: {name} {what}, wanted {shape}")
-    places = state["pos_embed"].shape if "pos_embed" in state else ()
-    if len(places) != 3 or places[2] != plan.width or round((places[1] - 1) ** 0.5) ** 2 != places[1] - 1:
-        raise WeightsError(f"{path}: pos_embed is of shape {places}, expected (1, 1 + n * n, {plan.width})")
+        stored = state[name].shape if name in state else None
+        if stored != shape:
+            what = "is missing" if stored is None else f"is of shape {stored}"
+            raise WeightsError(f"{path} holds another network: {name} {what}, expected {shape}")
+    positions = state["pos_embed"].shape if "pos_embed" in state else ()
+    if len(positions) != 3 or positions[2] != plan.width or round((positions[1] - 1) ** 0.5) ** 2 != positions[1] - 1:
+        raise WeightsError(f"{path}: pos_embed is of shape {positions}, expected (1, 1 + n * n, {plan.width})")
     return {name: np.asarray(array, np.float32) for name, array in state.items()}
 
 
-def _measures(state: dict[str, Any]) -> dict[str, Any]:
+def _sizes(state: dict[str, Any]) -> dict[str, Any]:
     kernel = state["patch_embed.proj.weight"]
     blocks = {name.split(".")[1] for name in state if name.startswith("blocks.")}
     return {
@@ -152,7 +152,7 @@ def _shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
 
 
 def _arrays(state: dict[str, Any], plan: Plan, grid: tuple[int, int]) -> dict[str, list[Any]]:
-    """Bring the tensors into the layout of Keras, by the layers of ``transformer.build``."""
+    """Convert the tensors to the layout of Keras, by the layers of ``transformer.build``."""
     positions = state["pos_embed"][0]
     prefix = [state["cls_token"][0] + positions[:1]]
     prefix += [state["register_tokens"][0]] if plan.prefix > 1 else []  # they have no positions

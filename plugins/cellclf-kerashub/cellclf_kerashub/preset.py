@@ -22,19 +22,19 @@ def build(input_shape: tuple[int, int, int], *, weights: str | None, preset: str
         A keras.Model; pixels 0-255 -> a rank-4 feature map. The class and register tokens of transformers are dropped.
 
     Raises:
-        WeightsError: The preset can't be had, or is of no image backbone.
-        OptionError: The network gives no feature map, or cannot be cut into four parts.
+        WeightsError: The preset cannot be loaded, or is not of an image backbone.
+        OptionError: The network returns no feature map, or cannot be cut into four parts.
     """
     import keras_hub
 
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset, load_weights=weights is not None)
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
-    # kagglehub, huggingface_hub, json, h5py and KerasHub raise each their own
+    # kagglehub, huggingface_hub, json, h5py and KerasHub each raise their own errors
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(
-            f"the KerasHub preset {preset!r} is not to be had ({reason}); expected the name of an image backbone's "
+            f"the KerasHub preset {preset!r} cannot be loaded ({reason}); expected the name of an image backbone's "
             "preset (https://keras.io/keras_hub/presets/), or the path of a preset's folder"
         ) from error
     models = keras_hub.models

@@ -1,7 +1,7 @@
-"""A vision transformer in layers of Keras alone: its runs load anywhere, and it can be cut after each block.
+"""A vision transformer in layers of Keras alone: its runs load without KerasHub, and it can be cut after each block.
 
-Patches are projected by one dense layer whose bias differs by position; it holds the positions' embeddings, and, in
-front of the patches, what the class and register tokens start from. The layers' scales are multiplied into the weights
+Patches are projected by one dense layer whose bias differs by position: the bias holds the position embeddings and, for
+the tokens in front of the patches, the class and register tokens. Layer scales are multiplied into the weights
 before them. So ViT and DINOv2 are the same graph.
 """
 
@@ -21,7 +21,7 @@ PARTS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """What pixels 0-255 are multiplied by and what is added, one number or one for each channel."""
+    """The factor and the offset of pixels 0-255, one number or one for each channel."""
 
     scale: Any
     offset: Any
@@ -29,9 +29,9 @@ class Scaling:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The measures of a transformer; ``hidden`` is the width within its MLP, ``prefix`` the tokens before the patches.
+    """The sizes of a transformer; ``hidden`` is the width within its MLP, ``prefix`` the tokens before the patches.
 
-    They are in the order class token, registers; without a prefix there is no class token.
+    These are the class token and the registers, in this order; without a prefix there is no class token.
     """
 
     width: int
@@ -44,7 +44,7 @@ class Plan:
     epsilon: float = 1e-6
 
     def grid(self, input_shape: tuple[int, int, int]) -> tuple[int, int]:
-        """Tell how many patches high and wide images of that shape become."""
+        """Return the height and width of images of that shape in patches."""
         height, width = (max(1, round(side / self.patch)) for side in input_shape[:2])
         return height, width
 
@@ -53,10 +53,9 @@ def build(input_shape: tuple[int, int, int], plan: Plan, scaling: Scaling, *, na
     """Build it with random weights.
 
     Args:
-        input_shape: (height, width, 3), pixels; images that are no multiple of a patch are up- or down-sized to the
-            nearest.
-        plan: Its measures.
-        scaling: What its pixels need.
+        input_shape: (height, width, 3), pixels; images that are no multiple of a patch are resized to the nearest one.
+        plan: Its sizes.
+        scaling: How its pixels are scaled.
         name: Of the model.
 
     Returns:
@@ -98,7 +97,7 @@ def part_ends(depth: int) -> dict[int, str]:
 
 
 def as_map(x: Any, prefix: int, grid: tuple[int, int]) -> Any:
-    """Drop the tokens in front and lay the others out as a map, the last part's end."""
+    """Remove the tokens in front and reshape the others to a map, the end of the last part."""
     from keras import layers
 
     if prefix:
@@ -107,7 +106,7 @@ def as_map(x: Any, prefix: int, grid: tuple[int, int]) -> Any:
 
 
 def scaled(pixels: Any, grid: tuple[int, int], patch: int, scaling: Scaling) -> Any:
-    """Bring pixels to whole patches and to the scale of the network."""
+    """Resize pixels to whole patches and scale their values."""
     from keras import layers
 
     size = (grid[0] * patch, grid[1] * patch)
@@ -144,19 +143,19 @@ def _block(x: Any, name: str, plan: Plan, *, end: str) -> Any:
 
 
 def fill(model: Any, arrays: Mapping[str, list[Any]]) -> None:
-    """Set the weights of each layer that is named, which must be all that have some."""
+    """Set the weights of every layer that has some; ``arrays`` must name all of these."""
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(arrays[layer.name])
 
 
 def tokens(kernel: Any, bias: Any, prefix: Any, positions: Any, grid: tuple[int, int]) -> list[Any]:
-    """Merge what makes tokens from patches into the weights of the layer ``tokens``.
+    """Merge projection, positions and prefix tokens into the weights of the layer ``tokens``.
 
     Args:
         kernel: (patch, patch, 3, width), of the projection.
         bias: (width,), of the projection.
-        prefix: (P, width), the class token and the registers, with what belongs to their positions.
+        prefix: (P, width), the class token and the registers, with their position embeddings added.
         positions: (n * n, width), of a square of patches.
         grid: Patches high and wide; positions are interpolated to it.
 
@@ -186,7 +185,7 @@ def _bicubic(old: int, new: int) -> Any:
 
 
 def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) -> Any:
-    """Build the graph of KerasHub's ViT or DINOv2 and give it that one's weights, positions interpolated.
+    """Build the graph of KerasHub's ViT or DINOv2 with its weights; positions are interpolated.
 
     Raises:
         OptionError: It lacks biases or its class token.
@@ -206,7 +205,7 @@ def rebuilt(backbone: Any, input_shape: tuple[int, int, int], scaling: Scaling) 
         epsilon=1e-6 if dino else backbone.layer_norm_epsilon,
     )
     if not dino and not (backbone.use_mha_bias and backbone.use_mlp_bias and backbone.use_class_token):
-        raise OptionError("a ViT of KerasHub without biases or class token: expected the usual one")
+        raise OptionError("the ViT of KerasHub lacks biases or its class token; expected a ViT with both")
     model = build(input_shape, plan, scaling, name="kerashub")
     read = _dinov2_arrays if dino else _vit_arrays
     fill(model, read(backbone, plan.grid(input_shape)))

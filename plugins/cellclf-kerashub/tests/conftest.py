@@ -94,7 +94,7 @@ def preset(name: str) -> str:
         keras.utils.set_random_seed(1)
         backbone = getattr(keras_hub.models, f"{family}Backbone")(**config)
         rng = np.random.default_rng(2)
-        for weight in backbone.weights:  # else biases would be 0 and scales 1, and their places could not be told
+        for weight in backbone.weights:  # otherwise biases are 0 and scales 1, and a swap of two would not show
             weight.assign(weight.numpy() + rng.uniform(0, 0.1, weight.shape))
         backbone.save_to_preset(str(folder))
         converter = getattr(keras_hub.layers, f"{family}ImageConverter")

@@ -71,11 +71,11 @@ def reference(state: dict[str, np.ndarray], image: np.ndarray) -> np.ndarray:
         for head in range(HEADS):
             part = slice(head * WIDTH // HEADS, (head + 1) * WIDTH // HEADS)
             scores = query[:, part] @ key[:, part].T / math.sqrt(WIDTH / HEADS)
-            chances = np.exp(scores - scores.max(-1, keepdims=True))
-            outs.append(chances / chances.sum(-1, keepdims=True) @ value[:, part])
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            outs.append(weights / weights.sum(-1, keepdims=True) @ value[:, part])
         return linear(np.concatenate(outs, -1), f"{layer}.proj")
 
-    def think(x, layer):
+    def mlp(x, layer):
         if f"{layer}.w12.weight" in state:
             gate, passed = np.split(linear(x, f"{layer}.w12"), 2, axis=-1)
             return linear(gate / (1 + np.exp(-gate)) * passed, f"{layer}.w3")
@@ -96,7 +96,7 @@ def reference(state: dict[str, np.ndarray], image: np.ndarray) -> np.ndarray:
     for number in range(DEPTH):
         block = f"blocks.{number}"
         x = x + attend(norm(x, f"{block}.norm1"), f"{block}.attn") * state[f"{block}.ls1.gamma"]
-        x = x + think(norm(x, f"{block}.norm2"), f"{block}.mlp") * state[f"{block}.ls2.gamma"]
+        x = x + mlp(norm(x, f"{block}.norm2"), f"{block}.mlp") * state[f"{block}.ls2.gamma"]
     return norm(x, "norm")[-grid * grid :].reshape(grid, grid, WIDTH)
 
 
@@ -143,9 +143,9 @@ def test_a_training_s_checkpoint_gives_the_teacher(tmp_path: Path) -> None:
     assert np.allclose(found, expected, atol=1e-5)
 
 
-def test_a_file_of_another_network_names_the_right_measures(tmp_path: Path) -> None:
+def test_a_file_of_another_network_names_the_right_sizes(tmp_path: Path) -> None:
     path = write_safetensors(tmp_path / "giant.safetensors", make_state("giant"))
-    with pytest.raises(WeightsError, match=r"say params=.*'registers': 3, 'swiglu': True") as caught:
+    with pytest.raises(WeightsError, match=r"pass params=.*'registers': 3, 'swiglu': True") as caught:
         maps(path, "small")
     assert "\n" not in str(caught.value)
     state = make_state("small")
@@ -155,7 +155,7 @@ def test_a_file_of_another_network_names_the_right_measures(tmp_path: Path) -> N
     state = make_state("small") | {"pos_embed": np.zeros((1, 16, WIDTH), np.float32)}
     with pytest.raises(WeightsError, match=r"pos_embed is of shape \(1, 16, 128\)"):
         maps(write_safetensors(tmp_path / "places.safetensors", state))
-    with pytest.raises(WeightsError, match=r"holds no DINOv2: .* \(there are conv1.weight, \.\.\.\)"):
+    with pytest.raises(WeightsError, match=r"holds no DINOv2: .* \(it has conv1.weight, \.\.\.\)"):
         maps(write_safetensors(tmp_path / "resnet.safetensors", {"conv1.weight": np.ones((2, 2), np.float32)}))
 
 
@@ -178,6 +178,6 @@ def test_pytorch_writes_what_is_read_and_interpolates_alike(tmp_path: Path) -> N
     assert np.array_equal(read["teacher.view"], state["norm.weight"][5:90:2])
     square = torch.rand(1, 3, 16, 16)
     for side in (7, 16, 23):
-        wanted = torch.nn.functional.interpolate(square, (side, side), mode="bicubic", align_corners=False)
+        expected = torch.nn.functional.interpolate(square, (side, side), mode="bicubic", align_corners=False)
         found = np.einsum("hi,wj,cij->chw", _bicubic(16, side), _bicubic(16, side), square[0].numpy())
-        assert np.abs(found - wanted[0].numpy()).max() < 1e-5
+        assert np.abs(found - expected[0].numpy()).max() < 1e-5

@@ -59,11 +59,11 @@ def test_a_network_without_one_feature_map_is_refused(tmp_path) -> None:
     backbone = keras_hub.models.DeiTBackbone(intermediate_dim=16, **size)
     backbone.save_to_preset(str(tmp_path))
     keras_hub.layers.DeiTImageConverter(scale=1.0).save_to_preset(str(tmp_path))
-    with pytest.raises(OptionError, match="DeiTBackbone gives no single feature map of an image: wanted"):
+    with pytest.raises(OptionError, match="DeiTBackbone returns no single feature map of an image: expected"):
         Backbone("kerashub", params={"preset": str(tmp_path)}).build((32, 32, 3))
 
 
 def test_a_preset_that_is_not_there(tmp_path) -> None:
-    with pytest.raises(WeightsError, match=r"preset '.*' is not to be had .*path of a preset's folder") as caught:
+    with pytest.raises(WeightsError, match=r"preset '.*' cannot be loaded .*path of a preset's folder") as caught:
         Backbone("kerashub", params={"preset": str(tmp_path)}).build((64, 64, 3))
     assert "\n" not in str(caught.value)

@@ -1,0 +1,105 @@
+"""A set with augmented copies of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.errors import DataError, OptionError
+from cellclf.utils.progress import track
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+
+BATCH = 1024
+"""Images that are read or augmented at a time."""
+
+
+def with_copies(
+    cells: ImageSet,
+    augment: Callable[[NDArray[np.uint8], NDArray[Any], float], NDArray[np.uint8]],
+    *,
+    copies: int | None,
+    strengths: Sequence[float],
+    per_class: int | str | None,
+) -> ImageSet:
+    """Give the images and augmented copies of them.
+
+    Args:
+        cells: The images.
+        augment: From images, the ids of the copies and one of the strengths to the copies.
+        copies: See ``Augmenter.expand``.
+        strengths: See ``Augmenter.expand``.
+        per_class: See ``Augmenter.expand``.
+
+    Raises:
+        OptionError: Both ``copies`` and ``per_class``, or values that cannot be used.
+        DataError: ``per_class`` for a set without labels.
+    """
+    from cellclf.data.image_set import ImageSet
+
+    strengths = tuple(strengths)
+    if not strengths or any(isinstance(s, bool) or not isinstance(s, int | float) or s < 0 for s in strengths):
+        raise OptionError(f"strengths is {strengths!r}; expected one or more numbers from 0 up")
+    counts = _counts(cells, copies, len(strengths), per_class)
+    parents = np.repeat(np.arange(len(cells)), counts)
+    # the number of each copy among those of its original: 0, 1, ... where parents are 0, 0, ..., 1, 1, ...
+    number = np.arange(len(parents)) - np.repeat(np.cumsum(counts) - counts, counts)
+    images = np.empty((len(cells) + len(parents), *cells.image_shape), np.uint8)
+    read = 0
+    for batch in cells.batches(BATCH):
+        images[read : read + len(batch)] = batch
+        read += len(batch)
+    ids = np.char.add(np.char.add(cells.ids[parents], "@aug"), (number + 1).astype(str))
+    work = [
+        (strength, rows[start : start + BATCH])
+        for place, strength in enumerate(strengths)
+        for rows in [np.flatnonzero(number % len(strengths) == place)]
+        for start in range(0, len(rows), BATCH)
+    ]
+    for strength, rows in track(work, label="augmenting", unit="batch"):
+        images[len(cells) + rows] = augment(images[parents[rows]], ids[rows], strength)
+    everyone = np.concatenate([np.arange(len(cells)), parents])
+
+    def inherited(column: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
+        return None if column is None else column[everyone]
+
+    return ImageSet(
+        images,
+        inherited(cells.labels),
+        class_names=cells.class_names,
+        ids=np.concatenate([cells.ids, ids]),
+        groups=inherited(cells.groups),
+        # an original and its copies are duplicates of each other: no split may put them on both sides
+        clusters=everyone if cells.clusters is None else inherited(cells.clusters),
+        sizes=inherited(cells.sizes),
+        notices=(*cells.notices, f"{len(parents):,} augmented copies of {len(cells):,} images were added"),
+        skipped=cells.skipped,
+    )
+
+
+def _counts(cells: ImageSet, copies: int | None, default: int, per_class: int | str | None) -> NDArray[np.int64]:
+    """Give the number of copies of each image."""
+    if per_class is None:
+        count = default if copies is None else copies
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise OptionError(f"copies is {count!r}; expected a whole number from 0 up")
+        return np.full(len(cells), count, np.int64)
+    if copies is not None:
+        raise OptionError("copies and per_class are both given; expected one of them")
+    if cells.labels is None:
+        raise DataError("per_class needs labels, and this set has none; give copies instead")
+    sizes = np.bincount(cells.labels, minlength=cells.num_classes)
+    target = int(sizes.max()) if per_class == "max" else per_class
+    if isinstance(target, bool) or not isinstance(target, int) or target < 1:
+        raise OptionError(f"per_class is {per_class!r}; expected a whole number from 1 up, or 'max'")
+    counts = np.zeros(len(cells), np.int64)
+    for label, size in enumerate(sizes):
+        if size and target > size:
+            rows = np.flatnonzero(cells.labels == label)
+            counts[rows] = (target - size) // size
+            counts[rows[: (target - size) % size]] += 1
+    return counts
