@@ -17,14 +17,14 @@ from .metrics import ConfusedPair as ConfusedPair
 from .metrics import Report as Report
 from .metrics import evaluate as evaluate
 from .ood import DomainShift as DomainShift
-from .ood import Familiar as Familiar
+from .ood import OodDetector as OodDetector
 from .ood import energy as energy
-from .ood import learn_familiar as learn_familiar
+from .ood import fit_ood_detector as fit_ood_detector
 from .robustness.corruptions import corrupt as corrupt
 from .robustness.corruptions import list_corruptions as list_corruptions
 from .robustness.result import Robustness as Robustness
 from .saliency import Explanation as Explanation
-from .saliency import Occluded as Occluded
+from .saliency import OcclusionSource as OcclusionSource
 from .saliency import grad_cam as grad_cam
 from .saliency import grad_cam_plus_plus as grad_cam_plus_plus
 from .selective import Abstention as Abstention

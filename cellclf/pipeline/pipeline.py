@@ -343,9 +343,10 @@ class Pipeline:
     ) -> Path:
         import tomli_w
 
+        from cellclf.reporting.content import PageContent
         from cellclf.reporting.json_report import write_data
         from cellclf.reporting.markdown import write_markdown
-        from cellclf.reporting.page import PageContent, write_page
+        from cellclf.reporting.page import write_page
 
         recipe = tomli_w.dumps(self.to_dict())
         _write_text(folder / "recipe.toml", recipe)

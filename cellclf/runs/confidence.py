@@ -14,7 +14,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, RunFolderError
 from cellclf.evaluation.calibration import fit_temperature, scale
 from cellclf.evaluation.conformal import Conformal, fit_conformal
-from cellclf.evaluation.ood import Familiar, learn_familiar
+from cellclf.evaluation.ood import OodDetector, fit_ood_detector
 from cellclf.runs.features.cache import Cached
 from cellclf.runs.features.reader import FeatureReader
 from cellclf.utils.atomic import replacing
@@ -35,7 +35,7 @@ class Confidence:
 
     temperature: float
     conformal: Conformal
-    familiar: Familiar
+    familiar: OodDetector
 
     def save(self, path: Path) -> None:
         """Write everything into one npz file, whole or not at all."""
@@ -68,7 +68,7 @@ def load_confidence(path: Path) -> Confidence | None:
             return Confidence(
                 temperature=float(found["temperature"]),
                 conformal=Conformal(found["given"], found["classes"], int(found["num_classes"])),
-                familiar=Familiar(
+                familiar=OodDetector(
                     centres=found["centres"],
                     axes=found["axes"],
                     widths=found["widths"],
@@ -111,7 +111,7 @@ def fit_confidence(
     held_out, shares = rest.read(val if cached is None else cached.val, judged, show=show)
     labels = val.labels[judged]
     temperature = fit_temperature(labels, shares)
-    familiar = learn_familiar(learnt, train.labels[learnt_from], held_out)
+    familiar = fit_ood_detector(learnt, train.labels[learnt_from], held_out)
     return Confidence(temperature, fit_conformal(labels, scale(shares, temperature)), familiar)
 
 

@@ -94,7 +94,7 @@ def test_the_abstention_curve_ends_at_the_accuracy(seed):
     curve = abstain(labels, shares)
     assert curve.answered[-1] == 1 and (np.diff(curve.answered) > 0).all() and (np.diff(curve.confidence) < 0).all()
     assert curve.accuracy[-1] == pytest.approx((shares.argmax(1) == labels).mean())
-    assert curve.left(0) == curve.accuracy[-1]
+    assert curve.accuracy_without(0) == curve.accuracy[-1]
     if (found := curve.at(0.9)) is not None:
         share, needed = found
         answered = shares.max(1) >= needed
@@ -104,7 +104,7 @@ def test_the_abstention_curve_ends_at_the_accuracy(seed):
 
 def test_leaving_the_unsure_to_a_person_helps():
     curve = abstain(*honest(5000, 0))
-    assert curve.left(0.3) > curve.left(0) + 0.05
+    assert curve.accuracy_without(0.3) > curve.accuracy_without(0) + 0.05
     assert curve.at(1.1) is None
     assert json.loads(json.dumps(curve.to_dict()))["n"] == 5000
     assert curve.plot().axes[0].get_ylabel() == "of these, called right (%)"

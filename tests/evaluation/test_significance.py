@@ -52,10 +52,10 @@ def test_the_differences_are_those_of_scikit_learn(calls):
 
 
 @given(CALLS)
-def test_a_classifier_is_not_told_apart_from_itself(calls):
+def test_a_classifier_is_not_significant_from_itself(calls):
     truth, one, _ = calls
     found = compare_paired(truth, one, one, 3, resamples=100)
-    assert not found.told_apart and found.p_value == 1
+    assert not found.significant and found.p_value == 1
     assert found.macro_f1 == found.macro_f1.low == found.macro_f1.high == 0
 
 
@@ -80,7 +80,7 @@ def test_the_paired_interval_is_that_of_drawing_whole_images():
         draws.append(scores[0] - scores[1])
     low, high = np.quantile(draws, [0.025, 0.975])
     assert found.macro_f1.low == pytest.approx(low, abs=0.015) and found.macro_f1.high == pytest.approx(high, abs=0.015)
-    assert found.told_apart and found.p_value < 0.01
+    assert found.significant and found.p_value < 0.01
 
 
 def test_pairing_is_sharper_than_two_intervals_side_by_side():

@@ -11,7 +11,8 @@ from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.split import Split
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.saliency import Explanation
-from cellclf.reporting.page import PageContent, write_page
+from cellclf.reporting.content import PageContent
+from cellclf.reporting.page import write_page
 
 NAMES = ("basophil", "immature_granulocyte", "<b>odd & name</b>")
 

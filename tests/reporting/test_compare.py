@@ -70,7 +70,7 @@ def test_the_best_is_chosen_and_the_smallest_that_is_no_worse_is_named(tmp_path:
     found = Comparison(every, chosen_on="val")
     assert found.best.name == "huge" and found.smallest is not None and found.smallest.name == "small"
     small, poor = found.against("val")
-    assert not small.paired.told_apart and poor.paired.told_apart
+    assert not small.paired.significant and poor.paired.significant
     assert poor.corrected == pytest.approx(2 * poor.paired.p_value) and small.corrected == small.paired.p_value
     assert found.verdict().startswith("Chosen: huge, which has the highest macro F1 on val (97.5 %). The smallest")
     assert "small, with 0.3 M parameters instead of 9.0 M: -1.3 points (" in found.verdict()

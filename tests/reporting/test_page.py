@@ -13,8 +13,9 @@ import cellclf as cc
 from cellclf.errors import DataError, UnknownNameError
 from cellclf.evaluation.metrics import evaluate
 from cellclf.evaluation.robustness.measure import robustness
+from cellclf.reporting.content import PageContent
 from cellclf.reporting.matrix import panels
-from cellclf.reporting.page import PageContent, write_page
+from cellclf.reporting.page import write_page
 from cellclf.reporting.verdict import headline_name, verdict
 
 

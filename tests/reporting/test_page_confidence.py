@@ -7,16 +7,17 @@ import numpy as np
 from helpers.report import read
 
 from cellclf.evaluation.conformal import fit_conformal
-from cellclf.evaluation.ood import learn_familiar
+from cellclf.evaluation.ood import fit_ood_detector
 from cellclf.reporting.confidence import confidence_view
-from cellclf.reporting.page import PageContent, write_page
+from cellclf.reporting.content import PageContent
+from cellclf.reporting.page import write_page
 from cellclf.runs.confidence import Confidence
 
 
 def known(content: PageContent) -> Confidence:
     report = content.evaluations["val"][0]
     rows = np.random.default_rng(0).normal(size=(90, 6))
-    familiar = learn_familiar(rows[:60], np.arange(60) % 3, rows[60:])
+    familiar = fit_ood_detector(rows[:60], np.arange(60) % 3, rows[60:])
     return Confidence(1.25, fit_conformal(report.truth, report.probabilities), familiar)
 
 

@@ -85,13 +85,13 @@ def test_labels_are_not_looked_at_for_tuning(run, found):
 def test_words_table_markdown_and_data_say_it(found):
     text = str(found)
     assert text.startswith("balanced accuracy") and "lower than on the reference" in text
-    assert "without labels, BatchNorm adapted" in text and "gives back most: +" in text
-    assert "if calibrated perfectly" in text and "confirm it on other images" in text
+    assert "the best remedy without labels is BatchNorm adapted" in text
+    assert "if perfectly calibrated" in text and "confirm it on other images" in text
     markdown = found.to_markdown()
     assert markdown.startswith("- balanced accuracy") and "| recall of grey (30) |" in markdown
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["changes"][0]["name"] == "balanced accuracy" and data["mapping"] == {name: name for name in NAMES}
-    assert data["calibration"]["theirs"]["n"] == 90 and data["calibration"]["reference"]["n"] == 150
+    assert data["calibration"]["external"]["n"] == 90 and data["calibration"]["reference"]["n"] == 150
     figure = found.plot()
     assert [axes.get_xlabel() for axes in figure.axes] == ["recall (%)", "balanced accuracy (%)"]
 
