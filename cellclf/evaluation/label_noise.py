@@ -143,8 +143,8 @@ def find_label_problems(labels: ArrayLike, probabilities: ArrayLike, class_names
         2022, Model-agnostic label quality scoring, arXiv 2211.14238 (ranking by the margin).
     """
     names = tuple(str(name) for name in class_names)
-    truth, given = check_predictions(labels, probabilities, len(names))
-    given, rows = given.astype(np.float64), np.arange(len(truth))
+    truth, checked = check_predictions(labels, probabilities, len(names))
+    given, rows = checked.astype(np.float64), np.arange(len(truth))
     thresholds = np.array([given[truth == k, k].mean() if (truth == k).any() else np.nan for k in range(len(names))])
     reached = given >= np.where(np.isnan(thresholds), np.inf, thresholds)
     confident = np.where(reached, given, -1.0)

@@ -263,8 +263,10 @@ def compare_sets(
     unseen = [1 - tail ** (1 / np.maximum(np.where(shared, counts.sum(1), 1), 1)) for counts in (one, two)]
 
     def change(name: str, values: Sequence[Floats], reach: Sequence[float]) -> Change:
-        quantiles = (np.quantile(x[1:], [tail, 1 - tail]) for x in values)
-        ends = [widened(x[0], *each.tolist(), widest) for x, each, widest in zip(values, quantiles, reach, strict=True)]
+        ends = []
+        for x, widest in zip(values, reach, strict=True):
+            low, high = np.quantile(x[1:], [tail, 1 - tail])
+            ends.append(widened(x[0], low, high, widest))
         difference = values[1] - values[0]
         low, high = np.quantile(difference[1:], [tail, 1 - tail])
         if any(x[1:].min() == x[1:].max() for x in values):

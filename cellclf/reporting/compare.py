@@ -30,7 +30,7 @@ MADE = "In %, of the runs without further training. Weighted recall is accuracy.
 TESTED = (
     "Differences are on the same images: macro F1 with the interval of a paired bootstrap; McNemar's exact test of "
     "the images that only one classifies correctly; Holm's correction for the number of candidates. With few images, "
-    "no difference is significant."
+    "even real differences are rarely significant."
 )
 
 

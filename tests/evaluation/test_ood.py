@@ -29,13 +29,13 @@ def known():
     return fit_ood_detector(rows, labels, cells(400, 1)[0])
 
 
-def test_foreign_features_are_told_from_known_ones(known):
+def test_out_of_distribution_features_are_separated_from_known_ones(known):
     rng = np.random.default_rng(2)
-    usual, strange = known.distance(cells(500, 3)[0]), known.distance(rng.normal(0, 1, (500, 80)))
-    assert roc_auc_score([0] * 500 + [1] * 500, np.concatenate([usual, strange])) > 0.999
+    usual, other = known.distance(cells(500, 3)[0]), known.distance(rng.normal(0, 1, (500, 80)))
+    assert roc_auc_score([0] * 500 + [1] * 500, np.concatenate([usual, other])) > 0.999
     for refuse in (0.05, 0.01):
         assert (usual > known.limit(refuse)).mean() == pytest.approx(refuse, abs=0.03)
-    assert (strange > known.limit(0.01)).all()
+    assert (other > known.limit(0.01)).all()
     assert known.limit(0.0) == np.inf
     assert known.limit(1e-6) == known.reference[-1]
 
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_refused(known):
         known.limit(1)
     with pytest.raises(DataError, match="no images"):
         known.compare([])
-    with pytest.raises(DataError, match="two of each"):
+    with pytest.raises(DataError, match="2 or more of each"):
         fit_ood_detector(np.zeros((1, 4)), [0], np.zeros((5, 4)))
     with pytest.raises(DataError, match="expected \\(N, d\\)"):
         fit_ood_detector(np.zeros((5, 4)), [0], np.zeros((5, 4)))
