@@ -27,6 +27,9 @@ from .saliency import Explanation as Explanation
 from .saliency import OcclusionSource as OcclusionSource
 from .saliency import grad_cam as grad_cam
 from .saliency import grad_cam_plus_plus as grad_cam_plus_plus
+from .scores import SCORES as SCORES
+from .scores import Score as Score
+from .scores import scores_in as scores_in
 from .selective import Abstention as Abstention
 from .selective import abstain as abstain
 from .significance import Change as Change

@@ -25,14 +25,14 @@ class LeftOut:
     Args:
         name: Its external name.
         count: External images of it.
-        why: The reason.
-        called: What the run predicts for these images, the most frequent class first.
+        reason: Why it is not scored.
+        predicted: Class -> how many of these images the run predicts as it, the most frequent first.
     """
 
     name: str
     count: int
-    why: str
-    called: dict[str, int]
+    reason: str
+    predicted: dict[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ class External:
             tables.append(("remedies that need no labels; gain paired by image", [head, *rows]))
         if self.left_out:
             rows = [
-                [one.name, f"{one.count:,}", one.why, ", ".join(f"{n} {k}" for k, n in one.called.items())]
+                [one.name, f"{one.count:,}", one.reason, ", ".join(f"{n} {k}" for k, n in one.predicted.items())]
                 for one in self.left_out
             ]
             tables.append(("not scored", [["external class", "images", "reason", "predicted as"], *rows]))

@@ -43,7 +43,7 @@ class Estimate(float):
         made.low, made.high = float(low), float(high)
         return made
 
-    def __getnewargs__(self) -> tuple[float, float, float]:  # type: ignore[override]  # float's own says (float,)
+    def __getnewargs__(self) -> tuple[float, float, float]:  # type: ignore[override]  # float's own type is (float,)
         return float(self), self.low, self.high
 
     def __str__(self) -> str:
@@ -227,7 +227,7 @@ def bootstrap(
 def widened(value: float, low: float, high: float, reach: float) -> Estimate:
     """Widen an interval of no width: without a single mistake, every resample gives the same score.
 
-    "100 % (100-100)" from three images would promise too much: another sample of them may well hold a mistake.
+    "100 % (100-100)" from three images would be too optimistic: another three images may well contain a mistake.
 
     Args:
         value: The score, 0-1.
@@ -310,13 +310,13 @@ def estimate_shares(
         point[k] = values @ counts / support[k]
         again[:, k] = rng.multinomial(support[k], counts / support[k], size=resamples) @ values / support[k]
 
-    def around(value: float, draws: Floats, bound: float) -> Estimate:
+    def around(value: float, draws: Floats, reach: float) -> Estimate:
         low, high = np.quantile(draws, [tail, 1 - tail])
-        return Estimate(value, bound if low == high == 1.0 else low, high)
+        return widened(value, low, high, reach)
 
     rarest, classes, total = int(support[averaged].min()), int(averaged.sum()), int(support.sum())
-    balanced = around(point[averaged].mean(), again[:, averaged].mean(1), 1 - (1 - tail ** (1 / rarest)) / classes)
-    plain = around(float(point @ support) / total, again @ support / total, tail ** (1 / total))
+    balanced = around(float(point[averaged].mean()), again[:, averaged].mean(1), (1 - tail ** (1 / rarest)) / classes)
+    plain = around(float(point @ support) / total, again @ support / total, 1 - tail ** (1 / total))
     return balanced, plain
 
 

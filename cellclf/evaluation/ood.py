@@ -26,7 +26,7 @@ def energy(logits: ArrayLike) -> Floats:
     distance does.
 
     Args:
-        logits: (N, C) what goes into the softmax.
+        logits: (N, C) the input of the softmax.
 
     Examples:
         >>> energy([[10.0, 0.0], [1.0, 0.0]]).round(1).tolist()

@@ -214,7 +214,7 @@ class OcclusionSource:
     def read(self, rows: Rows) -> Images:
         """Make the images at these positions: (n, H, W, 3) uint8."""
         images, fields = np.divmod(np.asarray(rows, np.int64), self.each)
-        needed, back = np.unique(images, return_inverse=True)  # a batch asks for few images, each many times
+        needed, back = np.unique(images, return_inverse=True)  # a batch holds few images, each many times
         read = self.cells.read(needed)
         means = np.rint(read.mean((1, 2), dtype=np.float64)).astype(np.uint8)
         made = read[back]  # indexing by an array copies, so that squares can be filled in place
@@ -243,19 +243,19 @@ class OcclusionSource:
             classes: (N,) the explained class of each image of the set.
 
         Returns:
-            (N, steps, steps) nats: 0 where they stay or rise.
+            (N, steps, steps) nats: 0 where they do not drop.
         """
-        asked = np.repeat(classes, self.each)[:, None] == np.arange(probabilities.shape[1])
+        explained = np.repeat(classes, self.each)[:, None] == np.arange(probabilities.shape[1])
         wide = np.maximum(np.asarray(probabilities, np.float64), _TINY)
         # the other classes are summed up, since 1 - p loses all digits where p is near 1
-        odds = np.log(wide.max(1, where=asked, initial=0)) - np.log(wide.sum(1, where=~asked, initial=_TINY))
+        odds = np.log(wide.max(1, where=explained, initial=0)) - np.log(wide.sum(1, where=~explained, initial=_TINY))
         table = odds.reshape(len(self.cells), self.each)
         drop: NDArray[np.float64] = np.maximum(table[:, :1] - table[:, 1:], 0)
         return drop.reshape(-1, self.steps, self.steps)
 
 
 def normalised(heat: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scale each image's heat to 0-1 by its greatest value; a map of zeros stays one.
+    """Scale each image's heat to 0-1 by its greatest value; a map of zeros is not changed.
 
     Args:
         heat: (N, h, w), 0 or more.

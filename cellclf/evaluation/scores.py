@@ -1,4 +1,4 @@
-"""The scores: each is defined here, once. History, reports, tables and comparisons show what stands in ``SCORES``."""
+"""The scores: each is defined here, once. History, reports, tables and comparisons read ``SCORES``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Score:
 
     Args:
         name: Key in report.json, in ``Report.scores`` and, after ``val_``, of the history.
-        label: How tables call it.
+        label: Name in tables.
         of_counts: From confusion counts with leading axes ``...`` to scores of shape (...); gets bootstrap intervals.
         of_probabilities: From (N,) labels and (N, C) probabilities to the score; has no interval. Exactly one of the
             two functions is given.

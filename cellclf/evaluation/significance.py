@@ -45,7 +45,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for the number of comparisons: the chance that any is below 0.05 by luck stays under 5 %.
+    """Correct p-values for the number of comparisons: the probability of any false positive at 0.05 is at most 5 %.
 
     Args:
         p_values: One for each comparison, 0-1.

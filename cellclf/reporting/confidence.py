@@ -1,4 +1,4 @@
-"""How sure the classifier is, and with what right: the section of a report, as plain data for its template."""
+"""The section on calibration, prediction sets and domain shift, as plain data for its template."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cellclf.evaluation.intervals import Estimate
     from cellclf.evaluation.metrics import Report
 
-ROLES = {"train": "trained on", "val": "best epoch chosen on"}
+ROLES = {"train": "trained on", "val": "chosen on"}
 """What the sets of a training were used for; all others only report."""
 
 CLASS_SCORES = ("F1", "recall", "precision")

@@ -101,11 +101,11 @@ def test_classes_are_matched_and_what_has_none_is_listed(run, own):
     found = run.external(theirs, {"D": "dark", "white": "light"}, reference=own, tta=1, adapt=False)
     assert found.mapping == {"D": "dark", "grey": "grey", "white": "light"} and found.report.n == 90
     (left,) = found.left_out
-    assert (left.name, left.count, left.why) == ("smudge", 30, "the run has no class of that name")
-    assert sum(left.called.values()) == 30
+    assert (left.name, left.count, left.reason) == ("smudge", 30, "the run has no class of that name")
+    assert sum(left.predicted.values()) == 30
     assert "smudge" in str(found) and "Counted: D as dark, white as light." in str(found)
     merged = run.external(theirs, {"D": "dark", "smudge": "light", "white": None}, tta=1, adapt=False)
-    assert merged.report.n == 90 and merged.left_out[0].why == "the mapping says so"
+    assert merged.report.n == 90 and merged.left_out[0].reason == "the mapping says so"
     assert run.external(theirs, {"D": "dark"}, tta=1, adapt=False).missing == ("light",)
 
 
