@@ -1,13 +1,13 @@
-"""How many of 100 labels flipped at random stand among the 200 most doubtful ones.
+"""How many of 100 labels flipped at random are among the 200 most doubtful ones.
 
 usage: CELLCLF_DATA=FOLDER python benchmarks/labels.py --out FOLDER [--weights FILE] [--recipe fast] [--folds 3]
        [--flips 100] [--seed 0] [--images N] [--epochs N]
 
-FOLDER holds data/acevedo96/train. Labels of a random choice of its images are changed to another class, the images
-are predicted by cross-validation with the recipe, and the flipped ones are looked for at the top of the ranking, which
-is twice as long as there are flips. Beside it: the same by the plain probability of the label. The full measurement
-takes as long as FOLDS trainings; --images and --epochs make a small one of it (flips in proportion). The same
-command goes on after a stop.
+FOLDER holds data/acevedo96/train. Labels of randomly chosen images are changed to another class, the images are
+predicted by cross-validation with the recipe, and the flipped ones are counted at the top of the ranking, among twice
+as many images as there are flips. Beside it: the same with the plain probability of the label as the ranking. The full
+measurement takes as long as FOLDS trainings; --images and --epochs make it smaller (flips in proportion). The same
+command continues after a stop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a probability means what it says: temperature scaling, calibration error, reliability."""
+"""Calibration: temperature scaling, calibration error, reliability."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from cellclf.errors import OptionError
 from cellclf.evaluation.checks import check_predictions
-from cellclf.evaluation.intervals import Estimate
+from cellclf.evaluation.confidence_plots import plot_reliability
+from cellclf.evaluation.intervals import Estimate, binomial_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,30 +19,30 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_SMALLEST = np.finfo(np.float32).tiny  # what a float32 softmax rounds to 0 was not impossible
+_SMALLEST = np.finfo(np.float32).tiny  # a float32 softmax rounds to 0 what was not impossible
 _RANGE = (0.05, 20.0)
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Find the temperature that makes probabilities mean what they say.
+    """Find the temperature that calibrates probabilities.
 
-    Above 1 the classifier was too sure of itself, below 1 not sure enough. The order of the classes, and so every
-    prediction, stays as it is. Fit it on images that were not trained on and are not reported on.
+    Above 1 the classifier was overconfident, below 1 underconfident. The order of the classes, and so every
+    prediction, does not change. Fit it on images that were not trained on and are not reported on.
 
     Args:
         labels: (N,) whole numbers, index into the classes.
         probabilities: (N, C) floats 0-1, rows that sum to 1.
 
     Returns:
-        The temperature, 0.05 to 20, with the smallest mean -ln(probability given to the truth).
+        The temperature, 0.05 to 20, with the smallest mean -ln(probability of the true class).
 
     Raises:
         DataError: Arrays that do not fit together.
 
     Examples:
-        >>> sure = [[0.99, 0.01]] * 4
-        >>> temperature = fit_temperature([0, 0, 0, 1], sure)
-        >>> scale(sure, temperature)[0].round(2).tolist()
+        >>> overconfident = [[0.99, 0.01]] * 4
+        >>> temperature = fit_temperature([0, 0, 0, 1], overconfident)
+        >>> scale(overconfident, temperature)[0].round(2).tolist()
         [0.75, 0.25]
 
     Source:
@@ -49,10 +50,10 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    truth, shares = check_predictions(labels, probabilities)
+    truth, given = check_predictions(labels, probabilities)
 
     def loss(log_temperature: float) -> float:
-        return _log_loss(truth, scale(shares, float(np.exp(log_temperature))))
+        return _log_loss(truth, scale(given, float(np.exp(log_temperature))))
 
     found = minimize_scalar(loss, bounds=tuple(np.log(_RANGE)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
@@ -79,12 +80,12 @@ def scale(probabilities: ArrayLike, temperature: float) -> Floats:
 
 @dataclass(frozen=True)
 class Bin:
-    """Images that were called with about the same confidence.
+    """Images that were classified with about the same confidence.
 
     Args:
         count: How many.
-        confidence: Their mean probability of the class they were called, 0-1.
-        accuracy: The share of them that was called right, with its interval.
+        confidence: Their mean probability of the predicted class, 0-1.
+        accuracy: The share of them that was classified correctly, with its interval.
     """
 
     count: int
@@ -98,13 +99,12 @@ class Calibration:
 
     Args:
         ece: Expected calibration error: mean distance of confidence and accuracy over the bins, weighted by images.
-        ece_if_perfect: What it would be of a classifier that makes exactly the mistakes that its probabilities
-            announce, on as many images: the mean of simulations, and between which values 95 % of them lie.
-            Zero it is only with infinitely many images.
+        ece_if_perfect: What a perfectly calibrated classifier would show on as many images: the mean of simulations,
+            and the range in which 95 % of them lie. It is zero only with infinitely many images.
         brier: Mean squared distance of the probabilities from the truth (1 for the right class, 0 for others), 0-2.
-        log_loss: Mean of -ln(probability given to the truth), in nats.
-        confidence: Mean probability of the class that images were called.
-        accuracy: Share of images that were called right.
+        log_loss: Mean of -ln(probability of the true class), in nats.
+        confidence: Mean probability of the predicted class.
+        accuracy: Share of images that were classified correctly.
         bins: The reliability curve, from low to high confidence.
         n: How many images.
     """
@@ -144,9 +144,7 @@ class Calibration:
 
     def plot(self) -> Figure:
         """Draw the reliability diagram: accuracy against confidence, with intervals."""
-        from cellclf.evaluation.confidence_plots import plot_reliability
-
-        return plot_reliability(self)
+        return plot_reliability([one.confidence for one in self.bins], [one.accuracy for one in self.bins], n=self.n)
 
 
 def calibrate(
@@ -157,9 +155,9 @@ def calibrate(
     simulations: int = 400,
     seed: int = 0,
 ) -> Calibration:
-    """Measure whether probabilities mean what they say.
+    """Measure how well probabilities are calibrated.
 
-    The bins hold the same number of images each, because bins of equal width leave most of them nearly empty.
+    The bins hold the same number of images each, because with bins of equal width most would be nearly empty.
 
     Args:
         labels: (N,) whole numbers, index into the classes.
@@ -185,54 +183,44 @@ def calibrate(
     if bins < 1 or simulations < 1:
         raise OptionError(f"bins={bins}, simulations={simulations}; expected 1 or more of each")
     truth, given = check_predictions(labels, probabilities)
-    shares = given.astype(np.float64)
-    shares /= shares.sum(1, keepdims=True)
-    sure, called = shares.max(1), shares.argmax(1)
-    hits = (called == truth).astype(np.float64)
-    order = np.argsort(sure, kind="stable")
-    edges = np.linspace(0, len(sure), min(bins, len(sure)) + 1).astype(int)
+    scaled = given.astype(np.float64)
+    scaled /= scaled.sum(1, keepdims=True)
+    top, predicted = scaled.max(1), scaled.argmax(1)
+    hits = (predicted == truth).astype(np.float64)
+    order = np.argsort(top, kind="stable")
+    edges = np.linspace(0, len(top), min(bins, len(top)) + 1).astype(int)
     counts = np.diff(edges)
-    confidence = np.add.reduceat(sure[order], edges[:-1]) / counts
+    confidence = np.add.reduceat(top[order], edges[:-1]) / counts
 
-    # images of equal confidence may be torn by the edge of a bin: each carries the mean of its equals, so that the
+    # images of equal confidence may be split across two bins: each counts as the mean of its equals, so that the
     # result does not depend on the order of the images
-    _, equal, size = np.unique(sure[order], return_inverse=True, return_counts=True)
+    _, equal, size = np.unique(top[order], return_inverse=True, return_counts=True)
 
     def accuracies(sorted_hits: Floats) -> Floats:
         shared = (np.bincount(equal, sorted_hits) / size)[equal]
         return np.asarray(np.add.reduceat(shared, edges[:-1]) / counts)
 
     def error(accuracy: Floats) -> float:
-        return float(np.abs(accuracy - confidence) @ counts / len(sure))
+        return float(np.abs(accuracy - confidence) @ counts / len(top))
 
     found = accuracies(hits[order])
     rng = np.random.default_rng(seed)
-    draws = [error(accuracies((rng.random(len(sure)) < sure[order]).astype(float))) for _ in range(simulations)]
-    one = np.eye(shares.shape[1])[truth]
+    draws = [error(accuracies((rng.random(len(top)) < top[order]).astype(float))) for _ in range(simulations)]
+    one_hot = np.eye(scaled.shape[1])[truth]
     return Calibration(
         ece=error(found),
         ece_if_perfect=Estimate(float(np.mean(draws)), *np.quantile(draws, [0.025, 0.975]).tolist()),
-        brier=float(np.square(shares - one).sum(1).mean()),
-        log_loss=_log_loss(truth, shares),
-        confidence=float(sure.mean()),
+        brier=float(np.square(scaled - one_hot).sum(1).mean()),
+        log_loss=_log_loss(truth, scaled),
+        confidence=float(top.mean()),
         accuracy=float(hits.mean()),
         bins=tuple(
-            Bin(int(n), float(c), Estimate(float(a), *_interval(float(a) * int(n), int(n))))
+            Bin(int(n), float(c), Estimate(float(a), *binomial_interval(float(a) * int(n), int(n))))
             for n, c, a in zip(counts, confidence, found, strict=True)
         ),
-        n=len(sure),
+        n=len(top),
     )
 
 
-def _log_loss(truth: NDArray[np.int64], shares: Floats) -> float:
-    return float(-np.log(np.maximum(shares[np.arange(len(truth)), truth], _SMALLEST)).mean())
-
-
-def _interval(hits: float, count: int, level: float = 0.95) -> tuple[float, float]:
-    """Between which values the true share lies (Clopper and Pearson's exact bounds)."""
-    from scipy.stats import beta
-
-    tail = (1 - level) / 2
-    low = 0.0 if hits <= 0 else float(beta.ppf(tail, hits, count - hits + 1))
-    high = 1.0 if hits >= count else float(beta.ppf(1 - tail, hits + 1, count - hits))
-    return low, high
+def _log_loss(truth: NDArray[np.int64], probabilities: Floats) -> float:
+    return float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], _SMALLEST)).mean())

@@ -1,4 +1,4 @@
-"""Labels and probabilities that fit together: what every measure wants before it measures."""
+"""Check that labels and probabilities fit together, before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -29,27 +29,25 @@ def check_predictions(
     truth = np.array(labels)
     if truth.ndim != 1 or not len(truth) or truth.dtype.kind not in "iu":
         raise DataError(f"labels are {truth.dtype} of shape {truth.shape}; expected one whole number for each image")
-    shares = np.array(probabilities)
-    if shares.dtype not in (np.float32, np.float64):
-        shares = shares.astype(np.float64)
+    given = np.array(probabilities)
+    if given.dtype not in (np.float32, np.float64):
+        given = given.astype(np.float64)
     if classes is None:
-        classes = shares.shape[-1] if shares.ndim else 0
-    if shares.shape != (len(truth), classes):
-        raise DataError(
-            f"probabilities have shape {shares.shape}; expected ({len(truth)}, {classes}): images x classes"
-        )
+        classes = given.shape[-1] if given.ndim else 0
+    if given.shape != (len(truth), classes):
+        raise DataError(f"probabilities have shape {given.shape}; expected ({len(truth)}, {classes}): images x classes")
     if not 0 <= truth.min() <= truth.max() < classes:
         raise DataError(
             f"labels run from {truth.min()} to {truth.max()}; with {classes} class names expected 0-{classes - 1}"
         )
-    if not np.isfinite(shares).all():
-        bad = int((~np.isfinite(shares)).any(1).sum())
-        raise DataError(f"{bad} of {len(shares)} rows of probabilities hold NaN or infinity; expected numbers 0-1")
-    sums = shares.sum(1, dtype=np.float64)
-    if shares.min() < 0 or np.abs(sums - 1).max() > 0.01:
+    if not np.isfinite(given).all():
+        bad = int((~np.isfinite(given)).any(1).sum())
+        raise DataError(f"{bad} of {len(given)} rows of probabilities hold NaN or infinity; expected numbers 0-1")
+    sums = given.sum(1, dtype=np.float64)
+    if given.min() < 0 or np.abs(sums - 1).max() > 0.01:
         worst = float(sums[np.abs(sums - 1).argmax()])
         raise DataError(
-            f"probabilities go down to {shares.min():.3g} and a row sums to {worst:.4g}; expected rows of 0-1 that sum "
+            f"probabilities go down to {given.min():.3g} and a row sums to {worst:.4g}; expected rows of 0-1 that sum "
             "to 1: apply softmax to logits"
         )
-    return truth.astype(np.int64), shares
+    return truth.astype(np.int64), given

@@ -1,7 +1,8 @@
-"""Figures of confidence: the reliability diagram and the abstention curve."""
+"""Figures of confidence: the reliability diagram and the abstention curve. They take data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,64 +12,65 @@ from cellclf.utils.contact_sheet import INK, PALETTE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-    from cellclf.evaluation.calibration import Calibration
-    from cellclf.evaluation.selective import Abstention
+    from cellclf.evaluation.intervals import Estimate
 
 BLUE, VERMILION = PALETTE[:2]
 
 
-def plot_reliability(calibration: Calibration) -> Figure:
-    """Draw accuracy against confidence: a bar of its interval and a dot for each bin.
+def plot_reliability(confidence: Sequence[float], accuracy: Sequence[Estimate], *, n: int) -> Figure:
+    """Draw accuracy against confidence: a dot with its interval for each bin.
 
     Args:
-        calibration: Made by ``calibrate``.
+        confidence: Mean confidence of each bin, 0-1.
+        accuracy: Accuracy of each bin.
+        n: How many images.
 
     Examples:
-        >>> from cellclf.evaluation.calibration import calibrate
-        >>> plot_reliability(calibrate([0, 1], [[0.9, 0.1], [0.2, 0.8]])).axes[0].get_ylabel()
-        'called right (%)'
+        >>> from cellclf.evaluation.intervals import Estimate
+        >>> plot_reliability([0.8, 0.9], [Estimate(0.7, 0.5, 0.9)] * 2, n=40).axes[0].get_ylabel()
+        'accuracy (%)'
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    sure = np.array([100 * one.confidence for one in calibration.bins])
-    right = np.array([100 * float(one.accuracy) for one in calibration.bins])
-    low = np.array([100 * one.accuracy.low for one in calibration.bins])
-    high = np.array([100 * one.accuracy.high for one in calibration.bins])
-    start = max(0.0, min(sure.min(), low.min()) - 3)
-    axes.plot([start, 100], [start, 100], "--", color=INK, linewidth=1, label="as announced")
-    axes.vlines(sure, low, high, color=BLUE, linewidth=2, alpha=0.5)
-    axes.plot(sure, right, "o", color=BLUE, markersize=4.5, label="found, with 95 % interval")
-    axes.set_xlabel("how sure the classifier was (%)", fontsize=9)
-    axes.set_ylabel("called right (%)", fontsize=9)
-    axes.set_title(f"Reliability, {calibration.n:,} images", fontsize=10, color=INK)
+    means = 100 * np.array(confidence)
+    values, low, high = (100 * np.array(ends) for ends in zip(*((a, a.low, a.high) for a in accuracy), strict=True))
+    start = max(0.0, min(means.min(), low.min()) - 3)
+    axes.plot([start, 100], [start, 100], "--", color=INK, linewidth=1, label="perfectly calibrated")
+    axes.vlines(means, low, high, color=BLUE, linewidth=2, alpha=0.5)
+    axes.plot(means, values, "o", color=BLUE, markersize=4.5, label="measured, with 95 % interval")
+    axes.set_xlabel("confidence (%)", fontsize=9)
+    axes.set_ylabel("accuracy (%)", fontsize=9)
+    axes.set_title(f"Reliability, {n:,} images", fontsize=10, color=INK)
     _finish(axes, "upper left")
     return figure
 
 
-def plot_abstention(curve: Abstention) -> Figure:
-    """Draw the accuracy of what is answered against the share that is answered.
+def plot_abstention(answered: NDArray[np.float64], accuracy: NDArray[np.float64], *, n: int) -> Figure:
+    """Draw the accuracy of the classified images against their share.
 
     Args:
-        curve: Made by ``abstain``.
+        answered: (k,) share of images that are classified, rising to 1.
+        accuracy: (k,) accuracy of these.
+        n: How many images.
 
     Examples:
-        >>> from cellclf.evaluation.selective import abstain
-        >>> plot_abstention(abstain([0, 1], [[0.9, 0.1], [0.2, 0.8]])).axes[0].get_xlabel()
-        'share answered, the surest first (%)'
+        >>> plot_abstention(np.array([0.5, 1.0]), np.array([1.0, 0.9]), n=20).axes[0].get_xlabel()
+        'share classified, the most confident first (%)'
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    enough = curve.answered * curve.n >= min(30, curve.n)  # an accuracy of a handful jumps about
-    axes.plot(100 * curve.answered[enough], 100 * curve.accuracy[enough], "-", color=BLUE, linewidth=1.8)
-    axes.plot([100], [100 * curve.accuracy[-1]], "o", color=VERMILION, markersize=5, label="everything answered")
-    axes.set_xlabel("share answered, the surest first (%)", fontsize=9)
-    axes.set_ylabel("of these, called right (%)", fontsize=9)
-    axes.set_title(f"Accuracy when the least sure are left out, {curve.n:,} images", fontsize=10, color=INK)
+    enough = answered * n >= min(30, n)  # the accuracy of a few images is noise
+    axes.plot(100 * answered[enough], 100 * accuracy[enough], "-", color=BLUE, linewidth=1.8)
+    axes.plot([100], [100 * accuracy[-1]], "o", color=VERMILION, markersize=5, label="all classified")
+    axes.set_xlabel("share classified, the most confident first (%)", fontsize=9)
+    axes.set_ylabel("accuracy of these (%)", fontsize=9)
+    axes.set_title(f"Accuracy without the least confident, {n:,} images", fontsize=10, color=INK)
     _finish(axes, "lower left")
     return figure
 

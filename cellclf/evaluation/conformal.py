@@ -1,4 +1,4 @@
-"""Sets of classes that hold the truth as often as promised: split-conformal prediction."""
+"""Conformal prediction: sets of classes that contain the true class at a guaranteed rate."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Conformal:
-    """What turns probabilities into sets of classes; made by ``fit_conformal``.
+    """Turns probabilities into sets of classes; made by ``fit_conformal``.
 
-    A set holds every class with at least the threshold's probability: the smallest sets on average that keep the
-    promise. Where the classifier is sure, a set is one class; where it wavers between two, it is both.
+    A set contains every class whose probability reaches the threshold: the smallest sets on average that keep the
+    error rate. Where the classifier is confident, a set is one class; where it hesitates between two, it is both.
 
     Args:
-        given: (n,) the probability that each calibration image's own class got, 0-1.
+        given: (n,) the probability of the true class of each calibration image, 0-1.
         classes: (n,) that class.
         num_classes: How many classes there are.
     """
@@ -38,15 +38,15 @@ class Conformal:
         """Give the probability that a class needs to be in a set.
 
         Args:
-            error: The share of sets that may miss the truth, between 0 and 1.
-            per_class: Keep the promise for the images of every class by itself, not only for all together. A
+            error: The share of sets that may miss the true class, between 0 and 1.
+            per_class: Keep the error rate for the images of each class separately, not only for all together. A
                 class with fewer than ``1 / error - 1`` calibration images gets the threshold 0: it is in every set.
 
         Returns:
             (C,) probabilities.
 
         Raises:
-            OptionError: An error rate that cannot be.
+            OptionError: An error rate out of range.
         """
         if not 0 < error < 1:
             raise OptionError(f"error={error}; expected a share between 0 and 1, such as 0.01")
@@ -60,10 +60,11 @@ class Conformal:
         """Give the set of each image.
 
         Args:
-            probabilities: (N, C), from the same classifier and temperature as the calibration's.
-            error: The share of sets that may miss the truth.
-            per_class: Keep the promise for every class by itself.
-            empty: Leave sets empty where no class reaches its threshold; otherwise they hold the most probable class.
+            probabilities: (N, C), from the same classifier and temperature as in the calibration.
+            error: The share of sets that may miss the true class.
+            per_class: Keep the error rate for each class separately.
+            empty: Leave sets empty where no class reaches its threshold; otherwise they contain the most probable
+                class.
 
         Returns:
             (N, C) bool.
@@ -71,24 +72,24 @@ class Conformal:
         Raises:
             DataError: Probabilities of another number of classes.
         """
-        shares = np.asarray(probabilities, np.float64)
-        if shares.ndim != 2 or shares.shape[1] != self.num_classes:
-            raise DataError(f"probabilities have shape {shares.shape}; expected (images, {self.num_classes})")
-        found: NDArray[np.bool_] = shares >= self.thresholds(error, per_class=per_class)
-        if not empty and len(shares):
-            found[np.arange(len(shares)), shares.argmax(1)] = True
+        given = np.asarray(probabilities, np.float64)
+        if given.ndim != 2 or given.shape[1] != self.num_classes:
+            raise DataError(f"probabilities have shape {given.shape}; expected (images, {self.num_classes})")
+        found: NDArray[np.bool_] = given >= self.thresholds(error, per_class=per_class)
+        if not empty and len(given):
+            found[np.arange(len(given)), given.argmax(1)] = True
         return found
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How prediction sets fared; made by ``coverage``.
+    """Coverage and size of prediction sets; made by ``coverage``.
 
     Args:
-        covered: Share of sets that hold the truth.
+        covered: Share of sets that contain the true class.
         mean_size: Classes in a set, on average.
         sizes: Size of a set -> share of sets.
-        classes: Class -> share of its images whose set holds it; NaN without images.
+        classes: Class -> share of its images whose set contains it; NaN without images.
         n: How many sets.
     """
 
@@ -110,10 +111,10 @@ class Coverage:
 
 
 def fit_conformal(labels: ArrayLike, probabilities: ArrayLike) -> Conformal:
-    """Learn from images with labels how probable the truth is to the classifier.
+    """Fit conformal prediction on images with labels.
 
-    For new images from the same source (exchangeable with these), sets miss the truth at most at the chosen rate,
-    whatever the classifier. Images from elsewhere have no such promise.
+    For new images from the same source (exchangeable with these), sets miss the true class at most at the chosen
+    rate, whatever the classifier. For images from another source nothing is guaranteed.
 
     Args:
         labels: (n,) whole numbers, index into the classes.
@@ -126,7 +127,7 @@ def fit_conformal(labels: ArrayLike, probabilities: ArrayLike) -> Conformal:
         >>> found = fit_conformal([0, 0, 1], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
         >>> found.sets([[0.6, 0.4], [0.35, 0.65]], error=0.25).tolist()
         [[True, False], [False, True]]
-        >>> found.sets([[0.6, 0.4]], error=0.01).tolist()  # three images promise nothing at 1 %
+        >>> found.sets([[0.6, 0.4]], error=0.01).tolist()  # three images guarantee nothing at 1 %
         [[True, True]]
 
     Source:
@@ -134,12 +135,12 @@ def fit_conformal(labels: ArrayLike, probabilities: ArrayLike) -> Conformal:
         Wasserman 2019, Least ambiguous set-valued classifiers, arXiv 1609.00451; Angelopoulos & Bates 2021, arXiv
         2107.07511.
     """
-    truth, shares = check_predictions(labels, probabilities)
-    return Conformal(shares[np.arange(len(truth)), truth].astype(np.float64), truth, shares.shape[1])
+    truth, given = check_predictions(labels, probabilities)
+    return Conformal(given[np.arange(len(truth)), truth].astype(np.float64), truth, given.shape[1])
 
 
 def coverage(labels: ArrayLike, sets: NDArray[np.bool_], class_names: tuple[str, ...] | list[str]) -> Coverage:
-    """Count how often sets hold the truth, and how large they are.
+    """Count how often sets contain the true class, and how large they are.
 
     Args:
         labels: (N,) whole numbers, index into ``class_names``.

@@ -1,4 +1,4 @@
-"""What was found on another laboratory's images: how far a run falls there, where, and what helps."""
+"""External evaluation: how a run scores on another laboratory's images, and what helps there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from cellclf.evaluation.calibration import Calibration
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
+from cellclf.evaluation.plots import plot_external
+from cellclf.evaluation.scores import SCORES
 from cellclf.evaluation.significance import Change, Paired, points
 from cellclf.utils.text_tables import columns, markdown_table
 
@@ -18,30 +20,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A class of the other laboratory that is not scored.
+    """An external class that is not scored.
 
     Args:
-        name: What they call it.
-        count: Their images of it.
-        why: The reason.
-        called: What the run calls these images, the most frequent first.
+        name: Its external name.
+        count: External images of it.
+        reason: Why it is not scored.
+        predicted: Class -> how many of these images the run predicts as it, the most frequent first.
     """
 
     name: str
     count: int
-    why: str
-    called: dict[str, int]
+    reason: str
+    predicted: dict[str, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Remedy:
-    """The run on the same images with something done about the shift that needs no labels.
+    """The run on the same images with a remedy against the shift that needs no labels.
 
     Args:
-        name: What was done; "as it is" for nothing.
+        name: The remedy; "as it is" for none.
         report: Scores with it.
-        calibration: Whether its probabilities mean what they say.
-        gain: Its scores minus those of the run as it is, paired by image; None for the run as it is.
+        calibration: Calibration with it.
+        gain: Its scores minus those without a remedy, paired by image; None for the run without one.
     """
 
     name: str
@@ -52,19 +54,20 @@ class Remedy:
 
 @dataclass(frozen=True, eq=False)
 class External:
-    """How a run fares on another laboratory's images; made by ``Run.external``.
+    """The scores of a run on another laboratory's images; made by ``Run.external``.
 
     Args:
-        report: Scores of the run as it is, on the images that have a counterpart among its classes.
-        mapping: Their classes that were scored -> the run's.
-        left_out: Their classes that were not scored.
-        missing: Classes of the run that they have no images of: nothing is known about these.
+        report: Scores of the run without a remedy, on the images that have a counterpart among its classes.
+        mapping: External classes that were scored -> the run's.
+        left_out: External classes that were not scored.
+        missing: Classes of the run without external images: nothing is known about these.
         reference: What it is compared with, in words; None if there is nothing to compare with.
-        changes: Balanced accuracy, macro F1 and accuracy on the reference and on theirs, see ``compare_sets``.
+        changes: Balanced accuracy, macro F1 and accuracy on reference and external images, see ``compare_sets``.
         recalls: The same for the recall of each class that both have.
         reference_calibration: Of the probabilities on the reference; None if only its counts are known.
-        domain_shift: Whether the images as a whole are of the kind that the run knows; None if it is not calibrated.
-        remedies: The run as it is, and what helps without labels.
+        domain_shift: Whether the images as a whole have the distribution of the training; None if the run is not
+            calibrated.
+        remedies: The run without a remedy, and with each one that was tried.
         notes: What could not be done, and why.
     """
 
@@ -82,50 +85,51 @@ class External:
 
     @property
     def calibration(self) -> Calibration:
-        """Whether the run's probabilities mean what they say on these images."""
+        """Calibration of the run, without a remedy, on these images."""
         return self.remedies[0].calibration
 
     @property
     def drop(self) -> Change | None:
         """The change of the balanced accuracy; None without a reference."""
-        return self.changes[0] if self.changes else None
+        return next((one for one in self.changes if one.name == SCORES["balanced_accuracy"].label), None)
 
     @property
     def best(self) -> Remedy:
-        """The remedy with the highest balanced accuracy. It is chosen by their labels: check it on other images."""
+        """The remedy with the highest balanced accuracy, chosen on external labels: check it on other images."""
         return max(self.remedies, key=lambda one: one.report.balanced_accuracy)
 
     def headline(self) -> list[str]:
-        """Say in a few sentences what was found."""
+        """Summarise in a few lines what was found."""
         report = self.report
         used = len(report.class_names) - len(report.left_out)
         found = f"balanced accuracy {report.balanced_accuracy} over {used} classes, {report.n:,} images"
         if self.drop is not None:
             low, high = self.drop.difference.low, self.drop.difference.high
-            word = "lower than" if high < 0 else "higher than" if low > 0 else "not told apart from"
-            found += f": {word} on the reference ({points(self.drop.difference)})"
+            word = "lower than" if high < 0 else "higher than" if low > 0 else "not significantly different from"
+            found += f": {word} {'' if low <= 0 <= high else 'on '}the reference ({points(self.drop.difference)})"
         lines = [found]
         counted = [one for one in self.recalls if one.name not in report.left_out]
         worst = min(counted, key=lambda one: one.difference, default=None)
         if worst is not None and worst.difference.high < 0:
-            lines.append(f"the class that loses most is {worst.name}: recall {worst.before} -> {worst.after}")
+            lines.append(f"the class with the largest drop is {worst.name}: recall {worst.before} -> {worst.after}")
         gap = self.calibration.confidence - self.calibration.accuracy
         if self.calibration.ece > self.calibration.ece_if_perfect.high and abs(gap) >= 0.01:
             lines.append(
-                f"it is {abs(100 * gap):.0f} points too {'sure of itself' if gap > 0 else 'modest'} there: "
-                f"{100 * self.calibration.confidence:.0f} % sure, {100 * self.calibration.accuracy:.0f} % right"
+                f"it is {'over' if gap > 0 else 'under'}confident by {abs(100 * gap):.0f} points: "
+                f"mean confidence {100 * self.calibration.confidence:.0f} %, "
+                f"accuracy {100 * self.calibration.accuracy:.0f} %"
             )
         if len(self.remedies) > 1:
             best = self.best
             if best.gain is None:
-                lines.append("nothing that was tried without labels helps")
+                lines.append("no remedy without labels helps")
             else:
                 gain = best.gain.balanced_accuracy
-                sure = "" if gain.low > 0 else ", which may be chance"
-                lines.append(f"without labels, {best.name} gives back most: {points(gain)} balanced accuracy{sure}")
+                chance = "" if gain.low > 0 else ", which may be chance"
+                lines.append(f"the best remedy without labels is {best.name}: {points(gain)} balanced accuracy{chance}")
             for one in self.remedies:
                 if one.gain is not None and one.gain.balanced_accuracy.high < 0:
-                    lines.append(f"{one.name} makes it worse: {points(one.gain.balanced_accuracy)} balanced accuracy")
+                    lines.append(f"{one.name} lowers it: {points(one.gain.balanced_accuracy)} balanced accuracy")
         return lines
 
     def summary(self) -> str:
@@ -147,12 +151,12 @@ class External:
             names = [one.name for one in self.changes]
             names += [f"recall of {one.name} ({support[one.name]:,})" for one in self.recalls]
             rows = [[n, str(c.before), str(c.after), points(c.difference)] for n, c in zip(names, every, strict=True)]
-            head = ["", f"reference: {self.reference}", f"theirs: {self.report.n:,} images", "change"]
-            tables.append((f"change, the reference in their mix of classes; {level}", [head, *rows]))
+            head = ["", f"reference: {self.reference}", f"external: {self.report.n:,} images", "change"]
+            tables.append((f"change, with the external class frequencies; {level}", [head, *rows]))
         else:
             rows = [[one.name, f"{one.support:,}", str(one.recall)] for one in self.report.classes if one.support]
             tables.append((f"classes; {level}", [["", "images", "recall"], *rows]))
-        sets = [("theirs", self.calibration)]
+        sets = [("external", self.calibration)]
         if self.reference_calibration is not None:
             sets.insert(0, ("reference", self.reference_calibration))
         rows = [
@@ -170,7 +174,7 @@ class External:
         head = [
             "",
             "calibration error",
-            "if calibrated perfectly",
+            "if perfectly calibrated",
             "log loss",
             "mean confidence",
             "accuracy",
@@ -190,30 +194,30 @@ class External:
         ]
         head = ["", "balanced accuracy", "gain", "macro F1", "calibration error", "log loss"]
         if len(rows) > 1:
-            tables.append(("what helps without labels; gain paired by image", [head, *rows]))
+            tables.append(("remedies that need no labels; gain paired by image", [head, *rows]))
         if self.left_out:
             rows = [
-                [one.name, f"{one.count:,}", one.why, ", ".join(f"{n} {k}" for k, n in one.called.items())]
+                [one.name, f"{one.count:,}", one.reason, ", ".join(f"{n} {k}" for k, n in one.predicted.items())]
                 for one in self.left_out
             ]
-            tables.append(("not scored", [["their class", "images", "why", "called"], *rows]))
+            tables.append(("not scored", [["external class", "images", "reason", "predicted as"], *rows]))
         return tables
 
     def _remarks(self) -> list[str]:
         remarks = []
-        renamed = [f"{theirs} as {ours}" for theirs, ours in self.mapping.items() if theirs != ours]
+        renamed = [f"{external} as {own}" for external, own in self.mapping.items() if external != own]
         if renamed:
             remarks.append(f"Counted: {', '.join(renamed)}.")
         if self.missing:
-            remarks.append(f"No images there, so nothing is known about: {', '.join(self.missing)}.")
+            remarks.append(f"Nothing is known about classes without external images: {', '.join(self.missing)}.")
         few = {name: n for name, n in self.report.left_out.items() if n}
         if few:
             named = ", ".join(f"{name} ({n})" for name, n in few.items())
-            remarks.append(f"Too few images to count in the averages over classes: {named}.")
+            remarks.append(f"Too few images for the averages over classes: {named}.")
         if len(self.remedies) > 1:
             remarks.append(
-                "Remedies look at the pixels of all their images, these ones included, and at no label; "
-                "which one is best was seen by the labels, so confirm it on other images."
+                "Remedies use the pixels of all external images, these included, and no labels; "
+                "the best one was chosen on the labels, so confirm it on other images."
             )
         return [*remarks, *self.notes]
 
@@ -237,7 +241,7 @@ class External:
             "recalls": [one.to_dict() for one in self.recalls],
             "calibration": {
                 "reference": None if known is None else known.to_dict(),
-                "theirs": self.calibration.to_dict(),
+                "external": self.calibration.to_dict(),
             },
             "domain_shift": None if self.domain_shift is None else self.domain_shift.to_dict(),
             "remedies": [
@@ -253,12 +257,10 @@ class External:
         }
 
     def plot(self) -> Figure:
-        """Draw the recall of each class on the reference and on theirs, and what the remedies give."""
-        from cellclf.evaluation.plots import plot_external
-
+        """Draw the recall of each class on reference and external images, and the scores of the remedies."""
         return plot_external(
-            here={one.name: one.recall for one in self.report.classes if one.support},
+            external={one.name: one.recall for one in self.report.classes if one.support},
             reference={one.name: one.before for one in self.recalls},
             remedies={one.name: one.report.balanced_accuracy for one in self.remedies},
-            wanted=None if self.drop is None else self.drop.before,
+            expected=None if self.drop is None else self.drop.before,
         )

@@ -1,10 +1,11 @@
-"""Precision, recall and F1 from counts, with bootstrap intervals; no images, no probabilities."""
+"""Confidence intervals: an estimate with its interval, and the bootstrap of a confusion matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 class Estimate(float):
-    """A number that knows how sure it is: a float with the ends of its interval.
+    """A float with the ends of its confidence interval.
 
     Attributes:
         low: Lower end of the interval.
@@ -31,7 +32,7 @@ class Estimate(float):
     high: float
 
     def __new__(cls, value: float, low: float, high: float) -> Estimate:
-        """Make the float and hang the interval on it.
+        """Make the float and attach the interval to it.
 
         Args:
             value: The estimate; NaN when there is nothing to estimate from.
@@ -42,7 +43,7 @@ class Estimate(float):
         made.low, made.high = float(low), float(high)
         return made
 
-    def __getnewargs__(self) -> tuple[float, float, float]:  # type: ignore[override]  # float's own says (float,)
+    def __getnewargs__(self) -> tuple[float, float, float]:  # type: ignore[override]  # float's own type is (float,)
         return float(self), self.low, self.high
 
     def __str__(self) -> str:
@@ -56,73 +57,68 @@ class Estimate(float):
         return {name: number if np.isfinite(number) else None for name, number in numbers.items()}
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Scores of one confusion matrix, or of many at once (leading axes ``...``).
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """The counts of one confusion matrix, or of many at once (leading axes ``...``), that scores are computed from.
 
-    Args:
-        precision: (..., C) share of what was called the class that is the class; 0 if nothing was.
-        recall: (..., C) share of the class that was called so.
-        f1: (..., C) harmonic mean of the two.
-        macro: (3, ...) plain means of precision, recall and F1 over the averaged classes.
-        weighted: (3, ...) the same, weighted by images, over all classes.
-        accuracy: (...) share of all images that were called right.
-    """
-
-    precision: Floats
-    recall: Floats
-    f1: Floats
-    macro: Floats
-    weighted: Floats
-    accuracy: Floats
-
-
-def score(hits: NDArray[Any], support: NDArray[Any], predicted: NDArray[Any], averaged: NDArray[np.bool_]) -> Scores:
-    """Compute all scores from three counts of each class.
-
-    The same few lines serve the point values and every bootstrap resample, so that the two cannot disagree;
+    The same functions of these counts give the value and every bootstrap resample, so that the two cannot disagree;
     the tests hold them equal to scikit-learn's with ``zero_division=0``.
 
     Args:
-        hits: (..., C) images of the class that were called so.
+        hits: (..., C) images of the class that were predicted so.
         support: (C,) images of the class.
-        predicted: (..., C) images that were called so.
-        averaged: (C,) bool, classes that the macro averages run over.
+        predicted: (..., C) images that were predicted as the class.
+        averaged: (C,) bool, classes that averages over classes include.
 
     Examples:
-        >>> s = score(np.array([3, 1]), np.array([4, 1]), np.array([3, 2]), np.array([True, True]))
-        >>> s.recall.tolist(), s.precision.tolist(), float(s.accuracy)
-        ([0.75, 1.0], [1.0, 0.5], 0.8)
+        >>> counts = Counts(np.array([3, 1]), np.array([4, 1]), np.array([3, 2]), np.array([True, True]))
+        >>> counts.recall.tolist(), counts.precision.tolist()
+        ([0.75, 1.0], [1.0, 0.5])
     """
-    hits = np.asarray(hits, np.float64)
-    support = np.broadcast_to(np.asarray(support, np.float64), hits.shape)
-    precision = _ratio(hits, predicted)
-    recall = _ratio(hits, support)
-    f1 = _ratio(2 * hits, support + predicted)
-    total = support.sum(-1)
-    three = np.stack([precision, recall, f1])
-    return Scores(
-        precision=precision,
-        recall=recall,
-        f1=f1,
-        macro=three[..., averaged].mean(-1),
-        weighted=(three * support).sum(-1) / total,
-        accuracy=hits.sum(-1) / total,
-    )
+
+    hits: NDArray[Any]
+    support: NDArray[Any]
+    predicted: NDArray[Any]
+    averaged: NDArray[np.bool_]
+
+    @cached_property
+    def precision(self) -> Floats:
+        """(..., C) share of what was predicted as the class that is the class; 0 if nothing was."""
+        return _ratio(self.hits, self.predicted)
+
+    @cached_property
+    def recall(self) -> Floats:
+        """(..., C) share of the class that was predicted so; 0 for a class without images."""
+        return _ratio(self.hits, self.support)
+
+    @cached_property
+    def f1(self) -> Floats:
+        """(..., C) harmonic mean of the two."""
+        return _ratio(2 * self.hits, self.support + self.predicted)
+
+
+def count(confusion: NDArray[np.int64], averaged: NDArray[np.bool_]) -> Counts:
+    """Give the counts of a confusion matrix.
+
+    Args:
+        confusion: (C, C) counts, rows the truth, columns the prediction.
+        averaged: (C,) bool, classes that averages over classes include.
+    """
+    return Counts(confusion.diagonal(), confusion.sum(1), confusion.sum(0), averaged)
 
 
 def resample(confusion: NDArray[np.int64], resamples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw images with replacement, each class for itself, and count hits and predictions again.
+    """Draw images with replacement, each class separately, and count hits and predictions again.
 
     Drawing n_c images of a class with replacement changes its row of the confusion matrix like one draw of
     a multinomial, so no image is touched and 100,000 of them cost no more than 100. The classes keep their
-    sizes because those say how the set was collected, not how good the classifier is; and a rare class cannot
-    vanish from a resample and leave its recall undefined.
+    sizes because those depend on how the set was collected, not on how good the classifier is; and a rare class
+    cannot vanish from a resample, which would leave its recall undefined.
 
     Args:
         confusion: (C, C) counts, rows the truth.
         resamples: How many times.
-        seed: Chooses the draws.
+        seed: Of the random numbers.
 
     Returns:
         Hits and predicted counts, both (resamples, C).
@@ -141,84 +137,135 @@ def resample(confusion: NDArray[np.int64], resamples: int, seed: int) -> tuple[N
     return hits, predicted
 
 
-@dataclass(frozen=True)
-class Estimates:
-    """All scores of one confusion matrix with intervals: what ``estimate`` gives.
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """A confusion matrix and its bootstrap resamples; made by ``bootstrap``.
 
     Args:
-        precision: One for each class; NaN for a class without images.
-        recall: The same.
-        f1: The same.
-        macro: Precision, recall, F1.
-        weighted: Precision, recall, F1.
-        accuracy: Of all images.
+        found: The counts as they are.
+        resampled: The counts of all resamples, (resamples, C).
+        confidence: 0-1, the share of intervals that hold the true value.
     """
 
-    precision: tuple[Estimate, ...]
-    recall: tuple[Estimate, ...]
-    f1: tuple[Estimate, ...]
-    macro: tuple[Estimate, Estimate, Estimate]
-    weighted: tuple[Estimate, Estimate, Estimate]
-    accuracy: Estimate
+    found: Counts
+    resampled: Counts
+    confidence: float
+
+    def estimate(
+        self, function: Callable[[Counts], Floats], *, averages: Literal["classes", "images"] = "classes"
+    ) -> Estimate:
+        """Compute one score, with a percentile interval.
+
+        A score that is the same in every resample is widened by the exact binomial bound, see ``widened``; an average
+        over classes assumes that the mistakes not seen are in the rarest class.
+
+        Args:
+            function: From counts with leading axes ``...`` to scores of shape (...).
+            averages: What the score averages over.
+        """
+        tail = (1 - self.confidence) / 2
+        support, averaged = self.found.support, self.found.averaged
+        if averages == "images":
+            reach = 1 - tail ** (1 / int(support.sum()))
+        else:
+            reach = (1 - tail ** (1 / int(support[averaged].min()))) / int(averaged.sum())
+        low, high = np.quantile(function(self.resampled), [tail, 1 - tail])
+        return widened(float(function(self.found)), low, high, reach)
+
+    def precision(self) -> tuple[Estimate, ...]:
+        """Compute the precision of each class; NaN for a class without images."""
+        return self._each(self.found.precision, self.resampled.precision, (self.found.predicted,))
+
+    def recall(self) -> tuple[Estimate, ...]:
+        """Compute the recall of each class; NaN for a class without images."""
+        return self._each(self.found.recall, self.resampled.recall, (self.found.support,))
+
+    def f1(self) -> tuple[Estimate, ...]:
+        """Compute the F1 of each class; NaN for a class without images."""
+        return self._each(self.found.f1, self.resampled.f1, (self.found.support, self.found.predicted))
+
+    def _each(self, values: Floats, resampled: Floats, trials: tuple[NDArray[Any], ...]) -> tuple[Estimate, ...]:
+        """Put an interval around the score of each class; ``trials`` are the counts that bound a score of 0 or 1."""
+        tail = (1 - self.confidence) / 2
+        lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
+        found = []
+        for k, (value, low, high) in enumerate(zip(values.tolist(), lows, highs, strict=True)):
+            fewest = min((int(counts[k]) for counts in trials if counts[k]), default=1)
+            estimate = widened(value, low, high, 1 - tail ** (1 / fewest))
+            found.append(estimate if self.found.support[k] else Estimate(np.nan, np.nan, np.nan))
+        return tuple(found)
 
 
-def estimate(
+def bootstrap(
     confusion: NDArray[np.int64], averaged: NDArray[np.bool_], *, confidence: float, resamples: int, seed: int
-) -> Estimates:
-    """Score a confusion matrix and put a percentile bootstrap interval around every score.
-
-    A class (or a whole set) without a single mistake, or without a single hit, gives the same score in every
-    resample, and "100 % (100-100)" from three images would promise too much. There the exact binomial bound
-    takes over; an average over classes without any mistake assumes the unseen mistakes in the rarest class.
+) -> Bootstrap:
+    """Resample a confusion matrix, so that every score of it gets an interval.
 
     Args:
         confusion: (C, C) counts, rows the truth, columns the prediction.
-        averaged: (C,) bool, classes that the macro averages run over.
+        averaged: (C,) bool, classes that averages over classes include.
         confidence: 0-1, the share of such intervals that hold the true value.
         resamples: How many bootstrap resamples.
         seed: Chooses them.
+
+    Examples:
+        >>> found = bootstrap(
+        ...     np.array([[8, 2], [1, 9]]), np.array([True, True]), confidence=0.95, resamples=200, seed=0
+        ... )
+        >>> float(found.recall()[0]), float(found.estimate(lambda counts: counts.recall.mean(-1)))
+        (0.8, 0.85)
 
     Source:
         Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile intervals);
         Clopper & Pearson, Biometrika 26 (1934) 404-413 (the exact binomial bound).
     """
-    hits, support, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    point = score(hits, support, predicted, averaged)
-    again = score(*_with_support(resample(confusion, resamples, seed), support), averaged)
+    found = count(confusion, averaged)
+    hits, predicted = resample(confusion, resamples, seed)
+    return Bootstrap(found, Counts(hits, found.support, predicted, averaged), confidence)
+
+
+def widened(value: float, low: float, high: float, reach: float) -> Estimate:
+    """Widen an interval of no width: without a single mistake, every resample gives the same score.
+
+    "100 % (100-100)" from three images would be too optimistic: another three images may well contain a mistake.
+
+    Args:
+        value: The score, 0-1.
+        low: Lower end of its percentile interval.
+        high: Upper end.
+        reach: How far the true value may be, by the exact binomial bound.
+
+    Examples:
+        >>> one = widened(1.0, 1.0, 1.0, 0.3)
+        >>> one.low, one.high
+        (0.7, 1.0)
+    """
+    if low == high:
+        low, high = max(0.0, low - reach), min(1.0, high + reach)
+    return Estimate(value, low, high)
+
+
+def binomial_interval(hits: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Give the exact interval of a proportion (Clopper and Pearson).
+
+    Args:
+        hits: 0 to ``trials``; may lie between whole numbers.
+        trials: 1 or more.
+        confidence: 0-1, the share of such intervals that hold the true value.
+
+    Examples:
+        >>> [round(end, 3) for end in binomial_interval(9, 10)]
+        [0.555, 0.997]
+
+    Source:
+        Clopper & Pearson, Biometrika 26 (1934) 404-413.
+    """
+    from scipy.stats import beta
+
     tail = (1 - confidence) / 2
-
-    def around(value: Floats, draws: Floats) -> Iterator[Estimate]:
-        low, high = np.quantile(draws, [tail, 1 - tail], axis=-1)
-        for v, a, b in zip(np.atleast_1d(value), np.atleast_1d(low), np.atleast_1d(high), strict=True):
-            yield Estimate(v, a, b)
-
-    def each(value: Floats, draws: Floats, counts: tuple[NDArray[Any], ...]) -> tuple[Estimate, ...]:
-        made = []
-        for k, found in enumerate(around(value, draws.T)):
-            if not support[k]:
-                made.append(Estimate(np.nan, np.nan, np.nan))
-            elif found.low == found.high and found in (0.0, 1.0):
-                made.append(_bounded(float(found), [int(count[k]) for count in counts], tail))
-            else:
-                made.append(found)
-        return tuple(made)
-
-    def average(values: Floats, draws: Floats, bound: float) -> tuple[Estimate, Estimate, Estimate]:
-        a, b, c = (Estimate(1.0, bound, 1.0) if x.low == 1.0 else x for x in around(values, draws))
-        return a, b, c
-
-    rarest, classes, total = int(support[averaged].min()), int(averaged.sum()), int(support.sum())
-    (accuracy,) = around(point.accuracy, again.accuracy[None])
-    if accuracy.low == accuracy.high:
-        accuracy = _bounded(float(accuracy), [total], tail)
-    return Estimates(
-        precision=each(point.precision, again.precision, (predicted,)),
-        recall=each(point.recall, again.recall, (support,)),
-        f1=each(point.f1, again.f1, (support, predicted)),
-        macro=average(point.macro, again.macro, 1 - (1 - tail ** (1 / rarest)) / classes),
-        weighted=average(point.weighted, again.weighted, tail ** (1 / total)),
-        accuracy=accuracy,
-    )
+    low = 0.0 if hits <= 0 else float(beta.ppf(tail, hits, trials - hits + 1))
+    high = 1.0 if hits >= trials else float(beta.ppf(1 - tail, hits + 1, trials - hits))
+    return low, high
 
 
 def estimate_shares(
@@ -230,15 +277,15 @@ def estimate_shares(
     resamples: int,
     seed: int,
 ) -> tuple[Estimate, Estimate]:
-    """Average how often each image was called right under several conditions, with bootstrap intervals.
+    """Average how often each image was classified correctly under several conditions, with bootstrap intervals.
 
-    The same images stand in every condition, so whole images are drawn again, each class for itself as in
-    ``resample``; images of a class that were right equally often are alike, so that a multinomial draw does.
+    Every condition has the same images, so whole images are resampled, each class separately as in ``resample``;
+    images of a class that were correct equally often are interchangeable, so one multinomial draw is enough.
 
     Args:
-        shares: (N,) share of the conditions in which an image was called right, 0-1.
+        shares: (N,) share of the conditions in which an image was classified correctly, 0-1.
         labels: (N,) classes.
-        averaged: (C,) bool, classes that the balanced accuracy runs over.
+        averaged: (C,) bool, classes that the balanced accuracy includes.
         confidence: 0-1, the share of such intervals that hold the true value.
         resamples: How many bootstrap resamples.
         seed: Chooses them.
@@ -263,27 +310,14 @@ def estimate_shares(
         point[k] = values @ counts / support[k]
         again[:, k] = rng.multinomial(support[k], counts / support[k], size=resamples) @ values / support[k]
 
-    def around(value: float, draws: Floats, bound: float) -> Estimate:
+    def around(value: float, draws: Floats, reach: float) -> Estimate:
         low, high = np.quantile(draws, [tail, 1 - tail])
-        return Estimate(value, bound if low == high == 1.0 else low, high)
+        return widened(value, low, high, reach)
 
     rarest, classes, total = int(support[averaged].min()), int(averaged.sum()), int(support.sum())
-    balanced = around(point[averaged].mean(), again[:, averaged].mean(1), 1 - (1 - tail ** (1 / rarest)) / classes)
-    plain = around(float(point @ support) / total, again @ support / total, tail ** (1 / total))
+    balanced = around(float(point[averaged].mean()), again[:, averaged].mean(1), (1 - tail ** (1 / rarest)) / classes)
+    plain = around(float(point @ support) / total, again @ support / total, 1 - tail ** (1 / total))
     return balanced, plain
-
-
-def _with_support(
-    drawn: tuple[NDArray[np.int64], NDArray[np.int64]], support: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    return drawn[0], support, drawn[1]
-
-
-def _bounded(value: float, counts: list[int], tail: float) -> Estimate:
-    """Bound a proportion of 0 or 1 seen in so many trials (the fewest of them for an F1)."""
-    trials = min(count for count in counts if count) if any(counts) else 1
-    reach = 1 - tail ** (1 / trials)
-    return Estimate(value, value - reach, value) if value else Estimate(value, value, reach)
 
 
 def _ratio(upper: NDArray[Any], lower: NDArray[Any]) -> Floats:

@@ -1,4 +1,4 @@
-"""Labels that cross-validated predictions confidently contradict: confident learning."""
+"""Label noise: labels that cross-validated predictions confidently contradict (confident learning)."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class LabelProblems:
     """How much the label of each image is contradicted; made by ``find_label_problems``.
 
     Args:
-        order: (N,) places of all images, the most doubtful label first; the first ``count`` are label problems.
+        order: (N,) positions of all images, the most doubtful label first; the first ``count`` are label problems.
         score: (N,) how much the label is contradicted, in nats: ln(probability of the best other class / of the label).
         suggested: (N,) the best other class of each image.
-        flagged: (N,) bool, label problems: the image is confidently of another class.
+        flagged: (N,) bool, label problems: the image is confidently predicted as another class.
         labels: (N,) as given.
         confidence: (N,) the probability of the suggested class.
-        thresholds: (C,) the probability from which an image counts as confidently of a class: the mean that the
-            class's own images get; NaN for a class without images.
-        joint: (C, C) counts of images by label (rows) and the class that they confidently are (columns).
+        thresholds: (C,) the probability from which an image counts as confidently predicted as a class: the mean of
+            the class's own images; NaN for a class without images.
+        joint: (C, C) counts of images by label (rows) and confidently predicted class (columns).
         class_names: (C,) names in label order.
     """
 
@@ -54,7 +54,7 @@ class LabelProblems:
         return int(self.flagged.sum())
 
     def summary(self) -> str:
-        """Say in some lines how many labels are contradicted, and between which classes."""
+        """Summarise in some lines how many labels are contradicted, and between which classes."""
         n = len(self.labels)
         lines = [f"{self.count:,} of {n:,} labels ({100 * self.count / n:.1f} %) are confidently contradicted"]
         wrong = self.joint.copy()
@@ -63,12 +63,12 @@ class LabelProblems:
         for place in np.argsort(-wrong, axis=None, kind="stable")[:8]:
             label, other = divmod(int(place), len(self.class_names))
             if wrong[label, other]:
-                names = f"labelled {self.class_names[label]}, looks like {self.class_names[other]}"
+                names = f"labelled {self.class_names[label]}, predicted as {self.class_names[other]}"
                 lines.append(f"  {wrong[label, other]:>{width},}  {names}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain data that JSON can hold: the flagged images by their places, the most doubtful first."""
+        """Give plain data that JSON can hold: the flagged images by position, the most doubtful first."""
         return {
             "n": len(self.labels),
             "count": self.count,
@@ -94,7 +94,7 @@ class LabelProblems:
 
         Args:
             cells: The images that were predicted, in their order.
-            limit: At most so many.
+            limit: How many at most.
 
         Raises:
             DataError: Another number of images.
@@ -102,25 +102,27 @@ class LabelProblems:
         from cellclf.utils.contact_sheet import sheet
 
         if len(cells) != len(self.labels):
-            raise DataError(f"the labels are of {len(self.labels)} images, the set has {len(cells)}")
+            raise DataError(f"{len(self.labels)} labels for {len(cells)} images; pass the images that were predicted")
         shown = self.order[: min(limit, self.count)]
-        names, sure = self.class_names, 100 * self.confidence
-        captions = [f"{names[self.labels[k]]}?\n{names[self.suggested[k]]} {sure[k]:.0f} %" for k in shown.tolist()]
+        names, confidence = self.class_names, 100 * self.confidence
+        captions = [
+            f"{names[self.labels[k]]}?\n{names[self.suggested[k]]} {confidence[k]:.0f} %" for k in shown.tolist()
+        ]
         return sheet(
             cells.read(shown),
             captions=captions,
             side=1.4,
-            title=f"{self.count:,} doubtful labels; shown: {len(shown)}, the label and what the image looks like",
+            title=f"{self.count:,} doubtful labels; shown: {len(shown)}, with label and prediction",
         )
 
 
 def find_label_problems(labels: ArrayLike, probabilities: ArrayLike, class_names: Sequence[str]) -> LabelProblems:
     """Rank images by how confidently their prediction contradicts their label.
 
-    An image counts as confidently of the class with the highest probability among those that reach their threshold,
-    the mean probability that the class's own images get; so a class of which the classifier is never sure is not
-    called wrong all the time. If that class is not its label, it is a label problem. Problems come first, ranked by
-    how much more probable the other class is; then all other images, ranked alike.
+    Each class has a threshold, the mean probability of its own images, so that a class of which the classifier is
+    never confident is not reported all the time. Among the classes that reach their threshold, the most probable one
+    is the confidently predicted class; if it is not the label, the image is a label problem. Problems come first,
+    ranked by how much more probable the other class is; then all other images, ranked the same way.
 
     Args:
         labels: (N,) whole numbers, index into ``class_names``.
@@ -131,8 +133,8 @@ def find_label_problems(labels: ArrayLike, probabilities: ArrayLike, class_names
         DataError: Arrays that do not fit together.
 
     Examples:
-        >>> shares = [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.05, 0.95]]
-        >>> found = find_label_problems([0, 0, 1, 1, 0], shares, ["round", "lobed"])
+        >>> probabilities = [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.05, 0.95]]
+        >>> found = find_label_problems([0, 0, 1, 1, 0], probabilities, ["round", "lobed"])
         >>> found.order[:1].tolist(), found.count, found.to_dict()["problems"][0]["suggested"]
         ([4], 1, 'lobed')
 
@@ -141,29 +143,27 @@ def find_label_problems(labels: ArrayLike, probabilities: ArrayLike, class_names
         2022, Model-agnostic label quality scoring, arXiv 2211.14238 (ranking by the margin).
     """
     names = tuple(str(name) for name in class_names)
-    truth, given = check_predictions(labels, probabilities, len(names))
-    shares, places = given.astype(np.float64), np.arange(len(truth))
-    thresholds = np.array([shares[truth == k, k].mean() if (truth == k).any() else np.nan for k in range(len(names))])
-    reached = shares >= np.where(np.isnan(thresholds), np.inf, thresholds)
-    sure = np.where(reached, shares, -1.0)
-    called = np.where(reached.any(1), sure.argmax(1), truth)
-    others = shares.copy()
-    others[places, truth] = -1.0
-    # the class it confidently is, even where another that did not reach its threshold is more probable
-    suggested = np.where(called != truth, called, others.argmax(1))
-    score = np.log(np.maximum(shares[places, suggested], _SMALLEST)) - np.log(
-        np.maximum(shares[places, truth], _SMALLEST)
-    )
-    flagged = (called != truth) & (score > 0)
+    truth, checked = check_predictions(labels, probabilities, len(names))
+    given, rows = checked.astype(np.float64), np.arange(len(truth))
+    thresholds = np.array([given[truth == k, k].mean() if (truth == k).any() else np.nan for k in range(len(names))])
+    reached = given >= np.where(np.isnan(thresholds), np.inf, thresholds)
+    confident = np.where(reached, given, -1.0)
+    predicted = np.where(reached.any(1), confident.argmax(1), truth)
+    others = given.copy()
+    others[rows, truth] = -1.0
+    # the confidently predicted class, even where one that did not reach its threshold is more probable
+    suggested = np.where(predicted != truth, predicted, others.argmax(1))
+    score = np.log(np.maximum(given[rows, suggested], _SMALLEST)) - np.log(np.maximum(given[rows, truth], _SMALLEST))
+    flagged = (predicted != truth) & (score > 0)
     joint = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(joint, (truth[reached.any(1)], np.where(flagged, called, truth)[reached.any(1)]), 1)
+    np.add.at(joint, (truth[reached.any(1)], np.where(flagged, predicted, truth)[reached.any(1)]), 1)
     return LabelProblems(
-        order=np.lexsort((places, -score, ~flagged)),
+        order=np.lexsort((rows, -score, ~flagged)),
         score=score,
         suggested=suggested.astype(np.int64),
         flagged=flagged,
         labels=truth,
-        confidence=shares[places, suggested],
+        confidence=given[rows, suggested],
         thresholds=thresholds,
         joint=joint,
         class_names=names,

@@ -1,9 +1,9 @@
-"""What a classifier gets right: labels and probabilities in, a report with intervals out."""
+"""Metrics of a classifier: labels and probabilities in, a report with intervals out."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.checks import check_predictions
-from cellclf.evaluation.intervals import Estimate, estimate
+from cellclf.evaluation.intervals import Estimate, bootstrap
+from cellclf.evaluation.plots import plot_confused, plot_confusion
+from cellclf.evaluation.scores import SCORES, scores_in
 from cellclf.utils.text_tables import columns
 
 if TYPE_CHECKING:
@@ -21,19 +23,17 @@ if TYPE_CHECKING:
 
     from cellclf.data.image_set import ImageSet
 
-__all__ = ["ClassScores", "ConfusedPair", "Estimate", "Report", "evaluate"]
-
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How one class fares.
+    """The scores of one class.
 
     Args:
         name: The class.
         support: Images of it.
-        predicted: Images that were called it.
-        precision: Share of what was called it that is it; NaN without images.
-        recall: Share of it that was called it; NaN without images.
+        predicted: Images that were predicted as it.
+        precision: Share of the images predicted as the class that are of it; NaN without images.
+        recall: Share of the images of the class that were predicted as it; NaN without images.
         f1: Harmonic mean of the two; NaN without images.
     """
 
@@ -47,13 +47,13 @@ class ClassScores:
 
 @dataclass(frozen=True, eq=False)
 class ConfusedPair:
-    """Images of one class that were called another.
+    """Images of one class that were predicted as another.
 
     Args:
-        truth: The class they are.
-        predicted: The class they were called.
+        truth: The true class.
+        predicted: The predicted class.
         rate: Their share of all images of ``truth``.
-        indices: Their places in the evaluated set, the most confident mistake first.
+        indices: Their positions in the evaluated set, the most confident mistake first.
     """
 
     truth: str
@@ -71,20 +71,15 @@ class ConfusedPair:
 class Report:
     """How good a classifier is on one set; made by ``evaluate``.
 
-    Every score is an ``Estimate``: a float with ``.low`` and ``.high``. The macro averages, ``balanced_accuracy``
-    among them (it is the macro recall), give every class the same weight and run over the classes with at least
-    ``min_count`` images; ``left_out`` names the others. Accuracy and the weighted averages let the big classes
-    speak for the small ones: read them last. (Weighted recall is accuracy under another name.)
+    Scores are ``Estimate``s: floats with ``.low`` and ``.high``. The macro averages, ``balanced_accuracy`` among them
+    (it is the macro recall), give every class the same weight and include the classes with at least ``min_count``
+    images; ``left_out`` names the others. Accuracy and the weighted averages mostly reflect the large classes: read
+    them last. (Weighted recall is accuracy.)
 
     Args:
         class_names: (C,) names, in label order.
-        macro_f1: Mean F1 over classes: the first number to look at.
-        balanced_accuracy: Mean recall over classes.
-        macro_precision: Mean precision over classes.
-        weighted_f1: Mean F1, weighted by images.
-        weighted_precision: Mean precision, weighted by images.
-        accuracy: Share of images that were called right.
-        log_loss: Mean of -ln(probability given to the truth), unweighted, in nats.
+        scores: Name of a score -> its value: an ``Estimate``, or a float for one without an interval. They are defined
+            in ``cellclf.evaluation.scores``.
         classes: Scores of each class.
         confusion: (C, C) counts; rows the truth, columns the prediction.
         left_out: Classes outside the macro averages, with their number of images.
@@ -95,13 +90,7 @@ class Report:
     """
 
     class_names: tuple[str, ...]
-    macro_f1: Estimate
-    balanced_accuracy: Estimate
-    macro_precision: Estimate
-    weighted_f1: Estimate
-    weighted_precision: Estimate
-    accuracy: Estimate
-    log_loss: float
+    scores: Mapping[str, float]
     classes: tuple[ClassScores, ...]
     confusion: NDArray[np.int64]
     left_out: dict[str, int]
@@ -109,6 +98,56 @@ class Report:
     probabilities: NDArray[np.floating[Any]]
     confidence_level: float
     resamples: int
+
+    @property
+    def macro_f1(self) -> Estimate:
+        """Mean F1 over classes: the first number to look at."""
+        return self._estimate("macro_f1")
+
+    @property
+    def balanced_accuracy(self) -> Estimate:
+        """Mean recall over classes."""
+        return self._estimate("balanced_accuracy")
+
+    @property
+    def macro_recall(self) -> Estimate:
+        """The balanced accuracy under its other name."""
+        return self._estimate("balanced_accuracy")
+
+    @property
+    def macro_precision(self) -> Estimate:
+        """Mean precision over classes."""
+        return self._estimate("macro_precision")
+
+    @property
+    def weighted_f1(self) -> Estimate:
+        """Mean F1, weighted by images."""
+        return self._estimate("weighted_f1")
+
+    @property
+    def weighted_precision(self) -> Estimate:
+        """Mean precision, weighted by images."""
+        return self._estimate("weighted_precision")
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of images that were classified correctly."""
+        return self._estimate("accuracy")
+
+    @property
+    def weighted_recall(self) -> Estimate:
+        """The accuracy under its other name."""
+        return self._estimate("accuracy")
+
+    @property
+    def log_loss(self) -> float:
+        """Mean of -ln(probability of the true class), unweighted, in nats."""
+        return self.scores["log_loss"]
+
+    def _estimate(self, name: str) -> Estimate:
+        value = self.scores[name]
+        assert isinstance(value, Estimate)
+        return value
 
     @property
     def n(self) -> int:
@@ -127,21 +166,11 @@ class Report:
 
     @property
     def rates(self) -> NDArray[np.float64]:
-        """(C, C) the confusion matrix as shares of each true class; a row without images is NaN."""
+        """(C, C) the confusion matrix as fractions of each true class; a row without images is NaN."""
         support = self.confusion.sum(1, keepdims=True).astype(float)
         rates = np.full(self.confusion.shape, np.nan)
         np.divide(self.confusion, support, out=rates, where=support > 0)
         return rates
-
-    @property
-    def macro_recall(self) -> Estimate:
-        """The balanced accuracy under its other name."""
-        return self.balanced_accuracy
-
-    @property
-    def weighted_recall(self) -> Estimate:
-        """The accuracy under its other name."""
-        return self.accuracy
 
     @property
     def weakest(self) -> ClassScores:
@@ -149,7 +178,7 @@ class Report:
         return min((c for c in self.classes if c.name not in self.left_out), key=lambda c: c.f1)
 
     def mistakes(self) -> NDArray[np.int64]:
-        """Give the places of all wrongly called images, the most confident mistake first."""
+        """Give the positions of all misclassified images, the most confident mistake first."""
         wrong = np.flatnonzero(self.predicted != self.truth)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
@@ -169,24 +198,17 @@ class Report:
         return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.rate)))
 
     def headline(self) -> dict[str, Estimate]:
-        """Give the averages under their names, those that count every class alike first."""
-        return {
-            "macro F1": self.macro_f1,
-            "balanced accuracy": self.balanced_accuracy,
-            "macro precision": self.macro_precision,
-            "weighted F1": self.weighted_f1,
-            "weighted precision": self.weighted_precision,
-            "accuracy": self.accuracy,
-        }
+        """Give the averages under their labels, those that count every class equally first."""
+        values = ((score.label, self.scores[score.name]) for score in scores_in("report"))
+        return {label: value for label, value in values if isinstance(value, Estimate)}
 
     def __str__(self) -> str:
         level = f"{100 * self.confidence_level:g} %"
         lines = [f"{self.n:,} images; in brackets: {level} intervals from {self.resamples:,} bootstrap resamples", ""]
-        averages = [(name, str(value)) for name, value in self.headline().items()]
-        lines += columns([*averages, ("log loss", f"{self.log_loss:.3f}")])
+        lines += columns([(score.label, score.text(self.scores[score.name])) for score in scores_in("report")])
         if self.left_out:
             named = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
-            lines += textwrap.wrap(f"macro averages and balanced accuracy leave out, for want of images: {named}", 100)
+            lines += textwrap.wrap(f"macro averages and balanced accuracy leave out, for lack of images: {named}", 100)
         head = ("class", "images", "precision", "recall", "F1")
         rows = [
             (
@@ -199,7 +221,8 @@ class Report:
         lines += ["", *columns([head, *rows], right=(1,))]
         if pairs := self.confused()[:5]:
             shown = [
-                (f"{p.truth} called {p.predicted}", f"{p.count:,}", f"{100 * p.rate:.1f} % of the class") for p in pairs
+                (f"{p.truth} predicted as {p.predicted}", f"{p.count:,}", f"{100 * p.rate:.1f} % of the class")
+                for p in pairs
             ]
             lines += ["", "most confused", *columns(shown, right=(1,))]
         return "\n".join(lines)
@@ -207,16 +230,15 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Give the report as plain data that JSON can hold: fractions, None where there is no number.
 
-        The images themselves (truth, probabilities) stay out; ``most_confused`` names places of the first
-        ten images of the first ten pairs.
+        Truth and probabilities are not included; ``most_confused`` gives the positions of the first ten images of
+        the first ten pairs.
         """
         return {
             "n": self.n,
             "class_names": list(self.class_names),
             "confidence_level": self.confidence_level,
             "resamples": self.resamples,
-            **{name.replace(" ", "_").lower(): value.to_dict() for name, value in self.headline().items()},
-            "log_loss": self.log_loss,
+            **{score.name: _plain(self.scores[score.name]) for score in scores_in("report")},
             "left_out_of_macro_averages": dict(self.left_out),
             "classes": [
                 {
@@ -243,10 +265,9 @@ class Report:
         }
 
     def plot(self) -> Figure:
-        """Draw the confusion matrix: shares of each true class as colour, counts as text."""
-        from cellclf.evaluation.plots import plot_confusion
-
-        return plot_confusion(self)
+        """Draw the confusion matrix: fractions of each true class as colour, counts as text."""
+        title = f"Confusion matrix, {self.n:,} images\nmacro F1 {self.macro_f1}"
+        return plot_confusion(self.confusion, self.class_names, title=title)
 
     def plot_confused(self, cells: ImageSet, *, pairs: int = 6, images: int = 8) -> Figure:
         """Draw the most confused pairs of classes, a row of images each, the most confident mistakes first.
@@ -259,10 +280,17 @@ class Report:
         Raises:
             DataError: ``cells`` is another set.
         """
-        from cellclf.evaluation.plots import plot_confused
-
         self.check(cells)
-        return plot_confused(self, cells, pairs=pairs, images=images)
+        rows = [
+            (
+                f"{pair.truth} predicted as {pair.predicted}: {pair.count:,}, {100 * pair.rate:.1f} % of the class",
+                cells.read(pair.indices[:images]),
+                self.confidence[pair.indices[:images]],
+            )
+            for pair in self.confused()[:pairs]
+        ]
+        title = f"Most confused pairs of {self.n:,} images; in %: the confidence of the classifier"
+        return plot_confused(rows, columns=images, title=title if rows else f"No mistake in {self.n:,} images")
 
     def check(self, cells: ImageSet) -> None:
         """Refuse a set other than the evaluated one.
@@ -295,11 +323,11 @@ def evaluate(
         confidence: Level of the intervals, between 0 and 1.
         resamples: Bootstrap resamples behind the intervals, 100 or more.
         seed: Chooses the resamples.
-        min_count: A class with fewer images stays out of the macro averages; it is listed all the same.
+        min_count: A class with fewer images is left out of the macro averages, but still listed.
 
     Raises:
-        DataError: Arrays that do not fit together, or something else than probabilities.
-        OptionError: A level or a count that cannot be used.
+        DataError: Arrays that do not fit together, or values that are no probabilities.
+        OptionError: A level or a count out of range.
 
     Examples:
         >>> report = evaluate([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9]], ["round", "lobed"])
@@ -313,7 +341,7 @@ def evaluate(
         intervals: see ``cellclf.evaluation.intervals``.
     """
     names = tuple(str(name) for name in class_names)
-    truth, shares = check_predictions(labels, probabilities, len(names))
+    truth, given = check_predictions(labels, probabilities, len(names))
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
     if resamples < 100:
@@ -322,36 +350,34 @@ def evaluate(
         raise OptionError(f"min_count is {min_count}; expected 1 or more images")
 
     classes = len(names)
-    confusion = np.bincount(truth * classes + shares.argmax(1), minlength=classes * classes).reshape(classes, classes)
+    confusion = np.bincount(truth * classes + given.argmax(1), minlength=classes * classes).reshape(classes, classes)
     support = confusion.sum(1)
     averaged = support >= min_count
     if not averaged.any():
         raise DataError(
             f"no class has min_count = {min_count} images, the largest has {support.max()}; lower min_count"
         )
-    found = estimate(confusion, averaged, confidence=confidence, resamples=resamples, seed=seed)
-    given = shares[np.arange(len(truth)), truth] / shares.sum(1, dtype=np.float64)
-    for array in (confusion, truth, shares):
+    found = bootstrap(confusion, averaged, confidence=confidence, resamples=resamples, seed=seed)
+    for array in (confusion, truth, given):
         array.flags.writeable = False
+    per_class = zip(names, support, confusion.sum(0), found.precision(), found.recall(), found.f1(), strict=True)
     return Report(
         class_names=names,
-        macro_f1=found.macro[2],
-        balanced_accuracy=found.macro[1],
-        macro_precision=found.macro[0],
-        weighted_f1=found.weighted[2],
-        weighted_precision=found.weighted[0],
-        accuracy=found.accuracy,
-        log_loss=float(-np.log(np.maximum(given, np.finfo(shares.dtype).eps)).mean()),
+        scores={
+            score.name: score.estimate(found) if score.of_counts else score.value(found.found, truth, given)
+            for score in SCORES.values()
+        },
         classes=tuple(
-            ClassScores(
-                name, int(support[k]), int(confusion[:, k].sum()), found.precision[k], found.recall[k], found.f1[k]
-            )
-            for k, name in enumerate(names)
+            ClassScores(name, int(images), int(predicted), *scores) for name, images, predicted, *scores in per_class
         ),
         confusion=confusion,
         left_out={name: int(support[k]) for k, name in enumerate(names) if not averaged[k]},
         truth=truth,
-        probabilities=shares,
+        probabilities=given,
         confidence_level=confidence,
         resamples=resamples,
     )
+
+
+def _plain(value: float) -> float | dict[str, float | None]:
+    return value.to_dict() if isinstance(value, Estimate) else value

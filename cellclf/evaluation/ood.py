@@ -1,8 +1,8 @@
-"""Whether an image, or a whole set, is of the kind that a classifier was trained on: out-of-distribution scores."""
+"""Out-of-distribution detection: of single images, and of whole sets (domain shift)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_LARGE = 0.6  # of two images, one of each set, the new one is the stranger more often than this: no slight shift
-_AXES = 64  # main axes that are measured one by one; what lies beside them counts together
+_LARGE = 0.6  # AUROC from which a shift is more than slight
+_AXES = 64  # main axes that are measured one by one; all others share one width
 
 
 def energy(logits: ArrayLike) -> Floats:
-    """Score how foreign images are by the energy of their logits: higher is stranger.
+    """Score images by the energy of their logits: higher is farther from the training distribution.
 
-    It needs no training images, but tells foreign images from cells less well than the feature distance does.
+    It needs no training images, but separates out-of-distribution images from cells less well than the feature
+    distance does.
 
     Args:
-        logits: (N, C) what goes into the softmax.
+        logits: (N, C) the input of the softmax.
 
     Examples:
         >>> energy([[10.0, 0.0], [1.0, 0.0]]).round(1).tolist()
@@ -41,15 +42,15 @@ def energy(logits: ArrayLike) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class Familiar:
-    """What the features of known cells look like; made by ``learn_familiar``.
+class OodDetector:
+    """The distribution of the features of known cells; made by ``fit_ood_detector``.
 
     Args:
         centres: (K, d) mean direction of each class.
         axes: (d, m) main axes of the scatter about the centres.
         widths: (m,) standard deviation along each.
-        rest: Standard deviation along each axis beside the main ones; 0 if there is none.
-        reference: (n,) sorted distances of known images that were not learnt from: what is usual.
+        rest: Standard deviation along each of the other axes; 0 if there is none.
+        reference: (n,) sorted distances of known images that it was not fitted on.
     """
 
     centres: Floats
@@ -59,10 +60,10 @@ class Familiar:
     reference: Floats
 
     def distance(self, features: ArrayLike) -> Floats:
-        """Measure how far images are from the nearest class, in standard deviations: higher is stranger.
+        """Measure how far images are from the nearest class, in standard deviations.
 
         Args:
-            features: (N, d) of the same layer that was learnt from.
+            features: (N, d) of the same layer as in the fit.
 
         Raises:
             DataError: Features of another width.
@@ -83,11 +84,14 @@ class Familiar:
         return np.asarray(np.sqrt(nearest))
 
     def limit(self, refuse: float) -> float:
-        """Give the distance beyond which an image is called foreign.
+        """Give the distance beyond which an image counts as out-of-distribution.
 
         Args:
-            refuse: The share of known cells that may be called foreign by mistake, 0 (never) to below 1. Where the
-                reference is too small to promise so small a share, its largest distance is the limit.
+            refuse: The share of known cells that may be rejected by mistake, 0 (never) to below 1. Where the reference
+                is too small for so small a share, its largest distance is the limit.
+
+        Raises:
+            OptionError: A share out of range.
         """
         if not 0 <= refuse < 1:
             raise OptionError(f"refuse={refuse}; expected a share of known cells from 0 to below 1, such as 0.005")
@@ -95,14 +99,14 @@ class Familiar:
         return float(self.reference[min(place, len(self.reference)) - 1]) if refuse else float("inf")
 
     def compare(self, distances: ArrayLike, *, refuse: float = 0.005, alpha: float = 0.001) -> DomainShift:
-        """Test whether a whole set is of the kind that was learnt.
+        """Test whether a whole set has the distribution of known cells.
 
-        Many images that are each a little strange say what none of them says alone.
+        A small shift of many images is significant where that of a single image is not.
 
         Args:
             distances: (N,) of the set.
             refuse: See ``limit``.
-            alpha: Probability of calling a set shifted that is not.
+            alpha: Probability of reporting a shift where there is none.
 
         Raises:
             DataError: No images.
@@ -115,69 +119,64 @@ class Familiar:
 
         found = np.asarray(distances, np.float64)
         if not len(found):
-            raise DataError("there are no images to compare with the known ones; expected one or more")
+            raise DataError("there are no images to compare with the known cells; expected 1 or more")
         test = mannwhitneyu(found, self.reference, alternative="two-sided", method="asymptotic")
-        stranger = float(test.statistic) / (len(found) * len(self.reference))
+        auroc = float(test.statistic) / (len(found) * len(self.reference))
         return DomainShift(
             n=len(found),
-            stranger=stranger,
+            auroc=auroc,
             p_value=float(test.pvalue),
-            foreign=float((found > self.limit(refuse)).mean()),
-            shifted=bool(test.pvalue < alpha and stranger > _LARGE),
+            out_of_distribution=float((found > self.limit(refuse)).mean()),
+            shifted=bool(test.pvalue < alpha and auroc > _LARGE),
         )
 
 
 @dataclass(frozen=True)
 class DomainShift:
-    """Whether a set is of the kind that a classifier knows; made by ``Familiar.compare``.
+    """Whether a set has the distribution that a classifier was trained on; made by ``OodDetector.compare``.
 
     Args:
         n: How many images.
-        stranger: How often an image of the set is stranger than a known one: 0.5 for the same kind, 1 for another.
-        p_value: Of the rank test that both are of one kind.
-        foreign: Share of the set that is called foreign.
-        shifted: The difference is neither chance (small ``p_value``) nor slight (``stranger`` above 0.6).
+        auroc: How often an image of the set is farther from the known cells than a known cell is: 0.5 for the same
+            distribution, 1 for an entirely different one.
+        p_value: Of the rank test that both have the same distribution.
+        out_of_distribution: Share of images that are out-of-distribution.
+        shifted: The difference is neither chance (small ``p_value``) nor slight (``auroc`` above 0.6).
     """
 
     n: int
-    stranger: float
+    auroc: float
     p_value: float
-    foreign: float
+    out_of_distribution: float
     shifted: bool
 
     def __str__(self) -> str:
         numbers = (
-            f"an image of this set is stranger to the classifier than a known one in {100 * self.stranger:.1f} % of "
-            f"pairs (50 % is no difference; p = {self.p_value:.2g}), and {100 * self.foreign:.1f} % are not cells "
-            "that it knows"
+            f"in {100 * self.auroc:.1f} % of pairs, an image of this set is farther from the training cells than a "
+            f"known cell is (50 % means no difference; p = {self.p_value:.2g}); "
+            f"{100 * self.out_of_distribution:.1f} % of the images are out-of-distribution"
         )
         if self.shifted:
-            return f"SHIFTED: {numbers}. Its promises do not hold here; check it on labelled images of this kind."
+            return f"SHIFTED: {numbers}. Probabilities and sets are not reliable here: check them on labelled images."
         return f"no shift: {numbers}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain data that JSON can hold."""
-        return {
-            "n": self.n,
-            "stranger": self.stranger,
-            "p_value": self.p_value,
-            "foreign": self.foreign,
-            "shifted": self.shifted,
-        }
+        return asdict(self)
 
 
-def learn_familiar(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) -> Familiar:
-    """Learn what known cells look like to a network.
+def fit_ood_detector(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) -> OodDetector:
+    """Fit the distribution of the features of known cells.
 
-    Features count by their direction, since their length mostly tells brightness and contrast. Each class has a
-    centre, all share one scatter (shrunk, as there may be more features than images); of it, the main axes are
-    measured one by one and all others together, which keeps foreign images that differ a little in many small axes
-    apart from cells that differ much in a few.
+    Only the direction of features counts, since their length mostly reflects brightness and contrast. Each class has
+    a centre, all share one covariance (shrunk, as there may be more features than images). Its main axes are measured
+    one by one and all others together: this separates out-of-distribution images, which differ a little along many
+    small axes, from cells, which differ much along a few.
 
     Args:
         features: (N, d) of training images, from a layer near the end of the network.
         labels: (N,) whole numbers.
-        held_out: (n, d) of images that were not trained on; the threshold is taken from them.
+        held_out: (n, d) of images that were not trained on; the limit is taken from them.
 
     Raises:
         DataError: Arrays that do not fit together, or fewer than two images in one of them.
@@ -185,9 +184,8 @@ def learn_familiar(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) 
     Examples:
         >>> rng = np.random.default_rng(0)
         >>> cells = rng.normal(0, 0.1, (300, 8)) + np.eye(8)[rng.integers(0, 2, 300)]
-        >>> known = learn_familiar(cells[:200], cells[:200, :2].argmax(1), cells[200:])
-        >>> strange = known.distance(np.eye(8)[[0, 5]]) > known.limit(0.02)
-        >>> strange.tolist()
+        >>> known = fit_ood_detector(cells[:200], cells[:200, :2].argmax(1), cells[200:])
+        >>> (known.distance(np.eye(8)[[0, 5]]) > known.limit(0.02)).tolist()
         [False, True]
 
     Source:
@@ -204,7 +202,7 @@ def learn_familiar(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) 
             "expected (N, d), (N,), (n, d)"
         )
     if len(rows) < 2 or len(others) < 2:
-        raise DataError(f"{len(rows)} training and {len(others)} held-out images; expected two of each at least")
+        raise DataError(f"{len(rows)} training and {len(others)} held-out images; expected 2 or more of each")
     rows = _unit(rows)
     names, place = np.unique(truth, return_inverse=True)
     centres = np.stack([rows[place == k].mean(0) for k in range(len(names))])
@@ -212,14 +210,14 @@ def learn_familiar(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) 
     variances, axes = np.linalg.eigh(scatter)
     variances = np.maximum(variances[::-1], 1e-12)
     main = min(_AXES, rows.shape[1])
-    known = Familiar(
+    known = OodDetector(
         centres=centres,
         axes=np.ascontiguousarray(axes[:, ::-1][:, :main]),
         widths=np.sqrt(variances[:main]),
         rest=float(np.sqrt(variances[main:].mean())) if main < rows.shape[1] else 0.0,
         reference=np.empty(0),
     )
-    return Familiar(known.centres, known.axes, known.widths, known.rest, np.sort(known.distance(others)))
+    return replace(known, reference=np.sort(known.distance(others)))
 
 
 def _unit(rows: Floats) -> Floats:

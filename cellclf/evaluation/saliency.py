@@ -1,4 +1,4 @@
-"""Where a classifier looked: Grad-CAM, Grad-CAM++ and occlusion as mathematics on arrays, and what they give."""
+"""Saliency: Grad-CAM, Grad-CAM++ and occlusion on arrays, and the heatmaps that they give."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images, Rows
 from cellclf.errors import OptionError
+from cellclf.utils.colour import LUMA
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,27 +20,27 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating[Any]]
 
 METHODS = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++", "occlusion": "Occlusion"}
-"""What a method is called in an option -> in print."""
+"""Name of a method in an option -> in print."""
 
-_PATCH, _STEPS = 0.25, 12
-_STRENGTH = 0.62
+_PATCH, _STEPS = 0.25, 12  # of occlusion
+_STRENGTH = 0.62  # opacity of the heat over an image
 _TINY = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Where in each image the classifier found one class; made by ``Run.explain``.
+    """Heatmaps of what in each image is evidence for one class; made by ``Run.explain``.
 
     Args:
-        heat: (N, h, w) float32, 0-1: 1 is the place of the image that spoke most for the class, 0 spoke not at all
-            for it or against it. As coarse as the method is; ``at_full_size`` gives it for every pixel.
-        peak: (N,) what a heat of 1 stands for: with occlusion the fall of the log-odds of the class, in nats; with
-            Grad-CAM a value that only other images by the same method and layer can be compared with.
-        classes: (N,) the class that was asked for, an index into ``class_names``.
-        probabilities: (N,) the probability that the classifier gives to it.
+        heat: (N, h, w) float32, 0-1: 1 is the strongest evidence for the class in the image, 0 is none, or evidence
+            against it. As coarse as the method is; ``at_full_size`` gives it for every pixel.
+        peak: (N,) what a heat of 1 stands for: with occlusion the drop of the log-odds of the class, in nats; with
+            Grad-CAM a value that can be compared only within one method and layer.
+        classes: (N,) the explained class, an index into ``class_names``.
+        probabilities: (N,) its probability.
         class_names: Names in label order.
         method: A key of ``METHODS``.
-        layer: The feature map that Grad-CAM read; None for occlusion.
+        layer: The feature map that Grad-CAM used; None for occlusion.
         cells: The N images.
     """
 
@@ -59,41 +60,41 @@ class Explanation:
         """Give the heat of every pixel: (n, H, W) float32, 0-1, bilinear.
 
         Args:
-            rows: Places of the images; None takes all.
+            rows: Positions of the images; None takes all.
         """
         height, width, _ = self.cells.image_shape
         heat = self.heat if rows is None else self.heat[np.asarray(rows, np.int64)]
         return enlarge(heat, height, width)
 
     def overlays(self, rows: Sequence[int] | NDArray[Any] | None = None) -> Images:
-        """Lay the heat over the images: bright yellow where it looked, dark where it did not.
+        """Lay the heat over the images: bright yellow is strong evidence, dark is none.
 
         Args:
-            rows: Places of the images; None takes all.
+            rows: Positions of the images; None takes all.
 
         Returns:
             (n, H, W, 3) uint8.
         """
         from matplotlib import colormaps
 
-        places = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
-        colour = colormaps["inferno"](self.at_full_size(places))[..., :3] * 255
-        grey = self.cells.read(places).astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        positions = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
+        colour = colormaps["inferno"](self.at_full_size(positions))[..., :3] * 255
+        grey = self.cells.read(positions).astype(np.float32) @ np.array(LUMA, np.float32)
         mixed = (1 - _STRENGTH) * grey[..., None] + _STRENGTH * colour
         return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
     def plot(self, *, limit: int = 24) -> Figure:
-        """Draw each image beside its heat, with class and probability; of a wrong one, its label.
+        """Draw each image beside its heatmap, with class and probability, and the label where it differs.
 
         Args:
-            limit: The first so many images.
+            limit: How many images at most.
         """
         from cellclf.utils.contact_sheet import sheet
 
         shown = np.arange(min(limit, len(self)))
         both = np.stack([self.cells.read(shown), self.overlays(shown)], axis=1) if len(shown) else self.cells.read([])
         captions = [text for k in shown.tolist() for text in (self._caption(k), "")]
-        title = f"{METHODS[self.method]}: bright is what spoke for the class (0 to 1, the most in each image)"
+        title = f"{METHODS[self.method]}: bright is evidence for the class (0 to 1, the strongest in each image)"
         columns = 2 * max(1, min(4, len(shown)))
         return sheet(both.reshape(-1, *self.cells.image_shape), captions=captions, columns=columns, title=title)
 
@@ -108,7 +109,7 @@ class Explanation:
     def to_rows(self) -> list[dict[str, Any]]:
         """Give one dict an image: id, class, probability, and x and y of the pixel where the heat is greatest.
 
-        Where nothing speaks for the class (the heat is 0 everywhere), x and y are None.
+        Without any evidence for the class (the heat is 0 everywhere), x and y are None.
         """
         height, width, _ = self.cells.image_shape
         _, rows, columns = self.heat.shape
@@ -121,7 +122,7 @@ class Explanation:
                     "id": id_,
                     "class": self.class_names[self.classes[k]],
                     "probability": round(float(self.probabilities[k]), 5),
-                    "x": (2 * column + 1) * width // (2 * columns) if hot else None,  # the middle of the field
+                    "x": (2 * column + 1) * width // (2 * columns) if hot else None,  # centre of the field
                     "y": (2 * row + 1) * height // (2 * rows) if hot else None,
                 }
             )
@@ -129,7 +130,7 @@ class Explanation:
 
 
 def grad_cam(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
-    """Weigh each channel of a feature map by its mean gradient, and keep what speaks for the class.
+    """Weigh each channel of a feature map by its mean gradient, and keep what is positive: Grad-CAM.
 
     Args:
         maps: (N, h, w, c) the feature map A of each image.
@@ -151,10 +152,10 @@ def grad_cam(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
 
 
 def grad_cam_plus_plus(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
-    """Weigh each channel by those of its gradients that are positive, each place by its share: Grad-CAM++.
+    """Weigh each channel by its positive gradients, each position by its own weight: Grad-CAM++.
 
-    The closed form for a class score that is an exponential, whose factor is the same for all of an image and
-    so left out. Finds all of several spots of one class, where Grad-CAM favours the largest.
+    This is the closed form for a class score that is an exponential; its factor is the same for a whole image and so
+    left out. Where an image has several spots of one class, it finds all of them; Grad-CAM favours the largest.
 
     Args:
         maps: (N, h, w, c) the feature map A of each image, behind a ReLU: 0 or more.
@@ -173,23 +174,23 @@ def grad_cam_plus_plus(maps: Floats, gradients: Floats) -> NDArray[np.float64]:
     return found
 
 
-class Occluded:
-    """A source of images for an ``ImageSet``: each image as it is, then with one place after the other covered.
+class OcclusionSource:
+    """A source of images for an ``ImageSet``: each image unchanged, then with one position after another covered.
 
-    The image is cut into steps x steps fields; a square around the middle of each is painted in the mean colour of
-    the image itself. Images are made as they are read, so that any number of them needs no memory.
+    The image is divided into steps x steps fields; a square around the centre of each is filled with the mean colour
+    of the image. Images are made as they are read, so that any number of them needs no memory.
 
     Args:
         cells: N images.
-        patch: Side of the square, as a share of the shorter side of an image, above 0 to 1.
+        patch: Side of the square, as a fraction of the shorter side of an image, above 0 to 1.
         steps: Fields along each side.
 
     Raises:
-        OptionError: A number that cannot be used.
+        OptionError: A number out of range.
 
     Examples:
         >>> images = np.zeros((2, 8, 8, 3), np.uint8)
-        >>> len(Occluded(ImageSet(images), patch=0.5, steps=4))
+        >>> len(OcclusionSource(ImageSet(images), patch=0.5, steps=4))
         34
 
     Source: Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2.
@@ -197,7 +198,7 @@ class Occluded:
 
     def __init__(self, cells: ImageSet, *, patch: float = _PATCH, steps: int = _STEPS) -> None:
         if not 0 < patch <= 1:
-            raise OptionError(f"patch={patch}; expected a share of the image's side, above 0 to 1, such as 0.25")
+            raise OptionError(f"patch={patch}; expected a fraction of the image's side, above 0 to 1, such as 0.25")
         height, width, _ = cells.image_shape
         if not 1 <= steps <= min(height, width):
             raise OptionError(
@@ -211,49 +212,50 @@ class Occluded:
         return len(self.cells) * self.each
 
     def read(self, rows: Rows) -> Images:
-        """Make the images at these places: (n, H, W, 3) uint8."""
-        wanted, places = np.divmod(np.asarray(rows, np.int64), self.each)
-        needed, back = np.unique(wanted, return_inverse=True)
-        images = self.cells.read(needed)
-        means = np.rint(images.mean((1, 2), dtype=np.float64)).astype(np.uint8)
-        made = images[back]  # a copy: indexed by places
-        for k, place in enumerate(places.tolist()):
-            if place:
-                made[k][self._square(place - 1)] = means[back[k]]
+        """Make the images at these positions: (n, H, W, 3) uint8."""
+        images, fields = np.divmod(np.asarray(rows, np.int64), self.each)
+        needed, back = np.unique(images, return_inverse=True)  # a batch holds few images, each many times
+        read = self.cells.read(needed)
+        means = np.rint(read.mean((1, 2), dtype=np.float64)).astype(np.uint8)
+        made = read[back]  # indexing by an array copies, so that squares can be filled in place
+        for k, field_ in enumerate(fields.tolist()):
+            if field_:  # 0 is the image unchanged
+                made[k][self._square(field_ - 1)] = means[back[k]]
         return made
 
     def _square(self, field_: int) -> tuple[slice, slice]:
-        """Give the part of an image that is covered, cut off at its edges."""
+        """Give the covered part of an image, cut off at its edges."""
         half = self.patch * min(self.shape[:2]) / 2
-        middles = (
+        centres = (
             (number + 0.5) * side / self.steps
             for number, side in zip(divmod(field_, self.steps), self.shape[:2], strict=True)
         )
-        rows, columns = (slice(max(0, round(middle - half)), round(middle + half)) for middle in middles)
+        rows, columns = (slice(max(0, round(centre - half)), round(centre + half)) for centre in centres)
         return rows, columns
 
-    def heat(self, shares: Floats, classes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Tell by how much the log-odds of a class fall where a place is covered.
+    def heat(self, probabilities: Floats, classes: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Compute how much the log-odds of a class drop where a field is covered.
 
-        Log-odds, since the probability of a sure classifier hardly moves: from .9999 to .99 is a long way.
+        Log-odds, since the probability of a confident classifier hardly moves: .9999 to .99 is a large change.
 
         Args:
-            shares: (N * (steps**2 + 1), K) probabilities of each image of this source.
-            classes: (N,) the class that is asked for, of each image of the set.
+            probabilities: (N * (steps**2 + 1), K) of each image of this source.
+            classes: (N,) the explained class of each image of the set.
 
         Returns:
-            (N, steps, steps) nats: 0 where they stay or rise.
+            (N, steps, steps) nats: 0 where they do not drop.
         """
-        asked = np.repeat(classes, self.each)[:, None] == np.arange(shares.shape[1])
-        wide = np.maximum(np.asarray(shares, np.float64), _TINY)  # the others are added up: 1 - p loses its digits
-        odds = np.log(wide.max(1, where=asked, initial=0)) - np.log(wide.sum(1, where=~asked, initial=_TINY))
+        explained = np.repeat(classes, self.each)[:, None] == np.arange(probabilities.shape[1])
+        wide = np.maximum(np.asarray(probabilities, np.float64), _TINY)
+        # the other classes are summed up, since 1 - p loses all digits where p is near 1
+        odds = np.log(wide.max(1, where=explained, initial=0)) - np.log(wide.sum(1, where=~explained, initial=_TINY))
         table = odds.reshape(len(self.cells), self.each)
-        fall: NDArray[np.float64] = np.maximum(table[:, :1] - table[:, 1:], 0)
-        return fall.reshape(-1, self.steps, self.steps)
+        drop: NDArray[np.float64] = np.maximum(table[:, :1] - table[:, 1:], 0)
+        return drop.reshape(-1, self.steps, self.steps)
 
 
 def normalised(heat: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scale each image's heat to 0-1 by its greatest value; a map of zeros stays one.
+    """Scale each image's heat to 0-1 by its greatest value; a map of zeros is not changed.
 
     Args:
         heat: (N, h, w), 0 or more.
@@ -272,7 +274,7 @@ def normalised(heat: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def enlarge(heat: Floats, height: int, width: int) -> NDArray[np.float32]:
-    """Spread maps over the pixels that they stand for: bilinear between the middles of their fields.
+    """Resize maps to the pixels of their images: bilinear between the centres of their fields.
 
     Args:
         heat: (N, h, w).
@@ -286,12 +288,16 @@ def enlarge(heat: Floats, height: int, width: int) -> NDArray[np.float32]:
         >>> enlarge(np.array([[[0.0, 1.0]]]), 1, 4).tolist()
         [[[0.0, 0.25, 0.75, 1.0]]]
     """
-    rows, columns = _between(heat.shape[1], height), _between(heat.shape[2], width)
+    rows, columns = _interpolation(heat.shape[1], height), _interpolation(heat.shape[2], width)
     spread: NDArray[np.float32] = (rows @ heat @ columns.T).astype(np.float32)
     return spread
 
 
-def _between(fields: int, pixels: int) -> NDArray[np.float64]:
-    middles = np.clip((np.arange(pixels) + 0.5) * fields / pixels - 0.5, 0, fields - 1)
-    weights: NDArray[np.float64] = np.clip(1 - np.abs(middles[:, None] - np.arange(fields)), 0, 1)
+def _interpolation(fields: int, pixels: int) -> NDArray[np.float64]:
+    """Give the (pixels, fields) matrix of linear interpolation along one side.
+
+    Bilinear resizing is separable, so one small matrix a side resizes any number of maps at once.
+    """
+    centres = np.clip((np.arange(pixels) + 0.5) * fields / pixels - 0.5, 0, fields - 1)
+    weights: NDArray[np.float64] = np.clip(1 - np.abs(centres[:, None] - np.arange(fields)), 0, 1)
     return weights

@@ -1,4 +1,4 @@
-"""What is gained by leaving the least sure images to a person: accuracy against the share that is answered."""
+"""Selective classification: accuracy when the least confident images are left to a person."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.evaluation.checks import check_predictions
+from cellclf.evaluation.confidence_plots import plot_abstention
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,12 +20,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Abstention:
-    """The abstention curve, from the surest images to all of them; made by ``abstain``.
+    """The abstention curve, from the most confident images to all of them; made by ``abstain``.
 
     Args:
-        confidence: (k,) answer images that are at least so sure, falling.
-        answered: (k,) the share of images that then is answered, rising to 1.
-        accuracy: (k,) the share of these that is right.
+        confidence: (k,) the confidence that an image needs to be classified, falling.
+        answered: (k,) the share of images that reach it, rising to 1.
+        accuracy: (k,) the share of these that is classified correctly.
         n: How many images.
     """
 
@@ -34,19 +35,20 @@ class Abstention:
     n: int
 
     def at(self, accuracy: float) -> tuple[float, float] | None:
-        """Find how many images can be answered at an accuracy.
+        """Find how many images can be classified at an accuracy.
 
         Args:
-            accuracy: Wanted of the answered images, 0-1.
+            accuracy: The least accuracy of the classified images, 0-1.
 
         Returns:
-            The largest share that can be answered and the confidence that an image then needs; None if there is none.
+            The largest share that can be classified and the confidence that an image then needs; None if there is
+            none.
         """
         places = np.flatnonzero(self.accuracy >= accuracy)
         return (float(self.answered[places[-1]]), float(self.confidence[places[-1]])) if len(places) else None
 
-    def left(self, share: float) -> float:
-        """Give the accuracy when the least sure ``share`` (0-1) of the images is left to a person."""
+    def accuracy_without(self, share: float) -> float:
+        """Give the accuracy when the least confident ``share`` (0-1) of the images is left to a person."""
         return float(self.accuracy[min(int(np.searchsorted(self.answered, 1 - share - 1e-12)), len(self.accuracy) - 1)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,14 +59,12 @@ class Abstention:
         } | {"n": self.n}
 
     def plot(self) -> Figure:
-        """Draw accuracy against the share that is answered."""
-        from cellclf.evaluation.confidence_plots import plot_abstention
-
-        return plot_abstention(self)
+        """Draw accuracy against the share that is classified."""
+        return plot_abstention(self.answered, self.accuracy, n=self.n)
 
 
 def abstain(labels: ArrayLike, probabilities: ArrayLike) -> Abstention:
-    """Measure how accuracy grows when only images of high confidence are answered.
+    """Measure how accuracy grows when only images of high confidence are classified.
 
     Args:
         labels: (N,) whole numbers, index into the classes.
@@ -81,14 +81,14 @@ def abstain(labels: ArrayLike, probabilities: ArrayLike) -> Abstention:
     Source:
         Geifman & El-Yaniv 2017, Selective classification for deep neural networks, arXiv 1705.08500.
     """
-    truth, shares = check_predictions(labels, probabilities)
-    sure = shares.max(1).astype(np.float64)
-    order = np.argsort(-sure, kind="stable")
-    right = np.cumsum(shares.argmax(1)[order] == truth[order])
-    last = np.flatnonzero(np.append(np.diff(sure[order]) != 0, True))  # images of equal confidence go together
+    truth, given = check_predictions(labels, probabilities)
+    confidence = given.max(1).astype(np.float64)
+    order = np.argsort(-confidence, kind="stable")
+    correct = np.cumsum(given.argmax(1)[order] == truth[order])
+    last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))  # the last of each equal confidence
     return Abstention(
-        confidence=sure[order][last],
+        confidence=confidence[order][last],
         answered=(last + 1) / len(truth),
-        accuracy=right[last] / (last + 1),
+        accuracy=correct[last] / (last + 1),
         n=len(truth),
     )

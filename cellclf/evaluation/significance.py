@@ -1,8 +1,8 @@
-"""Whether two scores differ: of two classifiers on the same images, or of one classifier on two sets."""
+"""Significance of differences: of two classifiers on the same images, or of one classifier on two sets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
-from cellclf.evaluation.intervals import Estimate, Scores, score
+from cellclf.evaluation.intervals import Counts, Estimate, widened
+from cellclf.evaluation.scores import Score, scores_in
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -21,15 +22,15 @@ Floats = NDArray[np.float64]
 def mcnemar(only_first: int, only_second: int) -> float:
     """Test whether two classifiers make equally many mistakes on the same images (exact, two-sided).
 
-    Images that both call right, or both wrong, say nothing about which is better; of the others, each classifier
+    Images that both classify correctly, or both wrongly, do not show which is better; of the others, each classifier
     gets half if they are equally good.
 
     Args:
-        only_first: Images that only the first calls right.
-        only_second: Images that only the second calls right.
+        only_first: Images that only the first classifies correctly.
+        only_second: Images that only the second classifies correctly.
 
     Returns:
-        The probability of so uneven a share, or a more uneven one, between equally good classifiers; 0-1.
+        The probability of a difference at least as large between equally good classifiers; 0-1.
 
     Examples:
         >>> round(mcnemar(1, 9), 4), mcnemar(4, 4), mcnemar(0, 0)
@@ -44,7 +45,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for how many comparisons were made, so that any one below 0.05 is no luck of the many.
+    """Correct p-values for the number of comparisons: the probability of any false positive at 0.05 is at most 5 %.
 
     Args:
         p_values: One for each comparison, 0-1.
@@ -63,40 +64,49 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in found]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Paired:
-    """How two classifiers differ on the same images; made by ``compare_paired``.
+    """The difference between two classifiers on the same images; made by ``compare_paired``.
 
     Args:
         n: How many images.
-        macro_f1: First minus second, as a fraction, with the interval of the paired bootstrap.
-        balanced_accuracy: The same.
-        accuracy: The same.
-        only_first: Images that only the first calls right.
-        only_second: Images that only the second calls right.
+        differences: Name of a score -> first minus second, as a fraction, with the interval of the paired bootstrap.
+        only_first: Images that only the first classifies correctly.
+        only_second: Images that only the second classifies correctly.
         p_value: McNemar's exact test of those two numbers.
     """
 
     n: int
-    macro_f1: Estimate
-    balanced_accuracy: Estimate
-    accuracy: Estimate
+    differences: Mapping[str, Estimate]
     only_first: int
     only_second: int
     p_value: float
 
     @property
-    def told_apart(self) -> bool:
-        """Whether the interval of the macro F1 leaves out zero."""
+    def macro_f1(self) -> Estimate:
+        """The difference in macro F1."""
+        return self.differences["macro_f1"]
+
+    @property
+    def balanced_accuracy(self) -> Estimate:
+        """The difference in balanced accuracy."""
+        return self.differences["balanced_accuracy"]
+
+    @property
+    def accuracy(self) -> Estimate:
+        """The difference in accuracy."""
+        return self.differences["accuracy"]
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval of the difference in macro F1 excludes zero."""
         return not self.macro_f1.low <= 0 <= self.macro_f1.high
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain data that JSON can hold."""
         return {
             "n": self.n,
-            "macro_f1": self.macro_f1.to_dict(),
-            "balanced_accuracy": self.balanced_accuracy.to_dict(),
-            "accuracy": self.accuracy.to_dict(),
+            **{name: value.to_dict() for name, value in self.differences.items()},
             "only_first": self.only_first,
             "only_second": self.only_second,
             "p_value": self.p_value,
@@ -114,20 +124,20 @@ def compare_paired(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Paired:
-    """Compare what two classifiers call the same images.
+    """Compare two classifiers on the same images.
 
-    Whole images are drawn again, each class for itself, with what both call them: an image that is hard for both
-    then weighs nothing in the difference, which makes this sharper than two intervals side by side.
+    Whole images are resampled, each class separately, with the predictions of both classifiers: an image that is hard
+    for both does not count in the difference, so this is more sensitive than two separate intervals.
 
     Args:
         labels: (N,) whole numbers from 0 to below ``classes``.
-        first: (N,) the classes that the first calls.
-        second: (N,) the classes that the second calls.
+        first: (N,) classes predicted by the first.
+        second: (N,) classes predicted by the second.
         classes: How many classes there are.
-        min_count: Classes with fewer images stay out of macro F1 and balanced accuracy.
+        min_count: Classes with fewer images are left out of macro F1 and balanced accuracy.
         confidence: 0-1, the share of such intervals that hold the true difference.
         resamples: How many bootstrap resamples.
-        seed: Chooses them.
+        seed: Of the resamples.
 
     Raises:
         DataError: Arrays of different lengths, no images, or no class with ``min_count`` of them.
@@ -142,33 +152,36 @@ def compare_paired(
     """
     truth, one, two = (np.asarray(array, np.int64) for array in (labels, first, second))
     if not len(truth) or truth.ndim != 1 or not truth.shape == one.shape == two.shape:
-        raise DataError(f"{truth.shape} labels, {one.shape} and {two.shape} calls; expected one of each for an image")
+        raise DataError(f"{truth.shape} labels, {one.shape} and {two.shape} predictions; expected one of each an image")
     support = np.bincount(truth, minlength=classes)
     averaged = support >= min_count
     if not averaged.any():
-        raise DataError(f"no class has min_count = {min_count} images, the largest has {support.max()}; lower it")
+        raise DataError(
+            f"no class has min_count = {min_count} images, the largest has {support.max()}; lower min_count"
+        )
     rng = np.random.default_rng(seed)
-    hits = np.zeros((2, 1 + resamples, classes))  # the first row holds what was found, the others what was drawn
+    hits = np.zeros((2, 1 + resamples, classes))  # row 0 holds the counts as they are, the others are resampled
     predicted = np.zeros_like(hits)
     for k in np.flatnonzero(support):
+        # images of a class with the same two predictions are interchangeable: a multinomial draws how many of each
         both, counts = np.unique(np.stack([one, two])[:, truth == k], axis=1, return_counts=True)
         drawn = np.vstack([counts, rng.multinomial(support[k], counts / support[k], size=resamples)])
-        for place in (0, 1):
-            called = drawn @ (both[place][:, None] == np.arange(classes))
-            hits[place, :, k] = called[:, k]
-            predicted[place] += called
-    a, b = (score(hits[place], support, predicted[place], averaged) for place in (0, 1))
+        for which in (0, 1):
+            found = drawn @ (both[which][:, None] == np.arange(classes))
+            hits[which, :, k] = found[:, k]
+            predicted[which] += found
+    counted = [Counts(hits[which], support, predicted[which], averaged) for which in (0, 1)]
+    tail = (1 - confidence) / 2
 
-    def between(x: Floats, y: Floats) -> Estimate:
-        difference = x - y
-        return Estimate(difference[0], *np.quantile(difference[1:], _tails(confidence)).tolist())
+    def difference(score: Score) -> Estimate:
+        assert score.of_counts is not None
+        values = score.of_counts(counted[0]) - score.of_counts(counted[1])
+        return Estimate(values[0], *np.quantile(values[1:], [tail, 1 - tail]).tolist())
 
     only = [int(((x == truth) & (y != truth)).sum()) for x, y in ((one, two), (two, one))]
     return Paired(
         n=len(truth),
-        macro_f1=between(a.macro[2], b.macro[2]),
-        balanced_accuracy=between(a.macro[1], b.macro[1]),
-        accuracy=between(a.accuracy, b.accuracy),
+        differences={score.name: difference(score) for score in scores_in("difference")},
         only_first=only[0],
         only_second=only[1],
         p_value=mcnemar(*only),
@@ -207,23 +220,23 @@ def compare_sets(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
-    """Compare the scores of one classifier on two sets of other images.
+    """Compare the scores of one classifier on two sets of different images.
 
-    Both sets count the classes that both have, each class with the weight that the second set gives it: a set of
-    mostly neutrophils has another accuracy and another F1 than one of mostly platelets, though the classifier be the
-    same, and that is no change of the classifier.
+    Only classes that both sets have are counted, each with the weight that it has in the second set: a set of mostly
+    neutrophils has another accuracy and another F1 than one of mostly platelets, with the same classifier, and that
+    is not a change of the classifier.
 
     Args:
         before: (C, C) counts of the first set; rows the truth, columns the prediction.
         after: The same of the second set.
         class_names: C names.
-        min_count: Classes with fewer images in the second set stay out of the averages.
+        min_count: Classes with fewer images in the second set are left out of the averages.
         confidence: 0-1, the share of such intervals that hold the true difference.
         resamples: How many bootstrap resamples of each set, drawn independently.
-        seed: Chooses them.
+        seed: Of the resamples.
 
     Returns:
-        The changes of balanced accuracy, macro F1 and accuracy; and that of the recall of each class that both have.
+        The changes of balanced accuracy, macro F1 and accuracy; and of the recall of each class that both have.
 
     Raises:
         DataError: The sets have no class in common that can be averaged.
@@ -235,8 +248,7 @@ def compare_sets(
 
     Source:
         Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 8 (two samples); Zou & Donner, Statistics
-        in Medicine 27 (2008) 1693-1702 (a difference from two intervals, where a sample without any mistake, or
-        without any hit, draws itself).
+        in Medicine 27 (2008) 1693-1702 (a difference from two intervals, where every resample gives the same score).
     """
     one, two = np.array(before, np.int64), np.array(after, np.int64)
     shared = (one.sum(1) > 0) & (two.sum(1) > 0)
@@ -246,13 +258,15 @@ def compare_sets(
     two[~shared] = 0
     support = two.sum(1)
     rng = np.random.default_rng(seed)
-    drawn = [_drawn(counts, support, averaged, resamples, rng) for counts in (two, one)][::-1]  # as ``resample`` does
+    counted = [_resampled(counts, support, averaged, resamples, rng) for counts in (two, one)][::-1]
     tail = (1 - confidence) / 2
     unseen = [1 - tail ** (1 / np.maximum(np.where(shared, counts.sum(1), 1), 1)) for counts in (one, two)]
-    averages = averaged.sum()
 
     def change(name: str, values: Sequence[Floats], reach: Sequence[float]) -> Change:
-        ends = [_around(x, tail, widest) for x, widest in zip(values, reach, strict=True)]
+        ends = []
+        for x, widest in zip(values, reach, strict=True):
+            low, high = np.quantile(x[1:], [tail, 1 - tail])
+            ends.append(widened(x[0], low, high, widest))
         difference = values[1] - values[0]
         low, high = np.quantile(difference[1:], [tail, 1 - tail])
         if any(x[1:].min() == x[1:].max() for x in values):
@@ -260,25 +274,28 @@ def compare_sets(
             high = difference[0] + np.hypot(ends[1].high - ends[1], ends[0] - ends[0].low)
         return Change(name, ends[0], ends[1], Estimate(difference[0], low, high))
 
-    mean_reach = [float(reach[averaged].max() / averages) for reach in unseen]
-    weight = support / support.sum()  # the unseen mistakes may all be in one class that weighs more here than there
-    whole_reach = [
-        max(1 - tail ** (1 / counts[shared].sum()), float((reach * weight).max()))
-        for counts, reach in zip((one, two), unseen, strict=True)
-    ]
-    return (
-        change("balanced accuracy", [s.macro[1] for s in drawn], mean_reach),
-        change("macro F1", [s.macro[2] for s in drawn], mean_reach),
-        change("accuracy", [s.accuracy for s in drawn], whole_reach),
+    weight = support / support.sum()  # unseen mistakes may all be in a class that weighs more here than there
+    reaches = {
+        "classes": [float(reach[averaged].max() / averaged.sum()) for reach in unseen],
+        "images": [
+            max(1 - tail ** (1 / counts[shared].sum()), float((reach * weight).max()))
+            for counts, reach in zip((one, two), unseen, strict=True)
+        ],
+    }
+    scores = sorted(scores_in("difference"), key=lambda score: score.name != "balanced_accuracy")
+    return tuple(
+        change(score.label, [score.of_counts(counts) for counts in counted], reaches[score.averages])
+        for score in scores
+        if score.of_counts is not None
     ), tuple(
-        change(name, [s.recall[:, k] for s in drawn], [float(reach[k]) for reach in unseen])
+        change(name, [counts.recall[:, k] for counts in counted], [float(reach[k]) for reach in unseen])
         for k, name in enumerate(class_names)
         if shared[k]
     )
 
 
 def points(difference: Estimate) -> str:
-    """Write a difference of shares in percentage points.
+    """Write a difference in percentage points.
 
     Examples:
         >>> points(Estimate(-0.0213, -0.0351, 0.0))
@@ -288,14 +305,14 @@ def points(difference: Estimate) -> str:
     return f"{value} points ({low} to {high})"
 
 
-def _drawn(
+def _resampled(
     counts: NDArray[np.int64],
     support: NDArray[np.int64],
     averaged: NDArray[np.bool_],
     resamples: int,
     rng: np.random.Generator,
-) -> Scores:
-    """Score what was found (first) and what was drawn, every class weighted to its ``support``."""
+) -> Counts:
+    """Count the set as it is (first row) and its resamples, every class weighted to its ``support``."""
     hits = np.zeros((1 + resamples, len(support)))
     predicted = np.zeros_like(hits)
     for k in np.flatnonzero(support):
@@ -303,15 +320,4 @@ def _drawn(
         drawn = np.vstack([row, rng.multinomial(own, row / own, size=resamples)]) * (support[k] / own)
         hits[:, k] = drawn[:, k]
         predicted += drawn
-    return score(hits, support, predicted, averaged)
-
-
-def _around(values: Floats, tail: float, reach: float) -> Estimate:
-    low, high = np.quantile(values[1:], [tail, 1 - tail])
-    if low == high:
-        low, high = max(0.0, low - reach), min(1.0, high + reach)
-    return Estimate(values[0], low, high)
-
-
-def _tails(confidence: float) -> list[float]:
-    return [(1 - confidence) / 2, (1 + confidence) / 2]
+    return Counts(hits, support, predicted, averaged)

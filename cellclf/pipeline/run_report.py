@@ -50,9 +50,10 @@ def write_report(
     """
     import tomli_w
 
+    from cellclf.reporting.content import PageContent
     from cellclf.reporting.json_report import write_data
     from cellclf.reporting.markdown import write_markdown
-    from cellclf.reporting.page import PageContent, write_page
+    from cellclf.reporting.page import write_page
 
     recipe_text = tomli_w.dumps(recipe)
     write_text(folder / "split.csv", split_table(prepared))

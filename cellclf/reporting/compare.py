@@ -1,4 +1,4 @@
-"""Backbones or runs side by side: one table and one choice, as text, Markdown or a page."""
+"""Compare backbones or runs: one table and one choice, as text, Markdown or a page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from cellclf.errors import DataError
 from cellclf.evaluation.intervals import Estimate
+from cellclf.evaluation.scores import Score, scores_in
 from cellclf.evaluation.significance import Paired, compare_paired, holm, points
 from cellclf.pages.figures import History, number, restored
 from cellclf.pages.template import duration, render, write
@@ -21,31 +22,21 @@ from cellclf.utils.text_tables import markdown_table
 if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report
 
-MEASURES = {
-    "val_macro_f1": "macro F1",
-    "val_macro_precision": "macro precision",
-    "val_macro_recall": "macro recall",
-    "val_weighted_f1": "weighted F1",
-    "val_weighted_precision": "weighted precision",
-    "val_accuracy": "accuracy",
-}
-"""Columns of a history that are compared, and what they are called."""
-
 KEPT = (
-    "In %: the epoch whose weights were kept, which is the model that you have; beside it (max) the highest value of "
-    "any epoch, each column for itself, which flatters. Weighted recall is accuracy."
+    "In %: the epoch whose weights were kept, which is the model; beside it (max) the highest value of any epoch, "
+    "each column separately, which is too optimistic. Weighted recall is accuracy."
 )
-MADE = "In %, of the runs as they are. Weighted recall is accuracy."
+MADE = "In %, of the runs without further training. Weighted recall is accuracy."
 TESTED = (
-    "Differences are of the same images: macro F1 with the interval of a paired bootstrap; McNemar's exact test of "
-    "who is right where the other is wrong; Holm's correction for the number of candidates. Images that are too few "
-    "tell nothing apart."
+    "Differences are on the same images: macro F1 with the interval of a paired bootstrap; McNemar's exact test of "
+    "the images that only one classifies correctly; Holm's correction for the number of candidates. With few images, "
+    "even real differences are rarely significant."
 )
 
 
 @dataclass(frozen=True)
 class Versus:
-    """A candidate against the chosen one, on the same images.
+    """The difference between a candidate and the chosen one, on the same images.
 
     Args:
         name: The candidate.
@@ -66,11 +57,11 @@ class Candidate:
         name: The backbone or run.
         history: Its training, one row an epoch, scores as fractions.
         params: Number of weights of the model; None if unknown.
-        seconds: What the training took; None sums up the history.
+        seconds: Time of the training; None sums up the history.
         size: Bytes of the stored model; None if unknown.
         val: Report of the kept weights on the set that is chosen on; None takes scores from the history, without
             intervals and tests.
-        report: Of a set that played no part in training, or None.
+        report: Of a set that was not used in training, or None.
     """
 
     name: str
@@ -84,15 +75,15 @@ class Candidate:
     def kept(self, column: str) -> float | None:
         """Give the score of the epoch whose weights were kept (the last epoch if none is marked)."""
         if self.val is not None:
-            score: Estimate = getattr(self.val, column.removeprefix("val_"))
-            return score
+            return self.val.scores.get(column.removeprefix("val_"))
         place = restored(self.history)
         row = self.history[-1 if place is None else place] if self.history else {}
         return number(row.get(column))
 
-    def highest(self, column: str) -> float | None:
-        """Give the highest score of any epoch."""
-        return max((x for row in self.history if (x := number(row.get(column))) is not None), default=None)
+    def highest(self, column: str, *, higher_is_better: bool = True) -> float | None:
+        """Give the best score of any epoch."""
+        values = (x for row in self.history if (x := number(row.get(column))) is not None)
+        return (max if higher_is_better else min)(values, default=None)
 
     def spent(self) -> float | None:
         """Give the seconds of the training."""
@@ -109,7 +100,7 @@ class Comparison:
         candidates: What is compared.
         chosen_on: Name of the set that is chosen on.
         reported_on: Name of the set that the candidates' reports are of.
-        min_count: Classes with fewer images stay out of the averages that are tested.
+        min_count: Classes with fewer images are left out of the averages that are tested.
 
     Raises:
         DataError: There is nothing to compare, or reports are of different images.
@@ -133,7 +124,7 @@ class Comparison:
         min_count: int = 1,
     ) -> None:
         if not candidates:
-            raise DataError("there is nothing to compare; give one candidate or more")
+            raise DataError("there is nothing to compare; expected one candidate or more")
         self.candidates = tuple(sorted(candidates, key=lambda one: -(one.kept("val_macro_f1") or 0.0)))
         self.chosen_on = chosen_on
         self.reported_on = reported_on
@@ -149,9 +140,9 @@ class Comparison:
 
     @property
     def smallest(self) -> Candidate | None:
-        """The fewest parameters among those whose macro F1 is not told apart from the best; None if not tested."""
+        """The smallest candidate whose macro F1 is not significantly below the best; None if not tested."""
         tested = self.against(self.chosen_on)
-        equals = {self.best.name, *(one.name for one in tested if not one.paired.told_apart)}
+        equals = {self.best.name, *(one.name for one in tested if not one.paired.significant)}
         known = [one for one in self.candidates if one.name in equals and one.params is not None]
         return min(known, key=lambda one: one.params or 0) if tested and known else None
 
@@ -167,7 +158,7 @@ class Comparison:
         for one, report in zip(self.candidates, known, strict=True):
             if report.class_names != first.class_names or not np.array_equal(report.truth, first.truth):
                 raise DataError(
-                    f"{one.name} was scored on other images than {self.best.name}; expected reports of one set"
+                    f"{one.name} was evaluated on other images than {self.best.name}; expected reports of one set"
                 )
         paired = [
             compare_paired(
@@ -184,26 +175,26 @@ class Comparison:
         return tuple(Versus(*row) for row in zip(names, paired, corrected, strict=True))
 
     def verdict(self) -> str:
-        """Say which candidate is chosen, and why."""
+        """Write which candidate is chosen, and why."""
         best, score = self.best, self.best.kept("val_macro_f1")
         if score is None or len(self.candidates) < 2:
             return ""
-        text = f"Chosen: {best.name}, which has the highest macro F1 on {self.chosen_on} ({_percent(score)} %)."
+        text = f"Chosen: {best.name}, which has the highest macro F1 on {self.chosen_on} ({100 * score:.1f} %)."
         tested = self.against(self.chosen_on)
         if not tested:
-            return f"{text} Whether the others are worse was not tested: their predictions are not known."
-        equal = [one for one in tested if not one.paired.told_apart]
+            return f"{text} The differences were not tested: the predictions are not known."
+        equal = [one for one in tested if not one.paired.significant]
         if not equal:
-            return f"{text} Every other candidate is worse: its interval leaves out zero."
+            return f"{text} Every other candidate is significantly worse."
         small = self.smallest
         if small is None:
             named = ", ".join(one.name for one in equal)
-            return f"{text} Not told apart from it on these images: {named}."
+            return f"{text} No significant difference on these images: {named}."
         if small.name == best.name:
-            return f"{text} It is also the smallest of those that are not told apart on these images."
+            return f"{text} It is also the smallest of those without a significant difference on these images."
         gap = next(one.paired.macro_f1 for one in equal if one.name == small.name)
         return (
-            f"{text} The smallest that is not told apart from it is {small.name}, with {_amount(small.params)} "
+            f"{text} The smallest without a significant difference is {small.name}, with {_amount(small.params)} "
             f"parameters instead of {_amount(best.params)}: {points(gap)}."
         )
 
@@ -213,7 +204,7 @@ class Comparison:
         for name, versus in self._paired.items():
             if not versus:
                 continue
-            head = ["", "macro F1", "only it is right", f"only {self.best.name} is", "McNemar p", "Holm p"]
+            head = ["", "macro F1", "only it is correct", f"only {self.best.name} is", "McNemar p", "Holm p"]
             rows = [
                 [
                     one.name,
@@ -232,30 +223,31 @@ class Comparison:
     def note(self) -> str:
         """What the columns mean."""
         kept = KEPT if any(one.history for one in self.candidates) else MADE
-        return f"Without another name, scores are of {self.chosen_on}. {kept}"
+        return f"Scores are on {self.chosen_on} where no other set is named. {kept}"
 
     def columns(self) -> dict[str, list[str]]:
-        """Give the table column by column, as texts; what no candidate knows is left out."""
+        """Give the table column by column, as texts; a column that no candidate has is left out."""
         return dict(_known(self._columns()))
 
     def _columns(self) -> Iterator[tuple[str, list[str]]]:
         every = self.candidates
         yield "name", [one.name for one in every]
-        for column, words in MEASURES.items():
-            shown = _ranged if column == "val_macro_f1" else _percent
-            yield words, [shown(one.kept(column)) for one in every]
-            yield f"{words} max", [_percent(one.highest(column)) for one in every]
+        for score in scores_in("compare"):
+            column, shown = f"val_{score.name}", _ranged if score.name == "macro_f1" else Score.number
+            yield score.label, [shown(score, one.kept(column)) for one in every]
+            best = (one.highest(column, higher_is_better=score.higher_is_better) for one in every)
+            yield f"{score.label} {'max' if score.higher_is_better else 'min'}", [score.number(x) for x in best]
         yield "params", [_amount(one.params) for one in every]
         yield "size", ["" if one.size is None else f"{one.size / 1e6:.1f} MB" for one in every]
         yield "training", [_time(one.spent()) for one in every]
-        on = self.reported_on
-        for words, name in (("macro F1", "macro_f1"), ("balanced accuracy", "balanced_accuracy")):
-            reports = (one.report for one in every)
-            yield f"{words} on {on}", ["" if r is None else _ranged(getattr(r, name)) for r in reports]
+        for score in scores_in("difference"):
+            values = (None if one.report is None else one.report.scores[score.name] for one in every)
+            yield f"{score.label} on {self.reported_on}", [_ranged(score, value) for value in values]
 
     def table(self) -> str:
         """Write the bare table as text, scores in per cent."""
-        named = [["max" if name.endswith(" max") else name, *texts] for name, texts in self.columns().items()]
+        ends = {f"{score.label} {end}": end for score in scores_in("compare") for end in ("max", "min")}
+        named = [[ends.get(name, name), *texts] for name, texts in self.columns().items()]
         rows = [list(row) for row in zip(*named, strict=True)]
         return "\n".join(lined_up(rows, right=tuple(range(1, len(named)))))
 
@@ -275,8 +267,13 @@ class Comparison:
                     "size": one.size,
                     "seconds": one.spent(),
                     self.chosen_on: {
-                        column.removeprefix("val_"): {"kept": _plain(one.kept(column)), "max": one.highest(column)}
-                        for column in MEASURES
+                        score.name: {
+                            "kept": _plain(one.kept(f"val_{score.name}")),
+                            "max" if score.higher_is_better else "min": one.highest(
+                                f"val_{score.name}", higher_is_better=score.higher_is_better
+                            ),
+                        }
+                        for score in scores_in("compare")
                     },
                 }
                 | ({} if one.report is None else {self.reported_on: one.report.to_dict()})
@@ -321,6 +318,7 @@ class Comparison:
                 tests=self.tests(),
                 tested=TESTED,
                 reports=[(one.name, one.report) for one in self.candidates if one.report is not None],
+                scores=scores_in("difference"),
                 reported_on=self.reported_on,
             ),
         )
@@ -332,18 +330,13 @@ def _known(columns: Iterator[tuple[str, list[str]]]) -> Iterator[tuple[str, list
             yield name, [text or "-" for text in texts]
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+def _ranged(score: Score, value: float | None) -> str:
+    interval = score.interval(value)
+    return f"{score.number(value)} ({interval})" if interval else score.number(value)
 
 
-def _ranged(share: float | None) -> str:
-    if not isinstance(share, Estimate):
-        return _percent(share)
-    return f"{_percent(share)} ({_percent(share.low)}-{_percent(share.high)})"
-
-
-def _plain(share: float | None) -> Any:
-    return share.to_dict() if isinstance(share, Estimate) else share
+def _plain(value: float | None) -> Any:
+    return value.to_dict() if isinstance(value, Estimate) else value
 
 
 def _chance(p_value: float) -> str:

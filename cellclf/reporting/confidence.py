@@ -1,4 +1,4 @@
-"""How sure the classifier is, and with what right: the section of a report, as plain data for its template."""
+"""The section on calibration, prediction sets and domain shift, as plain data for its template."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.selective import abstain
 from cellclf.pages.figures import inline_svg
 from cellclf.pages.template import percent, plain, thumbnails
-from cellclf.reporting.heatmaps import looked_at
+from cellclf.reporting.heatmaps import heatmaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cellclf.runs.run import Run
 
 ERROR = 0.01
-LEFT = (0.02, 0.05, 0.1)
+LEFT_OUT = (0.02, 0.05, 0.1)
 
 
 def confidence_view(
@@ -33,14 +33,14 @@ def confidence_view(
     domain_shifts: Mapping[str, DomainShift],
     run: Run | None = None,
 ) -> dict[str, Any] | None:
-    """Say how far confidence can be trusted on each set but the training set.
+    """Give calibration, abstention and prediction sets of every set but the training set.
 
     Args:
         evaluations: Name of the set -> its report, and the images or None.
         lead: The set that the page leads with; its figures are drawn.
-        known: What the run learnt when it was calibrated; None shows probabilities as they are, and no sets.
-        domain_shifts: Name of the set -> whether it is of the kind that the run knows.
-        run: The classifier, which is asked where it looked in the least sure hits; None shows them without.
+        known: The calibration of the run; None uses probabilities as they are, and gives no sets.
+        domain_shifts: Name of the set -> whether it has the distribution of the training images.
+        run: The classifier, for heatmaps of the least confident correct predictions; None shows none.
 
     Returns:
         Data for the template; None if there is nothing to show.
@@ -50,39 +50,39 @@ def confidence_view(
         return None
     rows = [_row(name, evaluations[name][0], known) for name in names]
     report, cells = evaluations[names[0]]
-    shares = _shares(report, known)
-    unsure = [] if cells is None else _unsure(report, cells, shares, run if names[0] == lead else None)
-    calibration, curve = calibrate(report.truth, shares), abstain(report.truth, shares)
+    scaled = _scaled(report, known)
+    uncertain = [] if cells is None else _uncertain(report, cells, scaled, run if names[0] == lead else None)
+    calibration, curve = calibrate(report.truth, scaled), abstain(report.truth, scaled)
     return {
         "name": names[0],
         "rows": rows,
-        "left": [percent(share, 0) for share in LEFT],
+        "left_out": [percent(share, 0) for share in LEFT_OUT],
         "reliability": inline_svg(calibration.plot(), f"accuracy against confidence on {names[0]}", "reliabilityn"),
-        "abstention": inline_svg(curve.plot(), f"accuracy against share answered on {names[0]}", "abstentionn"),
+        "abstention": inline_svg(curve.plot(), f"accuracy against share classified on {names[0]}", "abstentionn"),
         "verdict": _verdict(names[0], rows[0]),
         "temperature": None if known is None else f"{known.temperature:.2f}",
-        "learnt_from": None if known is None else len(known.conformal.given),
+        "calibrated_on": None if known is None else len(known.conformal.given),
         "error": percent(ERROR, 0),
         "domain_shifts": [(name, domain_shifts[name]) for name in names if name in domain_shifts],
-        "unsure": unsure,
-        "looked": any(image["beside"] for image in unsure),
+        "uncertain": uncertain,
+        "heatmaps": any(image["beside"] for image in uncertain),
     }
 
 
-def _shares(report: Report, known: Confidence | None) -> np.ndarray[Any, Any]:
+def _scaled(report: Report, known: Confidence | None) -> np.ndarray[Any, Any]:
     return report.probabilities if known is None else scale(report.probabilities, known.temperature)
 
 
 def _row(name: str, report: Report, known: Confidence | None) -> dict[str, Any]:
-    shares = _shares(report, known)
-    curve = abstain(report.truth, shares)
+    scaled = _scaled(report, known)
+    curve = abstain(report.truth, scaled)
     sets = None
     if known is not None:
-        sets = coverage(report.truth, known.conformal.sets(shares, ERROR), report.class_names)
+        sets = coverage(report.truth, known.conformal.sets(scaled, ERROR), report.class_names)
     return {
         "name": name,
-        "found": calibrate(report.truth, shares, simulations=200),
-        "left": [curve.left(share) for share in LEFT],
+        "found": calibrate(report.truth, scaled, simulations=200),
+        "left_out": [curve.accuracy_without(share) for share in LEFT_OUT],
         "sets": sets,
         "single": None if sets is None else sets.sizes.get(1, 0.0),
     }
@@ -91,24 +91,26 @@ def _row(name: str, report: Report, known: Confidence | None) -> dict[str, Any]:
 def _verdict(name: str, row: dict[str, Any]) -> str:
     found = row["found"]
     gap = 100 * (found.confidence - found.accuracy)
-    start = f"On \u201c{name}\u201d it is {percent(found.confidence)} sure on average, and right in "
+    start = f"On \u201c{name}\u201d, mean confidence is {percent(found.confidence)} and accuracy "
     start += percent(found.accuracy)
     if found.ece <= found.ece_if_perfect.high:
-        return f"{start}: on as many images, a perfectly calibrated classifier could look just so."
+        return f"{start}: no significant miscalibration on these images."
     if abs(gap) < 1:
-        return f"{start}: close, though not at every level of confidence."
-    return f"{start}: it is {abs(gap):.0f} points too {'sure of itself' if gap > 0 else 'modest'} here."
+        return f"{start}: close on average, but not at every level of confidence."
+    return f"{start}: the classifier is {'over' if gap > 0 else 'under'}confident by {abs(gap):.0f} points."
 
 
-def _unsure(report: Report, cells: ImageSet, shares: np.ndarray[Any, Any], run: Run | None) -> list[dict[str, str]]:
-    """The hits that were nearly missed."""
-    called, sure = shares.argmax(1), shares.max(1)
-    hits = np.flatnonzero(called == report.truth)
-    rows = hits[np.argsort(sure[hits], kind="stable")][:14]
-    second = np.argsort(-shares[rows], axis=1, kind="stable")[:, 1]
+def _uncertain(
+    report: Report, cells: ImageSet, probabilities: np.ndarray[Any, Any], run: Run | None
+) -> list[dict[str, str]]:
+    """The least confident correct predictions."""
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    correct = np.flatnonzero(predicted == report.truth)
+    rows = correct[np.argsort(confidence[correct], kind="stable")][:14]
+    second = np.argsort(-probabilities[rows], axis=1, kind="stable")[:, 1]
     names = report.class_names
     captions = [
-        f"{plain(names[report.truth[k]])} ({percent(sure[k], 0)}), nearly {plain(names[other])}"
+        f"{plain(names[report.truth[k]])} ({percent(confidence[k], 0)}), second {plain(names[other])}"
         for k, other in zip(rows.tolist(), second.tolist(), strict=True)
     ]
-    return thumbnails(cells, rows.tolist(), captions, beside=looked_at(run, report, cells, rows.tolist()))
+    return thumbnails(cells, rows.tolist(), captions, beside=heatmaps(run, report, cells, rows.tolist()))

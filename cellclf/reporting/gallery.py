@@ -1,4 +1,4 @@
-"""Everything that a selector removed, as pages of images to look through before trusting it."""
+"""Everything that a selector removed, as pages of images to check."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def write_gallery(
 ) -> list[Path]:
     """Write what a selection removes, and what it nearly removed, as self-contained pages.
 
-    Groups of copies stand on one line each, label conflicts are named; odd images stand in the order of their
-    oddness, followed by the oddest that stay. A long gallery goes on in ``NAME-2.html``, ``NAME-3.html`` ...
+    Each group of copies is one line, label conflicts are named; outliers are shown in the order of their score,
+    followed by the kept images with the highest scores. A long gallery continues in ``NAME-2.html`` ...
 
     Args:
         selection: What ``Dedup``, ``OutlierFilter`` or ``Downsample`` found.
         path: The first page.
-        title: Heading; "" says what was found.
-        cells: The searched set, if the selection does not know it.
+        title: Heading; "" gives the number of removed images.
+        cells: The searched set, if the selection does not hold it.
 
     Returns:
         The pages written.
 
     Raises:
-        DataError: The images are not at hand.
+        DataError: The images are not available.
 
     Examples:
         >>> import tempfile
@@ -52,11 +52,11 @@ def write_gallery(
     path = Path(path)
     found_on = searched(selection, cells)
     if found_on is None:
-        raise DataError("this selection does not know its images; pass the set that was searched as cells=")
+        raise DataError("this selection does not hold its images; pass the searched set as cells=")
     pages = _pages(_all_lines(selection))
     names = [path.with_name(f"{path.stem}-{k}{path.suffix}" if k > 1 else path.name) for k in range(1, len(pages) + 1)]
     counted = [(kind, len(rows), MEANINGS.get(kind, "")) for kind, rows in kinds(selection).items()]
-    with contextlib.ExitStack() as pending:  # all pages or none; the first one, which links the others, comes last
+    with contextlib.ExitStack() as pending:  # all pages or none; the first, which links to the others, is written last
         for k, (page, target) in enumerate(zip(pages, names, strict=True)):
             sections: list[dict[str, Any]] = []
             for line in page:
@@ -72,10 +72,10 @@ def write_gallery(
                 )
             text = render(
                 "gallery.html.j2",
-                title=title or f"{count(selection.removed, 'image')} of {len(selection):,} left out",
+                title=title or f"{count(selection.removed, 'image')} of {len(selection):,} removed",
                 kinds=counted,
                 before=len(selection),
-                gone=selection.removed,
+                removed=selection.removed,
                 scored=scores_of(selection) is not None,
                 sections=sections,
                 page=k + 1,
@@ -92,11 +92,11 @@ def _all_lines(selection: Selection) -> list[Line]:
     if near is not None and hasattr(selection, "groups"):
         for first, second, alike in zip(near.first, near.second, near.similarity, strict=True):
             rows = np.array([first, second], np.intp)
-            found.append(Line("alike, both stay", rows, f"similarity {alike:.3f}: one cell photographed twice?"))
+            found.append(Line("similar, both kept", rows, f"similarity {alike:.3f}: one cell imaged twice?"))
     if (scores := scores_of(selection)) is not None:
-        stay = np.flatnonzero(selection.keep)
-        oddest = stay[np.argsort(-scores[stay], kind="stable")][:48]
-        found.append(Line("the oddest that stay", oddest, ""))
+        kept = np.flatnonzero(selection.keep)
+        highest = kept[np.argsort(-scores[kept], kind="stable")][:48]
+        found.append(Line("kept, with the highest scores", highest, ""))
     cut = []
     for line in found:
         step = len(line.rows) if line.words else 60

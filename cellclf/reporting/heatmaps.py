@@ -1,4 +1,4 @@
-"""Images that a report shows with where the classifier looked: the heat beside a mistake or a narrow hit."""
+"""Heatmaps that a report shows beside a mistake or an uncertain prediction."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from cellclf.runs.run import Run
 
 
-def looked_at(run: Run | None, report: Report, cells: ImageSet, rows: Sequence[int]) -> NDArray[np.uint8] | None:
-    """Draw where the classifier found the class that it gave.
+def heatmaps(run: Run | None, report: Report, cells: ImageSet, rows: Sequence[int]) -> NDArray[np.uint8] | None:
+    """Draw the evidence for the predicted class over each image.
 
     Args:
-        run: The classifier; None gives None, and so does one that Grad-CAM cannot look into.
-        report: What it made of ``cells``.
+        run: The classifier; None gives None, and so does one without a feature map for Grad-CAM.
+        report: Its report on ``cells``.
         cells: The evaluated set.
-        rows: Places in it.
+        rows: Positions in it.
 
     Returns:
         (n, H, W, 3) uint8 overlays, or None.
     """
     if run is None or run.model is None or not len(rows):
         return None
-    places = np.asarray(rows, np.int64)
+    positions = np.asarray(rows, np.int64)
     try:
-        return run.explain(cells.subset(places), classes=report.predicted[places]).overlays()
-    except CellclfError:  # an ensemble, a network without a map: the page is no worse than before
+        return run.explain(cells.subset(positions), classes=report.predicted[positions]).overlays()
+    except CellclfError:  # an ensemble, a network without a feature map: the page works without
         return None

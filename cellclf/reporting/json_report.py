@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 from cellclf.pages.template import write
 
 if TYPE_CHECKING:
-    from cellclf.reporting.page import PageContent
+    from cellclf.reporting.content import PageContent
 
 
 def write_data(content: PageContent, path: str | Path) -> Path:
-    """Write what each set scored, what was removed and skipped, what is foreign, and what each step took.
+    """Write the scores of each set, what was removed and skipped, domain shifts, and the time of each step.
 
     Args:
-        content: What the page shows, too.
+        content: What the report shows.
         path: Where to; an existing file is replaced only when the new one is complete.
 
     Returns:
         The path.
 
     Raises:
-        RunFolderError: The disk is full; what stood there before is as it was.
+        RunFolderError: The disk is full; an existing file is unchanged.
 
     Examples:
         >>> import tempfile
         >>> from cellclf.evaluation.metrics import evaluate
-        >>> from cellclf.reporting.page import PageContent
+        >>> from cellclf.reporting.content import PageContent
         >>> report = evaluate([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["round", "lobed"])
         >>> content = PageContent(title="two", evaluations={"test": (report, None)})
         >>> file = write_data(content, tempfile.mkdtemp() + "/report.json")
@@ -37,7 +37,7 @@ def write_data(content: PageContent, path: str | Path) -> Path:
     """
     before = content.cells_before
     data = {
-        "schema": 1,
+        "schema": 2,
         "scores": {name: report.to_dict() for name, (report, _) in content.evaluations.items()},
         "copies": dict(content.copies),
         "removed": {name: selection.to_dict() for name, selection in content.removals.items()},

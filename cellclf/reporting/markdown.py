@@ -8,30 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellclf.pages.template import count, duration, percent, plain, write
-from cellclf.reporting.verdict import OWN, headline_name, verdict
+from cellclf.reporting.score_tables import CLASS_SCORES, class_rows, left_out_lines, score_rows
+from cellclf.reporting.verdict import headline_name, verdict
 from cellclf.utils.text_tables import markdown_table
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
-    from cellclf.evaluation.intervals import Estimate
     from cellclf.evaluation.metrics import Report
-    from cellclf.reporting.page import PageContent
-
-ROLES = {"train": "learnt from", "val": "chosen on"}
-"""What the sets of a training were used for; all others only report."""
+    from cellclf.reporting.content import PageContent
 
 
 def write_markdown(content: PageContent, path: str | Path) -> Path:
     """Write the short report: scores of every set, classes, confusions, what was removed, cost, how to rerun.
 
     Args:
-        content: What the page shows, too.
+        content: What the report shows.
         path: Where to; an existing file is replaced only when the new one is complete.
 
     Examples:
         >>> import tempfile
         >>> from cellclf.evaluation.metrics import evaluate
-        >>> from cellclf.reporting.page import PageContent
+        >>> from cellclf.reporting.content import PageContent
         >>> report = evaluate([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["round", "lobed"])
         >>> content = PageContent(title="two", evaluations={"test": (report, None)})
         >>> page = write_markdown(content, tempfile.mkdtemp() + "/report.md")
@@ -60,31 +57,24 @@ def _parts(content: PageContent) -> Iterator[str]:
 
 
 def _scores(reports: dict[str, Report], lead: str) -> Iterator[str]:
-    head = ["set", "images", "macro F1", "balanced accuracy", "accuracy", "log loss"]
-    rows = [
-        [
-            f"{name} ({ROLES[name]})" if name in ROLES else name,
-            count(reports[name].n),
-            *(_ranged(x) for x in (reports[name].macro_f1, reports[name].balanced_accuracy, reports[name].accuracy)),
-            f"{reports[name].log_loss:.3f}",
-        ]
-        for name in sorted(reports, key=lambda name: (name in OWN, name != lead))
-    ]
+    rows = score_rows(reports, lead)
+    table = [["set", "images", *(score.label for score, _ in rows[0].cells), "classes"]]
+    for row in rows:
+        name = f"{row.name} ({row.role})" if row.role else row.name
+        cells = (_ranged(score.number(value), score.interval(value)) for score, value in row.cells)
+        table.append([name, count(row.report.n), *cells, row.classes])
     report = reports[lead]
-    yield f"## Scores\n\nIn %, with {100 * report.confidence_level:g} % intervals.\n\n{markdown_table([head, *rows])}"
-    for name, found in reports.items():
-        if found.left_out:
-            few = ", ".join(f"{plain(one)} ({n})" for one, n in found.left_out.items())
-            yield f"Averages over classes on {name} leave out, for want of images: {few}."
+    level = f"{100 * report.confidence_level:g} %"
+    yield f"## Scores\n\nIn %, log loss in nats; with {level} intervals.\n\n{markdown_table(table)}"
+    yield from left_out_lines(reports)
     classes = [
-        [plain(c.name), count(c.support), *(_ranged(x) for x in (c.precision, c.recall, c.f1))]
-        for c in report.classes
-        if c.support
+        [name, count(images), *(_ranged(f"{100 * x:.1f}", f"{100 * x.low:.1f}-{100 * x.high:.1f}") for x in scores)]
+        for name, images, scores in class_rows(report)
     ]
-    yield f"## Classes on {lead}\n\n{markdown_table([['class', 'images', 'precision', 'recall', 'F1'], *classes])}"
+    yield f"## Classes on {lead}\n\n{markdown_table([['class', 'images', *CLASS_SCORES], *classes])}"
     if pairs := report.confused()[:5]:
         lines = [
-            f"- {plain(p.truth)} called {plain(p.predicted)}: {count(p.count)}, {percent(p.rate)} of the class"
+            f"- {plain(p.truth)} predicted as {plain(p.predicted)}: {count(p.count)}, {percent(p.rate)} of the class"
             for p in pairs
         ]
         yield "Most confused:\n\n" + "\n".join(lines)
@@ -94,7 +84,7 @@ def _removed(content: PageContent) -> Iterator[str]:
     before, after = content.cells_before, content.cells_after
     if before is None:
         return
-    text = f"## Images\n\n{count(len(before), 'image')} came in"
+    text = f"## Images\n\n{count(len(before), 'image')} were read"
     text += "." if after is None else f", {count(len(after))} were used."
     lines = [f"- {plain(name)}: {_kinds(found)}" for name, found in content.removals.items()]
     if before.skipped:
@@ -115,12 +105,12 @@ def _rerun(content: PageContent) -> Iterator[str]:
         lines.append("Made with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
     if content.recipe_toml:
         lines.append(
-            "`recipe.toml` beside this file holds the whole job; `cellclf rerun` on the folder repeats it and says "
-            "whether it matches."
+            "`recipe.toml` beside this file describes the whole job; `cellclf rerun` on the folder repeats it and "
+            "reports whether the result is the same."
         )
     if lines:
         yield "\n\n".join(["## Rerun", *lines])
 
 
-def _ranged(share: Estimate) -> str:
-    return "-" if share != share else f"{100 * share:.1f} ({100 * share.low:.1f}-{100 * share.high:.1f})"
+def _ranged(value: str, interval: str) -> str:
+    return f"{value} ({interval})" if interval else value or "-"

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 View = dict[str, Any]
 
-_EACH = {True: 8, False: 4}  # images behind one number, of the set that the page leads with and of others
-_ALL = {True: 320, False: 160}  # behind all numbers of a matrix, so that one of many classes stays below some MB
+_EACH = {True: 8, False: 4}  # images for one number, of the leading set and of others
+_ALL = {True: 320, False: 160}  # for all numbers of a matrix, so that the page of many classes stays below some MB
 _MOST = {True: 8, False: 4}  # pairs of classes whose images are shown without a click
 
 
 def matrix_rows(report: Report, key: str, *, linked: bool) -> list[View]:
-    """Describe the matrix row by row: count, share of the row, colour, and what a click leads to.
+    """Describe the matrix row by row: count, fraction of the row, colour, and the target of a click.
 
     Args:
         report: Of one set.
-        key: What the page calls the set.
+        key: The set's key on the page.
         linked: Whether the images are on the page.
     """
     rows = []
@@ -40,7 +40,7 @@ def matrix_rows(report: Report, key: str, *, linked: bool) -> list[View]:
                     "kind": "" if not number else "hit" if r == c else "miss",
                     "strength": f"{strength:.3f}",
                     "key": f"{key}-{r}-{c}" if linked and number else None,
-                    "words": f"{number:,} {plain(name)} called {plain(report.class_names[c])}",
+                    "words": f"{number:,} {plain(name)} predicted as {plain(report.class_names[c])}",
                 }
             )
         rows.append({"name": name, "support": report.classes[r].support, "cells": cells})
@@ -48,16 +48,16 @@ def matrix_rows(report: Report, key: str, *, linked: bool) -> list[View]:
 
 
 def panels(report: Report, cells: ImageSet | None, key: str, *, full: bool) -> list[View]:
-    """Give the images behind each number: the surest mistakes, the least sure hits.
+    """Give the images behind each number: the most confident mistakes, the least confident correct predictions.
 
     Args:
         report: Of one set.
         cells: Its images; None gives the most confused pairs without images.
-        key: What the page calls the set.
+        key: The set's key on the page.
         full: Whether the page leads with it: more images, more pairs.
 
     Returns:
-        The most confused pairs of classes, which are ``open``, then what is shown when its number is clicked.
+        The most confused pairs of classes, which are ``open``, then those that are shown when their number is clicked.
     """
     classes = len(report.class_names)
     code = report.truth * classes + report.predicted
@@ -73,16 +73,16 @@ def panels(report: Report, cells: ImageSet | None, key: str, *, full: bool) -> l
 
 
 def _panel(report: Report, cells: ImageSet | None, key: str, rows: Any, each: int, *, is_open: bool) -> View:
-    truth, called = int(report.truth[rows[0]]), int(report.predicted[rows[0]])
+    truth, predicted = int(report.truth[rows[0]]), int(report.predicted[rows[0]])
     taken = rows[:each]
     captions = [percent(share, 0) for share in report.confidence[taken]]
     return {
-        "key": f"{key}-{truth}-{called}",
+        "key": f"{key}-{truth}-{predicted}",
         "truth": report.class_names[truth],
-        "called": report.class_names[called],
-        "hit": truth == called,
+        "predicted": report.class_names[predicted],
+        "correct": truth == predicted,
         "count": len(rows),
-        "rate": float(report.rates[truth, called]),
+        "rate": float(report.rates[truth, predicted]),
         "open": is_open,
         "more": len(rows) - len(taken),
         "images": [] if cells is None else thumbnails(cells, taken.tolist(), captions),

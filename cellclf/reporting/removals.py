@@ -1,4 +1,4 @@
-"""What a selector removed, in lines that belong together: the copies of one image, or one kind of reason."""
+"""What a selector removed, as lines of images: the copies of one image, or all images of one kind of reason."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ MEANINGS = {
     "conflicting labels": "Copies of one image with different labels. Which one is right is unknown: all are removed.",
     "too many copies": "More copies than anybody takes of a cell: a placeholder or a non-cell image. All are removed.",
     "shared background": "Different cells on one and the same background. All are removed.",
-    "identical": "The same image, pixel by pixel. One stays.",
-    "re-encoded": "The same image, saved again or made brighter or darker. One stays.",
-    "turned": "The same image, flipped or turned. One stays.",
-    "foreground": "The same cell on another background. One stays.",
-    "outlier": "Unlike the other images: perhaps no cell at all, or one that nobody could use.",
-    "surplus": "Nothing is wrong with them: drawn at random from a class that has more images than the others.",
+    "identical": "The same image, pixel by pixel. One is kept.",
+    "re-encoded": "The same image, saved again or made brighter or darker. One is kept.",
+    "turned": "The same image, flipped or turned. One is kept.",
+    "foreground": "The same cell on another background. One is kept.",
+    "outlier": "Unlike the other images: perhaps a non-cell image, or an unusable one.",
+    "surplus": "Nothing is wrong with them: chosen at random from a class that has more images than the others.",
 }
-"""Kinds of reasons in plain words; a kind that is not here speaks for itself."""
+"""Kinds of reasons in plain words; a kind that is not here is shown without an explanation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Images that stand side by side.
+    """Images that are shown side by side.
 
     Args:
-        kind: Why they go: the part of a reason before the colon.
-        rows: Their places in the searched set; what stays comes first.
-        words: What the line says; "" if the kind says it all.
+        kind: Why they are removed: the part of a reason before the colon.
+        rows: Their positions in the searched set; kept ones come first.
+        words: Text above them; "" if the kind is enough.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Line:
 
 
 def kinds(selection: Selection) -> dict[str, Rows]:
-    """Sort what goes by the kind of its reason, the most frequent kind first; within a kind, the oddest first.
+    """Sort removed images by the kind of reason, the most frequent first; within a kind, the highest score first.
 
     Examples:
         >>> from cellclf.cleaning.selection import Selection
@@ -55,16 +55,16 @@ def kinds(selection: Selection) -> dict[str, Rows]:
         >>> {kind: rows.tolist() for kind, rows in kinds(found).items()}
         {'x': [1, 2]}
     """
-    gone = np.flatnonzero(~selection.keep)
+    removed = np.flatnonzero(~selection.keep)
     if (scores := scores_of(selection)) is not None:
-        gone = gone[np.argsort(-scores[gone], kind="stable")]
-    named = np.array([str(selection.reasons[row]).partition(":")[0] for row in gone])
+        removed = removed[np.argsort(-scores[removed], kind="stable")]
+    named = np.array([str(selection.reasons[row]).partition(":")[0] for row in removed])
     order = [kind for kind, _ in Counter(named.tolist()).most_common()]
-    return {kind: gone[named == kind] for kind in order}
+    return {kind: removed[named == kind] for kind in order}
 
 
 def scores_of(selection: Selection) -> NDArray[np.float64] | None:
-    """Give how odd each image is, (N,), if the selection says so."""
+    """Give the (N,) outlier scores of a selection that has them."""
     scores = getattr(selection, "scores", None)
     return None if scores is None else np.asarray(scores, np.float64)
 
@@ -74,12 +74,12 @@ def lines(selection: Selection) -> dict[str, list[Line]]:
     found: dict[str, list[Line]] = {kind: [] for kind in kinds(selection)}
     for group in getattr(selection, "groups", ()):
         rows = np.asarray(group.members, np.intp)
-        gone = rows[~selection.keep[rows]]
-        if len(gone):
-            reasons = (str(reason).partition(":")[0] for reason in selection.reasons[gone])
+        removed = rows[~selection.keep[rows]]
+        if len(removed):
+            reasons = (str(reason).partition(":")[0] for reason in selection.reasons[removed])
             kind = Counter(reasons).most_common(1)[0][0]
-            stays = rows[selection.keep[rows]]
-            found.setdefault(kind, []).append(Line(kind, np.concatenate([stays, gone]), _words(selection, rows)))
+            kept = rows[selection.keep[rows]]
+            found.setdefault(kind, []).append(Line(kind, np.concatenate([kept, removed]), _words(selection, rows)))
     for kind, rows in kinds(selection).items():
         grouped = [row for every in found.values() for line in every for row in line.rows.tolist()]
         alone = rows[~np.isin(rows, grouped)]
@@ -91,7 +91,7 @@ def lines(selection: Selection) -> dict[str, list[Line]]:
 def _words(selection: Selection, rows: Rows) -> str:
     keep = selection.keep[rows]
     text = f"{count(len(rows), 'image')}: "
-    text += "all go" if not keep.any() else "one stays" if keep.sum() == 1 else f"{keep.sum():,} stay"
+    text += "all removed" if not keep.any() else f"{keep.sum():,} kept"
     cells = selection.cells
     if cells is None or cells.labels is None:
         return text
@@ -102,7 +102,7 @@ def _words(selection: Selection, rows: Rows) -> str:
 
 
 def searched(selection: Selection, fallback: ImageSet | None = None) -> ImageSet | None:
-    """Give the set that the selection was found on, if it or the fallback is it."""
+    """Give the set that was searched: the one that the selection holds, or the fallback if it has the same ids."""
     for cells in (selection.cells, fallback):
         if cells is not None and np.array_equal(cells.ids, selection.ids):
             return cells
@@ -110,7 +110,7 @@ def searched(selection: Selection, fallback: ImageSet | None = None) -> ImageSet
 
 
 def strip(selection: Selection, cells: ImageSet, rows: Rows) -> list[dict[str, str]]:
-    """Make the thumbnails of one line: class and oddness as caption, a frame for what goes and what stays."""
+    """Make the thumbnails of one line: class and outlier score as caption, frames for removed and kept images."""
     scores, captions = scores_of(selection), []
     for row in rows.tolist():
         name = "" if cells.labels is None else plain(cells.class_names[cells.labels[row]])
@@ -119,12 +119,12 @@ def strip(selection: Selection, cells: ImageSet, rows: Rows) -> list[dict[str, s
 
 
 def removal_view(name: str, selection: Selection, fallback: ImageSet | None = None) -> dict[str, Any]:
-    """Say what a step removed, for the report: some lines of each kind, some images of each line.
+    """Describe what a step removed, for the report: some lines of each kind, some images of each line.
 
     Args:
-        name: What the step is called.
-        selection: What it gave.
-        fallback: Where the images are if the selection does not know them.
+        name: The step.
+        selection: Its result.
+        fallback: The searched set, if the selection does not hold it.
     """
     cells = searched(selection, fallback)
     shown: list[dict[str, Any]] = []
@@ -154,7 +154,7 @@ def removal_view(name: str, selection: Selection, fallback: ImageSet | None = No
     return {
         "name": name,
         "before": len(selection),
-        "gone": selection.removed,
+        "removed": selection.removed,
         "kinds": shown,
         "by_class": [] if cells is None or cells.labels is None else _by_class(selection, cells),
         "grouped": any(kind["groups"] for kind in shown),
@@ -163,7 +163,7 @@ def removal_view(name: str, selection: Selection, fallback: ImageSet | None = No
 
 
 def _spread(selection: Selection, rows: Rows, most: int) -> Rows:
-    """Take some: the oddest where there are scores, else evenly, so that every class has its chance."""
+    """Take some: the highest scores where there are any, else evenly, so that every class is shown."""
     if scores_of(selection) is not None or len(rows) <= most:
         return rows[:most]
     return rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)]
@@ -172,8 +172,9 @@ def _spread(selection: Selection, rows: Rows, most: int) -> Rows:
 def _by_class(selection: Selection, cells: ImageSet) -> list[dict[str, Any]]:
     assert cells.labels is not None
     before = np.bincount(cells.labels, minlength=cells.num_classes)
-    gone = np.bincount(cells.labels[~selection.keep], minlength=cells.num_classes)
+    removed = np.bincount(cells.labels[~selection.keep], minlength=cells.num_classes)
+    share = removed / np.maximum(1, before)
     return [
-        {"name": name, "before": int(before[k]), "gone": int(gone[k]), "share": float(gone[k] / max(1, before[k]))}
+        {"name": name, "before": int(before[k]), "removed": int(removed[k]), "share": float(share[k])}
         for k, name in enumerate(cells.class_names)
     ]

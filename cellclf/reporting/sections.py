@@ -8,37 +8,40 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellclf.evaluation.metrics import Estimate, Report
-from cellclf.pages.figures import CURVES, curves_in, inline_svg, plot_curve, restored
+from cellclf.evaluation.intervals import Estimate
+from cellclf.evaluation.metrics import Report
+from cellclf.evaluation.scores import scores_in
+from cellclf.pages.figures import CURVES, curves_in, inline_svg, number, plot_curve, restored
 from cellclf.pages.template import count, duration, percent, plain, thumbnails
 from cellclf.reporting.confidence import confidence_view
-from cellclf.reporting.heatmaps import looked_at
+from cellclf.reporting.heatmaps import heatmaps
 from cellclf.reporting.matrix import matrix_rows, panels
 from cellclf.reporting.removals import removal_view
-from cellclf.reporting.verdict import OWN, headline_name, verdict
+from cellclf.reporting.score_tables import in_order, left_out_lines, score_rows
+from cellclf.reporting.verdict import headline_name, verdict
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
     from cellclf.evaluation.robustness.result import Robustness
     from cellclf.pages.figures import History
-    from cellclf.reporting.page import Augments, PageContent
+    from cellclf.reporting.content import Augments, PageContent
     from cellclf.runs.run import Run
 
 View = dict[str, Any]
 
 
 def sections(content: PageContent) -> dict[str, Any]:
-    """Turn the content of a page into what its template asks for.
+    """Turn the content of a page into the data of its template.
 
     Args:
         content: What the page shows.
 
     Returns:
-        Name of a section -> its data, None for what there is nothing of.
+        Name of a section -> its data, None for an empty one.
     """
     lead = headline_name(content.evaluations, content.headline)
-    ordered = sorted(content.evaluations, key=lambda name: (name in OWN, name != lead))
+    ordered = in_order(content.evaluations, lead)
     return {
         "overview": _overview(content, lead),
         "incoming": _incoming(content.cells_before, content.cells_after),
@@ -83,12 +86,12 @@ def _overview(content: PageContent, lead: str | None) -> View:
         ]
         sentence, lines = verdict(reports, lead, content.copies)
     if content.cells_before is not None:
-        text, words = count(len(content.cells_before)), "images came in"
+        text, words = count(len(content.cells_before)), "images were read"
         if content.cells_after is not None:
             words += f", {count(len(content.cells_after))} were used"
         tiles.append((text, words))
     if spent := _total(content):
-        tiles.append((duration(spent), "in all"))
+        tiles.append((duration(spent), "total time"))
     return {"tiles": tiles, "sentence": sentence, "lines": lines}
 
 
@@ -140,11 +143,11 @@ def _imbalance(counts: Mapping[str, int]) -> str:
     text = f"There are {ratio:.1f} times as many images of {plain(large)} as of {plain(small)}"
     if ratio < 1.5:
         return f"{text}: well balanced."
-    return f"{text}: accuracy would mostly speak for the large classes, which is why macro F1 leads here."
+    return f"{text}: accuracy would mostly reflect the large classes, so macro F1 comes first here."
 
 
 def _examples(cells: ImageSet) -> list[View]:
-    """Some images of each class, the same at every writing."""
+    """Some images of each class, always the same ones."""
     if cells.labels is None:
         spread = np.unique(np.linspace(0, len(cells) - 1, min(24, len(cells))).astype(int))
         return [{"name": "images", "images": thumbnails(cells, spread.tolist())}]
@@ -165,25 +168,25 @@ def _split(parts: Parts | None) -> View | None:
     named = {"train": parts.train, "val": parts.val, "test": parts.test}
     named = {name: part for name, part in named.items() if len(part)}
     classes = next(iter(named.values())).class_names
-    torn = {
-        "id": _torn([part.ids for part in named.values()]),
-        "duplicate group": _torn([part.clusters for part in named.values()]),
-        "patient or slide": _torn([part.groups for part in named.values()]),
+    crossing = {
+        "id": _crossing([part.ids for part in named.values()]),
+        "duplicate group": _crossing([part.clusters for part in named.values()]),
+        "patient or slide": _crossing([part.groups for part in named.values()]),
     }
     return {
         "names": list(named),
         "rows": [(name, [part.counts().get(name, 0) for part in named.values()]) for name in classes],
         "totals": [len(part) for part in named.values()],
         "shares": [len(part) / max(1, sum(map(len, named.values()))) for part in named.values()],
-        "torn": {kind: n for kind, n in torn.items() if n},
-        "checked": [kind for kind, n in torn.items() if n == 0],
+        "crossing": {kind: n for kind, n in crossing.items() if n},
+        "checked": [kind for kind, n in crossing.items() if n == 0],
         "has_groups": parts.train.groups is not None,
         "has_clusters": parts.train.clusters is not None,
     }
 
 
-def _torn(columns: list[Any]) -> int | None:
-    """Count the values that stand in more than one part; None if the parts have no such column."""
+def _crossing(columns: list[Any]) -> int | None:
+    """Count the values that are in more than one part; None if the parts have no such column."""
     if any(column is None for column in columns):
         return None
     values = np.concatenate([np.unique(column) for column in columns])
@@ -230,31 +233,31 @@ def _training(history: History) -> View | None:
 
 
 def _kept(row: Mapping[str, Any]) -> dict[str, str]:
-    columns = {"val_macro_f1": "macro F1", "val_accuracy": "accuracy", "val_loss": "loss"}
-    columns["shifted_macro_f1"] = "macro F1 of the altered copy"
-    return {
-        words: f"{float(row[name]):.3f}" if name == "val_loss" else percent(float(row[name]))
-        for name, words in columns.items()
-        if row.get(name) not in (None, "")
-    }
+    """Give the scores of the kept epoch; a value comes as text where the history was read from a file."""
+    found = {}
+    for score in scores_in("history"):
+        if "table" in score.places and (value := number(row.get(f"val_{score.name}"))) is not None:
+            found[score.label] = percent(value) if score.percent else score.number(value)
+    if (loss := number(row.get("val_loss"))) is not None:
+        found["loss"] = f"{loss:.3f}"
+    if (shifted := number(row.get("shifted_macro_f1"))) is not None:
+        found["macro F1 of the altered copy"] = percent(shifted)
+    return found
 
 
 def _results(content: PageContent, lead: str | None) -> View | None:
     if not content.evaluations:
         return None
-    order = {"train": 0, "val": 1, "test": 2}
-    names = sorted(content.evaluations, key=lambda name: order.get(name, 3))
-    rows = []
-    for name in names:
-        report = content.evaluations[name][0]
-        rows.append({"name": name, "report": report, "lead": name == lead, "classes": _averaged(report)})
-    first = content.evaluations[names[0]][0]
-    return {"rows": rows, "level": first.confidence_level, "guess": float(np.log(len(first.class_names)))}
-
-
-def _averaged(report: Report) -> str:
-    used = len(report.class_names) - len(report.left_out)
-    return f"{used}" if not report.left_out else f"{used} of {len(report.class_names)}"
+    reports = {name: report for name, (report, _) in content.evaluations.items()}
+    rows = score_rows(reports, lead)
+    first = rows[0].report
+    return {
+        "scores": [score for score, _ in rows[0].cells],
+        "rows": rows,
+        "left_out": left_out_lines(reports),
+        "level": first.confidence_level,
+        "guess": float(np.log(len(first.class_names))) if len(first.class_names) > 1 else None,
+    }
 
 
 def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *, full: bool, run: Run | None) -> View:
@@ -262,14 +265,14 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         report.check(cells)
     key = f"set{place}"
     wrong = report.mistakes()
-    surest = wrong[: 14 if full else 7].tolist()
+    shown = wrong[: 14 if full else 7].tolist()
     names = report.class_names
     captions = [
-        f"{plain(names[report.truth[k]])}, called {plain(names[report.predicted[k]])} "
+        f"{plain(names[report.truth[k]])}, predicted {plain(names[report.predicted[k]])} "
         f"({percent(report.confidence[k], 0)})"
-        for k in surest
+        for k in shown
     ]
-    beside = None if cells is None else looked_at(run, report, cells, surest)
+    beside = None if cells is None else heatmaps(run, report, cells, shown)
     return {
         "key": key,
         "name": name,
@@ -279,8 +282,8 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         "panels": panels(report, cells, key, full=full),
         "wrong": len(wrong),
         "weak": report.weakest.name if report.confused() else None,
-        "mistakes": [] if cells is None else thumbnails(cells, surest, captions, beside=beside),
-        "looked": beside is not None,
+        "mistakes": [] if cells is None else thumbnails(cells, shown, captions, beside=beside),
+        "heatmaps": beside is not None,
     }
 
 
@@ -288,7 +291,7 @@ def _robustness(place: int, found: Robustness) -> View:
     steps = max(len(scores.balanced_accuracy) for scores in found.corruptions)
     lines = [(float(found.clean), *map(float, scores.balanced_accuracy)) for scores in found.corruptions]
     low, high = min(map(min, lines)), max(map(max, lines))
-    reach = max(high - low, 0.05)  # all lines share one scale, and noise is not blown up
+    reach = max(high - low, 0.05)  # all lines share one scale, and noise is not enlarged
     return {
         "key": f"robustness{place}",
         "found": found,

@@ -14,7 +14,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, RunFolderError
 from cellclf.evaluation.calibration import fit_temperature, scale
 from cellclf.evaluation.conformal import Conformal, fit_conformal
-from cellclf.evaluation.ood import Familiar, learn_familiar
+from cellclf.evaluation.ood import OodDetector, fit_ood_detector
 from cellclf.runs.features.cache import Cached
 from cellclf.runs.features.reader import FeatureReader
 from cellclf.utils.atomic import replacing
@@ -35,7 +35,7 @@ class Confidence:
 
     temperature: float
     conformal: Conformal
-    familiar: Familiar
+    familiar: OodDetector
 
     def save(self, path: Path) -> None:
         """Write one npz file, whole or not at all."""
@@ -68,7 +68,7 @@ def load_confidence(path: Path) -> Confidence | None:
             return Confidence(
                 temperature=float(found["temperature"]),
                 conformal=Conformal(found["given"], found["classes"], int(found["num_classes"])),
-                familiar=Familiar(
+                familiar=OodDetector(
                     centres=found["centres"],
                     axes=found["axes"],
                     widths=found["widths"],
@@ -111,7 +111,7 @@ def fit_confidence(
     val_features, found = behind.read(val if cached is None else cached.val, val_rows, show=show)
     labels = val.labels[val_rows]
     temperature = fit_temperature(labels, found)
-    familiar = learn_familiar(features, train.labels[train_rows], val_features)
+    familiar = fit_ood_detector(features, train.labels[train_rows], val_features)
     return Confidence(temperature, fit_conformal(labels, scale(found, temperature)), familiar)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError, unknown
 from cellclf.evaluation.calibration import scale
-from cellclf.evaluation.saliency import METHODS, Explanation, Occluded, grad_cam, grad_cam_plus_plus, normalised
+from cellclf.evaluation.saliency import METHODS, Explanation, OcclusionSource, grad_cam, grad_cam_plus_plus, normalised
 from cellclf.runs.predict import probabilities
 
 _SMALLEST = 5
@@ -52,7 +52,7 @@ def explain(
     if method == "occlusion":
         if layer is not None:
             raise OptionError(f"layer={layer!r} is for Grad-CAM; expected no layer with occlusion, which covers pixels")
-        covered = Occluded(cells)
+        covered = OcclusionSource(cells)
         every = probabilities(model, ImageSet(covered), batch_size=2 * batch_size, show=show)
         found = every[:: covered.each]
         chosen = found.argmax(1) if chosen is None else chosen

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
+from cellclf.evaluation.intervals import count
+from cellclf.evaluation.scores import scores_in
 from cellclf.runs.features.cache import Cached, Caching, Features
 from cellclf.runs.folder import write_history
 from cellclf.runs.predict import probabilities
@@ -289,32 +291,24 @@ class Loop:
 def validate(
     model: Any, val: ImageSet, name: str = "val", *, inputs: ImageSet | Features | None = None
 ) -> dict[str, float]:
-    """Score a model on the validation set: unweighted loss without penalties, accuracy, macro and weighted scores.
+    """Score a model on the validation set: unweighted loss without penalties, and every score of a history.
 
     Args:
         model: From images to probabilities.
         val: With labels.
         name: What the scores' names begin with.
-        inputs: What the model takes in place of the images; None for the images.
+        inputs: What the model takes instead of the images; None for the images.
 
     Returns:
-        ``val_loss``, ``val_accuracy``, ``val_macro_precision``, ``val_macro_recall``, ``val_macro_f1``,
-        ``val_weighted_precision``, ``val_weighted_f1``; macro scores run over the classes that have images.
-        (Weighted recall is accuracy.)
+        ``val_loss``, and ``val_NAME`` for the scores of ``cellclf.evaluation.scores`` that are shown in histories;
+        macro scores include the classes that have images.
     """
-    from sklearn.metrics import precision_recall_fscore_support
-
     assert val.labels is not None
     found = probabilities(model, val if inputs is None else inputs)
     truth: NDArray[np.int64] = val.labels
-    chosen = found.argmax(1)
     likely = np.clip(found[np.arange(len(truth)), truth].astype(np.float64), 1e-7, 1)
-    scores = {f"{name}_loss": float(-np.log(likely).mean()), f"{name}_accuracy": float((chosen == truth).mean())}
-    for average in ("macro", "weighted"):
-        precision, recall, f1, _ = precision_recall_fscore_support(
-            truth, chosen, labels=np.unique(truth), average=average, zero_division=0.0
-        )
-        scores |= {f"{name}_{average}_precision": float(precision), f"{name}_{average}_f1": float(f1)}
-        if average == "macro":
-            scores[f"{name}_macro_recall"] = float(recall)
-    return scores
+    classes = found.shape[1]
+    confusion = np.bincount(truth * classes + found.argmax(1), minlength=classes**2).reshape(classes, classes)
+    counts = count(confusion, confusion.sum(1) > 0)
+    scores = {f"{name}_{score.name}": score.value(counts, truth, found) for score in scores_in("history")}
+    return {f"{name}_loss": float(-np.log(likely).mean())} | scores

@@ -20,8 +20,8 @@ def some(n: int = 300, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.
     rng = np.random.default_rng(seed)
     labels = rng.choice(classes, n, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
     logits = rng.normal(size=(n, classes)) + 2.0 * np.eye(classes)[labels]
-    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return labels, shares
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return labels, probabilities
 
 
 @pytest.fixture
@@ -30,15 +30,15 @@ def report() -> Report:
 
 
 def test_point_values_equal_scikit_learn(report: Report) -> None:
-    labels, shares = some()
-    called = shares.argmax(1)
+    labels, probabilities = some()
+    called = probabilities.argmax(1)
     assert report.accuracy == pytest.approx(metrics.accuracy_score(labels, called))
     assert report.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(labels, called))
     assert report.macro_recall == report.balanced_accuracy and report.weighted_recall == report.accuracy
     assert report.macro_f1 == pytest.approx(metrics.f1_score(labels, called, average="macro"))
     assert report.weighted_f1 == pytest.approx(metrics.f1_score(labels, called, average="weighted"))
     assert report.macro_precision == pytest.approx(metrics.precision_score(labels, called, average="macro"))
-    assert report.log_loss == pytest.approx(metrics.log_loss(labels, shares))
+    assert report.log_loss == pytest.approx(metrics.log_loss(labels, probabilities))
     np.testing.assert_array_equal(report.confusion, metrics.confusion_matrix(labels, called))
     np.testing.assert_allclose(report.rates, metrics.confusion_matrix(labels, called, normalize="true"))
 
@@ -58,12 +58,12 @@ def test_a_wider_level_and_fewer_images_widen_the_interval() -> None:
 
 
 def test_a_class_without_images_is_named_and_not_averaged() -> None:
-    labels, shares = some(classes=3)
-    shares = np.hstack([shares * 0.9, np.full((len(labels), 1), 0.1)])
-    report = evaluate(labels, shares, NAMES)
+    labels, probabilities = some(classes=3)
+    probabilities = np.hstack([probabilities * 0.9, np.full((len(labels), 1), 0.1)])
+    report = evaluate(labels, probabilities, NAMES)
     assert report.left_out == {"platelet": 0}
     assert np.isnan(report.classes[3].recall) and np.isnan(report.rates[3]).all()
-    assert report.macro_f1 == pytest.approx(metrics.f1_score(labels, shares.argmax(1), average="macro"))
+    assert report.macro_f1 == pytest.approx(metrics.f1_score(labels, probabilities.argmax(1), average="macro"))
     text = str(report)
     assert "no images" in text and "leave out" in text and "platelet (0)" in text
     assert "NaN" not in json.dumps(report.to_dict(), allow_nan=False)
@@ -71,14 +71,14 @@ def test_a_class_without_images_is_named_and_not_averaged() -> None:
 
 def test_balanced_accuracy_over_the_classes_with_enough_images() -> None:
     labels = np.repeat([0, 1, 2], [3, 20, 30])
-    shares = np.full((53, 4), 0.01) + 0.96 * np.eye(4)[np.where(np.arange(53) % 5 == 0, 2, labels)]
-    report = evaluate(labels, shares, NAMES, min_count=20)
+    probabilities = np.full((53, 4), 0.01) + 0.96 * np.eye(4)[np.where(np.arange(53) % 5 == 0, 2, labels)]
+    report = evaluate(labels, probabilities, NAMES, min_count=20)
     assert report.left_out == {"basophil": 3, "platelet": 0}
     assert report.balanced_accuracy == pytest.approx(np.mean([c.recall for c in report.classes[1:3]]))
     assert report.classes[0].support == 3 and 0 <= report.classes[0].recall <= 1
     assert report.weakest.name == "monocyte"
     with pytest.raises(DataError, match="the largest has 30; lower min_count"):
-        evaluate(labels, shares, NAMES, min_count=31)
+        evaluate(labels, probabilities, NAMES, min_count=31)
 
 
 def test_confused_pairs_and_mistakes_lead_with_the_surest(report: Report) -> None:
@@ -102,16 +102,16 @@ def test_the_text_leads_with_macro_f1(report: Report) -> None:
     assert str(report).index("macro F1") < str(report).index("accuracy")
 
 
-def test_the_dict_is_json_and_tells_what_the_report_tells(report: Report) -> None:
-    told = json.loads(json.dumps(report.to_dict(), allow_nan=False))
-    assert told["macro_f1"] == {
+def test_the_dict_is_json_and_equals_the_report(report: Report) -> None:
+    data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert data["macro_f1"] == {
         "value": report.macro_f1,
         "low": report.macro_f1.low,
         "high": report.macro_f1.high,
     }
-    assert told["confusion"] == report.confusion.tolist()
-    assert [c["support"] for c in told["classes"]] == [c.support for c in report.classes]
-    assert told["most_confused"][0]["count"] == report.confused()[0].count
+    assert data["confusion"] == report.confusion.tolist()
+    assert [c["support"] for c in data["classes"]] == [c.support for c in report.classes]
+    assert data["most_confused"][0]["count"] == report.confused()[0].count
 
 
 def test_one_class_and_one_image() -> None:
@@ -128,18 +128,18 @@ def test_a_perfect_and_a_hopeless_log_loss_are_finite() -> None:
 
 
 def test_inputs_are_neither_changed_nor_shared() -> None:
-    labels, shares = some()
-    before = shares.copy()
-    report = evaluate(labels, shares, NAMES)
-    np.testing.assert_array_equal(shares, before)
-    shares[:] = 0
+    labels, probabilities = some()
+    before = probabilities.copy()
+    report = evaluate(labels, probabilities, NAMES)
+    np.testing.assert_array_equal(probabilities, before)
+    probabilities[:] = 0
     assert report.confidence.min() > 0
     with pytest.raises(ValueError, match="read-only"):
         report.probabilities[0, 0] = 1
 
 
 @pytest.mark.parametrize(
-    ("labels", "shares", "says"),
+    ("labels", "probabilities", "message"),
     [
         ([0, 1, 4], np.full((3, 4), 0.25), "labels run from 0 to 4; with 4 class names expected 0-3"),
         ([0, 1, -1], np.full((3, 4), 0.25), "labels run from -1 to 1"),
@@ -152,9 +152,9 @@ def test_inputs_are_neither_changed_nor_shared() -> None:
         ([0, 1, 2], np.full((3, 4), 0.5), "a row sums to 2"),
     ],
 )
-def test_what_cannot_be_evaluated_is_said(labels: object, shares: np.ndarray, says: str) -> None:
-    with pytest.raises(DataError, match=says) as caught:
-        evaluate(labels, shares, NAMES)
+def test_what_cannot_be_evaluated_is_refused(labels: object, probabilities: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        evaluate(labels, probabilities, NAMES)
     assert "\n" not in str(caught.value)
 
 
@@ -165,12 +165,12 @@ def test_options_that_cannot_be_used(options: dict) -> None:
 
 
 def test_intervals_cost_next_to_nothing() -> None:
-    labels, shares = some(12_000)
+    labels, probabilities = some(12_000)
     start = time.process_time()
-    evaluate(labels, shares, NAMES)
+    evaluate(labels, probabilities, NAMES)
     with_intervals = time.process_time() - start
     start = time.process_time()
-    metrics.precision_recall_fscore_support(labels, shares.argmax(1))
+    metrics.precision_recall_fscore_support(labels, probabilities.argmax(1))
     once = time.process_time() - start
     assert with_intervals < 100 * once, "a loop over 1,000 resamples of scikit-learn's scores would be 1,000"
 

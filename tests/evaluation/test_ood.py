@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from cellclf.errors import DataError, OptionError
-from cellclf.evaluation.ood import energy, learn_familiar
+from cellclf.evaluation.ood import energy, fit_ood_detector
 
 CENTRES = np.random.default_rng(9).normal(0, 1, (3, 80))
 
@@ -26,16 +26,16 @@ def cells(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def known():
     rows, labels = cells(600, 0)
-    return learn_familiar(rows, labels, cells(400, 1)[0])
+    return fit_ood_detector(rows, labels, cells(400, 1)[0])
 
 
-def test_foreign_features_are_told_from_known_ones(known):
+def test_out_of_distribution_features_are_separated_from_known_ones(known):
     rng = np.random.default_rng(2)
-    usual, strange = known.distance(cells(500, 3)[0]), known.distance(rng.normal(0, 1, (500, 80)))
-    assert roc_auc_score([0] * 500 + [1] * 500, np.concatenate([usual, strange])) > 0.999
+    usual, other = known.distance(cells(500, 3)[0]), known.distance(rng.normal(0, 1, (500, 80)))
+    assert roc_auc_score([0] * 500 + [1] * 500, np.concatenate([usual, other])) > 0.999
     for refuse in (0.05, 0.01):
         assert (usual > known.limit(refuse)).mean() == pytest.approx(refuse, abs=0.03)
-    assert (strange > known.limit(0.01)).all()
+    assert (other > known.limit(0.01)).all()
     assert known.limit(0.0) == np.inf
     assert known.limit(1e-6) == known.reference[-1]
 
@@ -43,10 +43,10 @@ def test_foreign_features_are_told_from_known_ones(known):
 def test_a_set_of_the_same_kind_is_rarely_called_shifted(known):
     found = [known.compare(known.distance(cells(60, seed)[0])) for seed in range(10, 40)]
     assert not any(shift.shifted for shift in found)
-    assert np.mean([shift.stranger for shift in found]) == pytest.approx(0.5, abs=0.05)
+    assert np.mean([shift.auroc for shift in found]) == pytest.approx(0.5, abs=0.05)
     moved = cells(60, 4)[0] + np.random.default_rng(0).normal(0, 0.3, (60, 80))
     shift = known.compare(known.distance(moved))
-    assert shift.shifted and shift.stranger > 0.9
+    assert shift.shifted and shift.auroc > 0.9
     assert str(shift).startswith("SHIFTED") and str(found[0]).startswith("no shift")
     assert json.loads(json.dumps(shift.to_dict()))["shifted"] is True
 
@@ -63,7 +63,7 @@ def test_neither_the_order_nor_the_length_of_features_matters(known, seed, facto
 def test_any_width_and_dead_features_are_borne(width):
     rows = np.maximum(np.random.default_rng(0).normal(-1, 1, (40, width)), 0)  # as after a ReLU: many zeros
     rows[0] = 0
-    known = learn_familiar(rows, np.arange(40) % 2, rows[:10])
+    known = fit_ood_detector(rows, np.arange(40) % 2, rows[:10])
     assert np.isfinite(known.distance(rows)).all() and known.axes.shape == (width, min(64, width))
 
 
@@ -74,10 +74,10 @@ def test_what_does_not_fit_is_refused(known):
         known.limit(1)
     with pytest.raises(DataError, match="no images"):
         known.compare([])
-    with pytest.raises(DataError, match="two of each"):
-        learn_familiar(np.zeros((1, 4)), [0], np.zeros((5, 4)))
+    with pytest.raises(DataError, match="2 or more of each"):
+        fit_ood_detector(np.zeros((1, 4)), [0], np.zeros((5, 4)))
     with pytest.raises(DataError, match="expected \\(N, d\\)"):
-        learn_familiar(np.zeros((5, 4)), [0], np.zeros((5, 4)))
+        fit_ood_detector(np.zeros((5, 4)), [0], np.zeros((5, 4)))
 
 
 def test_energy_is_lower_for_sure_logits():

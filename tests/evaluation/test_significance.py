@@ -19,8 +19,8 @@ CALLS = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=40).m
 
 @given(st.integers(0, 80), st.integers(0, 80))
 def test_mcnemar_is_the_exact_binomial_test(b, c):
-    wanted = binomtest(b, b + c, 0.5).pvalue if b + c else 1.0
-    assert mcnemar(b, c) == pytest.approx(wanted, rel=1e-9)
+    expected = binomtest(b, b + c, 0.5).pvalue if b + c else 1.0
+    assert mcnemar(b, c) == pytest.approx(expected, rel=1e-9)
     counted = sum(Fraction(comb(b + c, k), 2 ** (b + c)) for k in range(min(b, c) + 1))
     assert mcnemar(b, c) == pytest.approx(float(min(Fraction(1), 2 * counted)), rel=1e-9)
     assert mcnemar(b, c) == mcnemar(c, b)
@@ -29,10 +29,10 @@ def test_mcnemar_is_the_exact_binomial_test(b, c):
 @given(st.lists(st.floats(0, 1), min_size=0, max_size=8))
 def test_holm_is_its_definition(p_values):
     order = sorted(range(len(p_values)), key=lambda k: p_values[k])
-    wanted = list(p_values)
+    expected = list(p_values)
     for place, k in enumerate(order):
-        wanted[k] = min(1.0, max((len(order) - j) * p_values[order[j]] for j in range(place + 1)))
-    assert holm(p_values) == pytest.approx(wanted)
+        expected[k] = min(1.0, max((len(order) - j) * p_values[order[j]] for j in range(place + 1)))
+    assert holm(p_values) == pytest.approx(expected)
 
 
 @given(CALLS)
@@ -52,10 +52,10 @@ def test_the_differences_are_those_of_scikit_learn(calls):
 
 
 @given(CALLS)
-def test_a_classifier_is_not_told_apart_from_itself(calls):
+def test_a_classifier_does_not_differ_from_itself(calls):
     truth, one, _ = calls
     found = compare_paired(truth, one, one, 3, resamples=100)
-    assert not found.told_apart and found.p_value == 1
+    assert not found.significant and found.p_value == 1
     assert found.macro_f1 == found.macro_f1.low == found.macro_f1.high == 0
 
 
@@ -80,7 +80,7 @@ def test_the_paired_interval_is_that_of_drawing_whole_images():
         draws.append(scores[0] - scores[1])
     low, high = np.quantile(draws, [0.025, 0.975])
     assert found.macro_f1.low == pytest.approx(low, abs=0.015) and found.macro_f1.high == pytest.approx(high, abs=0.015)
-    assert found.told_apart and found.p_value < 0.01
+    assert found.significant and found.p_value < 0.01
 
 
 def test_pairing_is_sharper_than_two_intervals_side_by_side():
@@ -143,7 +143,7 @@ def test_intervals_hold_the_true_drop_as_often_as_they_say():
     assert np.mean(held) >= 0.89
 
 
-def test_a_class_without_mistakes_that_weighs_more_there_is_as_unsure_there():
+def test_a_class_without_mistakes_that_weighs_more_there_is_as_uncertain_there():
     averages, _ = compare_sets([[5, 0], [0, 995]], [[50, 0], [0, 50]], "ab")
     few = 1 - 0.025 ** (1 / 5)
     assert averages[2].name == "accuracy" and averages[2].before == 1

@@ -11,7 +11,8 @@ from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.split import Split
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.saliency import Explanation
-from cellclf.reporting.page import PageContent, write_page
+from cellclf.reporting.content import PageContent
+from cellclf.reporting.page import write_page
 
 NAMES = ("basophil", "immature_granulocyte", "<b>odd & name</b>")
 
@@ -37,19 +38,19 @@ def cells() -> ImageSet:
 def report_of(cells: ImageSet, seed: int = 0, skill: float = 2.0) -> Report:
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(len(cells), len(NAMES))) + skill * np.eye(len(NAMES))[cells.labels]
-    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return evaluate(cells.labels, shares, cells.class_names)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return evaluate(cells.labels, probabilities, cells.class_names)
 
 
 class Flip:
-    """An augmenter as small as they come."""
+    """A minimal augmenter."""
 
     def __call__(self, images: np.ndarray, ids: list[str], epoch: int = 0) -> np.ndarray:
         return images[:, :, ::-1] if epoch % 2 else images
 
 
 class Looker:
-    """A classifier that always looks at the middle, as small as they come."""
+    """A classifier whose heatmaps are always in the middle."""
 
     model = "any"
 
@@ -64,7 +65,7 @@ def content(cells: ImageSet) -> PageContent:
     found = Dedup(n_jobs=1).find(cells)
     after = found.apply(cells)
     parts = Split(val=0.25, test=0.25, seed=1).apply(after)
-    elsewhere = cells[:40]
+    external = cells[:40]
     return PageContent(
         title="runs/a <script>alert(1)</script>",
         cells_before=cells,
@@ -77,7 +78,7 @@ def content(cells: ImageSet) -> PageContent:
             "train": (report_of(parts.train, 1, 9.0), parts.train),
             "val": (report_of(parts.val, 2, 0.8), parts.val),
             "test": (report_of(parts.test, 3), parts.test),
-            "the other lab": (report_of(elsewhere, 4, 0.0), elsewhere),
+            "the other lab": (report_of(external, 4, 0.0), external),
         },
         copies={"test": 0},
         run=Looker(),

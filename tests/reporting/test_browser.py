@@ -23,7 +23,7 @@ const step = link => new Promise(done => {
 });
 addEventListener("load", async () => {
   const panels = [...document.querySelectorAll("#set0 .panel")];
-  const said = {inner: innerWidth, page: document.documentElement.scrollWidth, cells: []};
+  const measured = {inner: innerWidth, page: document.documentElement.scrollWidth, cells: []};
   for (const link of document.querySelectorAll("#set0 .matrix a")) {
     const panel = document.querySelector(link.hash), before = tall(panel);
     link.focus();
@@ -36,17 +36,20 @@ addEventListener("load", async () => {
       images: images.filter(one => one.naturalWidth > 0 && tall(one)).length,
       wide: document.documentElement.scrollWidth};
     await step(panel.querySelector(".back"));
-    said.cells.push({...found, closed: tall(panel)});
+    measured.cells.push({...found, closed: tall(panel)});
   }
-  parent.postMessage(said, "*");
+  parent.postMessage(measured, "*");
 });
 </script>
 """
 
 OUTER = """
 <script>
-const said = [];
-onmessage = event => { said.push(event.data); if (said.length === 2) document.title = JSON.stringify(said); };
+const measured = [];
+onmessage = event => {
+  measured.push(event.data);
+  if (measured.length === 2) document.title = JSON.stringify(measured);
+};
 </script>
 <iframe src="inner.html" width="390" height="800" style="border:0"></iframe>
 <iframe src="inner.html" width="1280" height="800" style="border:0"></iframe>
@@ -76,10 +79,12 @@ def test_a_browser_asks_for_nothing_and_complains_of_nothing(browser: str, page:
     assert "</html>" in done.stdout, done.stderr
     assert "CONSOLE" not in done.stderr, done.stderr
     asked = re.findall(r'"url":"((?:https?|wss?|ftp)://[^"]+)"', log.read_text(encoding="utf-8"))
-    assert not [url for url in asked if not re.search(r"google|gvt1|chromium", url)], "the browser's own are no fault"
+    assert not [url for url in asked if not re.search(r"google|gvt1|chromium", url)], (
+        "requests of the browser itself do not count"
+    )
 
 
-def test_it_fits_on_a_telephone_and_every_number_shows_its_images(browser: str, page: Path, tmp_path: Path) -> None:
+def test_it_fits_on_a_phone_and_every_number_shows_its_images(browser: str, page: Path, tmp_path: Path) -> None:
     """In frames, since headless windows are 500 wide at least; in a copy that lets a script in, which clicks."""
     text = re.sub(r"<meta http-equiv[^>]+>", "", page.read_text(encoding="utf-8"))
     (tmp_path / "inner.html").write_text(text + PROBE, encoding="utf-8")
@@ -88,12 +93,14 @@ def test_it_fits_on_a_telephone_and_every_number_shows_its_images(browser: str, 
     done = browse(browser, outer, tmp_path / "profile", "--window-size=1700,900")
     found = re.search(r"<title>(.*?)</title>", done.stdout)
     assert found, f"the clicks came to no end: {done.stderr[-2000:]}"
-    for said in (frames := json.loads(found[1])):
-        assert said["page"] == said["inner"], "something sticks out at the side"
-        assert len(said["cells"]) == len(re.findall(r'<a href="#set0-\d+-\d+" aria-label', text))
-        for cell in said["cells"]:
+    for measured in (frames := json.loads(found[1])):
+        assert measured["page"] == measured["inner"], "something sticks out at the side"
+        assert len(measured["cells"]) == len(re.findall(r'<a href="#set0-\d+-\d+" aria-label', text))
+        for cell in measured["cells"]:
             assert cell["focused"] and cell["after"] and cell["first"], cell
-            assert cell["before"] == cell["closed"] == cell["open"], "what was asked for goes when it is closed"
-            assert cell["images"] == min(8, cell["number"]) and cell["wide"] == said["inner"], cell
-    assert sorted(said["inner"] for said in frames) == [390, 1280]
-    assert any(not cell["open"] for cell in frames[0]["cells"]), "some panels are only shown when they are asked for"
+            assert cell["before"] == cell["closed"] == cell["open"], (
+                "a panel that was opened is hidden again when it is closed"
+            )
+            assert cell["images"] == min(8, cell["number"]) and cell["wide"] == measured["inner"], cell
+    assert sorted(measured["inner"] for measured in frames) == [390, 1280]
+    assert any(not cell["open"] for cell in frames[0]["cells"]), "some panels are shown only after a click"

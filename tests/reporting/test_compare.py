@@ -34,7 +34,7 @@ def test_the_kept_epoch_stands_beside_the_maximum(comparison: Comparison) -> Non
     json.dumps([first, second], allow_nan=False)
 
 
-def test_text_markdown_and_page_tell_the_same(comparison: Comparison, tmp_path: Path) -> None:
+def test_text_markdown_and_page_agree(comparison: Comparison, tmp_path: Path) -> None:
     columns = comparison.columns()
     assert "macro recall" not in columns and columns["macro F1"] == ["86.0", "65.0"]
     text = str(comparison).splitlines()
@@ -46,7 +46,7 @@ def test_text_markdown_and_page_tell_the_same(comparison: Comparison, tmp_path: 
     assert json.loads(comparison.write(tmp_path / "c.json").read_text("utf-8"))["chosen"] == "mobilenet"
     _, reader, words = read(comparison.write(tmp_path / "c.html"))
     assert all(address.startswith("data:") for address in reader.addresses)
-    assert "Chosen: mobilenet, which has the highest macro F1" in words and "was not tested" in words
+    assert "Chosen: mobilenet, which has the highest macro F1" in words and "were not tested" in words
     assert "86.0 88.3" in words
 
 
@@ -70,7 +70,7 @@ def test_the_best_is_chosen_and_the_smallest_that_is_no_worse_is_named(tmp_path:
     found = Comparison(every, chosen_on="val")
     assert found.best.name == "huge" and found.smallest is not None and found.smallest.name == "small"
     small, poor = found.against("val")
-    assert not small.paired.told_apart and poor.paired.told_apart
+    assert not small.paired.significant and poor.paired.significant
     assert poor.corrected == pytest.approx(2 * poor.paired.p_value) and small.corrected == small.paired.p_value
     assert found.verdict().startswith("Chosen: huge, which has the highest macro F1 on val (97.5 %). The smallest")
     assert "small, with 0.3 M parameters instead of 9.0 M: -1.3 points (" in found.verdict()
@@ -84,13 +84,13 @@ def test_the_best_is_chosen_and_the_smallest_that_is_no_worse_is_named(tmp_path:
     assert list(data["tests"]) == ["val"]
 
 
-def test_what_is_said_of_the_choice() -> None:
+def test_the_reason_of_the_choice() -> None:
     clear = Comparison([scored("good", 5, seed=1, params=9), scored("poor", 90, seed=2, params=5)])
-    assert "Every other candidate is worse" in clear.verdict() and clear.smallest is clear.best
+    assert "Every other candidate is significantly worse" in clear.verdict() and clear.smallest is clear.best
     equal = Comparison([scored("good", 5, seed=1, params=5), scored("like it", 6, seed=2, params=9)])
-    assert "also the smallest of those that are not told apart" in equal.verdict()
+    assert "also the smallest of those without a significant difference" in equal.verdict()
     rows = [replace(one, params=None) for one in equal.candidates]
-    assert "Not told apart from it on these images: like it" in Comparison(rows).verdict()
+    assert "No significant difference on these images: like it" in Comparison(rows).verdict()
     assert Comparison(rows[:1]).verdict() == ""
 
 
@@ -99,7 +99,7 @@ def test_sets_that_played_no_part_are_tested_too() -> None:
     titles = [title for title, _ in Comparison(every, chosen_on="val", reported_on="bccd").tests()]
     assert titles == ["Against a on val, 240 images", "Against a on bccd, 240 images"]
     other = evaluate(TRUTH[:6], np.eye(3)[TRUTH[:6]], "abc", resamples=100)
-    with pytest.raises(DataError, match="was scored on other images than"):
+    with pytest.raises(DataError, match="was evaluated on other images than"):
         Comparison([every[0], replace(every[1], val=other)])
 
 

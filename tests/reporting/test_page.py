@@ -13,8 +13,9 @@ import cellclf as cc
 from cellclf.errors import DataError, UnknownNameError
 from cellclf.evaluation.metrics import evaluate
 from cellclf.evaluation.robustness.measure import robustness
+from cellclf.reporting.content import PageContent
 from cellclf.reporting.matrix import panels
-from cellclf.reporting.page import PageContent, write_page
+from cellclf.reporting.page import write_page
 from cellclf.reporting.verdict import headline_name, verdict
 
 
@@ -28,24 +29,24 @@ def test_the_page_loads_nothing_and_every_link_arrives(page: Path) -> None:
     assert "default-src 'none'" in text and len(text) < 5e6
 
 
-def test_names_of_strangers_stay_text(page: Path) -> None:
+def test_any_name_stays_text(page: Path) -> None:
     text, _, words = read(page)
     assert "<script>" not in text and "<b>odd" not in text and "<i>0" not in text
     assert "runs/a <script>alert(1)</script>" in words and "<b>odd & name</b>" in words
     assert 'name = "<fast>"' in words
 
 
-def test_every_section_is_there_and_says_its_numbers(content: PageContent, page: Path) -> None:
+def test_every_section_is_there_with_its_numbers(content: PageContent, page: Path) -> None:
     _, reader, words = read(page)
-    wanted = {"overview", "incoming", "removed", "split", "augmentation", "training", "results", "cost", "rerun"}
-    assert wanted | {"set0"} <= set(reader.ids)
+    expected = {"overview", "incoming", "removed", "split", "augmentation", "training", "results", "cost", "rerun"}
+    assert expected | {"set0"} <= set(reader.ids)
     report = content.evaluations["test"][0]
     for name, value in report.headline().items():
         if name != "weighted precision":  # the table is wide enough
             assert f"{100 * value:.1f}\u202f% {100 * value.low:.1f}–{100 * value.high:.1f}" in words
-    assert f"On {report.n} images of “test”, which it had never seen" in words
-    assert "Checked: no id, no duplicate group stands in more than one part." in words
-    assert "No patients or slides were named" in words
+    assert f"On {report.n} images of “test”, which it has never seen" in words
+    assert "Checked: no id, no duplicate group is in more than one part." in words
+    assert "No patients or slides were given" in words
     assert "2 grey images were made RGB" in words and "truncated <file>" in words
     assert "conflicting labels 13 images in 1 group" in words and "identical 1 image in 1 group" in words
     assert "12 min 34 s" in words and "versions: keras 3.15" in words
@@ -57,8 +58,8 @@ def test_the_confusion_matrix_is_the_reports(content: PageContent, page: Path) -
     _, _, words = read(page)
     report = content.evaluations["test"][0]
     for pair in report.confused():
-        said = f"{pair.truth.replace('_', ' ')} called {pair.predicted.replace('_', ' ')} {pair.count}, "
-        assert said + f"{100 * pair.rate:.1f}\u202f% of the class" in words
+        text = f"{pair.truth.replace('_', ' ')} predicted as {pair.predicted.replace('_', ' ')} {pair.count}, "
+        assert text + f"{100 * pair.rate:.1f}\u202f% of the class" in words
 
 
 def test_every_number_of_a_matrix_leads_to_its_images(content: PageContent, page: Path) -> None:
@@ -70,21 +71,21 @@ def test_every_number_of_a_matrix_leads_to_its_images(content: PageContent, page
             assert (f"set0-{r}-{c}" in reader.ids) == (number > 0) == (f"#set0-{r}-{c}" in reader.addresses)
     parts = re.split(r'<div class="panel(?: open)?" id="(set0-\d+-\d+)"', text.split('id="set1"')[0])
     shown = {key: set(re.findall(r'title="([^"]+)"', part)) for key, part in zip(parts[1::2], parts[2::2], strict=True)}
-    for k in range(3):  # the least sure hits
+    for k in range(3):  # the least confident correct predictions
         rows = np.flatnonzero((report.truth == k) & (report.predicted == k))
         rows = rows[np.argsort(report.confidence[rows])][:8]
         if len(rows):
-            wanted = {str(escape(cells.ids[row])) for row in rows}
-            assert shown[f"set0-{k}-{k}"] >= wanted and len(shown[f"set0-{k}-{k}"]) < len(rows) + 30
-    assert "the least sure first" in words
+            expected = {str(escape(cells.ids[row])) for row in rows}
+            assert shown[f"set0-{k}-{k}"] >= expected and len(shown[f"set0-{k}-{k}"]) < len(rows) + 30
+    assert "the least confident first" in words
 
 
 def test_the_images_behind_a_matrix_are_few(content: PageContent) -> None:
     """Eight classes with every number in the matrix: some hundred thumbnails, and never none for a number."""
     names, rng = [f"class {k}" for k in range(8)], np.random.default_rng(0)
     labels, called = np.repeat(np.arange(8), 80), np.tile(np.arange(8), 80)
-    shares = 0.5 * np.eye(8)[called] + 0.5 * rng.dirichlet(np.ones(8), 640)
-    report = evaluate(labels, shares / shares.sum(1, keepdims=True), names, resamples=100)
+    probabilities = 0.5 * np.eye(8)[called] + 0.5 * rng.dirichlet(np.ones(8), 640)
+    report = evaluate(labels, probabilities / probabilities.sum(1, keepdims=True), names, resamples=100)
     cells = cc.ImageSet(np.zeros((640, 8, 8, 3), np.uint8), labels, class_names=names)
     for full, most in ((True, 320), (False, 160)):
         found = panels(report, cells, "set0", full=full)
@@ -93,7 +94,7 @@ def test_the_images_behind_a_matrix_are_few(content: PageContent) -> None:
         assert sum(panel["open"] for panel in found) == (8 if full else 4)
 
 
-def test_where_it_looked_stands_beside_mistakes_and_narrow_hits(content: PageContent, tmp_path: Path) -> None:
+def test_heatmaps_stand_beside_mistakes_and_uncertain_predictions(content: PageContent, tmp_path: Path) -> None:
     _, reader, words = read(write_page(content, tmp_path / "a.html"))
     _, bare, without = read(write_page(dataclasses.replace(content, run=None), tmp_path / "b.html"))
     report = content.evaluations["test"][0]
@@ -141,14 +142,14 @@ def test_robustness_is_shown_suite_by_suite(content: PageContent, tmp_path: Path
     assert {"robustness0", "robustness1"} <= set(reader.ids)
     assert reader.tags.count("polyline") == 12
     assert "jpeg compression compression, seen 12.5 12.5 12.5 12.5 12.5 12.5" in words
-    assert "On bad images: next <month>" in words and words.count("a yardstick") == 1
+    assert "Robustness: next <month>" in words and words.count("a rough scale only") == 1
 
 
-def test_a_leaking_split_is_said(content: PageContent, tmp_path: Path) -> None:
+def test_a_leaking_split_is_reported(content: PageContent, tmp_path: Path) -> None:
     assert content.parts is not None
-    torn = dataclasses.replace(content.parts, val=content.parts.train[:5])
-    _, _, words = read(write_page(dataclasses.replace(content, parts=torn), tmp_path / "a.html"))
-    assert "5 id values stand in more than one part" in words and "Checked" not in words
+    leaking = dataclasses.replace(content.parts, val=content.parts.train[:5])
+    _, _, words = read(write_page(dataclasses.replace(content, parts=leaking), tmp_path / "a.html"))
+    assert "5 id values are in more than one part" in words and "Checked" not in words
 
 
 def test_images_of_another_set_are_refused(content: PageContent, tmp_path: Path) -> None:
@@ -172,21 +173,21 @@ def test_headline() -> None:
         headline_name({"val": 1, "test": 1}, "tset")
 
 
-def test_the_verdict_tells_memory_fewness_and_elsewhere(content: PageContent) -> None:
+def test_the_verdict_reports_overfitting_few_images_and_external_sets(content: PageContent) -> None:
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     lead, lines = verdict(reports, "test", {"test": 0})
     assert "never seen" in lead and lines[0].startswith("The weakest class is ")
     assert any("Fewer than 20 images" in line for line in lines)
-    assert any("learnt by heart" in line for line in lines)
+    assert any(line.startswith("Overfitting") for line in lines)
     assert any("the other lab" in line and "do not rely on it" in line for line in lines)
     lead, lines = verdict({"val": reports["val"]}, "val")
-    assert "the best epoch was chosen" in lead and "another laboratory" in lines[-1]
+    assert "choose the best epoch" in lead and "another laboratory" in lines[-1]
 
 
-def test_the_verdict_calls_images_new_only_where_somebody_looked(content: PageContent) -> None:
+def test_the_verdict_calls_images_new_only_where_copies_were_searched(content: PageContent) -> None:
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     lead, lines = verdict(reports, "test")
-    assert "which took no part in the training" in lead and not any("copies" in line for line in lines)
+    assert "which were not used in training" in lead and not any("copies" in line for line in lines)
     lead, lines = verdict(reports, "test", {"test": 3, "the other lab": 1})
-    assert "“test”, of which 3 are copies of images that it was trained or chosen on, the classifier" in lead
-    assert lines[-1].startswith("Of the 40 images of “the other lab”, 1 is a copy of images that it was trained")
+    assert "“test”, of which 3 are copies of training or validation images, the classifier" in lead
+    assert lines[-1].startswith("Of the 40 images of “the other lab”, 1 is a copy of training or validation images")

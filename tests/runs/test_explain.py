@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cellclf as cc
-from cellclf.evaluation.saliency import Explanation, Occluded, enlarge, grad_cam, grad_cam_plus_plus
+from cellclf.evaluation.saliency import Explanation, OcclusionSource, enlarge, grad_cam, grad_cam_plus_plus
 from cellclf.runs.run import Run
 
 NAMES = ("dark", "grey", "light")
@@ -124,7 +124,7 @@ def test_occlusion_by_a_slow_loop(small):
 
 def test_occluded_images_are_made_as_they_are_read():
     cells = cc.ImageSet(noise(4))
-    source = Occluded(cells, patch=1.0, steps=1)
+    source = OcclusionSource(cells, patch=1.0, steps=1)
     assert len(source) == 8
     read = source.read(np.array([7, 0, 6]))
     np.testing.assert_array_equal(read[1], cells[0])
@@ -134,7 +134,7 @@ def test_occluded_images_are_made_as_they_are_read():
     )
     for wrong in ({"patch": 0}, {"patch": 1.5}, {"steps": 0}, {"steps": 17}):
         with pytest.raises(cc.OptionError, match="expected"):
-            Occluded(cells, **wrong)
+            OcclusionSource(cells, **wrong)
 
 
 def test_what_speaks_against_a_class_is_not_hot():

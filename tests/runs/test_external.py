@@ -85,13 +85,13 @@ def test_labels_are_not_used_for_tuning(run, found):
 def test_words_table_markdown_and_data_say_it(found):
     text = str(found)
     assert text.startswith("balanced accuracy") and "lower than on the reference" in text
-    assert "without labels, BatchNorm adapted" in text and "gives back most: +" in text
-    assert "if calibrated perfectly" in text and "confirm it on other images" in text
+    assert "the best remedy without labels is BatchNorm adapted" in text
+    assert "if perfectly calibrated" in text and "confirm it on other images" in text
     markdown = found.to_markdown()
     assert markdown.startswith("- balanced accuracy") and "| recall of grey (30) |" in markdown
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["changes"][0]["name"] == "balanced accuracy" and data["mapping"] == {name: name for name in NAMES}
-    assert data["calibration"]["theirs"]["n"] == 90 and data["calibration"]["reference"]["n"] == 150
+    assert data["calibration"]["external"]["n"] == 90 and data["calibration"]["reference"]["n"] == 150
     figure = found.plot()
     assert [axes.get_xlabel() for axes in figure.axes] == ["recall (%)", "balanced accuracy (%)"]
 
@@ -101,11 +101,11 @@ def test_classes_are_matched_and_what_has_none_is_listed(run, own):
     found = run.external(external, {"D": "dark", "white": "light"}, reference=own, tta=1, adapt=False)
     assert found.mapping == {"D": "dark", "grey": "grey", "white": "light"} and found.report.n == 90
     (left,) = found.left_out
-    assert (left.name, left.count, left.why) == ("smudge", 30, "the run has no class of that name")
-    assert sum(left.called.values()) == 30
+    assert (left.name, left.count, left.reason) == ("smudge", 30, "the run has no class of that name")
+    assert sum(left.predicted.values()) == 30
     assert "smudge" in str(found) and "Counted: D as dark, white as light." in str(found)
     merged = run.external(external, {"D": "dark", "smudge": "light", "white": None}, tta=1, adapt=False)
-    assert merged.report.n == 90 and merged.left_out[0].why == "excluded by the mapping"
+    assert merged.report.n == 90 and merged.left_out[0].reason == "excluded by the mapping"
     assert run.external(external, {"D": "dark"}, tta=1, adapt=False).missing == ("light",)
 
 

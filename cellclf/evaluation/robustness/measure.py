@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import ImageSet
 from cellclf.data.loaders import load
 from cellclf.errors import DataError, OptionError, unknown
-from cellclf.evaluation.intervals import Estimate, Floats, estimate, estimate_shares
+from cellclf.evaluation.intervals import Estimate, Floats, bootstrap, estimate_shares
 from cellclf.evaluation.robustness.corruptions import ALEXNET_CLEAN, CORRUPTIONS, SEVERITIES, corrupt
 from cellclf.evaluation.robustness.families import families_of
 from cellclf.evaluation.robustness.result import MEDMNIST_C, CorruptionScores, Robustness
+from cellclf.evaluation.scores import SCORES
 from cellclf.utils.progress import track
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
@@ -98,8 +99,8 @@ def robustness(
     def point(condition: Condition, truth: NDArray[np.int64], averaged: NDArray[np.bool_]) -> tuple[Estimate, Estimate]:
         classes = len(averaged)
         confusion = np.bincount(truth * classes + predicted[condition], minlength=classes**2).reshape(classes, classes)
-        found = estimate(confusion, averaged, **settings)
-        return found.macro[1], found.accuracy
+        found = bootstrap(confusion, averaged, **settings)
+        return SCORES["balanced_accuracy"].estimate(found), SCORES["accuracy"].estimate(found)
 
     each = {condition: point(condition, *truth) for condition, _, truth in tests}
     truth, averaged = tests[-1][2]

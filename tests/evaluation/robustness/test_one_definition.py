@@ -21,7 +21,8 @@ from cellclf.evaluation.robustness import corrupt, corruptions, list_corruptions
 from cellclf.evaluation.robustness.corruptions import CORRUPTIONS, Corruption
 from cellclf.evaluation.robustness.families import families_of, list_families
 from cellclf.evaluation.robustness.result import Robustness
-from cellclf.reporting.page import PageContent, write_page
+from cellclf.reporting.content import PageContent
+from cellclf.reporting.page import write_page
 
 
 @pytest.fixture(autouse=True)
