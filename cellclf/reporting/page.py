@@ -96,4 +96,5 @@ def write_page(content: PageContent, path: str | Path) -> Path:
     from cellclf.pages.template import render, write
     from cellclf.reporting.sections import sections
 
-    return write(path, render("report.html.j2", title=content.title, sided=True, **sections(content)))
+    text = render("report.html.j2", package="cellclf.reporting", title=content.title, sided=True, **sections(content))
+    return write(path, text)

@@ -1,4 +1,4 @@
-"""Arguments by name, as scikit-learn's ``clone`` and searches ask for them."""
+"""Arguments by name, as scikit-learn's ``clone`` and searches need them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Params:
     """
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Give the constructor's arguments by name.
+        """Return the constructor's arguments by name.
 
         Args:
-            deep: There for scikit-learn; no argument is an estimator with arguments of its own.
+            deep: For scikit-learn; no argument is an estimator with arguments of its own.
         """
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 

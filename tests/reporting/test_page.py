@@ -93,14 +93,14 @@ def test_the_images_behind_a_matrix_are_few(content: PageContent) -> None:
         assert sum(panel["open"] for panel in found) == (8 if full else 4)
 
 
-def test_where_it_looked_stands_beside_mistakes_and_narrow_hits(content: PageContent, tmp_path: Path) -> None:
+def test_heat_maps_stand_beside_mistakes_and_narrow_hits(content: PageContent, tmp_path: Path) -> None:
     _, reader, words = read(write_page(content, tmp_path / "a.html"))
     _, bare, without = read(write_page(dataclasses.replace(content, run=None), tmp_path / "b.html"))
     report = content.evaluations["test"][0]
     wrong = len(report.mistakes())
     more = reader.tags.count("img") - bare.tags.count("img")
     assert more == min(14, wrong) + min(14, report.n - wrong), "of the leading set alone"
-    assert words.count("where it looked") == 2 and "where it looked" not in without
+    assert words.count("heat map") == 2 and "heat map" not in without
 
 
 def test_what_is_absent_is_left_out(tmp_path: Path, content: PageContent) -> None:

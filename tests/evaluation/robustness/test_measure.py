@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.images import png
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 import cellclf as cc
@@ -17,7 +18,6 @@ from cellclf.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, c
 from cellclf.evaluation.robustness.families import FAMILIES, TRAINS, families_of
 from cellclf.evaluation.robustness.measure import robustness
 from cellclf.evaluation.robustness.result import ALEXNET, ALEXNET_CLEAN, Robustness, stored
-from cellclf.utils.contact_sheet import png
 
 OTHER_STEPS = {
     *("rotate", "flip", "zoom", "aspect", "crop", "shear", "translate", "seam"),
