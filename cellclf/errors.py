@@ -1,9 +1,9 @@
 """Every error that cellclf raises on purpose, in one tree.
 
-Each class is also a built-in kind, so that code which knows nothing of cellclf can still catch it::
+Each class is also a built-in kind, so that code which does not know cellclf can catch it::
 
     CellclfError
-    ├── DataError            (ValueError)    images, labels or ids are not what a step needs
+    ├── DataError            (ValueError)    images, labels or ids that a step cannot use
     ├── OptionError          (ValueError)    an argument or a recipe field has an unusable value
     ├── UnknownNameError     (LookupError)   no backbone, recipe, preset, class ... of that name
     ├── WeightsError         (ValueError)    a weights file is missing, unreadable or of another network
@@ -11,11 +11,11 @@ Each class is also a built-in kind, so that code which knows nothing of cellclf 
     ├── PluginError          (RuntimeError)  a plugin broke its contract
     ├── RunFolderError       (OSError)       a run folder cannot be used as asked
     ├── TrainingError        (RuntimeError)  a training cannot go on
-    └── ExportError          (RuntimeError)  an exported network would not say what the run says
+    └── ExportError          (RuntimeError)  an exported network would not predict what the run predicts
 
-What does not stop the work is a CellclfWarning (UserWarning).
+A notice that does not stop the work is a CellclfWarning (UserWarning).
 
-Every message is one line: what is wrong, the value, what was wanted, how to mend it.
+Every message is one line: what is wrong, the value, what was expected, the fix.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CellclfError(Exception):
 
 
 class DataError(CellclfError, ValueError):
-    """Images, labels or ids are not what the step needs."""
+    """Images, labels or ids that the step cannot use."""
 
 
 class OptionError(CellclfError, ValueError):
@@ -37,7 +37,7 @@ class OptionError(CellclfError, ValueError):
 
 
 class UnknownNameError(CellclfError, LookupError):
-    """There is nothing of that name; the message lists what there is."""
+    """There is nothing of that name; the message lists the names that exist."""
 
 
 class WeightsError(CellclfError, ValueError):
@@ -61,19 +61,19 @@ class TrainingError(CellclfError, RuntimeError):
 
 
 class ExportError(CellclfError, RuntimeError):
-    """An exported network would not say what the run says, or cannot be made."""
+    """An exported network would not predict what the run predicts, or cannot be made."""
 
 
 class CellclfWarning(UserWarning):
-    """Something worth knowing that does not stop the work."""
+    """A notice that does not stop the work."""
 
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> UnknownNameError:
     """Make the error for a name that does not exist, with the nearest one and the whole list.
 
     Args:
-        kind: What was looked for, in the singular: ``"backbone"``.
-        name: What was asked for.
+        kind: What was asked for, in the singular: ``"backbone"``.
+        name: The name that was asked for.
         choices: The names that exist.
 
     Examples:

@@ -13,8 +13,8 @@ HEAVY = ("numpy", "keras", "tensorflow", "sklearn", "scipy", "PIL", "matplotlib"
 
 
 def loaded_by(code):
-    tell = f"{code}\nimport json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", tell], capture_output=True, text=True, check=True)
+    code = f"{code}\nimport json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -40,7 +40,7 @@ def test_every_public_name_resolves_and_says_what_it_is(name):
 
 
 def test_a_wrong_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="'cellclf' has no attribute 'Dedupe'"):
+    with pytest.raises(AttributeError, match="cellclf attribute Dedupe"):
         cellclf.Dedupe  # noqa: B018  # looking it up is the test
     with pytest.raises(ImportError):
         importlib.import_module("cellclf.Dedupe")

@@ -5,8 +5,29 @@ from __future__ import annotations
 import click
 
 import cellclf
-from cellclf.cli import again, augment, cleaning, explain, external, job, networks, robustness, use
-from cellclf.cli.options import Group
+from cellclf.cli import (
+    augment,
+    backbones,
+    compare,
+    crossval,
+    dedup,
+    demo,
+    evaluate,
+    explain,
+    export,
+    external,
+    inspect,
+    labels,
+    leaks,
+    outliers,
+    plugins,
+    predict,
+    rerun,
+    robustness,
+    run,
+    train,
+)
+from cellclf.cli.group import Group
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,25 +41,25 @@ def main() -> None:
 
 
 for _command in (
-    job.run,
-    job.demo,
-    cleaning.inspect,
-    cleaning.dedup,
-    cleaning.leaks,
-    cleaning.outliers,
-    job.train,
-    job.compare,
-    job.labels,
-    again.crossval,
-    again.rerun,
-    use.evaluate,
-    use.predict,
+    run.run,
+    demo.demo,
+    inspect.inspect,
+    dedup.dedup,
+    leaks.leaks,
+    outliers.outliers,
+    train.train,
+    compare.compare,
+    labels.labels,
+    crossval.crossval,
+    rerun.rerun,
+    evaluate.evaluate,
+    predict.predict,
     external.external,
     explain.explain,
-    use.export,
+    export.export,
     robustness.robustness,
     augment.augment,
-    networks.backbones,
-    networks.plugins,
+    backbones.backbones,
+    plugins.plugins,
 ):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""Commands that show the ready-made augmentations."""
+"""``cellclf augment``: the ready-made augmentations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, Source, import_keras, save_figure, source_options
+from cellclf.cli.options import IMAGE, Source, source_options
+from cellclf.cli.output import import_keras, save_figure
 
 
 @click.group(invoke_without_command=True)
@@ -23,9 +24,9 @@ def augment(ctx: click.Context) -> None:
 
 @augment.command()
 @click.argument("preset")
-@click.option("--strength", type=float, default=1.0, show_default=True, help="Scales how far every step goes.")
+@click.option("--strength", type=float, default=1.0, show_default=True, help="Scales how strong every step is.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--plot", type=IMAGE, help="Write a sheet of images and what becomes of them, PNG, SVG or PDF.")
+@click.option("--plot", type=IMAGE, help="Write a sheet of images and their augmented versions, PNG, SVG or PDF.")
 @click.option("--on", "src", metavar="SRC", help="Images for --plot; without it, generated cells.")
 @source_options
 def show(preset: str, strength: float, seed: int, plot: Path | None, src: str | None, source: Source) -> None:
@@ -37,8 +38,8 @@ def show(preset: str, strength: float, seed: int, plot: Path | None, src: str | 
     table = {key: value for key, value in augmenter.to_dict().items() if key != "seed"}
     click.echo(tomli_w.dumps({"trainer": {"augmenter": table}}), nl=False)
     if src is not None and plot is None:
-        raise click.UsageError("--on is for --plot PICTURE, which is missing")
+        raise click.UsageError("--on needs --plot IMAGE, which is missing")
     if plot is not None:
         import_keras()
-        cells = cellclf.make_cells(6, balance="even") if src is None else source.load_telling(src)
+        cells = cellclf.make_cells(6, balance="even") if src is None else source.load(src)
         save_figure(augmenter.plot(cells), plot)

@@ -1,16 +1,15 @@
-"""The command that takes a run to another laboratory's images."""
+"""``cellclf external``: a run on another laboratory's images."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, OutFile, Source, import_keras, save_figure, source_options
-from cellclf.utils.atomic import replacing
+from cellclf.cli.options import IMAGE, OutFile, Source, min_count_help, source_options
+from cellclf.cli.output import import_keras, save_figure
+from cellclf.utils.atomic import write_json, write_text
 
 
 @click.command()
@@ -19,9 +18,9 @@ from cellclf.utils.atomic import replacing
 @source_options
 @click.option("--map", "pairs", multiple=True, metavar="THEIRS=OURS", help="Their class and ours; THEIRS= has none.")
 @click.option("--reference", metavar="SRC", help="Own labelled images, not trained on; default: the run's report.")
-@click.option("--min-count", default=20, show_default=True, help="Leave classes with fewer images out of averages.")
+@click.option("--min-count", default=20, show_default=True, help=min_count_help)
 @click.option("--tta", type=int, default=8, show_default=True, help="Flips and turns to try; 4 for oblong images.")
-@click.option("--no-adapt", is_flag=True, help="Do not try moved BatchNorm statistics.")
+@click.option("--no-adapt", is_flag=True, help="Do not try adapted BatchNorm statistics.")
 @click.option("--plot", type=IMAGE, help="Write the figure, PNG, SVG or PDF.")
 @click.option("--out", type=OutFile(".json", ".md"), help="Write everything as JSON or Markdown, too.")
 def external(
@@ -36,38 +35,29 @@ def external(
     plot: Path | None,
     out: Path | None,
 ) -> None:
-    """Tell how far the run in the folder RUN falls on another laboratory's SRC, where, and what helps.
+    """Measure how the run in RUN does on SRC of another laboratory.
 
-    Their labels only score. Classes that they name otherwise are matched, as in `--map NEU=neutrophil`; those without
-    a counterpart are listed and not scored.
+    It shows how far the scores fall, in which classes, and what helps. Their labels only score. Classes with other
+    names are matched, as in `--map NEU=neutrophil`; those without a counterpart are listed and not scored.
 
     \b
     cellclf external runs/a other_cells/ --min-count 3 --out external.md
     cellclf external runs/a other_cells/ --min-count 3 --map platelet= --reference test_set.npz
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     if bad := [pair for pair in pairs if "=" not in pair]:
-        raise click.UsageError(f"--map {bad[0]}; wanted THEIRS=OURS, or THEIRS= for a class without a counterpart")
+        raise click.UsageError(f"--map {bad[0]}; expected THEIRS=OURS, or THEIRS= for a class without a counterpart")
     mapping = {theirs: ours or None for theirs, _, ours in (pair.partition("=") for pair in pairs)}
     import_keras()
     run = cellclf.load_run(run_folder)
-    cells = source.load_telling(src, size=run.input_shape[:2])
-    own = None if reference is None else Source(size=source.size).load_telling(reference, size=run.input_shape[:2])
-    found = run.external(
-        cells,
-        mapping,
-        reference=own,
-        min_count=min_count,
-        tta=tta,
-        adapt=not no_adapt,
-        show=sys.stderr.isatty(),
-    )
+    cells = source.load(src, size=run.input_shape[:2])
+    own = None if reference is None else Source(size=source.size).load(reference, size=run.input_shape[:2])
+    found = run.external(cells, mapping, reference=own, min_count=min_count, tta=tta, adapt=not no_adapt)
     click.echo(found)
     if plot is not None:
         save_figure(found.plot(), plot)
     if out is not None:
-        text = found.to_markdown()
         if out.suffix.lower() == ".json":
-            text = json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n"
-        with replacing(out) as new:
-            new.write_text(text, encoding="utf-8")
+            write_json(out, found.to_dict())
+        else:
+            write_text(out, found.to_markdown())
         click.echo(f"figures: {out}")

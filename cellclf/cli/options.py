@@ -1,15 +1,9 @@
-"""What the commands share: how errors end, where images come from, which recipe is meant, where files go."""
+"""Options that several commands have: which images, which recipe, which files to write."""
 
 from __future__ import annotations
 
-import errno
 import functools
-import importlib
 import os
-import re
-import sys
-import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,93 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cellclf
-from cellclf.errors import CellclfError, CellclfWarning
+from cellclf.cli.output import note
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from cellclf.data.image_set import ImageSet
 
-FAILED, FAILED_CHECK, STOPPED = 1, 3, 130
-"""Exit codes; click itself uses 2 for a command line that it does not understand."""
-
-
-class Group(click.Group):
-    """Commands in the order in which they are written; expected errors are one line on stderr and an exit code."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands in the order in which they are written."""
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; tracebacks are left to mistakes in the program."""
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it once, when it is imported
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("always", CellclfWarning)
-                warnings.showwarning = _teller(warnings.showwarning)
-                return super().invoke(ctx)
-        except CellclfError as error:
-            say(f"cellclf: {error}")
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "tensorflow":
-                raise
-            say("cellclf: Keras has no backend to run on: pip install 'cellclf[cpu]' brings TensorFlow")
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # `cellclf ... | head`: click ends quietly
-                raise
-            say(f"cellclf: {' '.join(str(error).split()) or type(error).__name__}")
-        except MemoryError as error:
-            say(f"cellclf: not enough memory ({str(error) or 'no more is given'}); a smaller set or --size needs less")
-        except KeyboardInterrupt as stop:
-            say(
-                f"\ncellclf: {str(stop) or 'stopped; nothing is half-written, and the same command goes on with a run'}"
-            )
-            ctx.exit(STOPPED)
-        ctx.exit(FAILED)
-
-
-def _teller(other: Callable[..., None]) -> Callable[..., None]:
-    """Give a ``warnings.showwarning`` that tells each of this package's warnings once, in one line."""
-    told: set[str] = set()
-
-    def tell(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if not issubclass(category, CellclfWarning):
-            other(message, category, *rest, **more)
-        elif str(message) not in told:
-            told.add(str(message))
-            say(f"note: {message}")
-
-    return tell
-
-
-def say(text: str) -> None:
-    """Tell something beside the result, on stderr."""
-    click.echo(text, err=True)
-
-
-def import_keras() -> None:
-    """Import Keras and its backend; of what they say on the way, leave the informational lines out.
-
-    TensorFlow writes them before it looks at ``TF_CPP_MIN_LOG_LEVEL``, straight to the file descriptor.
-    """
-    if "keras" in sys.modules:
-        return
-    try:
-        stderr = os.dup(2)
-    except OSError:  # a process without stderr
-        return
-    with tempfile.TemporaryFile() as said:
-        try:
-            os.dup2(said.fileno(), 2)
-            importlib.import_module("keras")
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            said.seek(0)
-            for line in said.read().decode(errors="replace").splitlines():
-                if not re.match(r"I\d{4} |WARNING: All log messages before absl::InitializeLog", line):
-                    say(line)
+Decorator = Callable[[Any], Any]
 
 
 class OutFile(click.Path):
@@ -129,13 +42,9 @@ class OutFile(click.Path):
 IMAGE, PAGE, TABLE = OutFile(".png", ".svg", ".pdf"), OutFile(".html"), OutFile(".csv", ".parquet")
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all."""
-    from cellclf.utils.atomic import replacing
-
-    with replacing(path) as new:
-        figure.savefig(new)
-    click.echo(f"image: {path}")
+def together(*options: Decorator) -> Decorator:
+    """Make one decorator of several options, shown in this order."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
 @dataclass(frozen=True)
@@ -146,29 +55,29 @@ class Source:
     class_names: str | None = None
     size: tuple[int, int] | None = None
 
-    def load(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
-        """Load; ``size`` counts unless the user gave another."""
+    def read(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
+        """Read a set; ``size`` counts unless the user gave another."""
         cells: ImageSet = cellclf.load(src, part=self.part, class_names=self._names(), size=self.size or size)
         return cells
 
+    def load(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
+        """Read a set, and print on stderr what was converted or skipped."""
+        cells = self.read(src, size=size)
+        for notice in cells.notices:
+            note(f"{src}: {notice}")
+        for skipped in cells.skipped[:5]:
+            note(f"{src}: skipped {skipped.id}: {skipped.reason}")
+        if len(cells.skipped) > 5:
+            note(f"{src}: and {len(cells.skipped) - 5:,} more skipped; `cellclf inspect` lists them")
+        return cells
+
     def described(self, src: str) -> dict[str, Any]:
-        """Tell how a SRC is read, so that the same can be read again."""
+        """Describe how a SRC is read, so that ``rerun`` reads the same."""
         found = {"src": os.path.abspath(src), "part": self.part, "class_names": self._names(), "size": self.size}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
 
     def _names(self) -> list[str] | None:
         return None if self.class_names is None else [name.strip() for name in self.class_names.split(",")]
-
-    def load_telling(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
-        """Load, and tell on stderr what was converted or skipped."""
-        cells = self.load(src, size=size)
-        for notice in cells.notices:
-            say(f"{src}: {notice}")
-        for skipped in cells.skipped[:5]:
-            say(f"{src}: skipped {skipped.id}: {skipped.reason}")
-        if len(cells.skipped) > 5:
-            say(f"{src}: and {len(cells.skipped) - 5:,} more skipped; `cellclf inspect` lists them")
-        return cells
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,6 +95,11 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_source
 
 
+test_option = click.option(
+    "--test", "tests", multiple=True, metavar="[NAME=]SRC", help="A further set that is only reported on."
+)
+
+
 def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet) -> dict[str, ImageSet]:
     """Load the sets of ``--test``, each ``[NAME=]SRC``, at the size of the training images."""
     found: dict[str, ImageSet] = {}
@@ -194,8 +108,8 @@ def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet) -> dict[
         if not sign or Path(test).exists():
             name, src = Path(test).name, test
         if name in found:
-            raise click.UsageError(f"two --test sets are called {name!r}; wanted NAME=SRC with a name for each")
-        found[name] = Source(None, None, source.size).load_telling(src, size=cells.image_shape[:2])
+            raise click.UsageError(f"two --test sets are called {name!r}; expected NAME=SRC with a name for each")
+        found[name] = Source(None, None, source.size).load(src, size=cells.image_shape[:2])
     return found
 
 
@@ -212,8 +126,8 @@ class RecipeChoice:
 
     def read(self) -> dict[str, Any]:
         """Read the recipe; another backbone, its weights and its parameters first, ``--set`` last."""
+        from cellclf.pipeline import read_recipe
         from cellclf.pipeline.compare import recipe_for
-        from cellclf.pipeline.recipe import read_recipe
 
         table = read_recipe(self.recipe)
         trainer = table.get("trainer")
@@ -230,6 +144,11 @@ class RecipeChoice:
         return read_recipe(table, self.changes)
 
 
+change_option = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: split.val=0.1."
+)
+
+
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``recipe``."""
 
@@ -243,8 +162,8 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--backbone", help="Network to use instead of the recipe's; `cellclf backbones` lists them.")
     @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Of the backbone: alpha=0.75.")
     @click.option("--weights", metavar="NAME|FILE", help="Of the backbone: imagenet, a file, or none.")
-    @click.option("--seed", type=click.IntRange(0), help="Of everything that is drawn.")
-    @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: split.val=0.1.")
+    @click.option("--seed", type=click.IntRange(0), help="Of everything random.")
+    @change_option
     @functools.wraps(command)
     def with_recipe(
         *args: Any,
@@ -259,3 +178,18 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, recipe=RecipeChoice(name, backbone, params, weights, seed, changes), **options)
 
     return with_recipe
+
+
+selection_options = together(
+    click.option("--plot", type=IMAGE, help="Write a figure of what would be removed, PNG, SVG or PDF."),
+    click.option("--gallery", type=PAGE, help="Write a page of everything that would be removed."),
+    click.option("--apply", type=OutFile(".npz", ".csv"), help="Write the cleaned set, or a CSV of what is kept."),
+)
+pair_options = together(
+    click.option(
+        "--foreground", is_flag=True, help="Find the same cell on another background too; centred cells only."
+    ),
+    click.option("--offset", default=0, show_default=True, help="Pixels off the centre that --foreground allows, 0-3."),
+    click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet."),
+)
+min_count_help = "Leave classes with fewer images out of averages."

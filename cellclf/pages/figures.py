@@ -1,4 +1,4 @@
-"""Figures of a job: class balance and training curves; and how a figure gets into a page."""
+"""Training curves, and how a figure gets into a page."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cellclf.utils.contact_sheet import INK, PALETTE, drawable
+from cellclf.utils.contact_sheet import INK, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cellclf.data.image_set import ImageSet
-
 BLUE, VERMILION, GREEN = PALETTE[:3]
 
 History = Sequence[Mapping[str, Any]]
 """Rows of a training, one an epoch: ``stage``, ``epoch``, ``loss``, ``val_loss``, ``accuracy``, ``val_accuracy``,
-``val_macro_f1``, ``shifted_...``, ``learning_rate``, ``seconds``, ``best``; a page draws what is there."""
+``val_macro_f1``, ``shifted_...``, ``learning_rate``, ``seconds``, ``best``; a page draws what is in them."""
 
 CURVES: dict[str, tuple[str, str, str]] = {
     "loss": ("loss", "val_loss", "Loss (nats)"),
@@ -28,64 +26,6 @@ CURVES: dict[str, tuple[str, str, str]] = {
     "learning rate": ("learning_rate", "", "Learning rate"),
 }
 """What is drawn of a history: name -> column of training, column of validation, title with unit."""
-
-
-def plot_balance(before: ImageSet, after: ImageSet | None = None) -> Figure:
-    """Draw how many images each class has, before and after something was removed.
-
-    Args:
-        before: What came in.
-        after: What was left; None draws one bar a class.
-
-    Examples:
-        >>> import numpy as np
-        >>> from cellclf.data.image_set import ImageSet
-        >>> cells = ImageSet(np.zeros((4, 8, 8, 3), np.uint8), [0, 0, 0, 1], class_names=["round", "lobed"])
-        >>> plot_balance(cells, cells[1:]).axes[0].get_xlabel()
-        'images'
-    """
-    from matplotlib.figure import Figure
-
-    names = [*before.counts()][::-1]
-    figure = Figure(figsize=(6.4, 1.1 + 0.34 * len(names)), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    drawn = [(before, "before", "#9aa3ad")] + ([(after, "after", BLUE)] if after is not None else [])
-    thick = 0.8 / len(drawn)
-    for k, (cells, label, colour) in enumerate(drawn):
-        counts = [cells.counts().get(name, 0) for name in names]
-        places = [row + 0.4 - thick * (k + 0.5) for row in range(len(names))]
-        bars = axes.barh(places, counts, thick, color=colour, label=label)
-        axes.bar_label(bars, [f"{n:,}" for n in counts], padding=3, fontsize=7)
-    axes.set_yticks(range(len(names)), [drawable(name.replace("_", " ")) for name in names])
-    axes.set_xlabel("images")
-    axes.set_title("Images of each class", fontsize=10)
-    axes.margins(x=0.12)
-    axes.spines[["top", "right"]].set_visible(False)
-    if after is not None:
-        axes.legend(frameon=False, fontsize=8, loc="best")  # named, or it warns where the machine is slow
-    return figure
-
-
-def plot_history(history: History) -> Figure:
-    """Draw the curves of a whole training in one figure: loss, accuracy, macro F1, learning rate.
-
-    Args:
-        history: One row an epoch.
-
-    Examples:
-        >>> rows = [{"stage": 1, "epoch": k, "loss": 1 / k, "val_loss": 1.2 / k, "best": k == 3} for k in (1, 2, 3)]
-        >>> [axes.get_title() for axes in plot_history(rows).axes]
-        ['Loss (nats)']
-    """
-    from matplotlib.figure import Figure
-
-    names = curves_in(history)
-    columns = min(2, max(1, len(names)))
-    rows = max(1, -(-len(names) // columns))
-    figure = Figure(figsize=(4.6 * columns, 2.9 * rows), dpi=110, layout="constrained")
-    for k, name in enumerate(names):
-        _draw_curve(figure.add_subplot(rows, columns, k + 1), history, name)
-    return figure
 
 
 def plot_curve(history: History, name: str) -> Figure:
@@ -103,7 +43,7 @@ def plot_curve(history: History, name: str) -> Figure:
 
 
 def curves_in(history: History) -> list[str]:
-    """Give the names of the curves for which the history has numbers."""
+    """List the curves for which the history has numbers."""
     return [
         name
         for name, (train, val, _) in CURVES.items()
@@ -112,7 +52,7 @@ def curves_in(history: History) -> list[str]:
 
 
 def restored(history: History) -> int | None:
-    """Give the place of the row whose weights were restored at the end: the last one marked best.
+    """Find the row whose weights were restored at the end: the last one marked best.
 
     Examples:
         >>> restored([{"best": True}, {"best": True}, {"best": False}])
@@ -167,15 +107,15 @@ def number(value: object) -> float | None:
 
 
 def inline_svg(figure: Figure, label: str, key: str) -> str:
-    """Turn a figure into SVG that stands inside a page and follows its light or dark colours.
+    """Turn a figure into SVG inside a page, in its light or dark colours.
 
     Ink and the two series colours become CSS variables; names inside the SVG get the prefix ``key``, so that
     several figures share a page, and the same figure always gives the same text.
 
     Args:
         figure: Drawn with ``INK`` and the palette.
-        label: What it shows, for people who hear the page.
-        key: Letters that no other figure of the page has.
+        label: What it shows, for screen readers.
+        key: A prefix that no other figure of the page has.
 
     Examples:
         >>> rows = [{"loss": 1.0}, {"loss": 0.5}]

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellclf.utils.atomic import replacing
+from cellclf.utils.atomic import write_text
 
 if TYPE_CHECKING:
     import jinja2
@@ -21,11 +21,12 @@ SIDE = 96
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment(package: str) -> jinja2.Environment:
     import jinja2
 
+    packages = dict.fromkeys((package, "cellclf.pages"))
     made = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("cellclf.pages"), jinja2.PackageLoader("cellclf.reporting")]),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -35,22 +36,20 @@ def _environment() -> jinja2.Environment:
     return made
 
 
-def render(template: str, **data: Any) -> str:
-    """Fill a template of this package.
+def render(template: str, *, package: str = "cellclf.pages", **data: Any) -> str:
+    """Fill a template.
 
     Args:
-        template: Its file name under ``templates/``.
+        template: Its file name under ``templates/`` of the package; it may include those of this room.
+        package: The package of the template.
         data: What it shows.
     """
-    return _environment().get_template(template).render(**data)
+    return _environment(package).get_template(template).render(**data)
 
 
 def write(path: str | Path, text: str) -> Path:
     """Write a page, whole or not at all."""
-    path = Path(path)
-    with replacing(path) as new:
-        new.write_text(text, encoding="utf-8")
-    return path
+    return write_text(Path(path), text)
 
 
 def plain(name: str) -> str:
@@ -84,7 +83,7 @@ def count(number: int, noun: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time the way people say it.
+    """Write a time as people do.
 
     Examples:
         >>> duration(0.25), duration(47.3), duration(754), duration(3960)
@@ -114,8 +113,8 @@ def thumbnails(
         cells: The set.
         rows: Places in it.
         captions: One short text for each.
-        kinds: One word for each: "gone", "stays" or "".
-        beside: (n, H, W, 3) uint8 images to stand to the right of each; None for none.
+        kinds: One word for each: "removed", "kept" or "".
+        beside: (n, H, W, 3) uint8 images to show to the right of each; None for none.
     """
     from cellclf.utils.contact_sheet import thumbnail
 

@@ -1,4 +1,4 @@
-"""The contract with third-party packages, and how they are found."""
+"""Plugins: the hooks for third-party packages, and how packages are found."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
 """Find plugins among the installed packages; a broken one is recorded with its error and stops nothing.
 
-Entry points are loaded one by one, each into a plugin manager of its own, so that no plugin sees another's failure
-(pluggy's own loader gives up at the first).
+Entry points are loaded one by one, each into a plugin manager of its own, so that no plugin is affected by
+another's failure (pluggy's own loader stops at the first).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Found:
         name: Name of the entry point, the prefix in ``plugin:backbone``.
         package: Name of the package that offers it.
         version: The package's version.
-        offered: What its hooks returned, as it came; whoever uses the objects checks them.
+        offered: What its hooks returned, unchecked: the rooms that use the objects check them.
         error: What is wrong, in one line, or None.
     """
 
@@ -53,15 +53,15 @@ def find_plugins(environ: Mapping[str, str] | None = None) -> tuple[Found, ...]:
         >>> find_plugins({"CELLCLF_PLUGINS": ""})
         ()
     """
-    wanted = _wanted(os.environ if environ is None else environ)
-    if wanted is not None and not wanted:
+    asked = _asked(os.environ if environ is None else environ)
+    if asked is not None and not asked:
         return ()
     found = sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _package(entry)))
-    there = {entry.name for entry in found}
+    installed = {entry.name for entry in found}
     plugins: dict[str, Found] = {}
     clashing: list[Found] = []
     for entry in found:
-        if wanted is not None and entry.name not in wanted:
+        if asked is not None and entry.name not in asked:
             continue
         if entry.name in plugins:
             owner = plugins[entry.name].package
@@ -72,7 +72,7 @@ def find_plugins(environ: Mapping[str, str] | None = None) -> tuple[Found, ...]:
             )
         else:
             plugins[entry.name] = _load(entry)
-    offered = ", ".join(sorted(there)) or "none"
+    offered = ", ".join(sorted(installed)) or "none"
     missing = [
         Found(
             name,
@@ -80,8 +80,8 @@ def find_plugins(environ: Mapping[str, str] | None = None) -> tuple[Found, ...]:
             "",
             error=f"{VARIABLE} names it, but no installed package offers it; there are: {offered}",
         )
-        for name in wanted or ()
-        if name not in there
+        for name in asked or ()
+        if name not in installed
     ]
     return tuple(sorted([*plugins.values(), *clashing, *missing], key=lambda plugin: plugin.name))
 
@@ -99,7 +99,7 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def _wanted(environ: Mapping[str, str]) -> list[str] | None:
+def _asked(environ: Mapping[str, str]) -> list[str] | None:
     if VARIABLE not in environ:
         return None
     return [name.strip() for name in environ[VARIABLE].split(",") if name.strip()]
@@ -142,12 +142,12 @@ def _ask(entry: EntryPoint) -> list[object]:
 
 
 def brief(thing: object) -> str:
-    """Describe an object in a few words: its kind, and its text as far as it is short."""
+    """Describe an object in a few words: its type, and its text, shortened."""
     text = repr(thing)
     return f"a {type(thing).__name__} ({text if len(text) <= 60 else text[:57] + '...'})"
 
 
 def one_line(error: BaseException) -> str:
-    """Say an error in one line, with its kind."""
+    """Give the message of an error in one line, with its type."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -24,4 +24,4 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def cellclf_backbones() -> Iterable[Any]:  # type: ignore[empty-body]  # pluggy reads only the signature
-    """Return the ``cellclf.BackboneSpec``s that this plugin adds. Must not import keras: listing stays fast."""
+    """Return the ``cellclf.BackboneSpec``s that this plugin adds. Must not import keras, so that listing is fast."""

@@ -309,6 +309,7 @@ class Comparison:
             path,
             render(
                 "compare.html.j2",
+                package="cellclf.reporting",
                 title=f"{len(rows)} candidates compared" if len(rows) > 1 else best.name,
                 names=list(columns),
                 rows=rows,

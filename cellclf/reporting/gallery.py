@@ -72,6 +72,7 @@ def write_gallery(
                 )
             text = render(
                 "gallery.html.j2",
+                package="cellclf.reporting",
                 title=title or f"{count(selection.removed, 'image')} of {len(selection):,} removed",
                 kinds=counted,
                 before=len(selection),

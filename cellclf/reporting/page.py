@@ -26,4 +26,5 @@ def write_page(content: PageContent, path: str | Path) -> Path:
         >>> "macro F1" in page.read_text(encoding="utf-8")
         True
     """
-    return write(path, render("report.html.j2", title=content.title, sided=True, **sections(content)))
+    text = render("report.html.j2", package="cellclf.reporting", title=content.title, sided=True, **sections(content))
+    return write(path, text)

@@ -115,7 +115,7 @@ def strip(selection: Selection, cells: ImageSet, rows: Rows) -> list[dict[str, s
     for row in rows.tolist():
         name = "" if cells.labels is None else plain(cells.class_names[cells.labels[row]])
         captions.append(name if scores is None else f"{name} ({scores[row]:.2f})".strip())
-    return thumbnails(cells, rows.tolist(), captions, ["stays" if selection.keep[row] else "gone" for row in rows])
+    return thumbnails(cells, rows.tolist(), captions, ["kept" if selection.keep[row] else "removed" for row in rows])
 
 
 def removal_view(name: str, selection: Selection, fallback: ImageSet | None = None) -> dict[str, Any]:

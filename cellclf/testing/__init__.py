@@ -1,4 +1,4 @@
-"""What plugin authors run to know that their backbone fits.
+"""Checks that plugin authors run on their backbone.
 
 from cellclf.testing import check_backbone
 

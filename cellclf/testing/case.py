@@ -15,12 +15,12 @@ from cellclf.backbones.spec import BackboneSpec
 
 
 class CheckFailed(AssertionError):
-    """A backbone does not keep what a check asks for."""
+    """A backbone breaks the rule of a check."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One backbone with its parameters, always with random weights: nothing is fetched.
+    """One backbone with its parameters, always with random weights: nothing is downloaded.
 
     Args:
         network: Its name or its spec.
@@ -69,7 +69,7 @@ class Case:
 
 
 def train_step(model: Any, images: Any) -> None:
-    """Train the network for one step, under a small head that is thrown away."""
+    """Train the network for one step, under a small head that is not kept."""
     import keras
 
     pooled = keras.layers.GlobalAveragePooling2D()(model.output)
@@ -78,7 +78,7 @@ def train_step(model: Any, images: Any) -> None:
     # Adam moves whatever has a gradient by its learning rate, however small the gradient is
     whole.compile(optimizer=keras.optimizers.Adam(1e-2), loss="mean_squared_error", run_eagerly=True)
     with warnings.catch_warnings():
-        # Keras warns of weights without a gradient: the checks look for themselves which weights moved
+        # Keras warns of weights without a gradient: the checks compare the weights themselves
         warnings.simplefilter("ignore", UserWarning)
         whole.train_on_batch(images, np.full((len(images), 1), 10.0, np.float32))
 
@@ -91,7 +91,7 @@ def snapshot(model: Any) -> dict[str, Any]:
 
 
 def moved(model: Any, before: Mapping[str, Any]) -> set[str]:
-    """Return the paths of the weights that are not as they were."""
+    """Return the paths of the weights that changed."""
     return {path for path, value in snapshot(model).items() if not np.array_equal(value, before[path])}
 
 

@@ -1,7 +1,7 @@
-"""What every backbone must keep, one function a promise; a failing one raises and says what was wanted.
+"""What every backbone must hold, one function a rule; a failing one raises and names what was expected.
 
-The order is from the outside in: what is said about a network, then that it can be built, then what it computes, then
-how it trains. A later check does not rest on what an earlier one asks for, save that the network can be built at all.
+The order is from the outside in: the description of a network, that it can be built, what it computes, how it trains.
+A check does not depend on earlier ones, except that the network can be built at all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ print("heavy:", *sorted({"keras", "tensorflow", "torch", "jax"} & set(sys.module
 
 
 def fields(case: Case) -> None:
-    """Ask that every field of the spec keeps the contract, and that the parameters are JSON data."""
+    """Check that every field of the spec follows the contract, and that the parameters are JSON data."""
     try:
         case.spec.check()
         case.spec.settings(case.params)
@@ -45,7 +45,7 @@ def fields(case: Case) -> None:
 
 
 def pickles(case: Case) -> None:
-    """Ask that the spec pickles, so that a worker process can build the network."""
+    """Check that the spec pickles, so that a worker process can build the network."""
     try:
         again = pickle.loads(pickle.dumps(case.spec))
     # pickle raises PicklingError, AttributeError or TypeError, by version and reason
@@ -58,7 +58,7 @@ def pickles(case: Case) -> None:
 
 
 def imports_no_keras(case: Case) -> None:
-    """Ask that importing the plugin, and calling its hook, imports neither Keras nor a backend (in a new process)."""
+    """Check that importing the plugin, and calling its hook, imports neither Keras nor a backend (in a new process)."""
     build = case.spec.build
     module = getattr(getattr(build, "func", build), "__module__", None) or "__main__"
     plugin = case.backbone.plugin or ""
@@ -74,7 +74,7 @@ def imports_no_keras(case: Case) -> None:
 
 
 def leaves_global_state(case: Case) -> None:
-    """Ask that a build leaves Keras's configuration and numpy's global generator as they were."""
+    """Check that a build leaves Keras's configuration and numpy's global generator as they were."""
     import keras
 
     def state() -> dict[str, str]:
@@ -92,7 +92,7 @@ def leaves_global_state(case: Case) -> None:
     try:
         case.build()
         after = state()
-    finally:  # what a broken one has changed must not spoil the next check
+    finally:  # what a broken build has changed must not affect the next check
         keras.config.set_dtype_policy(policy)
         keras.config.set_floatx(before["floatx"])
         keras.config.set_epsilon(float(before["epsilon"]))
@@ -104,7 +104,7 @@ def leaves_global_state(case: Case) -> None:
 
 
 def builds(case: Case) -> None:
-    """Ask for one input and one rank-4 output, of the shape that the model declares."""
+    """Check for one input and one rank-4 output, of the shape that the model declares."""
     model = case.model
     declared = tuple(model.output_shape)
     if declared[0] is not None or None in declared[1:]:
@@ -115,7 +115,7 @@ def builds(case: Case) -> None:
 
 
 def builds_at_min_size(case: Case) -> None:
-    """Ask that images of exactly ``min_size`` can be used, and that one pixel less is refused."""
+    """Check that images of exactly ``min_size`` can be used, and that one pixel less is refused."""
     side = case.spec.min_size
     model = case.backbone.build((side, side, 3))
     if 0 in model.output_shape[1:]:
@@ -129,7 +129,7 @@ def builds_at_min_size(case: Case) -> None:
 
 
 def is_finite(case: Case) -> None:
-    """Ask for finite numbers on black and white images, and for a map that depends on the image."""
+    """Check for finite numbers on black and white images, and for a map that depends on the image."""
     black, white = np.zeros((1, *case.shape), np.uint8), np.full((1, *case.shape), 255, np.uint8)
     maps = [case.maps(images) for images in (black, white, case.pixels(1))]
     for name, values in zip(("black", "white", "random"), maps, strict=True):
@@ -140,7 +140,7 @@ def is_finite(case: Case) -> None:
 
 
 def takes_bytes(case: Case) -> None:
-    """Ask that uint8 and float32 images of the same pixels give the same map, and that fractions count."""
+    """Check that uint8 and float32 images of the same pixels give the same map, and that fractions matter."""
     images = case.pixels(2)
     floats = images.astype(np.float32)
     given = case.maps(images)
@@ -150,7 +150,7 @@ def takes_bytes(case: Case) -> None:
 
 
 def rows_are_independent(case: Case) -> None:
-    """Ask that an image's map does not depend on what else is in its batch."""
+    """Check that an image's map does not depend on what else is in its batch."""
     images = case.pixels(4)
     alone = np.concatenate([case.maps(images[k : k + 1]) for k in range(4)])
     _compare(
@@ -159,7 +159,7 @@ def rows_are_independent(case: Case) -> None:
 
 
 def seed_makes_weights(case: Case) -> None:
-    """Ask that the same seed gives the same weights and the same names, and another seed other weights."""
+    """Check that the same seed gives the same weights and the same names, and another seed other weights."""
     first, second, other = (case.build(seed=seed) for seed in (1, 1, 2))
     if [layer.name for layer in first.layers] != [layer.name for layer in second.layers]:
         raise CheckFailed("two builds name their layers differently: name each layer yourself")
@@ -174,7 +174,7 @@ def seed_makes_weights(case: Case) -> None:
 
 
 def shares_nothing(case: Case) -> None:
-    """Ask that two networks have no layer and no weight in common."""
+    """Check that two networks have no layer and no weight in common."""
     first, second = case.build(), case.build()
     layers = {id(layer) for layer in first.layers} & {id(layer) for layer in second.layers}
     weights = {id(weight) for weight in first.weights} & {id(weight) for weight in second.weights}
@@ -185,7 +185,7 @@ def shares_nothing(case: Case) -> None:
 
 
 def saves(case: Case) -> None:
-    """Ask that the network comes back from a ``.keras`` file without custom objects, and computes the same."""
+    """Check that the network comes back from a ``.keras`` file without custom objects, and computes the same."""
     import keras
 
     images = case.pixels(2)
@@ -213,7 +213,7 @@ def saves(case: Case) -> None:
 
 
 def is_flat(case: Case) -> None:
-    """Ask that its convolutions stand in its own graph, not in a model within it, so that Grad-CAM finds its layer."""
+    """Check that its convolutions are in its own graph, not in a model inside it, so that Grad-CAM finds its layer."""
     import keras
 
     total = sum(int(np.prod(weight.shape)) for weight in case.model.weights)
@@ -228,7 +228,7 @@ def is_flat(case: Case) -> None:
 
 
 def blocks_are_cuts(case: Case) -> None:
-    """Ask that every block has weights, and ends in a layer through which everything goes."""
+    """Check that every block has weights, and ends in a layer through which all paths lead."""
     import keras
 
     model, blocks = case.model, case.spec.blocks
@@ -245,7 +245,7 @@ def blocks_are_cuts(case: Case) -> None:
 
 
 def step_moves_first_layer(case: Case) -> None:
-    """Ask that one training step moves the first layer that has weights: the gradient reaches the pixels' end."""
+    """Check that one training step moves the first layer that has weights: the gradient reaches the pixels."""
     model = case.build()
     first = next((layer for layer in model.layers if layer.trainable_weights), None)
     if first is None:
@@ -258,8 +258,8 @@ def step_moves_first_layer(case: Case) -> None:
         )
 
 
-def frozen_stays(case: Case) -> None:
-    """Ask that a training step moves nothing in a frozen network, BatchNorm's statistics included."""
+def frozen_is_unchanged(case: Case) -> None:
+    """Check that a training step changes nothing in a frozen network, BatchNorm's statistics included."""
     model = case.build()
     for layer in model.layers:
         layer.trainable = False
@@ -290,7 +290,7 @@ def blocks_unfreeze_alone(case: Case) -> None:
 
 
 def refuses_wrong_weights(case: Case) -> None:
-    """Ask for a WeightsError in one line where a weights file is missing, nonsense, or of another network."""
+    """Check for a WeightsError in one line where a weights file is missing, nonsense, or of another network."""
     import keras
 
     with tempfile.TemporaryDirectory() as folder:
@@ -314,8 +314,10 @@ def _refused(case: Case, what: str, path: Path) -> None:
         if "\n" in str(error):
             raise CheckFailed(f"the error for {what} as weights has several lines: {error}") from error
         return
-    except Exception as error:  # whatever a stranger's loader raises: that is what is checked here
-        raise CheckFailed(f"{what} as weights raises {type(error).__name__} ({error}), wanted WeightsError") from error
+    except Exception as error:  # third-party code may raise anything: that is what is checked here
+        raise CheckFailed(
+            f"{what} as weights raises {type(error).__name__} ({error}), expected WeightsError"
+        ) from error
     raise CheckFailed(f"{what} as weights is not refused")
 
 
@@ -349,7 +351,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     is_flat,
     blocks_are_cuts,
     step_moves_first_layer,
-    frozen_stays,
+    frozen_is_unchanged,
     blocks_unfreeze_alone,
     refuses_wrong_weights,
 )

@@ -20,7 +20,7 @@ class Outcome:
 
     Args:
         check: Its name.
-        status: ``"passed"``, ``"failed"``, ``"expected"`` (failed, as was said before) or ``"skipped"``.
+        status: ``"passed"``, ``"failed"``, ``"expected"`` (a failure in ``expected_failures``) or ``"skipped"``.
         message: What is wrong, or why it was not run; empty if it passed.
     """
 
@@ -49,7 +49,7 @@ class Check:
             self.function(self.case)
         except (CheckFailed, unittest.SkipTest):
             raise
-        # whatever a stranger's network raises is a failure of the check
+        # third-party code may raise anything; all of it is a failure of the check
         except Exception as error:
             raise CheckFailed(one_line(error)) from error
 
@@ -91,8 +91,8 @@ def check_backbone(
         network: Its name (``"plugin:name"``) or its spec.
         params: Parameters to check it with, or None for the defaults; small ones make it quick.
         size: Side of the images, pixels; None is the smallest with a feature map larger than 1x1.
-        expected_failures: Names of checks that it is known to fail, each with the reason. One that passes all the same
-            is a failure.
+        expected_failures: Names of checks that it is known to fail, each with the reason. One that passes
+            is a failure, too.
         on_fail: ``"raise"`` raises after the last check if any failed; ``"collect"`` only returns the outcomes.
 
     Returns:
@@ -142,7 +142,7 @@ def parametrize_backbone(
         expected_failures: As in ``check_backbone``; these become strict xfails.
 
     Returns:
-        A decorator for a test function. Needs pytest, which cellclf itself does not.
+        A decorator for a test function. Needs pytest, which cellclf does not install.
 
     Examples:
         >>> @parametrize_backbone("residual", params={"filters": [2, 2, 2]})
@@ -178,5 +178,7 @@ def _run(check: Check, reason: str | None) -> Outcome:
     except CheckFailed as error:
         return Outcome(check.name, "expected", reason) if reason else Outcome(check.name, "failed", str(error))
     if reason:
-        return Outcome(check.name, "failed", f"it passes, but was expected to fail ({reason}): take it off the list")
+        return Outcome(
+            check.name, "failed", f"it passes, but was expected to fail ({reason}): remove it from expected_failures"
+        )
     return Outcome(check.name, "passed")

@@ -1,1 +1,1 @@
-"""Files, locks, progress, parameters, contact sheets: what all rooms share."""
+"""Small helpers that all rooms share: files, locks, logging, progress, parameters, contact sheets."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a kill at any moment leaves the old one or the new one."""
+"""Atomic writes: a kill at any moment leaves the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; when the block ends well, it becomes ``path`` in one step.
+    """Give a temporary path beside ``path``; when the block ends without an error, it becomes ``path`` in one step.
 
     Args:
-        path: The file that shall appear, with the suffix that the writer needs; its folder is made.
+        path: The file to write, with the suffix that the writer needs; its folder is made.
 
     Raises:
-        RunFolderError: The disk is full; what stood there before is as it was.
+        RunFolderError: The disk is full; the old file is unchanged.
 
     Examples:
         >>> import tempfile
@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> target.read_text()
         'whole'
     """
-    path = Path(os.path.realpath(path))  # through a link, so that the link stays
+    path = Path(os.path.realpath(path))  # through a link, so that the link is kept
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -49,8 +49,8 @@ def replacing(path: Path) -> Iterator[Path]:
         written = new.stat().st_size if new.exists() else 0
         free = shutil.disk_usage(path.parent).free + written
         raise RunFolderError(
-            f"no space to write {path}: {free / 1e6:,.1f} MB are free and the file needs more; what was there is "
-            "unchanged, so make room and do the same again"
+            f"no space to write {path}: {free / 1e6:,.1f} MB are free and the file needs more; the old file is "
+            "unchanged, so make room and repeat the command"
         ) from None
     finally:
         new.unlink(missing_ok=True)
@@ -70,18 +70,18 @@ def write_json(path: Path, data: Any) -> Path:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path, *, sign: str) -> Iterator[Path]:
-    """Give an empty folder beside ``path`` to fill; when the block ends well, it takes the place of ``path``.
+    """Give an empty folder beside ``path``; when the block ends without an error, it takes the place of ``path``.
 
     Args:
-        path: The folder that shall appear; the one that holds it is made.
-        sign: A file that every folder of this kind has; what stands there without it is never replaced.
+        path: The folder to write; its parent is made.
+        sign: A file that every folder of this kind has; a folder without it is never replaced.
 
     Raises:
-        RunFolderError: Something else stands there, or the disk is full; it is as it was.
+        RunFolderError: There is something else, or the disk is full; it is unchanged.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not (path / sign).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise RunFolderError(f"{path} is there and holds no {sign}, so it is not replaced: choose another name")
+        raise RunFolderError(f"{path} exists and holds no {sign}, so it is not replaced: choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     new, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
     shutil.rmtree(new, ignore_errors=True)
@@ -95,10 +95,10 @@ def replacing_folder(path: Path, *, sign: str) -> Iterator[Path]:
         if not _is_full(error):
             raise
         raise RunFolderError(
-            f"no space to write {path}; what was there is unchanged: make room and do it again"
+            f"no space to write {path}; the old folder is unchanged: make room and repeat the command"
         ) from None
     finally:
-        if old.exists() and not path.exists():  # whatever came between the two steps, Ctrl-C among it
+        if old.exists() and not path.exists():  # an error between the two steps, Ctrl-C included
             os.replace(old, path)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -107,5 +107,5 @@ def replacing_folder(path: Path, *, sign: str) -> Iterator[Path]:
 def _is_full(error: BaseException) -> bool:
     if getattr(error, "errno", None) in _NO_SPACE:
         return True
-    found = re.search(r"errno = (\d+)", str(error))  # how HDF5 tells it
+    found = re.search(r"errno = (\d+)", str(error))  # how HDF5 reports it
     return found is not None and int(found[1]) in _NO_SPACE

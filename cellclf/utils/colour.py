@@ -1,9 +1,9 @@
-"""What everyone agrees on about colour: luma weights, and CIELAB."""
+"""Constants of colour: luma weights, and the matrices of CIELAB."""
 
 from __future__ import annotations
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the luma of ITU-R BT.601, which JPEG and Pillow use, too."""
+"""Weights of red, green and blue in the luma of ITU-R BT.601, which JPEG and Pillow use too."""
 
 RGB_TO_XYZ = (
     (0.4124564, 0.3575761, 0.1804375),

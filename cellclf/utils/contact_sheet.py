@@ -1,4 +1,4 @@
-"""Images of images: contact sheets and thumbnails, shared by every result that can be looked at."""
+"""Contact sheets and thumbnails, shared by every result that draws images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-"""Colours that colour-blind readers can tell apart (Okabe and Ito 2008, Color Universal Design)."""
+"""Colours that colour-blind readers can distinguish (Okabe and Ito 2008, Color Universal Design)."""
 
 INK = "#1d2026"
-"""Text and lines of figures; a page turns it into its own, light or dark."""
+"""Text and lines of figures; a page replaces it by its own, light or dark."""
 
 _CAPTION = 6.5
 
@@ -35,8 +35,8 @@ def sheet(
 
     Args:
         images: (N, H, W, 3) uint8, 0-255.
-        captions: N short texts, drawn above the images; one that is too long for its image runs on over
-            images without a caption, and is cut in its middle where it meets the next.
+        captions: N short texts, drawn above the images; a long one extends over images without a caption, and is cut
+            in its middle where the next one begins.
         columns: Images in a row; None makes the sheet about twice as wide as high.
         title: Text above all.
         side: Inches for one image.
@@ -98,23 +98,6 @@ def _cut(text: str, inches: float) -> str:
     return "\n".join(x if len(x) <= most else f"{x[: most - most // 2 - 1]}…{x[len(x) - most // 2 :]}" for x in lines)
 
 
-def png(image: NDArray[np.uint8] | Figure, **options: Any) -> bytes:
-    """Encode an image or a figure as PNG.
-
-    Args:
-        image: (H, W, 3) uint8, 0-255, or a matplotlib figure.
-        options: For a figure: passed to ``savefig``.
-    """
-    buffer = io.BytesIO()
-    if isinstance(image, np.ndarray):
-        from PIL import Image
-
-        Image.fromarray(image).save(buffer, "png", optimize=True)
-    else:
-        image.savefig(buffer, format="png", **options)
-    return buffer.getvalue()
-
-
 def thumbnail(image: NDArray[np.uint8], side: int = 96) -> str:
     """Encode an image as a ``data:`` address that stands inside an HTML page.
 
@@ -130,8 +113,8 @@ def thumbnail(image: NDArray[np.uint8], side: int = 96) -> str:
     """
     from PIL import Image
 
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    picture.thumbnail((side, side))
+    small = Image.fromarray(np.ascontiguousarray(image))
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
-    picture.save(buffer, "webp", quality=90)
+    small.save(buffer, "webp", quality=90)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -14,7 +14,7 @@ from cellclf.utils.atomic import replacing, write_text
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Give a table as CSV text; what a row lacks is an empty cell.
+    """Write a table as CSV text; what a row lacks is an empty cell.
 
     Args:
         columns: Names of the columns, in order.
@@ -38,8 +38,8 @@ def check_table_path(path: str | Path, what: str = "the table") -> Path:
     """Refuse a table that could not be written, before the work that fills it.
 
     Args:
-        path: Where it shall go.
-        what: How messages call it.
+        path: The file to write.
+        what: What messages call it.
 
     Raises:
         OptionError: The name ends neither in ".csv" nor in ".parquet".
@@ -71,7 +71,7 @@ def write_table(
         path: Ends in ".csv" or ".parquet".
         columns: Name of each column -> "text", "whole", "number", or "texts" for lists, which CSV joins with "|".
         rows: One mapping a row.
-        what: How messages call it.
+        what: What messages call it.
 
     Raises:
         OptionError: Another ending.

@@ -1,4 +1,4 @@
-"""One process at a time in a run folder or a temporary one, and what a killed one left there swept away."""
+"""One process at a time in a run folder or a temporary one; what a killed process left there is removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -16,20 +15,18 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from cellclf.errors import CellclfWarning, RunFolderError
+from filelock import FileLock, Timeout
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from cellclf.errors import CellclfWarning, RunFolderError
 
 LOCK = ".lock"
 _PART = re.compile(r"\..+\.\d+\.part(\.\w+)*")
 _SCRATCH = "cellclf-scratch-"
-_TAKING = 60.0
-"""Seconds for which the lock of a temporary folder may be there without being held: it is being taken."""
-_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-_CANNOT_LOCK = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_GRACE = 60.0
+"""Seconds for which the lock file of a temporary folder may exist unlocked: its owner is about to lock it."""
+_WAIT = 0.2
+"""Seconds to try: an owner that ends removes the file, and who had opened that one has to open the next."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _held: set[tuple[str, int]] = set()
 """Folders that this process holds, and by which thread: a pipeline holds the folder that its trainer then asks for."""
 
@@ -45,7 +42,7 @@ def held(folder: Path | None) -> Iterator[None]:
         folder: The run folder, made if missing; None holds nothing.
 
     Raises:
-        RunFolderError: Another one holds it, or it cannot be made.
+        RunFolderError: Another process or thread holds it, or it cannot be made.
 
     Examples:
         >>> import tempfile
@@ -60,19 +57,16 @@ def held(folder: Path | None) -> Iterator[None]:
         yield
         return
     make_folder(folder)
-    file = _take(folder)
+    lock = _take(folder)
     _held.add(key)
     try:
         sweep(folder)
         yield
     finally:
         _held.discard(key)
-        with contextlib.suppress(OSError):  # gone, or (on Windows) open until the next line
+        with contextlib.suppress(OSError):  # missing, or (on Windows) open until it is released, which removes it
             (folder / LOCK).unlink()
-        os.close(file)
-        if sys.platform == "win32":
-            with contextlib.suppress(OSError):
-                (folder / LOCK).unlink()
+        lock.release()
 
 
 @contextlib.contextmanager
@@ -107,7 +101,7 @@ def make_folder(folder: Path) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Tell whether nothing is in a folder but what a killed run may have left before it wrote its first file."""
+    """Decide whether a folder holds nothing but what a killed run may have left before it wrote its first file."""
     return not folder.exists() or all(item.name == LOCK or _PART.fullmatch(item.name) for item in folder.iterdir())
 
 
@@ -121,61 +115,47 @@ def sweep(folder: Path) -> None:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    """Tell whether the process that held a folder is gone; False if that cannot be known."""
+    """Decide whether the process that held a folder has ended; False if that cannot be known."""
     if any(os.path.realpath(folder) == name for name, _ in _held):
         return False
     try:
-        if time.time() - (folder / LOCK).stat().st_mtime < _TAKING:
+        if time.time() - (folder / LOCK).stat().st_mtime < _GRACE:
             return False
-        file = os.open(folder / LOCK, os.O_RDWR)
-    except OSError:  # without a lock, or another user's
+        with FileLock(folder / LOCK, blocking=False, fallback_to_soft=False):
+            return True
+    except OSError:  # no lock file, that of another user, or (filelock.Timeout) locked
         return False
-    try:
-        _lock(file)
-    except OSError:
-        return False
-    finally:
-        os.close(file)
-    return True
 
 
-def _take(folder: Path) -> int:
+def _take(folder: Path) -> FileLock:
     path = folder / LOCK
-    while True:
-        try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
+    lock = FileLock(path, timeout=_WAIT, thread_local=False, fallback_to_soft=False, on_acquired=_sign)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunFolderError(
+            f"the run folder {folder} is in use by {_owner(path)}; wait for it to end, or choose another folder"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
             raise RunFolderError(f"cannot write into the run folder {folder}: {error.strerror}") from None
-        try:
-            _lock(file)
-        except OSError as error:
-            if error.errno in _BUSY:
-                owner = os.read(file, 200).decode(errors="replace").strip() or "another process"
-                os.close(file)
-                raise RunFolderError(
-                    f"the run folder {folder} is in use by {owner}; wait for it to end, or choose another folder"
-                ) from None
-            if error.errno not in _CANNOT_LOCK:
-                os.close(file)
-                raise
-            warnings.warn(
-                f"the file system of {folder} knows no locks; make sure that no second run writes there",
-                CellclfWarning,
-                stacklevel=4,
-            )
-        with contextlib.suppress(OSError):  # the one before may have removed its file in between: then try again
-            if os.fstat(file).st_ino == path.stat().st_ino:
-                with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
-                    os.truncate(file, 0)
-                    os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                return file
-        os.close(file)
+        warnings.warn(
+            f"the file system of {folder} has no locks; make sure that no second run writes there",
+            CellclfWarning,
+            stacklevel=4,
+        )
+    return lock
 
 
-def _lock(file: int) -> None:
-    if sys.platform == "win32":
-        os.lseek(file, 1 << 20, os.SEEK_SET)  # far behind the name, which others shall be able to read
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        os.lseek(file, 0, os.SEEK_SET)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _sign(file: int) -> None:
+    """Write who holds the lock behind its first byte: Windows lets nobody read that one."""
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
+        os.truncate(file, 0)
+        os.write(file, f" process {os.getpid()} on {socket.gethostname()}".encode())
+
+
+def _owner(path: Path) -> str:
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        file.seek(1)
+        return file.read(200).decode(errors="replace").strip() or "another process"
+    return "another process"

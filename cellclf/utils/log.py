@@ -1,4 +1,4 @@
-"""What the work says of itself: one logger, which the command line and notebooks show and a service routes."""
+"""One logger for the whole library: the command line and notebooks show its lines, a service routes them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ logger = logging.getLogger("cellclf")
 
 
 def is_shown(show: bool | None) -> bool:
-    """Decide whether progress is shown: True and False say it; None shows it on a terminal and in a notebook.
+    """Decide whether progress is shown.
 
     Args:
-        show: As every function that works for long takes it.
+        show: As every function that takes long has it: True or False; None shows on a terminal and in a notebook.
     """
     if show is not None:
         return show
@@ -24,27 +24,36 @@ def is_shown(show: bool | None) -> bool:
 
 @contextlib.contextmanager
 def showing(show: bool | None) -> Iterator[bool]:
-    """Show the logger's lines on stderr while the block runs, where ``is_shown`` says so.
+    """Show the logger's lines of level INFO while the block runs, where ``is_shown`` allows it.
 
-    A program that has set up logging itself gets the lines through its own handlers, and none here.
+    They go to stderr, or to the handlers of a program that has set up logging itself. Blocks may be nested: a line is
+    shown once.
 
     Args:
         show: See ``is_shown``.
 
     Returns:
         Whether they are shown.
+
+    Examples:
+        >>> with showing(False) as shown:
+        ...     logger.info("12 images -> 11")
+        >>> shown
+        False
     """
-    shown = is_shown(show)
-    if not shown or sys.stderr is None or logger.handlers or logging.getLogger().handlers:
-        yield shown
+    if not is_shown(show):
+        yield False
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    level, handler = logger.level, None
+    if not logger.hasHandlers() and sys.stderr is not None:  # without a console stderr is None
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
     try:
-        yield shown
+        yield True
     finally:
-        logger.removeHandler(handler)
         logger.setLevel(level)
+        if handler is not None:
+            logger.removeHandler(handler)

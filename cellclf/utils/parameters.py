@@ -140,7 +140,7 @@ class Params:
     """
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Give the constructor's arguments by name.
+        """Return the constructor's arguments by name.
 
         Args:
             deep: Also those of the objects among them: ``"trainer__stages__0__learning_rate"``.

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal or in a notebook, silence in a file."""
+"""Progress bars for work that takes long: drawn on a terminal or in a notebook, none in a file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def track(
     unit: str = "it",
     show: bool | None = None,
 ) -> Iterator[Item]:
-    """Yield the items while a bar with count, rate and time left is drawn.
+    """Yield the items while a bar shows count, rate and time left.
 
     Args:
-        iterable: What to walk through.
-        total: How many items there are, if ``len`` does not know.
+        iterable: The items.
+        total: How many there are, where ``len`` does not work.
         label: What is being done, in front of the bar.
         unit: What one item is called in the rate.
         show: True or False to force the bar; None shows it on a terminal and in a notebook.

@@ -1,4 +1,4 @@
-"""Tables as text: lined up for a terminal, or as Markdown."""
+"""Tables as text: aligned for a terminal, or as Markdown."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:
-    """Line texts up in columns, two blanks apart.
+    """Align texts in columns, two blanks apart.
 
     Args:
         rows: Of the same length each.
-        right: Places of the columns that stand to the right.
+        right: Numbers of the columns that are aligned to the right.
 
     Returns:
         One line a row.
@@ -30,7 +30,7 @@ def columns(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    r"""Write a table of Markdown; the first row is its head, the first column stands left.
+    r"""Write a table of Markdown; the first row is its head, the first column is aligned to the left.
 
     Args:
         rows: Of the same length each.

@@ -1,4 +1,4 @@
-"""Sets, a recipe, packages of strangers and one finished run, made once for all tests of the commands."""
+"""Sets, a recipe, third-party packages and one finished run, made once for all tests of the commands."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def install(folder, plugin, code):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """Give a folder with two installed packages of strangers, one of them broken."""
+    """Give a folder with two installed third-party packages, one of them broken."""
     folder = tmp_path_factory.mktemp("site")
     install(folder, "good", PLUGIN)
     install(folder, "broken", "import nowhere_to_be_found")
@@ -69,7 +69,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def npz(tmp_path_factory):
-    """Give a generated set with copies and foreign images."""
+    """Give a generated set with copies and non-cell images."""
     path = tmp_path_factory.mktemp("data") / "cells.npz"
     cells = cellclf.make_cells(64, size=40, seed=1, balance="even", duplicates=3, conflicts=2, foreign_copies=2)
     return cells.save(path)
@@ -77,7 +77,7 @@ def npz(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Give a folder with one folder for each class, and a torn file among them."""
+    """Give a folder with one folder for each class, and a truncated file among them."""
     root = tmp_path_factory.mktemp("data") / "cells"
     cells = cellclf.make_cells(64, size=40, seed=2, balance="even", duplicates=1)
     for label, id_, image in zip(cells.labels, cells.ids, cells.images, strict=True):
@@ -85,7 +85,7 @@ def folder(tmp_path_factory):
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(place / f"{id_.replace(':', '-')}.png")
     whole = next((root / "platelet").glob("*.png")).read_bytes()
-    (root / "platelet" / "torn.png").write_bytes(whole[:200])
+    (root / "platelet" / "truncated.png").write_bytes(whole[:200])
     return root
 
 
@@ -98,7 +98,7 @@ def recipe(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(site, folder, npz, recipe, tmp_path_factory):
-    """Do the whole job as a stranger would: in a shell, with a network from a package of its own."""
+    """Do the whole job as a user would: in a shell, with a network from a package of its own."""
     out = tmp_path_factory.mktemp("runs") / "a"
     words = ["run", folder, "--recipe", recipe, "--backbone", "twoconv", "--param", "width=24", "--out", out]
     words += ["--test", f"copies={npz}", "--min-count", "9", "--seed", "5"]

@@ -10,11 +10,11 @@ from helpers.command import run, width_of
 import cellclf
 
 
-def test_inspect_tells_and_draws(folder, tmp_path):
+def test_inspect_prints_and_draws(folder, tmp_path):
     done = run("inspect", folder, "--plot", tmp_path / "sheet.png")
     assert done.exit_code == 0
-    for said in ("65", "40x40", "neutrophil", "torn.png"):
-        assert said in done.stdout
+    for text in ("65", "40x40", "neutrophil", "truncated.png"):
+        assert text in done.stdout
     assert width_of(tmp_path / "sheet.png") > 200
 
 
@@ -32,13 +32,13 @@ def test_dedup_writes_all_that_is_asked_for(npz, tmp_path):
 
 
 def test_outliers_writes_the_ids_and_a_gallery(npz, tmp_path):
-    done = run("outliers", npz, "--apply", tmp_path / "ids.csv", "--gallery", tmp_path / "odd.html")
+    done = run("outliers", npz, "--apply", tmp_path / "ids.csv", "--gallery", tmp_path / "outliers.html")
     assert done.exit_code == 0, done.output
     with (tmp_path / "ids.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(cellclf.load(npz))
     assert all((row["keep"] == "True") == (row["reason"] == "") for row in rows)
-    assert (tmp_path / "odd.html").stat().st_size > 1000
+    assert (tmp_path / "outliers.html").stat().st_size > 1000
 
 
 def test_leaks_finds_shared_images(npz, tmp_path):

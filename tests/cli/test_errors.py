@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import click
 import pytest
 from helpers.command import run
 
-import cellclf
+import cellclf.cli
 from cellclf.cli import main
 from cellclf.errors import CellclfWarning
 
@@ -73,10 +74,10 @@ def test_a_stop_by_the_keyboard_is_exit_code_130(npz, monkeypatch):
 
     monkeypatch.setattr(cellclf, "load", stopped)
     done = run("inspect", npz)
-    assert done.exit_code == 130 and "the same command goes on" in done.stderr
+    assert done.exit_code == 130 and "the same command continues" in done.stderr
 
 
-def test_a_warning_is_one_line_told_once(npz, monkeypatch):
+def test_a_warning_is_one_line_printed_once(npz, monkeypatch):
     cells = cellclf.load(npz)
 
     def warning(*words, **options):
@@ -94,6 +95,29 @@ def test_every_command_has_help(command):
     done = run(command, "--help")
     assert done.exit_code == 0 and done.stdout.startswith("Usage: ")
     assert re.search(rf"^  {command} ", run("--help").stdout, re.M)
+
+
+def test_every_summary_fits_one_line_of_the_help():
+    for command in COMMANDS:
+        summary = re.search(rf"^  {command} +(.+)$", run("--help").stdout, re.M)[1]
+        first = " ".join(main.commands[command].help.partition("\n\n")[0].split())
+        assert "..." not in summary and first.startswith(summary), command
+
+
+def test_every_command_has_a_file_of_its_name():
+    files = {path.stem for path in Path(cellclf.cli.__file__).parent.glob("*.py")}
+    assert files - {"__init__", "exit_codes", "group", "options", "output"} == set(COMMANDS)
+
+
+def test_help_takes_less_than_three_tenths_of_a_second_of_processor_time():
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "cellclf", "--help"], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    resource = pytest.importorskip("resource", reason="processor time of a child: not on Windows")
+    assert min(seconds() for _ in range(3)) < 0.3
 
 
 def test_help_loads_nothing_heavy_and_no_backend_says_how_to_get_one():

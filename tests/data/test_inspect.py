@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 import pytest
+from helpers.images import png
 from PIL import Image
 
 from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.inspect import plot, summary
-from cellclf.utils.contact_sheet import png
 
 
 def cells_of(labels, **columns):

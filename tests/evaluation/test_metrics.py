@@ -5,12 +5,12 @@ import time
 
 import numpy as np
 import pytest
+from helpers.images import png
 from sklearn import metrics
 
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import Report, evaluate
-from cellclf.utils.contact_sheet import png
 
 NAMES = ("basophil", "monocyte", "neutrophil", "platelet")
 

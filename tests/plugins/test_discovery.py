@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from cellclf.backbones.backbone import Backbone
 from cellclf.backbones.registry import Plugin, Registry, discover, list_backbones, list_plugins, registry
 from cellclf.errors import UnknownNameError
+from cellclf.plugins import discovery
 
 Install = Callable[..., None]
 
@@ -69,10 +72,17 @@ BROKEN = {
 }
 
 
+def entries(folder: Path, group: str) -> list[EntryPoint]:
+    """List the entry points of one folder, so that plugins which are installed here do not count."""
+    found = (entry for package in distributions(path=[str(folder)]) for entry in package.entry_points)
+    return [entry for entry in found if entry.group == group]
+
+
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Return ``install(plugin, code, version="1.0")``: a package on sys.path whose entry point is that plugin."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(discovery, "entry_points", lambda group: entries(tmp_path, group))
     modules: list[str] = []
 
     def install(plugin: str, code: str, *, version: str = "1.0", package: str | None = None) -> None:
@@ -122,11 +132,12 @@ def test_a_good_plugin_is_listed_without_keras_and_builds(install: Install, tmp_
         "assert [(p.package, p.version, p.error) for p in list_plugins()] == [('pkg-tiny', '2.5', None)]\n"
         "print(sorted({'keras', 'numpy', 'tensorflow'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    env = {**os.environ, "CELLCLF_PLUGINS": "tiny"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "[]"
 
 
-def test_good_backbones_beside_a_bad_one_stay(install: Install) -> None:
+def test_good_backbones_beside_a_bad_one_are_kept(install: Install) -> None:
     extra = (
         '[SPEC, SPEC, "bad", BackboneSpec(name="x", build=None, summary="s", source="s", min_size=1, blocks=("a",))]'
     )

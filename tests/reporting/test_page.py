@@ -101,7 +101,7 @@ def test_heatmaps_stand_beside_mistakes_and_uncertain_predictions(content: PageC
     wrong = len(report.mistakes())
     more = reader.tags.count("img") - bare.tags.count("img")
     assert more == min(14, wrong) + min(14, report.n - wrong), "of the leading set alone"
-    assert words.count("where it looked") == 2 and "where it looked" not in without
+    assert words.count("heat map") == 2 and "heat map" not in without
 
 
 def test_what_is_absent_is_left_out(tmp_path: Path, content: PageContent) -> None:

@@ -187,7 +187,7 @@ BROKEN: dict[str, tuple[str, BackboneSpec, str]] = {
         "no layer of its own",
     ),
     "stopped": ("step_moves_first_layer", made(stopping_the_gradient), "does not move the first layer, 'conv1'"),
-    "restless": ("frozen_stays", made(restless), "moves counter/count though all is frozen"),
+    "restless": ("frozen_is_unchanged", made(restless), "moves counter/count though all is frozen"),
     "dead block": ("blocks_unfreeze_alone", faulty("zero"), "block 'block2' unfrozen, a training step moves nothing"),
     "restless block": ("blocks_unfreeze_alone", made(restless), "also moves counter/count"),
     "ignored file": (
@@ -231,13 +231,13 @@ def test_a_sound_backbone_passes() -> None:
     assert {outcome.status for outcome in check_backbone(SPEC)} == {"passed"}
 
 
-def test_all_failures_are_told_at_once() -> None:
+def test_all_failures_are_reported_at_once() -> None:
     with pytest.raises(PluginError, match="fails 3 of 18 checks") as caught:
         check_backbone(made(restless))
-    assert "frozen_stays: " in str(caught.value) and "blocks_unfreeze_alone: " in str(caught.value)
+    assert "frozen_is_unchanged: " in str(caught.value) and "blocks_unfreeze_alone: " in str(caught.value)
 
 
-def test_what_cannot_be_built_is_said_once() -> None:
+def test_what_cannot_be_built_is_reported_once() -> None:
     outcomes = {outcome.check: outcome.status for outcome in check_backbone(made(raising), on_fail="collect")}
     assert outcomes.pop("fields") == outcomes.pop("pickles") == outcomes.pop("imports_no_keras") == "passed"
     assert outcomes.pop("builds") == outcomes.pop("leaves_global_state") == "failed"
@@ -245,7 +245,11 @@ def test_what_cannot_be_built_is_said_once() -> None:
 
 
 def test_an_expected_failure_is_none_and_one_that_passes_is() -> None:
-    reasons = {"saves": "its layer is its own", "frozen_stays": "it counts", "blocks_unfreeze_alone": "it counts"}
+    reasons = {
+        "saves": "its layer is its own",
+        "frozen_is_unchanged": "it counts",
+        "blocks_unfreeze_alone": "it counts",
+    }
     outcomes = check_backbone(made(restless), expected_failures=reasons)
     assert [outcome.check for outcome in outcomes if outcome.status == "expected"] == list(reasons)
     with pytest.raises(PluginError, match="saves: it passes, but was expected to fail \\(why not\\)"):

@@ -45,7 +45,7 @@ def test_a_kill_leaves_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
-def test_a_folder_stays_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, kind):
+def test_a_folder_is_kept_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, kind):
     place, steps = tmp_path / "model", []
     place.mkdir()
     (place / "sign").write_text("old")

@@ -5,9 +5,10 @@ import io
 
 import numpy as np
 import pytest
+from helpers.images import png
 from PIL import Image
 
-from cellclf.utils.contact_sheet import PALETTE, drawable, png, sheet, thumbnail
+from cellclf.utils.contact_sheet import PALETTE, drawable, sheet, thumbnail
 
 
 def images(count):
@@ -29,7 +30,7 @@ def test_each_image_gets_its_place_inside_the_sheet(count):
     assert drawn(figure).std() > 0 or not count
 
 
-def test_long_captions_run_over_free_places_and_are_cut_before_the_next():
+def test_long_captions_extend_over_free_places_and_are_cut_before_the_next():
     name = "basophil/a_very_long_name_of_a_file_0123456789.jpg"
     figure = sheet(images(6), captions=[name, "", "", "b", name, "c"], columns=3, side=1.1)
     first, cut = (figure.axes[k].get_title(loc="left") for k in (0, 4))
@@ -38,24 +39,23 @@ def test_long_captions_run_over_free_places_and_are_cut_before_the_next():
 
 
 def test_captions_of_any_text_are_drawn_without_a_warning():
-    odd = "cost $5 and $x^$ \t 細胞 🔬 \\frac"
-    figure = sheet(images(2), captions=[odd, "two\nlines"], title=odd)
+    text = "cost $5 and $x^$ \t 細胞 🔬 \\frac"
+    figure = sheet(images(2), captions=[text, "two\nlines"], title=text)
     assert drawn(figure).std() > 0
-    assert "□" in drawable(odd) and drawable("plain_name-é.png") == "plain_name-é.png"
+    assert "□" in drawable(text) and drawable("plain_name-é.png") == "plain_name-é.png"
 
 
-def test_png_and_thumbnail_hold_the_image():
+def test_a_thumbnail_holds_the_image():
     image = images(1)[0]
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(image)))), image)
     image.flags.writeable = False
     wide = np.broadcast_to(image[:1, :1], (40, 200, 3))
-    for picture, shape in ((image, (8, 8)), (wide, (50, 10)), (image[:, ::-1], (8, 8))):
-        head, _, data = thumbnail(picture, side=50).partition(",")
+    for each, shape in ((image, (8, 8)), (wide, (50, 10)), (image[:, ::-1], (8, 8))):
+        head, _, data = thumbnail(each, side=50).partition(",")
         found = Image.open(io.BytesIO(base64.b64decode(data)))
         assert head == f"data:image/{found.format.lower()};base64" and found.size == shape
 
 
-def test_the_palette_can_be_told_apart_without_red_and_green():
+def test_the_palette_is_distinct_without_red_and_green():
     colours = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in PALETTE]) / 255
     linear = colours**2.2
     deuteranopia = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])  # Machado 2009

@@ -42,7 +42,7 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_a_second_process_is_told_the_first_ones_number(holder):
+def test_a_second_process_gets_the_number_of_the_first(holder):
     process, folder = holder
     with pytest.raises(cc.RunFolderError, match=rf"in use by process {process.pid} on .*; wait for it"), held(folder):
         pass
@@ -63,7 +63,7 @@ def test_what_a_killed_process_held_is_free(holder):
     assert [str(p.relative_to(folder)) for p in sorted(folder.rglob("*"))] == ["checkpoint", "checkpoint/epoch.npz"]
 
 
-def test_temporary_folders_of_killed_processes_go_and_those_in_use_stay(tmp_path, monkeypatch):
+def test_temporary_folders_of_killed_processes_are_removed_and_those_in_use_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "cellclf-scratch-unknown").mkdir()
     with subprocess.Popen(

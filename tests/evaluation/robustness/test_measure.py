@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.images import png
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 import cellclf as cc
@@ -16,7 +17,6 @@ from cellclf.evaluation.robustness.corruptions import ALEXNET_CLEAN, CORRUPTIONS
 from cellclf.evaluation.robustness.families import families_of, list_families
 from cellclf.evaluation.robustness.measure import robustness
 from cellclf.evaluation.robustness.result import Robustness, stored
-from cellclf.utils.contact_sheet import png
 
 ALEXNET = {corruption.name: corruption.alexnet for corruption in list_corruptions()}
 

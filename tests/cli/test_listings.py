@@ -1,4 +1,4 @@
-"""Plugins and backbones are listed, whatever is wrong with one of them."""
+"""Plugins and backbones are listed, even if one of them is broken."""
 
 from __future__ import annotations
 

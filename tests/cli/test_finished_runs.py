@@ -23,15 +23,15 @@ def test_a_finished_run_evaluates(finished, npz):
     assert report["scores"]["copies"] == data
 
 
-def test_a_finished_run_meets_bad_images(finished, npz, tmp_path):
+def test_a_finished_run_is_scored_on_bad_images(finished, npz, tmp_path):
     out, _ = finished
     plot = tmp_path / "curves.png"
     done = run("robustness", out, npz, "--limit", 16, "--plot", plot)
     assert done.exit_code == 0, done.output
     assert "medmnist-c: 16 images" in done.stdout and "jpeg_compression" in done.stdout and "BE " in done.stdout
     assert done.stdout.splitlines()[-1] == f"figures: {out / 'robustness.json'}" and width_of(plot) > 500
-    (shown,) = stored(out)
-    assert shown.n == 16 and len(shown.corruptions) == 11 and shown.seen == ()
+    (result,) = stored(out)
+    assert result.n == 16 and len(result.corruptions) == 11 and result.seen == ()
     other = tmp_path / "other.json"
     done = run("robustness", out, npz, "--limit", 8, "--suite", npz, "--out", other)
     assert done.exit_code == 0 and json.loads(other.read_text(encoding="utf-8"))["suite"] == "cells"
@@ -46,8 +46,8 @@ def test_a_finished_run_shows_where_it_looked(finished, npz, tmp_path):
     rows = list(csv.DictReader(done.stdout.splitlines()[:-1]))
     assert len(rows) == 5 and {row["class"] for row in rows} == {"monocyte"}
     assert all(0 <= float(row["probability"]) <= 1 for row in rows)
-    spoken = [int(row["x"]) for row in rows if row["x"]]  # for the class: Grad-CAM of an image may be 0 everywhere
-    assert spoken and all(0 <= x < 40 for x in spoken)
+    shown = [int(row["x"]) for row in rows if row["x"]]  # Grad-CAM of an image may be 0 everywhere
+    assert shown and all(0 <= x < 40 for x in shown)
     assert done.stdout.splitlines()[-1] == f"image: {sheet}" and width_of(sheet) > 300
     refused = run("explain", out, npz, "--class", "monocite", "--out", sheet)
     assert refused.exit_code == 1 and "did you mean 'monocyte'" in refused.stderr
@@ -60,12 +60,12 @@ def test_a_finished_run_predicts(finished, folder, npz, tmp_path):
     assert done.exit_code == 0 and done.stdout == f"65 predictions: {target}\n"
     with target.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    lost = rows.pop()
-    assert lost["id"] == "platelet/torn.png" and "decoded" in lost["skipped"] and not lost["class"]
+    skipped = rows.pop()
+    assert skipped["id"] == "platelet/truncated.png" and "decoded" in skipped["skipped"] and not skipped["class"]
     names = cellclf.load_run(out).class_names
-    shares = np.array([[float(row[f"p_{name}"]) for name in names] for row in rows])
-    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-4)
-    assert all(row["class"] in (names[k], "unknown") for row, k in zip(rows, shares.argmax(1), strict=True))
+    probabilities = np.array([[float(row[f"p_{name}"]) for name in names] for row in rows])
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-4)
+    assert all(row["class"] in (names[k], "unknown") for row, k in zip(rows, probabilities.argmax(1), strict=True))
     printed = run("predict", out, npz)
     assert printed.stdout.startswith("id,class,probability,") and len(printed.stdout.splitlines()) == 1 + len(
         cellclf.load(npz)

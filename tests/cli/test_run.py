@@ -1,4 +1,4 @@
-"""The whole job at the command line: what a run tells, records and checks, and that train and demo do theirs."""
+"""The whole job at the command line: what a run prints, records and checks; train and demo."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def test_the_run_says_what_it_does_and_ends_with_the_page(finished, folder):
     out, done = finished
     assert done.stdout.splitlines()[-1] == f"report: {out / 'report.html'}"
     assert (out / "report.html").is_file()
-    assert "skipped platelet/torn.png" in done.stderr
+    assert "skipped platelet/truncated.png" in done.stderr
     assert "duplicates: 65 images -> 64" in done.stderr
     assert "stage 1/1 epoch   2/2" in done.stderr
     assert "copies" in done.stdout and "macro F1" in done.stdout
-    assert "oneDNN" not in done.stderr and "absl" not in done.stderr, "TensorFlow's chatter stays away"
+    assert "oneDNN" not in done.stderr and "absl" not in done.stderr, "TensorFlow's own lines are left out"
 
 
-def test_a_strangers_backbone_is_trained_and_recorded(finished):
+def test_the_backbone_of_a_plugin_is_trained_and_recorded(finished):
     out, _ = finished
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["plugins"] == {"good": "pkg-good 1.0"}
@@ -57,8 +57,8 @@ def test_check_finds_nothing_or_everything(npz, recipe, tmp_path):
     words = ("--set", "trainer.optimizer=lino", "--set", "split.val=2", "--test", f"val={npz}", "--out", tmp_path)
     bad = run("run", npz, "--recipe", recipe, "--check", *words)
     assert bad.exit_code == 3 and bad.stderr.count("\n") == 1
-    for said in ("4 mistakes", "did you mean 'lion'", "val=2", "called 'val'", "is not empty"):
-        assert said in bad.stderr
+    for text in ("4 mistakes", "did you mean 'lion'", "val=2", "called 'val'", "is not empty"):
+        assert text in bad.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
     for wrong in (("--set", "spilt.val=1"), ("--recipe", "fsat"), ("--backbone", "mobilnet")):
         done = run("run", npz, "--check", *wrong)

@@ -1,0 +1,25 @@
+"""``cellclf evaluate``: the scores of a run on a set."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+import cellclf
+from cellclf.cli.options import Source, min_count_help, source_options
+from cellclf.cli.output import import_keras
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN")
+@click.argument("src")
+@source_options
+@click.option("--min-count", default=1, show_default=True, help=min_count_help)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def evaluate(run_folder: str, src: str, source: Source, min_count: int, as_json: bool) -> None:
+    """Score the run in the folder RUN on SRC."""
+    import_keras()
+    found = cellclf.load_run(run_folder)
+    report = found.evaluate(source.load(src, size=found.input_shape[:2]), min_count=min_count)
+    click.echo(json.dumps(report.to_dict(), indent=1) if as_json else report)

@@ -1,0 +1,29 @@
+"""``cellclf export``: a network for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import cellclf
+from cellclf.cli.options import Source, source_options
+from cellclf.cli.output import import_keras
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="NAME.onnx, NAME.tflite, or a folder: SavedModel."
+)
+@click.option("--check", metavar="SRC", help="Cells to compare on; without it, 64 random images.")
+@source_options
+def export(run_folder: str, out: Path, check: str | None, source: Source) -> None:
+    """Write the network of RUN for other programs, and check it.
+
+    The written network must give the probabilities of the run, else nothing is kept.
+    """
+    import_keras()
+    found = cellclf.load_run(run_folder)
+    cells = None if check is None else source.load(check, size=found.input_shape[:2])
+    click.echo(found.export(out, check=cells))

@@ -1,0 +1,63 @@
+"""The group of all commands: their order, and how they end, with errors and notices in one line each."""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cellclf.cli.exit_codes import ExitCode
+from cellclf.cli.output import note
+from cellclf.errors import CellclfError, CellclfWarning
+from cellclf.utils.log import showing
+
+
+class Group(click.Group):
+    """Commands in the order in which they are written; expected errors are one line on stderr and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order in which they are written."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and show its progress lines on stderr; only a mistake in the program gives a traceback."""
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it once, when it is imported
+        try:
+            with warnings.catch_warnings(), showing(True):
+                warnings.simplefilter("always", CellclfWarning)
+                warnings.showwarning = _noting_once(warnings.showwarning)
+                return super().invoke(ctx)
+        except CellclfError as error:
+            note(f"cellclf: {error}")
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "tensorflow":
+                raise
+            note("cellclf: Keras has no backend to run on: pip install 'cellclf[cpu]' brings TensorFlow")
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `cellclf ... | head`: click ends quietly
+                raise
+            note(f"cellclf: {' '.join(str(error).split()) or type(error).__name__}")
+        except MemoryError as error:
+            note(f"cellclf: not enough memory ({str(error) or 'none is left'}); a smaller set or --size needs less")
+        except KeyboardInterrupt as stop:
+            note(f"\ncellclf: {str(stop) or 'stopped; no file is half written, and the same command continues a run'}")
+            ctx.exit(ExitCode.INTERRUPTED)
+        ctx.exit(ExitCode.ERROR)
+
+
+def _noting_once(default: Callable[..., None]) -> Callable[..., None]:
+    """Give a ``warnings.showwarning`` that prints each of this package's warnings once, in one line."""
+    noted: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if not issubclass(category, CellclfWarning):
+            default(message, category, *rest, **more)
+        elif str(message) not in noted:
+            noted.add(str(message))
+            note(f"note: {message}")
+
+    return show

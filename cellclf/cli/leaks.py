@@ -1,0 +1,27 @@
+"""``cellclf leaks``: images that two sets share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import cellclf
+from cellclf.cli.options import Source, pair_options, source_options
+from cellclf.utils.csv_tables import check_table_path
+
+
+@click.command()
+@click.argument("train_src", metavar="TRAIN")
+@click.argument("test_src", metavar="TEST")
+@source_options
+@pair_options
+def leaks(train_src: str, test_src: str, source: Source, foreground: bool, offset: int, pairs: Path | None) -> None:
+    """Find images of TRAIN that are in TEST too, even if altered."""
+    if pairs is not None:
+        check_table_path(pairs, "pairs")
+    train, test = (source.load(src) for src in (train_src, test_src))
+    found = cellclf.Dedup(foreground=foreground, offset=offset).find(train, against=test)
+    click.echo(found.summary())
+    if pairs is not None:
+        click.echo(f"pairs: {found.save_pairs(pairs)}")

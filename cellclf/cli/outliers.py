@@ -1,0 +1,28 @@
+"""``cellclf outliers``: non-cell images of a set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import cellclf
+from cellclf.cli.options import Source, selection_options, source_options
+from cellclf.cli.output import write_selection
+
+
+@click.command()
+@click.argument("src")
+@source_options
+@click.option("--fit", "fit_src", metavar="SRC", help="Learn what is normal from this set instead of SRC itself.")
+@click.option("--method", default="forest", show_default=True, help="forest, mahalanobis or neighbours.")
+@click.option("--seed", default=0, show_default=True)
+@selection_options
+def outliers(src: str, source: Source, fit_src: str | None, method: Any, seed: int, **files: Path | None) -> None:
+    """Find non-cell images in SRC; changes nothing. Run `dedup` first."""
+    cells = source.load(src)
+    normal = cells if fit_src is None else source.load(fit_src, size=cells.image_shape[:2])
+    found = cellclf.OutlierFilter(method=method, seed=seed).fit(normal).find(cells)
+    click.echo(found.summary())
+    write_selection(found, **files)

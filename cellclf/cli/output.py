@@ -1,0 +1,97 @@
+"""What several commands print and write."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cellclf.cleaning.selection import Selection
+    from cellclf.pipeline.pipeline import Outcome
+
+
+def note(text: str) -> None:
+    """Print something beside the result, on stderr."""
+    click.echo(text, err=True)
+
+
+def command_line() -> str:
+    """Give the command as it was typed, for the manifest of a run."""
+    return shlex.join(["cellclf", *sys.argv[1:]])
+
+
+def import_keras() -> None:
+    """Import Keras and its backend, without the informational lines that they print.
+
+    TensorFlow writes them before it looks at ``TF_CPP_MIN_LOG_LEVEL``, straight to the file descriptor.
+    """
+    if "keras" in sys.modules:
+        return
+    try:
+        stderr = os.dup(2)
+    except OSError:  # a process without stderr
+        return
+    with tempfile.TemporaryFile() as printed:
+        try:
+            os.dup2(printed.fileno(), 2)
+            importlib.import_module("keras")
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            printed.seek(0)
+            for line in printed.read().decode(errors="replace").splitlines():
+                if not re.match(r"I\d{4} |WARNING: All log messages before absl::InitializeLog", line):
+                    note(line)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all."""
+    from cellclf.utils.atomic import replacing
+
+    with replacing(path) as new:
+        figure.savefig(new)
+    click.echo(f"image: {path}")
+
+
+def write_selection(found: Selection, plot: Path | None, gallery: Path | None, apply: Path | None) -> None:
+    """Write what the options of a selecting command ask for: a figure, a gallery, the smaller set."""
+    if plot is not None:
+        save_figure(found.plot(), plot)
+    if gallery is not None:
+        from cellclf.reporting import write_gallery
+
+        for page in write_gallery(found, gallery):
+            click.echo(f"gallery: {page}")
+    if apply is None:
+        return
+    if found.cells is not None and apply.suffix.lower() == ".npz":
+        found.apply(found.cells).save(apply)
+    else:
+        from cellclf.utils.atomic import write_text
+        from cellclf.utils.csv_tables import csv_text
+
+        columns = ("id", "keep", "reason")
+        rows = zip(found.ids.tolist(), found.keep.tolist(), found.reasons.tolist(), strict=True)
+        write_text(apply, csv_text(columns, (dict(zip(columns, row, strict=True)) for row in rows)))
+    click.echo(f"kept {len(found) - found.removed:,}: {apply}")
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Print the scores of a whole job, and where its report is."""
+    first = next((n for n in ("test", *outcome.reports) if n in outcome.reports and n not in ("train", "val")), "val")
+    click.echo(f"{first}: {outcome.reports[first]}\n")
+    width = max(map(len, outcome.reports))
+    for name, report in outcome.reports.items():
+        scores = f"macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}"
+        click.echo(f"{name:<{width}}  {scores}  {report.n:>7,} images")
+    click.echo(f"report: {outcome.page}")

@@ -1,0 +1,38 @@
+"""``cellclf predict``: the classes of new images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import cellclf
+from cellclf.cli.options import OutFile, Source, source_options
+from cellclf.cli.output import import_keras, note
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN")
+@click.argument("src")
+@source_options
+@click.option("--out", type=OutFile(".csv", ".json", ".parquet"), help="Without it, CSV is printed.")
+@click.option("--error", default=0.01, show_default=True, help="Share of prediction sets that may miss the truth.")
+@click.option("--per-class", is_flag=True, help="Keep --error for every class by itself; the sets grow.")
+@click.option("--refuse", default=0.005, show_default=True, help="Share of known cells that may be called unknown.")
+def predict(
+    run_folder: str, src: str, source: Source, out: Path | None, error: float, per_class: bool, refuse: float
+) -> None:
+    """Predict the class of each image of SRC, and how sure it is.
+
+    Out-of-distribution images get "unknown" instead of a class; the columns of the classes still hold their
+    probabilities. `--refuse 0` gives every image a class.
+    """
+    import_keras()
+    found = cellclf.load_run(run_folder)
+    cells = source.load(src, size=found.input_shape[:2])
+    predictions = found.report_predictions(cells, error=error, per_class=per_class, refuse=refuse)
+    if out is None:
+        click.echo(predictions.to_csv(), nl=False)
+    else:
+        click.echo(f"{len(cells):,} predictions: {predictions.save(out)}")
+    note(predictions.summary())

@@ -1,0 +1,64 @@
+"""``cellclf run``: the whole job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+import cellclf
+from cellclf.cli.exit_codes import ExitCode
+from cellclf.cli.options import RecipeChoice, Source, load_tests, recipe_options, source_options, test_option
+from cellclf.cli.output import command_line, import_keras, note, print_outcome
+from cellclf.errors import CellclfError
+
+
+@click.command()
+@click.argument("src")
+@recipe_options
+@source_options
+@test_option
+@click.option(
+    "--min-count", default=1, show_default=True, help="Of --test sets: leave smaller classes out of averages."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the run; the same command continues it after a stop."
+)
+@click.option("--check", is_flag=True, help="Only look for mistakes; exit code 3 if there are any.")
+def run(
+    src: str,
+    recipe: RecipeChoice,
+    source: Source,
+    tests: tuple[str, ...],
+    min_count: int,
+    out: Path | None,
+    check: bool,
+) -> None:
+    """Do the whole job: clean, split, train, evaluate, report.
+
+    \b
+    cellclf run training_set.npz --recipe fast --out runs/a
+    cellclf run cells/ --test hospital_b=other_cells/ --out runs/b
+    """  # noqa: D301 - click reads the backspace as "do not wrap"
+    if out is None and not check:
+        raise click.UsageError("expected --out FOLDER for the run and its report")
+    try:
+        pipe = cellclf.Pipeline.from_recipe(recipe.read())
+        cells = source.load(src)
+        others = load_tests(tests, source, cells)
+        if check:
+            pipe.check(cells, tests=others, out=out)
+    except CellclfError as error:
+        if not check:
+            raise
+        note(f"cellclf: {error}")
+        sys.exit(ExitCode.FINDING)
+    if check:
+        click.echo("no mistake found")
+        return
+    import_keras()
+    outcome = pipe.run(
+        cells, out=out, tests=others, command=command_line(), min_count=min_count, source=source.described(src)
+    )
+    print_outcome(outcome)
