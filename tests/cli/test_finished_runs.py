@@ -65,9 +65,7 @@ def test_a_finished_run_predicts(finished, folder, npz, tmp_path):
     names = cellclf.load_run(out).class_names
     probabilities = np.array([[float(row[f"p_{name}"]) for name in names] for row in rows])
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-4)
-    assert all(
-        row["class"] in (names[k], "unknown") for row, k in zip(rows, probabilities.argmax(1), strict=True)
-    )
+    assert all(row["class"] in (names[k], "unknown") for row, k in zip(rows, probabilities.argmax(1), strict=True))
     printed = run("predict", out, npz)
     assert printed.stdout.startswith("id,class,probability,") and len(printed.stdout.splitlines()) == 1 + len(
         cellclf.load(npz)
