@@ -1,4 +1,4 @@
-"""Trust the numbers: intervals, calibration, prediction sets, out-of-distribution images. Guide: docs/guides/trust.md."""
+"""Trust the numbers: intervals, calibration, prediction sets, unknown images. Guide: docs/guides/trust.md."""
 
 # %% A run, and images that it has not seen, some of which show no cell
 import os

@@ -83,7 +83,7 @@ def write_selection(found: Selection, plot: Path | None, gallery: Path | None, a
         columns = ("id", "keep", "reason")
         rows = zip(found.ids.tolist(), found.keep.tolist(), found.reasons.tolist(), strict=True)
         write_text(apply, csv_text(columns, (dict(zip(columns, row, strict=True)) for row in rows)))
-    click.echo(f"kept {len(found) - found.dropped:,}: {apply}")
+    click.echo(f"kept {int(found.keep.sum()):,}: {apply}")
 
 
 def print_outcome(outcome: Outcome) -> None:
