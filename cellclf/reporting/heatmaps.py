@@ -32,6 +32,6 @@ def looked_at(run: Run | None, report: Report, cells: ImageSet, rows: Sequence[i
         return None
     places = np.asarray(rows, np.int64)
     try:
-        return run.explain(cells.subset(places), classes=report.predicted[places]).overlays()
+        return run.explain(cells.subset(places), classes=report.predicted[places], show=False).overlays()
     except CellclfError:  # an ensemble, a network without a map: the page is no worse than before
         return None
