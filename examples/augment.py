@@ -1,6 +1,6 @@
 """Augment for another laboratory: presets, sheets, own steps. Guide: docs/guides/augment.md."""
 
-# %% The same cells, at home and in another laboratory
+# %% The same cells, of this laboratory and of another one
 import os
 
 import cellclf as cc
@@ -9,15 +9,15 @@ from cellclf.augmentation import Brightness, Defocus, Flip, Rotate, SomeOf, Stai
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 side = 48 if TINY else 96
 cells = cc.make_cells(24, size=side, seed=7, balance="even")
-elsewhere = cc.make_cells(24, size=side, seed=7, balance="even", severity=0.8)
+external = cc.make_cells(24, size=side, seed=7, balance="even", severity=0.8)
 cells.plot(per_class=3).savefig("home.png")
-elsewhere.plot(per_class=3).savefig("elsewhere.png")
+external.plot(per_class=3).savefig("external.png")
 
 # %% Every preset, to be looked at: would you still diagnose these cells?
 for name in ("light", "stain", "challenge"):
     cc.Augmenter.preset(name, seed=7).plot(cells, images=4, n_augmentations=6).savefig(f"{name}.png")
 
-# %% Half as far
+# %% Half as strong
 weaker = cc.Augmenter.preset("stain", seed=7, strength=0.5)
 weaker.plot(cells, images=4, n_augmentations=6).savefig("weaker.png")
 
@@ -31,12 +31,12 @@ mine = cc.Augmenter(
     ],
     seed=7,
 )
-pictures = mine(cells.images, cells.ids, epoch=0)
-print(mine, pictures.shape, pictures.dtype)
+images = mine(cells.images, cells.ids, epoch=0)
+print(mine, images.shape, images.dtype)
 
 # %% An image draws by seed, epoch and id; its neighbours in the batch do not matter
 alone = mine(cells.images[5:6], cells.ids[5:6], epoch=0)
-assert (alone[0] == pictures[5]).all()
+assert (alone[0] == images[5]).all()
 
 # %% A set in which all classes are equal, by augmented copies
 uneven = cc.make_cells(40 if TINY else 400, size=side, seed=7)

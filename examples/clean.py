@@ -1,4 +1,4 @@
-"""Clean a data set: copies first, then what is no cell, and a look at both. Guide: docs/guides/clean.md."""
+"""Clean a data set: copies first, then non-cell images, and a look at both. Guide: docs/guides/clean.md."""
 
 # %% Cells with planted trouble; your own: cc.load("training_set.npz"), or a folder with one folder for each class
 import os
@@ -20,7 +20,7 @@ cells = cc.make_cells(
 )
 print(cells.summary())
 
-# %% Copies of every kind; groups with contradictory labels or of many members go whole
+# %% Copies of every kind; groups with contradictory labels or of many members are removed as a whole
 found = cc.Dedup().find(cells)
 print(found.summary())
 found.plot().savefig("groups.png")
@@ -31,14 +31,14 @@ for pair in found.to_dict()["removed"][:5]:
 print(*write_gallery(found, "removed.html"))
 clean = found.apply(cells)
 
-# %% What is no cell: learnt from the training part, sought in both
+# %% Non-cell images: learnt from the training part, searched in both
 parts = cc.Split(val=0.2, seed=7).apply(clean)
-odd = cc.OutlierFilter(seed=7).fit(parts.train)
+outliers = cc.OutlierFilter(seed=7).fit(parts.train)
 for name, part in (("train", parts.train), ("val", parts.val)):
-    print(name, odd.find(part).summary(), sep=": ")
-train = odd.apply(parts.train)
+    print(name, outliers.find(part).summary(), sep=": ")
+train = outliers.apply(parts.train)
 
-# %% What was planted, and what of it is left: only generated cells can answer that
+# %% What was planted, and what of it is left: only generated cells can show that
 print("before", cc.planted(cells).counts())
 print("after ", cc.planted(train).counts())
 

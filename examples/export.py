@@ -1,4 +1,4 @@
-"""Use the network elsewhere: SavedModel, ONNX, LiteRT. Guide: docs/guides/export.md."""
+"""Use the network in other programs: SavedModel, ONNX, LiteRT. Guide: docs/guides/export.md."""
 
 # %% A run
 import os
@@ -29,10 +29,10 @@ for one in exported:
     print(one)
 
 # %% Each with its own runtime; the guide shows how without cellclf
-pictures = parts.test.images
+images = parts.test.images
 for one in exported:
-    tell = open_exported(one.path)
-    tell(pictures)  # the first call builds
+    classify = open_exported(one.path)
+    classify(images)  # the first call builds
     start = time.perf_counter()
-    names = [run.class_names[k] for k in tell(pictures).argmax(1)]
-    print(f"{one.format}: {len(pictures) / (time.perf_counter() - start):,.0f} images a second; {', '.join(names[:4])}")
+    names = [run.class_names[k] for k in classify(images).argmax(1)]
+    print(f"{one.format}: {len(images) / (time.perf_counter() - start):,.0f} images a second; {', '.join(names[:4])}")

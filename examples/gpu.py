@@ -34,8 +34,8 @@ augmenter = cc.Augmenter.preset("challenge", seed=7)
 
 
 @tf.function
-def altered(pictures: tf.Tensor, params: dict[str, tf.Tensor]) -> tf.Tensor:
-    return augmenter.apply(pictures, params)
+def altered(images: tf.Tensor, params: dict[str, tf.Tensor]) -> tf.Tensor:
+    return augmenter.apply(images, params)
 
 
 batch = cells[:16]

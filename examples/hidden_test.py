@@ -8,7 +8,7 @@ import cellclf as cc
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 side = 48 if TINY else 64
 cells = cc.make_cells(96 if TINY else 1200, size=side, seed=7)
-elsewhere = cc.make_cells(64 if TINY else 300, size=side, seed=8, severity=0.7)
+external = cc.make_cells(64 if TINY else 300, size=side, seed=8, severity=0.7)
 parts = cc.Split(val=0.2, test=0.2, seed=7).apply(cells)
 
 
@@ -34,11 +34,11 @@ careful = make_trainer(
     val_augmenter=cc.Augmenter.preset("challenge", seed=8),
 )
 
-# %% Train both and ask both three questions
+# %% Train both and score both
 runs = {}
 for name, trainer in (("careless", careless), ("careful", careful)):
     runs[name] = trainer.fit(parts.train, parts.val, show=True)
-    for what, part in (("same slides", parts.test), ("other laboratory", elsewhere)):
+    for what, part in (("same slides", parts.test), ("other laboratory", external)):
         print(f"{name:<9} {what:<17} macro F1 {runs[name].evaluate(part).macro_f1:.3f}")
 
 # %% Bad images: eleven corruptions at five severities; those that training has met are marked
@@ -46,10 +46,10 @@ found = runs["careful"].robustness(parts.test[:24] if TINY else parts.test)
 print(found)
 found.plot().savefig("robustness.png")
 
-# %% Averages: over eight views of an image, and over two runs
-print(f"eight views  {runs['careful'].evaluate(elsewhere, tta=8).macro_f1:.3f}")
-print(f"both runs    {cc.ensemble(list(runs.values())).evaluate(elsewhere).macro_f1:.3f}")
+# %% Averages: over eight flips and turns of an image, and over two runs
+print(f"tta=8        {runs['careful'].evaluate(external, tta=8).macro_f1:.3f}")
+print(f"both runs    {cc.ensemble(list(runs.values())).evaluate(external).macro_f1:.3f}")
 
 # %% Statistics of BatchNorm moved towards the other laboratory, without its labels
-adapted = runs["careful"].adapt(elsewhere.replace(labels=None))
-print(f"adapted      {adapted.evaluate(elsewhere).macro_f1:.3f}")
+adapted = runs["careful"].adapt(external.replace(labels=None))
+print(f"adapted      {adapted.evaluate(external).macro_f1:.3f}")

@@ -13,15 +13,15 @@ from cellclf.augmentation import Contrast, Flip, Rotate, StainHED
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 made = cc.make_cells(96 if TINY else 800, size=64, seed=7, duplicates=4)
-pictures, labels = made.images, made.labels
+images, labels = made.images, made.labels
 
 # %% Duplicates of an array
-found = cc.Dedup().find(cc.ImageSet(pictures, labels))
-pictures, labels = pictures[found.keep], labels[found.keep]
+found = cc.Dedup().find(cc.ImageSet(images, labels))
+images, labels = images[found.keep], labels[found.keep]
 print(found.summary())
 
 # %% A split of an array
-cut = cc.Split(val=0.2, seed=7).apply(cc.ImageSet(pictures, labels))
+cut = cc.Split(val=0.2, seed=7).apply(cc.ImageSet(images, labels))
 x, y, x_val, y_val = cut.train.images, cut.train.labels, cut.val.images, cut.val.labels
 
 # %% Augmentation in a tf.data pipeline of your own

@@ -29,15 +29,15 @@ pipe = cc.Pipeline.from_recipe(recipe, [f"trainer.stages.0.epochs={1 if TINY els
 
 # %% Every mistake that can be known beforehand, all at once
 cells = cc.make_cells(110 if TINY else 1000, size=48, seed=7, slides=20, duplicates=4, foreign=2)
-elsewhere = cc.make_cells(48, size=48, seed=8, severity=0.6)
+external = cc.make_cells(48, size=48, seed=8, severity=0.6)
 try:
     cc.Pipeline.from_recipe(recipe, ["split.val=1.5", "trainer.optimizer=adan"]).check(cells)
 except cc.CellclfError as error:
     print(error)
-pipe.check(cells, tests={"hospital_b": elsewhere})
+pipe.check(cells, tests={"hospital_b": external})
 
 # %% The whole job; the page is a single file
-outcome = pipe.run(cells, out="run", tests={"hospital_b": elsewhere}, show=True)
+outcome = pipe.run(cells, out="run", tests={"hospital_b": external}, show=True)
 for name, report in outcome.reports.items():
     print(f"{name:<11} macro F1 {report.macro_f1:.3f}  {report.n} images")
 print(outcome.page)

@@ -1,6 +1,6 @@
 """Reproduce a run: the same once more, and a stop in between. Guide: docs/guides/reproduce.md."""
 
-# %% A small run that tells everything about itself
+# %% A small run that records everything about itself
 import json
 import os
 from pathlib import Path

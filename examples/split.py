@@ -20,9 +20,9 @@ for name in ("train", "val", "test"):
 print(cc.Dedup().find(parts.train, against=parts.val).summary())
 
 # %% What happens without: the set as it came, cut at random
-careless = cc.Split(val=0.2, seed=7).apply(cells.replace(groups=None))
-print(cc.Dedup().find(careless.train, against=careless.val).summary())
+unsafe = cc.Split(val=0.2, seed=7).apply(cells.replace(groups=None))
+print(cc.Dedup().find(unsafe.train, against=unsafe.val).summary())
 
-# %% Folds by slide: each image is judged once, by a classifier that knows neither it nor its slide
+# %% Folds by slide: each image is scored once, by a classifier that knows neither it nor its slide
 for number, fold in enumerate(cc.Split(seed=7).folds(clean, count=4), 1):
     print(number, len(fold.train), len(fold.val), fold.val.counts())

@@ -1,6 +1,6 @@
-"""Trust the numbers: intervals, calibration, sets of classes, foreign images. Guide: docs/guides/trust.md."""
+"""Trust the numbers: intervals, calibration, prediction sets, unknown images. Guide: docs/guides/trust.md."""
 
-# %% A run, and images that it has not seen, some of which are no cells
+# %% A run, and images that it has not seen, some of which show no cell
 import os
 
 import cellclf as cc
@@ -19,7 +19,7 @@ trainer = cc.Trainer(
 )
 run = trainer.fit(parts.train, parts.val, out="run", show=True)
 
-# %% Scores with their intervals, macro first; small classes stay out of the means
+# %% Scores with their intervals, macro first; small classes are left out of the means
 report = run.evaluate(parts.test, min_count=2 if TINY else 5)
 print(report)
 print(f"{report.macro_f1:.3f}", repr(report.macro_f1))
@@ -30,14 +30,14 @@ report.plot_confused(parts.test).savefig("confused.png")
 probabilities = run.predict_proba(parts.test)
 print(calibrate(parts.test.labels, probabilities))
 
-# %% How right is it if it may say nothing about its least sure images?
+# %% How right is it if it may abstain on its least sure images?
 curve = abstain(parts.test.labels, probabilities)
 print(curve.at(accuracy=0.95))
 curve.plot().savefig("abstention.png")
 
 # %% Named: a class, how sure, what else it may be, and whether it is a cell at all
-strange = cc.make_cells(12, size=side, seed=9, foreign=6)
-named = run.report_predictions(strange, error=0.05)
+mixed = cc.make_cells(12, size=side, seed=9, foreign=6)
+named = run.report_predictions(mixed, error=0.05)
 print(named.summary())
 print(named.save("named.csv"))
 for row in list(named.rows())[-6:]:

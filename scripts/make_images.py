@@ -1,6 +1,6 @@
 """Draw the images of the documentation, all from generated cells.
 
-usage: python scripts/make_pictures.py [--run FOLDER] [--chromium PROGRAM]
+usage: python scripts/make_images.py [--run FOLDER] [--chromium PROGRAM]
 
 Writes docs/images/*.png. report.png is the first screen of a report page and needs a headless Chromium and a run:
 FOLDER is that of `cellclf demo`, which is done first if there is none.
@@ -61,10 +61,10 @@ def main() -> None:
     messy = cc.make_cells(200, size=96, seed=SEED, duplicates=1, near_duplicates=3, conflicts=1, foreign_copies=2)
     save(cc.Dedup().find(messy).plot(limit=36), "groups")
 
-    save(cc.Augmenter.preset("stain", seed=SEED).plot(cells[:60], images=6, views=9), "stain")
+    save(cc.Augmenter.preset("stain", seed=SEED).plot(cells[:60], images=6, n_augmentations=9), "stain")
 
     if options.chromium is None:
-        sys.exit("report.png is left as it is: there is no chromium; name one with --chromium")
+        sys.exit("report.png is not drawn: there is no chromium; name one with --chromium")
     with tempfile.TemporaryDirectory() as folder:
         run = options.run or Path(folder) / "run"
         if not (run / "report.html").is_file():

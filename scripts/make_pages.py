@@ -1,15 +1,17 @@
-"""Write the pages that say what the code says: docs/cli.md from the commands, docs/reference/index.md from the names.
+"""Write the pages that repeat the code: docs/cli.md from the commands, docs/reference/index.md from the names.
 
 usage: python scripts/make_pages.py [--check]
 
---check writes nothing and exits with 1 if a page is not what it would write.
+--check writes nothing and exits with 1 if a page is not up to date.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from pathlib import Path
 import click
 
 import cellclf.cli
+from cellclf.cli.exit_codes import ExitCode
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -25,26 +28,30 @@ COMMANDS = """# Command line
 
 Written from `cellclf --help` by `scripts/make_pages.py`; the tests compare the two.
 
-Every command answers `--help` without loading TensorFlow. Results go to standard output, notes and progress to
-standard error. The exit code is 0 when all went well, 1 after an error (told in one line), 2 for a mistake in the
-command itself, 3 when `--check` or `rerun` found something, and 130 after Ctrl-C.
+Every command answers `--help` without loading TensorFlow. Results go to standard output, notices and progress to
+standard error.
 
 `CELLCLF_PLUGINS=NAME,NAME` in the environment uses only these plugins, `CELLCLF_PLUGINS=` none.
 
 `python -m cellclf` is the same as `cellclf`. How the shell completes commands and options stands
 [on the page about installing](start/install.md#let-the-shell-complete).
+
+| exit code | meaning |
+|---|---|
+| 0 | Done. |
+{exit_codes}
 """
 
 NAMES = """# Reference
 
-`import cellclf as cc` gives the names below and nothing else; what stands behind paths that these pages do
-not show may move between versions. Each is loaded at first use, so that the import takes some milliseconds.
-`cc.__version__` is the version. The list is written by `scripts/make_pages.py`, and the tests compare it with
-`cellclf.__all__`.
+Every public name, with the folder from which it is imported: `from cellclf import Dedup`,
+`from cellclf.augmentation import Rotate`. A folder is a public address, a file is not: files may move between
+versions. Each name is loaded at first use, so that `import cellclf` takes some milliseconds. `cellclf.__version__` is
+the version. The list is written by `scripts/make_pages.py`.
 
 Images are `(N, H, W, 3)` uint8, 0-255, everywhere. Arguments of constructors are keywords. Everything random takes
 a `seed`. Arrays that go in are never changed. The [command line](../cli.md) has a page of its own, and so have the
-[errors](errors.md) with their cures.
+[errors](errors.md) with their fixes.
 """
 
 ROOMS = [
@@ -84,7 +91,7 @@ def section(words: tuple[str, ...], command: click.Command) -> str:
     rows = [record for one in options if (record := one.get_help_record(context))]
     rows = [(name, text) for name, text in rows if "--help" not in name]
     if rows:
-        lines = [f"| `{name}` | {cell(text)} |" for name, text in rows]  # in code, a bar parts no cells
+        lines = [f"| `{name}` | {cell(text)} |" for name, text in rows]  # in code, a bar does not separate cells
         parts.append("\n".join(["| option | what it does |", "|---|---|", *lines]))
     return "\n\n".join(part for part in parts if part)
 
@@ -110,7 +117,20 @@ def command_page() -> str:
     """Write the page of the command line."""
     sections = [section(words, command) for words, command in commands(cellclf.cli.main)]
     sections[0] = "## cellclf" + sections[0].removeprefix("# cellclf")
-    return "\n\n".join([COMMANDS.strip(), *sections]) + "\n"
+    codes = "\n".join(f"| {code.value} | {meaning} |" for code, meaning in exit_codes().items())
+    return "\n\n".join([COMMANDS.replace("{exit_codes}", codes).strip(), *sections]) + "\n"
+
+
+def exit_codes() -> dict[ExitCode, str]:
+    """Give each exit code with its meaning, which stands below it in its class."""
+    (definition,) = ast.parse(inspect.getsource(ExitCode)).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for name, text in itertools.pairwise(definition.body):
+        if isinstance(name, ast.Assign) and isinstance(text, ast.Expr):
+            found[ExitCode[ast.unparse(name.targets[0])]] = cell(str(ast.literal_eval(text.value))).replace("``", "`")
+    assert list(found) == list(ExitCode), "each exit code has its meaning below it"
+    return found
 
 
 def name_page() -> str:
@@ -118,17 +138,17 @@ def name_page() -> str:
     rooms = []
     for page in ROOMS:
         text = (DOCS / "reference" / page).read_text(encoding="utf-8")
-        names = re.findall(r"^::: (cellclf(?:\.testing)?)\.(\w+)$", text, re.M)
-        rows = [f"| [{name}]({page}#{home}.{name}) | {first_line(home, name)} |" for home, name in names]
+        names = re.findall(r"^::: ([\w.]+)\.(\w+)$", text, re.M)
+        rows = [f"| [{name}]({page}#{home}.{name}) | `{home}` | {first_line(home, name)} |" for home, name in names]
         title = text.partition("\n")[0].removeprefix("# ")
-        rooms.append("\n".join([f"## {title}", "", "| name | |", "|---|---|", *rows]))
+        rooms.append("\n".join([f"## {title}", "", "| name | from | |", "|---|---|---|", *rows]))
     return "\n\n".join([NAMES.strip(), *rooms]) + "\n"
 
 
 def first_line(home: str, name: str) -> str:
     """Take the first line of a public object's docstring."""
     if name == "hookimpl":  # a marker object of pluggy, which has no docstring of its own
-        return "Marks the function with which a plugin answers cellclf."
+        return "Marks the function in which a plugin lists what it adds."
     text = inspect.getdoc(getattr(importlib.import_module(home), name)) or ""
     return cell(text.partition("\n\n")[0]).replace("``", "`")
 
@@ -147,7 +167,7 @@ def main() -> None:
         if not check:
             path.write_text(text, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != text:
-            sys.exit(f"{path} is not what the code says; run `python scripts/make_pages.py`")
+            sys.exit(f"{path} is behind the code; run `python scripts/make_pages.py`")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the project and its plugins, look them over, and try them with the lowest versions that they promise to work with.
+# Build the project and its plugins, check them, and try them with the lowest versions that they promise to work with.
 #
 # usage: scripts/release.sh            all of it; the files to upload are then in dist/; nothing is uploaded
 #        scripts/release.sh --lowest   only write scripts/lowest.txt anew, from the bounds in pyproject.toml
@@ -46,10 +46,11 @@ import sys
 import zipfile
 
 names = zipfile.ZipFile(sys.argv[1]).namelist()
-wanted = ["cellclf/py.typed", "cellclf/pipeline/recipes/fast.toml", "cellclf/reporting/templates/report.html.j2"]
-missing = [name for name in wanted if name not in names]
-strangers = [name for name in names if not name.startswith("cellclf")]
-sys.exit(f"missing {missing}, should not be there {strangers}" if missing or strangers else 0)
+expected = ["cellclf/py.typed", "cellclf/pipeline/recipes/fast.toml"]
+expected += ["cellclf/__init__.pyi", "cellclf/pages/templates/base.html.j2", "cellclf/reporting/templates/report.html.j2"]
+missing = [name for name in expected if name not in names]
+others = [name for name in names if not name.startswith("cellclf")]
+sys.exit(f"missing {missing}, should not be there {others}" if missing or others else 0)
 PYTHON
 
 step "the lowest versions, Python 3.11"

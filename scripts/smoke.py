@@ -1,4 +1,4 @@
-"""The whole job in a minute: every public name, cleaning, training, saving, loading, a page; for strange environments.
+"""The whole job in a minute: every public name, cleaning, training, saving, loading, a page; for new environments.
 
 usage: python scripts/smoke.py
 """
@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         pipe = cc.Pipeline.from_recipe("demo", [STAGE, *TINY])
-        outcome = pipe.run(cells, out=out, tests={"elsewhere": cc.make_cells(40, size=48, seed=2, severity=0.5)})
+        outcome = pipe.run(cells, out=out, tests={"external": cc.make_cells(40, size=48, seed=2, severity=0.5)})
         run = cc.load_run(out)
         assert (run.predict(cells) == outcome.run.predict(cells)).all()
         assert outcome.page is not None and outcome.page.stat().st_size > 10_000

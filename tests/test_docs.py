@@ -113,7 +113,7 @@ def run_shell(text: str, monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> None
             if words[:3] == ["python", "-m", "cellclf"]:
                 words = words[2:]
             if words[0] != "cellclf":
-                assert words[0] in OTHER_PROGRAMS, f"nothing here knows what {shlex.join(words)!r} does"
+                assert words[0] in OTHER_PROGRAMS, f"unknown program in {shlex.join(words)!r}"
                 scripts = [word for word in words if word.endswith((".py", ".sh")) and "/" in word]
                 assert all((ROOT / script).exists() for script in scripts), scripts
                 continue
@@ -203,7 +203,7 @@ def test_every_link_within_the_project_leads_somewhere(page):
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name_of)
-def test_every_image_is_there_and_says_what_it_shows(page):
+def test_every_image_is_there_and_has_a_text(page):
     for words, target in re.findall(r"!\[([^]]*)\]\(([^)\s]+)\)", page.read_text("utf-8")):
         assert words, f"{target} has no text for those who cannot see it"
         assert (page.parent / target).exists()
@@ -243,6 +243,12 @@ def test_every_documented_name_comes_from_a_folder(name):
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_name_that_a_folder_exports_is_documented(room):
+    module = importlib.import_module(".".join(room.relative_to(ROOT).parts))
+    assert {*module.__all__} - {name.rpartition(".")[2] for name in documented()} <= {"__version__"}
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_type_checkers_see_what_the_program_finds(room):
     module = importlib.import_module(".".join(room.relative_to(ROOT).parts))
     tree = ast.parse((room / "__init__.pyi").read_text("utf-8"))
@@ -267,11 +273,11 @@ def test_the_reference_names_exactly_what_plugin_authors_get():
     assert sorted(re.findall(r"^::: cellclf\.testing\.(\w+)$", text, re.M)) == sorted(cellclf.testing.__all__)
 
 
-def test_every_error_has_a_cure():
+def test_every_error_has_a_fix():
     parts = re.split(r"^::: cellclf\.(\w+)$", (DOCS / "reference" / "errors.md").read_text("utf-8"), flags=re.M)
-    cures = dict(zip(parts[1::2], parts[2::2], strict=True))
-    assert set(cures) == {name for name in cellclf.__all__ if name.endswith(("Error", "Warning"))}
-    assert all("**Cure.**" in text for text in cures.values())
+    fixes = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert set(fixes) == {name for name in cellclf.__all__ if name.endswith(("Error", "Warning"))}
+    assert all("**Fix.**" in text for text in fixes.values())
 
 
 def test_every_step_of_augmentation_is_in_the_reference():

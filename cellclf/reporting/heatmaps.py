@@ -32,6 +32,6 @@ def heatmaps(run: Run | None, report: Report, cells: ImageSet, rows: Sequence[in
         return None
     positions = np.asarray(rows, np.int64)
     try:
-        return run.explain(cells.subset(positions), classes=report.predicted[positions]).overlays()
+        return run.explain(cells.subset(positions), classes=report.predicted[positions], show=False).overlays()
     except CellclfError:  # an ensemble, a network without a feature map: the page works without
         return None

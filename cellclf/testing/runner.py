@@ -20,7 +20,7 @@ class Outcome:
 
     Args:
         check: Its name.
-        status: ``"passed"``, ``"failed"``, ``"expected"`` (a failure in ``expected_failures``) or ``"skipped"``.
+        status: ``"passed"``, ``"failed"``, ``"expected"`` (failed, as ``expected_failures`` lists) or ``"skipped"``.
         message: What is wrong, or why it was not run; empty if it passed.
     """
 

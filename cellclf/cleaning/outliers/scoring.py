@@ -105,9 +105,8 @@ class OutlierScorer:
             self._fit_method(scaled, rng, _METHODS[self.method])
         self.threshold = self._tail(self._scores(scaled), 3 if self.method == "forest" else 2.5)
         if self.method != "forest" and self._axes is None:
-            self.threshold += 0.2 * (
-                1 - 2 * self._column_weight
-            )  # distances have longer tails than the depths of a forest
+            # distances have longer tails than the depths of a forest
+            self.threshold += 0.2 * (1 - 2 * self._column_weight)
         return self
 
     def score(self, rows: NDArray[Any]) -> Array:
