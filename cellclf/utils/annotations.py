@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Interval, Len
+from annotated_types import Interval, Len, Predicate
 
 HUGE = 2**31
 """From here on a whole number overflows somewhere, and a rate or a weight means nothing; messages rarely mention it."""
@@ -274,7 +274,7 @@ def fits(value: Any, annotation: Any, *, limits: bool = True) -> bool:
     import pydantic
 
     try:
-        _adapter(annotation, limits).validate_python(_as_tuples(value))
+        _adapter(annotation, limits).validate_python((_as_tuples(value),))
     except (pydantic.ValidationError, RecursionError):
         return False
     return True
@@ -292,7 +292,9 @@ def _cached_adapter(annotation: Any, limits: bool) -> Any:
     from pydantic import ConfigDict, TypeAdapter
 
     config = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-    return TypeAdapter(_checkable(annotation, limits), config=config)
+    # in a tuple: pydantic takes no config for a dataclass by itself
+    wrapped: Any = tuple.__class_getitem__((_checkable(annotation, limits),))
+    return TypeAdapter(wrapped, config=config)
 
 
 _PLAIN = (int, float, str, bool, bytes, type(None), object)
@@ -307,7 +309,7 @@ def _checkable(annotation: Any, limits: bool) -> Any:
         return annotation
     if origin is Annotated:
         inner, *metadata = get_args(annotation)
-        kept = tuple(one for one in metadata if limits and isinstance(one, Interval | Len))
+        kept = tuple(one for one in metadata if limits and isinstance(one, Interval | Len | Predicate))
         return Annotated.__class_getitem__((_checkable(inner, limits), *kept)) if kept else _checkable(inner, limits)
     arguments = tuple(one if one is Ellipsis else _checkable(one, limits) for one in get_args(annotation))
     if origin in (Union, types.UnionType):
