@@ -19,10 +19,10 @@ from cellclf.augmentation.steps.geometry import (
     Shear,
     Translate,
     Zoom,
+    identity_map,
+    rotation,
     shear_map,
-    still,
     stretch,
-    turn,
 )
 
 CELL = cell()
@@ -65,7 +65,7 @@ moves = st.tuples(st.floats(-0.6, 0.6), st.floats(-0.6, 0.6))
 def maps(draw):
     one = (np.asarray([draw(v)]) for v in (angles, factors, factors, slopes, slopes))
     angle, down, right, lean, slant = one
-    return (turn(angle) @ stretch(down, right) @ shear_map(lean, slant))[0]
+    return (rotation(angle) @ stretch(down, right) @ shear_map(lean, slant))[0]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -73,8 +73,8 @@ def maps(draw):
 @given(linear=maps(), shift=moves)
 def test_one_warp_equals_scipy(mode, linear, shift):
     got = run(CELL[None], warp(linear, shift, mode))[0].astype(float)
-    wanted = scipy_warp(CELL, linear, shift, mode)
-    assert np.abs(got - wanted).max() <= 2.5  # 1/256 pixel and three roundings
+    expected = scipy_warp(CELL, linear, shift, mode)
+    assert np.abs(got - expected).max() <= 2.5  # 1/256 pixel and three roundings
 
 
 @settings(max_examples=30, deadline=None)
@@ -110,7 +110,7 @@ def test_whole_pixel_warps_equal_doing_them_in_turn(steps, seed):
     for k, ((kind, value), border) in enumerate(steps):
         fill = (10 * k, 20 * k, 30 * k)
         if kind == "turn":
-            writers.append(warp(np.rint(turn(np.asarray([value * np.pi / 2]))[0]), border=border, fill=fill))
+            writers.append(warp(np.rint(rotation(np.asarray([value * np.pi / 2]))[0]), border=border, fill=fill))
         elif kind == "flip":
             writers.append(warp(np.diag(value), border=border, fill=fill))
         else:
@@ -171,4 +171,4 @@ def test_steps_stay_within_their_range(step):
 
 
 def test_still_is_still():
-    np.testing.assert_array_equal(run(NOISE, warp(still(1)[0])), NOISE)
+    np.testing.assert_array_equal(run(NOISE, warp(identity_map(1)[0])), NOISE)
