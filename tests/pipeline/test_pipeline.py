@@ -166,12 +166,12 @@ def test_every_key_of_the_report_is_documented(outcome):
     assert not missing("removed.STEP.dropped", data["removed"]["outliers"]["dropped"][0])
     assert not missing("removed.duplicates.groups", data["removed"]["duplicates"]["groups"][0])
     assert not missing("domain_shifts.NAME", data["domain_shifts"]["elsewhere"])
-    assert data["schema"] == 1
+    assert data["schema"] == 2
 
 
 def test_the_markdown_says_what_the_outcome_says(outcome):
     text = (outcome.page.parent / "report.md").read_text(encoding="utf-8")
-    for name, role in (("test", ""), ("elsewhere", ""), ("val", " (chosen on)"), ("train", " (learnt from)")):
+    for name, role in (("test", ""), ("elsewhere", ""), ("val", " (chosen on)"), ("train", " (trained on)")):
         report = outcome.reports[name]
         score = report.macro_f1
         shown = f"{100 * score:.1f} ({100 * score.low:.1f}-{100 * score.high:.1f})"

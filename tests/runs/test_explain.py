@@ -133,7 +133,7 @@ def test_occluded_images_are_made_as_they_are_read():
         read[0], np.broadcast_to(np.rint(cells[3].mean((0, 1))).astype(np.uint8), (16, 16, 3))
     )
     for wrong in ({"patch": 0}, {"patch": 1.5}, {"steps": 0}, {"steps": 17}):
-        with pytest.raises(cc.OptionError, match="wanted"):
+        with pytest.raises(cc.OptionError, match="expected"):
             OcclusionSource(cells, **wrong)
 
 
