@@ -165,22 +165,13 @@ def test_every_key_of_the_report_is_documented(outcome):
         assert not [name for pair in scores["most_confused"] for name in missing("scores.NAME.most_confused", pair)]
     assert not missing("removed.STEP.removed", data["removed"]["outliers"]["removed"][0])
     assert not missing("removed.duplicates.groups", data["removed"]["duplicates"]["groups"][0])
-<<<<<<< HEAD
     assert not missing("domain_shifts.NAME", data["domain_shifts"]["external"])
-    assert data["schema"] == 1
-=======
-    assert not missing("domain_shifts.NAME", data["domain_shifts"]["elsewhere"])
     assert data["schema"] == 2
->>>>>>> w4
 
 
 def test_the_markdown_says_what_the_outcome_says(outcome):
     text = (outcome.page.parent / "report.md").read_text(encoding="utf-8")
-<<<<<<< HEAD
-    for name, role in (("test", ""), ("external", ""), ("val", " (chosen on)"), ("train", " (learnt from)")):
-=======
-    for name, role in (("test", ""), ("elsewhere", ""), ("val", " (chosen on)"), ("train", " (trained on)")):
->>>>>>> w4
+    for name, role in (("test", ""), ("external", ""), ("val", " (chosen on)"), ("train", " (trained on)")):
         report = outcome.reports[name]
         score = report.macro_f1
         shown = f"{100 * score:.1f} ({100 * score.low:.1f}-{100 * score.high:.1f})"
