@@ -98,12 +98,16 @@ DOORS = {
     "Split.apply": lambda run: lambda *form: cc.Split(val=0.3).apply(*form),
     "Index.append": lambda run: indexed,
     "Augmenter.expand": lambda run: lambda *form: cc.Augmenter.preset("report").expand(one(*form)),
-    "Augmenter.plot": lambda run: lambda *form: cc.Augmenter.preset("report").plot(one(*form), images=1, n_augmentations=1),
+    "Augmenter.plot": lambda run: (
+        lambda *form: cc.Augmenter.preset("report").plot(one(*form), images=1, n_augmentations=1)
+    ),
     "Trainer.check": lambda run: labelled(lambda *form: trainer().check(one(*form), one(*form))),
     "Pipeline.check": lambda run: labelled(lambda *form: cc.Pipeline(trainer=trainer()).check(one(*form))),
     "Run.predict_proba": lambda run: lambda *form: run.predict_proba(form[0]),
     "Run.report_predictions": lambda run: lambda *form: run.report_predictions(form[0]),
-    "Run.evaluate": lambda run: labelled(lambda *form: run.evaluate(as_cells(*form).replace(class_names=["0", "1", "2"]))),
+    "Run.evaluate": lambda run: labelled(
+        lambda *form: run.evaluate(as_cells(*form).replace(class_names=["0", "1", "2"]))
+    ),
     "Run.domain_shift": lambda run: lambda *form: run.domain_shift(form[0]),
     "Run.explain": lambda run: lambda *form: run.explain(as_cells(form[0])[:2]),
 }
@@ -124,7 +128,8 @@ def test_the_table_of_doors_is_in_the_documentation(door):
 
 
 @pytest.mark.parametrize(
-    "nonsense", [None, 5, 0.5, True, b"cells", object(), lambda: 1, np.zeros(3), np.zeros((2, 4)), {}, [], "no/such/place", cc]
+    "nonsense",
+    [None, 5, 0.5, True, b"cells", object(), lambda: 1, np.zeros(3), np.zeros((2, 4)), {}, [], "no/such/place", cc],
 )
 def test_what_is_no_cells_is_refused_in_a_line(nonsense):
     with pytest.raises(cc.CellclfError) as caught:
@@ -143,7 +148,9 @@ def test_labels_of_a_column_are_labels():
 @pytest.mark.parametrize("size", [(16, 16), (64, 64), (20, 48)])
 def test_a_run_takes_images_of_any_size_with_one_notice(run, size, tmp_path):
     big = np.stack([np.asarray(Image.fromarray(x).resize(size[::-1])) for x in pixels(4)[0]])
-    with pytest.warns(cc.CellclfWarning, match=rf"{size[0]}x{size[1]} pixels are resized to the 32x32 of the run: factor"):
+    with pytest.warns(
+        cc.CellclfWarning, match=rf"{size[0]}x{size[1]} pixels are resized to the 32x32 of the run: factor"
+    ):
         found = run.predict_proba(big)
     assert found.shape == (4, 3)
     for k, image in enumerate(big):
