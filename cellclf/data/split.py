@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from annotated_types import Interval
+from numpy.typing import ArrayLike, NDArray
 
+from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
+from cellclf.utils.parameters import Params, Seed, check_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+Fraction = Annotated[float, Interval(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Parts:
         return "\n".join([*lines, f"{'all':<{width}}  {totals}"])
 
 
-class Split:
+class Split(Params):
     """Split a set into train, val and test: stratified by class; patients, slides and duplicates stay together.
 
     Images that share a group (patient, slide) or a cluster (duplicates) are joined into connected components, and
@@ -65,7 +71,7 @@ class Split:
         (8, {'0': 1, '1': 1})
     """
 
-    def __init__(self, *, val: float = 0.2, test: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, *, val: Fraction = 0.2, test: Fraction = 0.0, seed: Seed = 0) -> None:
         self.val = val
         self.test = test
         self.seed = seed
@@ -75,26 +81,26 @@ class Split:
 
     def check(self) -> None:
         """Raise OptionError if the fractions cannot be used."""
-        for name, fraction in (("val", self.val), ("test", self.test)):
-            if not 0 <= fraction < 1:
-                raise OptionError(f"{name}={fraction}; expected a fraction from 0 to below 1, such as 0.2")
+        check_parameters(self)
         if self.val + self.test >= 1:
             raise OptionError(f"val={self.val} and test={self.test} leave nothing to train on; expected a sum below 1")
 
-    def apply(self, cells: ImageSet) -> Parts:
+    def apply(self, cells: Cells, labels: ArrayLike | None = None) -> Parts:
         """Split the set.
 
         Args:
             cells: The set; without labels it is split at random.
+            labels: (N,) or (N, 1) labels beside an array.
 
         Returns:
             Train, val and test; together they are the set, and they share no image, group or cluster.
         """
+        cells = as_cells(cells, labels)
         self.check()
         part = _assign(cells, [1 - self.val - self.test, self.val, self.test], self.seed)
         return Parts(*(cells.subset(part == k) for k in range(3)))
 
-    def folds(self, cells: ImageSet, count: int = 5) -> list[Parts]:
+    def folds(self, cells: Cells, count: int = 5) -> list[Parts]:
         """Split the set ``count`` times so that each image is in exactly one ``val`` (k-fold cross-validation).
 
         Args:
@@ -104,6 +110,7 @@ class Split:
         Returns:
             One Parts a fold; ``test`` is empty.
         """
+        cells = as_cells(cells)
         if not 2 <= count <= max(2, len(cells)):
             raise OptionError(f"count={count} folds of {len(cells)} images; expected from 2 to {len(cells)}")
         part = _assign(cells, [1 / count] * count, self.seed)

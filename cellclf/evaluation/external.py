@@ -209,7 +209,7 @@ class External:
         if renamed:
             remarks.append(f"Counted: {', '.join(renamed)}.")
         if self.missing:
-            remarks.append(f"Nothing is known about classes without external images: {', '.join(self.missing)}.")
+            remarks.append(f"No external images, so nothing is known about: {', '.join(self.missing)}.")
         few = {name: n for name, n in self.report.left_out.items() if n}
         if few:
             named = ", ".join(f"{name} ({n})" for name, n in few.items())

@@ -14,6 +14,7 @@ import numpy as np
 from annotated_types import Interval
 from numpy.typing import NDArray
 
+from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
 from cellclf.errors import DataError, OptionError
@@ -99,7 +100,7 @@ class CrossValidation:
 
 def cross_validate(
     job: Job | Mapping[str, Job],
-    cells: ImageSet,
+    cells: Cells,
     *,
     folds: Annotated[int, Interval(ge=2, lt=HUGE)] = 5,
     seed: Seed = 0,
@@ -130,6 +131,7 @@ def cross_validate(
         DataError: No labels, or a fold without a class that it needs.
         OptionError: Fewer than two folds, or jobs that cannot be used; all are checked before the first is trained.
     """
+    cells = as_cells(cells)
     import joblib
 
     check_arguments(cross_validate, folds=folds, seed=seed, out=out, n_jobs=n_jobs)
@@ -166,7 +168,7 @@ def cross_validate(
         reports.append(evaluate(parts.val.labels, held_out, cells.class_names))
     result = CrossValidation(
         ids=cells.ids,
-        labels=cells.labels,  # type: ignore[arg-type]  # checked above; a subset of labelled images has labels
+        labels=cells.labels,
         class_names=cells.class_names,
         folds=fold_of,
         probabilities=probabilities,

@@ -13,6 +13,7 @@ from annotated_types import Interval
 from numpy.typing import NDArray
 
 from cellclf.cleaning.selection import Selection
+from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError
 from cellclf.evaluation.label_noise import LabelProblems, find_label_problems
@@ -90,7 +91,7 @@ class LabelCheck(Selection):
 
 
 def check_labels(
-    cells: ImageSet,
+    cells: Cells,
     *,
     recipe: str | Path | Mapping[str, Any] = "fast",
     folds: Annotated[int, Interval(ge=2, lt=HUGE)] = 3,
@@ -123,6 +124,7 @@ def check_labels(
         Northcutt, Jiang, Chuang 2021, Confident learning, arXiv 1911.00068.
     """
     check_arguments(check_labels, recipe=recipe, folds=folds, out=out, seed=seed, n_jobs=n_jobs)
+    cells = as_cells(cells)
     pipe = dataclasses.replace(Pipeline.from_recipe(recipe), outliers=None)
     validated = cross_validate(pipe, cells, folds=folds, seed=seed, out=out, n_jobs=n_jobs, show=show)
     found = _label_check(cells.subset(np.isin(cells.ids, validated.ids)), validated)

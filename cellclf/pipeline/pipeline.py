@@ -20,6 +20,7 @@ from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
 from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
+from cellclf.data.door import Cells, as_cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
 from cellclf.errors import OptionError, unknown
@@ -106,8 +107,8 @@ class Pipeline(Params):
         if "trainer" not in table:
             raise OptionError("the recipe lacks [trainer]; `cellclf run --help` names recipes to start from")
         seed, summary = table.get("seed", 0), table.get("summary", "")
-        check_value(seed, int, "[recipe] seed")
-        check_value(summary, str, "[recipe] summary")
+        check_value(seed, int, "seed")
+        check_value(summary, str, "summary")
 
         def slot(kind: Any, name: str) -> Any:
             given = table.get(name)
@@ -130,8 +131,8 @@ class Pipeline(Params):
     def to_dict(self) -> Table:
         """Give the whole job as a recipe with every option written out, which ``from_recipe`` and TOML take.
 
-        A step that is left out is not in it. A Keras model as backbone and a function as ``embed`` cannot be stored in a
-        recipe: it has their names, which ``from_recipe`` refuses, and they must be given again.
+        A step that is left out is not in it. A Keras model as backbone and a function as ``embed`` cannot be stored in
+        a recipe: it has their names, which ``from_recipe`` refuses, and they must be given again.
 
         Examples:
             >>> pipe = Pipeline.from_recipe("fast")
@@ -152,9 +153,7 @@ class Pipeline(Params):
         """Give the same job with what its backbone leaves open written out; see ``Trainer.resolved``."""
         return dataclasses.replace(self, trainer=self.trainer.resolved())
 
-    def check(
-        self, cells: ImageSet, *, tests: Mapping[str, ImageSet] | None = None, out: str | Path | None = None
-    ) -> None:
+    def check(self, cells: Cells, *, tests: Mapping[str, Cells] | None = None, out: str | Path | None = None) -> None:
         """Find every mistake that can be found before the first slow step.
 
         Args:
@@ -166,9 +165,12 @@ class Pipeline(Params):
             CellclfError: The mistake; OptionError if there are several, all named.
         """
         check_parameters(self)  # first: of another kind, a step can't be asked to check itself
+        cells = as_cells(cells)
+        tests = tests_as_cells(tests)
         trainer, expand = self.trainer, self.expand
         checks: list[Callable[[], Any]] = [trainer.check_options]
-        checks += [stage.check for stage in trainer.stages if isinstance(stage, Stage)]
+        if isinstance(trainer.stages, list | tuple):
+            checks += [stage.check for stage in trainer.stages if isinstance(stage, Stage)]
         if isinstance(augmenter := trainer.augmenter, Augmenter):
             checks.append(lambda: augmenter.check(cells.image_shape))
         for step in (self.split, self.dedup, self.outliers, self.downsample):
@@ -186,13 +188,14 @@ class Pipeline(Params):
         ]
         raise_all(checks)
 
-    def prepare(self, cells: ImageSet, *, show: bool | None = None) -> Prepared:
+    def prepare(self, cells: Cells, *, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.
 
         Args:
             cells: With labels.
             show: True shows what each step did, False hides it; None shows it on a terminal and in a notebook.
         """
+        cells = as_cells(cells)
         with showing(show):
             return self._prepare(cells)
 
@@ -239,10 +242,10 @@ class Pipeline(Params):
 
     def run(
         self,
-        cells: ImageSet,
+        cells: Cells,
         *,
         out: str | Path | None = None,
-        tests: Mapping[str, ImageSet] | None = None,
+        tests: Mapping[str, Cells] | None = None,
         show: bool | None = None,
         command: str = "",
         min_count: int = 1,
@@ -272,6 +275,8 @@ class Pipeline(Params):
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
         """
+        cells = as_cells(cells)
+        tests = tests_as_cells(tests)
         self.check(cells, tests=tests, out=out)
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:

@@ -94,7 +94,7 @@ def optimizer_from_dict(table: Mapping[str, Any], where: str) -> Any:
 
     name = table.get("class_name")
     kind: Any = getattr(keras.optimizers, name, None) if isinstance(name, str) else None
-    if not (inspect.isclass(kind) and issubclass(kind, keras.optimizers.Optimizer)):
+    if not inspect.isclass(kind) or not issubclass(kind, keras.optimizers.Optimizer):
         raise OptionError(
             f"{where} optimizer={shortened(dict(table))}; expected one of {', '.join(OPTIMIZERS)}, or the class_name "
             "of an optimizer of Keras and its config"
@@ -102,7 +102,8 @@ def optimizer_from_dict(table: Mapping[str, Any], where: str) -> Any:
     config = table.get("config", {})
     config = {k: None if v == "none" else v for k, v in config.items()} if isinstance(config, Mapping) else config
     try:
-        return kind.from_config(dict(config))
+        made: Any = kind
+        return made.from_config(dict(config))
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise OptionError(f"{where} optimizer: keras.optimizers.{name} does not take its config: {reason}") from None

@@ -95,10 +95,10 @@ def test_every_step_does_something_and_keeps_shape_and_type(name):
     inner = (Rotate(), Brightness())
     step = STEPS[name](steps=inner) if name in ("all_of", "some_of", "aug_mix") else STEPS[name]()
     augmenter = Augmenter([step], seed=3)
-    pictures = IMAGES[:72].reshape(6, 48, 48, 3) // 2
-    out = np.asarray(augmenter.apply(pictures, augmenter.draw(IDS[:6])))
-    assert out.shape == pictures.shape and out.dtype == np.uint8
-    assert (out != pictures).any()
+    batch = IMAGES[:72].reshape(6, 48, 48, 3) // 2
+    out = np.asarray(augmenter.apply(batch, augmenter.draw(IDS[:6])))
+    assert out.shape == batch.shape and out.dtype == np.uint8
+    assert (out != batch).any()
 
 
 def test_new_draws_do_not_compile_anew():
@@ -193,7 +193,7 @@ def test_nested_steps_come_back_from_data():
         (lambda: REPORT(IMAGES, IDS[:3]), DataError, "one id"),
     ],
 )
-def test_mistakes_are_told_in_one_line(make, error, words):
+def test_mistakes_are_reported_in_one_line(make, error, words):
     with pytest.raises(error, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)

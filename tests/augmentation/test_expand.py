@@ -56,7 +56,7 @@ def test_classes_are_filled_up(per_class, counts):
         assert max(each) - min(each) <= 1
 
 
-def test_mistakes_are_told():
+def test_mistakes_are_reported():
     with pytest.raises(OptionError, match="expected one of them"):
         REPORT.expand(CELLS, copies=1, per_class=3)
     with pytest.raises(OptionError, match="strengths"):

@@ -19,7 +19,7 @@ def tf():
 
 
 @pytest.fixture(scope="module")
-def wanted():
+def expected():
     return [REPORT(IMAGES, epoch=epoch) for epoch in range(2)]
 
 
@@ -29,7 +29,7 @@ def collect(dataset):
 
 
 @pytest.mark.parametrize("batch", [None, 9, 64])
-def test_counted_images_and_epochs(tf, wanted, batch):
+def test_counted_images_and_epochs(tf, expected, batch):
     dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS))
     dataset = dataset.batch(batch) if batch else dataset
     mapped = REPORT.map(dataset)
@@ -37,7 +37,7 @@ def test_counted_images_and_epochs(tf, wanted, batch):
     assert int(mapped.cardinality()) == int(dataset.cardinality()), "fit warns where it is unknown"
     for epoch in range(2):
         images, labels = collect(mapped)
-        np.testing.assert_array_equal(images, wanted[epoch])
+        np.testing.assert_array_equal(images, expected[epoch])
         np.testing.assert_array_equal(labels, LABELS)
 
 
@@ -47,20 +47,20 @@ def test_static_shapes_stay(tf):
 
 
 @pytest.mark.parametrize("as_text", [True, False])
-def test_ids_survive_shuffling(tf, wanted, as_text):
+def test_ids_survive_shuffling(tf, expected, as_text):
     ids = np.arange(70).astype(str) if as_text else np.arange(70)
     dataset = tf.data.Dataset.from_tensor_slices((IMAGES, np.arange(70), ids))
     mapped = REPORT.map(dataset.shuffle(70, seed=3).batch(16), has_ids=True, epoch=1)
     images, rows = collect(mapped)
     assert (rows != np.arange(70)).any()
-    np.testing.assert_array_equal(images, wanted[1][rows])
+    np.testing.assert_array_equal(images, expected[1][rows])
 
 
-def test_floats_stay_floats(tf, wanted):
+def test_floats_stay_floats(tf, expected):
     dataset = tf.data.Dataset.from_tensor_slices((IMAGES.astype(np.float32), LABELS)).batch(32)
     images, _ = collect(REPORT.map(dataset))
     assert images.dtype == np.float32
-    np.testing.assert_array_equal(images, wanted[0])
+    np.testing.assert_array_equal(images, expected[0])
 
 
 def test_weights_pass_through(tf):

@@ -57,7 +57,7 @@ def test_finished_runs_are_compared_without_training(lab, tmp_path):
     done = run("compare", lab / "own.npz", lab / "poor", lab / "good", "--out", tmp_path / "side")
     assert done.exit_code == 0, done.output
     assert "Chosen: good, which has the highest macro F1 on own.npz (100.0 %)" in done.output
-    assert "Every other candidate is worse" in done.output
+    assert "Every other candidate is significantly worse" in done.output
     assert {path.name for path in (tmp_path / "side").iterdir()} == {"compare.html", "compare.md", "compare.json"}
     data = json.loads((tmp_path / "side" / "compare.json").read_text("utf-8"))
     assert [one["name"] for one in data["candidates"]] == ["good", "poor"]

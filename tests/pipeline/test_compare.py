@@ -59,7 +59,7 @@ def test_networks_stand_side_by_side_and_a_second_call_reads_them(tmp_path):
     assert {one.name: float(one.val.macro_f1) for one in side.candidates} == {
         one.name: float(one.report.macro_f1) for one in found.candidates
     }
-    assert "scores are of all" in side.note and "macro F1 max" not in side.columns()
+    assert "Scores are on all" in side.note and "macro F1 max" not in side.columns()
     turned = cc.Run(runs[1].model, ("light", "dark"), manifest=runs[1].manifest)
     mirrored = {one.name: one.val.predicted for one in compare_runs([tmp_path / "residual+", turned], cells).candidates}
     np.testing.assert_array_equal(mirrored["run 2"], 1 - mirrored["residual+"])

@@ -166,17 +166,17 @@ def test_every_key_of_the_report_is_documented(outcome):
     assert not missing("removed.STEP.removed", data["removed"]["outliers"]["removed"][0])
     assert not missing("removed.duplicates.groups", data["removed"]["duplicates"]["groups"][0])
     assert not missing("domain_shifts.NAME", data["domain_shifts"]["external"])
-    assert data["schema"] == 1
+    assert data["schema"] == 2
 
 
 def test_the_markdown_says_what_the_outcome_says(outcome):
     text = (outcome.page.parent / "report.md").read_text(encoding="utf-8")
-    for name, role in (("test", ""), ("external", ""), ("val", " (chosen on)"), ("train", " (learnt from)")):
+    for name, role in (("test", ""), ("external", ""), ("val", " (chosen on)"), ("train", " (trained on)")):
         report = outcome.reports[name]
         score = report.macro_f1
         shown = f"{100 * score:.1f} ({100 * score.low:.1f}-{100 * score.high:.1f})"
         assert f"| {name}{role} | {report.n} | {shown} |" in text
-    for said in (
+    for part in (
         "## Classes on test",
         "Most confused:",
         "duplicates: ",
@@ -185,14 +185,14 @@ def test_the_markdown_says_what_the_outcome_says(outcome):
         "Made with",
         "## Cost",
     ):
-        assert said in text
+        assert part in text
 
 
 def test_the_page_needs_nothing_from_elsewhere(outcome):
     page = outcome.page.read_text(encoding="utf-8")
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']+["']|@import|url\((?!["']?(?:data:|#))""", page)
-    for said in ("external", "macro F1", "cut.png", "cellclf run", "residual"):
-        assert said in page
+    for part in ("external", "macro F1", "cut.png", "cellclf run", "residual"):
+        assert part in page
 
 
 def test_small_classes_of_further_sets_stay_out_of_the_averages(outcome):
@@ -237,12 +237,12 @@ def test_several_mistakes_are_reported_at_once(cells, external, tmp_path):
     )
     with pytest.raises(OptionError) as caught:
         pipe.check(cells, tests={"val": external}, out=tmp_path)
-    said = str(caught.value)
-    assert "\n" not in said and said.startswith("11 mistakes: ")
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith("11 mistakes: ")
     for part in ("val=1.5", "'lion'", "learning_rate=-1", "dropout=2", "strength is 99", "'last'", "'tree'", "'heavy'"):
-        assert said.count(part) == 1, part
+        assert message.count(part) == 1, part
     for part in ("target is 1.5", "a further set is called 'val'", "is not empty"):
-        assert said.count(part) == 1, part
+        assert message.count(part) == 1, part
 
 
 def test_mistakes_in_the_images_are_not_hidden_by_those_in_the_options(cells):

@@ -24,9 +24,9 @@ def test_an_average_over_all_views_does_not_care_how_a_image_lies():
     def predict(images):
         return images[:, 1, 2].astype(np.float32)
 
-    wanted = average_views(predict, IMAGES, list(VIEWS))
+    expected = average_views(predict, IMAGES, list(VIEWS))
     for view in VIEWS.values():
-        np.testing.assert_allclose(average_views(predict, view(IMAGES), list(VIEWS)), wanted, rtol=1e-5)
+        np.testing.assert_allclose(average_views(predict, view(IMAGES), list(VIEWS)), expected, rtol=1e-5)
 
 
 def test_images_that_are_not_square():

@@ -73,8 +73,8 @@ def maps(draw):
 @given(linear=maps(), shift=moves)
 def test_one_warp_equals_scipy(mode, linear, shift):
     got = run(CELL[None], warp(linear, shift, mode))[0].astype(float)
-    wanted = scipy_warp(CELL, linear, shift, mode)
-    assert np.abs(got - wanted).max() <= 2.5  # 1/256 pixel and three roundings
+    expected = scipy_warp(CELL, linear, shift, mode)
+    assert np.abs(got - expected).max() <= 2.5  # 1/256 pixel and three roundings
 
 
 @settings(max_examples=30, deadline=None)

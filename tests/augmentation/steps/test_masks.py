@@ -17,13 +17,13 @@ IMAGE = np.random.default_rng(0).integers(1, 256, (1, 15, 19, 3), dtype=np.uint8
 @given(box=st.lists(st.floats(-0.5, 1.5, width=32), min_size=4, max_size=4), level=st.integers(0, 255))
 def test_a_box_covers_the_pixels_whose_centre_it_holds(box, level):
     got = run(IMAGE, lambda program, active: program.box(active, np.asarray([box]), np.full((1, 3), level)))[0]
-    wanted = IMAGE[0].copy()
+    expected = IMAGE[0].copy()
     for row in range(15):
         for column in range(19):
             y, x = np.float32((row + 0.5) / 15), np.float32((column + 0.5) / 19)
             if box[0] <= y < box[2] and box[1] <= x < box[3]:
-                wanted[row, column] = level
-    np.testing.assert_array_equal(got, wanted)
+                expected[row, column] = level
+    np.testing.assert_array_equal(got, expected)
 
 
 @settings(max_examples=30, deadline=None)

@@ -31,8 +31,8 @@ def convolved(image, values):
 def test_blur_equals_scipy(sigma):
     values = optics.gaussian_kernel(np.asarray([sigma]), 2 * int(np.ceil(4 * sigma)) + 1)[0]
     got = run(CELL[None], kernel(values))[0]
-    wanted = ndimage.gaussian_filter(CELL.astype(float), (sigma, sigma, 0), mode="reflect", truncate=4.0)
-    assert np.abs(got - wanted).max() <= 1.0
+    expected = ndimage.gaussian_filter(CELL.astype(float), (sigma, sigma, 0), mode="reflect", truncate=4.0)
+    assert np.abs(got - expected).max() <= 1.0
 
 
 @settings(max_examples=15, deadline=None)
@@ -82,9 +82,9 @@ def test_motion_follows_its_direction():
 def test_sharpness_equals_pillow(factor, seed):
     image = np.random.default_rng(seed).integers(0, 256, (14, 17, 3), dtype=np.uint8)
     got = run(image[None], lambda program, active: program.sharpen(active, np.full(1, factor)))[0]
-    wanted = np.asarray(ImageEnhance.Sharpness(Image.fromarray(image)).enhance(factor))
+    expected = np.asarray(ImageEnhance.Sharpness(Image.fromarray(image)).enhance(factor))
     # Pillow cuts the fraction off where this rounds
-    assert np.abs(got.astype(int) - wanted).max() <= 1
+    assert np.abs(got.astype(int) - expected).max() <= 1
 
 
 def noisy(deviation, key, count=1):
@@ -118,7 +118,7 @@ def test_jpeg_equals_pillow(quality, shape):
     got = run(image[None], lambda program, active: program.jpeg(active, np.full(1, quality)))[0]
     file = io.BytesIO()
     Image.fromarray(image).save(file, "jpeg", quality=quality, subsampling="4:2:0")
-    wanted = np.asarray(Image.open(file)).astype(int)
-    lost = np.abs(wanted - image).mean()
+    expected = np.asarray(Image.open(file)).astype(int)
+    lost = np.abs(expected - image).mean()
     # what differs (rounding of integer transforms) is small beside what JPEG changes
-    assert np.abs(got - wanted).mean() <= 0.5 + 0.1 * lost
+    assert np.abs(got - expected).mean() <= 0.5 + 0.1 * lost

@@ -66,8 +66,8 @@ def test_aug_mix_with_one_chain_blends_it():
     mixed = Augmenter([AugMix(steps=(Invert(),), width=1, depth=1)], seed=3)
     share = mixed.draw(IDS)["0/blend"]
     np.testing.assert_allclose(share.sum(1), 1, atol=1e-6)
-    wanted = share[:, :1, None, None] * IMAGES + share[:, 1:, None, None] * (255.0 - IMAGES)
-    assert np.abs(apply(mixed) - wanted).max() <= 0.51
+    expected = share[:, :1, None, None] * IMAGES + share[:, 1:, None, None] * (255.0 - IMAGES)
+    assert np.abs(apply(mixed) - expected).max() <= 0.51
 
 
 def test_aug_mix_shares_follow_their_distributions():

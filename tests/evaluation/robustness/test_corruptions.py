@@ -18,7 +18,7 @@ from cellclf.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, c
 
 NAMES = tuple(CORRUPTIONS)
 names, severities = st.sampled_from(NAMES), st.sampled_from(SEVERITIES)
-pictures = hnp.arrays(
+batch = hnp.arrays(
     np.uint8,
     st.tuples(st.integers(1, 3), st.integers(12, 40), st.integers(12, 40), st.just(3)),
     elements=st.integers(0, 255),
@@ -39,7 +39,7 @@ def test_the_list_is_the_papers() -> None:
     assert all(len(c.values) == 5 for c in list_corruptions())
 
 
-@given(pictures, names, severities, st.integers(0, 2**31))
+@given(batch, names, severities, st.integers(0, 2**31))
 def test_shape_type_and_the_input_stay(images: np.ndarray, name: str, severity: int, seed: int) -> None:
     before = images.copy()
     images.flags.writeable = False
@@ -50,7 +50,7 @@ def test_shape_type_and_the_input_stay(images: np.ndarray, name: str, severity: 
 
 
 @given(names, severities, st.permutations(range(6)), st.integers(1, 5))
-def test_a_image_is_corrupted_alike_in_any_company(name: str, severity: int, order: list[int], cut: int) -> None:
+def test_an_image_is_corrupted_alike_in_any_company(name: str, severity: int, order: list[int], cut: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), np.uint8)
     ids = np.array([f"cell {k}" for k in range(6)])
     whole = corrupt(images, name, severity, ids=ids, seed=5)
@@ -58,7 +58,7 @@ def test_a_image_is_corrupted_alike_in_any_company(name: str, severity: int, ord
     np.testing.assert_array_equal(np.concatenate(parts), whole[order])
 
 
-@given(pictures, names)
+@given(batch, names)
 def test_severity_0_is_the_image(images: np.ndarray, name: str) -> None:
     np.testing.assert_array_equal(corrupt(images, name, 0), images)
 
@@ -92,21 +92,21 @@ def test_jpeg_is_pillows(severity: int, quality: int, cells: np.ndarray) -> None
     np.testing.assert_array_equal(corrupt(cells[:1], "jpeg_compression", severity)[0], np.asarray(Image.open(file)))
 
 
-@given(pictures, st.sampled_from(("brightness_up", "brightness_down", "contrast_up", "contrast_down")), severities)
+@given(batch, st.sampled_from(("brightness_up", "brightness_down", "contrast_up", "contrast_down")), severities)
 def test_light_and_contrast_are_pillows(images: np.ndarray, name: str, severity: int) -> None:
     enhance = ImageEnhance.Brightness if name.startswith("brightness") else ImageEnhance.Contrast
     factor = CORRUPTIONS[name].values[severity - 1]
-    wanted = [np.asarray(enhance(Image.fromarray(image)).enhance(factor)) for image in images]
-    np.testing.assert_array_equal(corrupt(images, name, severity), wanted)
+    expected = [np.asarray(enhance(Image.fromarray(image)).enhance(factor)) for image in images]
+    np.testing.assert_array_equal(corrupt(images, name, severity), expected)
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3), severities)
 def test_saturate_adds_to_s_of_hsv(pixel: tuple[int, int, int], severity: int) -> None:
     hue, saturation, value = colorsys.rgb_to_hsv(*(v / 255 for v in pixel))
     more = CORRUPTIONS["saturate"].values[severity - 1]
-    wanted = np.array(colorsys.hsv_to_rgb(hue, min(1, saturation + more), value)) * 255
+    expected = np.array(colorsys.hsv_to_rgb(hue, min(1, saturation + more), value)) * 255
     found = corrupt(np.full((1, 1, 1, 3), pixel, np.uint8), "saturate", severity)[0, 0, 0]
-    np.testing.assert_allclose(found, wanted, atol=0.51)
+    np.testing.assert_allclose(found, expected, atol=0.51)
 
 
 def test_kernels_at_224_are_the_papers() -> None:
@@ -160,7 +160,7 @@ def test_deposits_are_black_and_as_many_and_as_large_as_said() -> None:
     assert areas.min() > 0.45 and areas.max() < 0.85 and 0.57 < areas.mean() < 0.69, "the package's stencils: 0.63"
     rows, columns = np.nonzero((one == 0).any(0))
     assert min(rows.min(), columns.min()) >= 10 and max(rows.max(), columns.max()) <= 214
-    assert {label(picture == 0)[1] for picture in corrupt(white, "stain_deposit", 4)[..., 0]} <= {1, 2, 3}
+    assert {label(pixels == 0)[1] for pixels in corrupt(white, "stain_deposit", 4)[..., 0]} <= {1, 2, 3}
     assert (corrupt(white, "stain_deposit", 5) == 0).sum() > 1.3 * (corrupt(white, "stain_deposit", 4) == 0).sum()
 
 

@@ -336,15 +336,15 @@ def test_killed_while_the_cache_is_written_it_resumes_as_if_not(tmp_path):
     def command(name):
         return [sys.executable, str(script), str(tmp_path / name), str(tmp_path / f"{name}.npy")]
 
-    process = subprocess.Popen(command("torn"), env=environment, stderr=subprocess.PIPE)
-    cache = tmp_path / "torn" / "cache"
+    process = subprocess.Popen(command("killed"), env=environment, stderr=subprocess.PIPE)
+    cache = tmp_path / "killed" / "cache"
     while process.poll() is None and not any(part.stat().st_size > 200 for part in cache.glob(".features-*")):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert [part.name.startswith(".features-") for part in cache.iterdir()] == [True]
-    for name in ("torn", "whole"):
+    for name in ("killed", "whole"):
         errors = subprocess.run(command(name), check=True, env=environment, capture_output=True, text=True).stderr
         assert "runs 2 instead of 3 times" in errors
         assert not (tmp_path / name / "cache").exists()
