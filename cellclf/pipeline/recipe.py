@@ -107,7 +107,9 @@ def _set(table: Table, setting: str) -> None:
                 raise OptionError(f"setting {setting!r}: there are {len(place)} entries, counted from 0, no {parent!r}")
             place = place[int(parent)]
         else:
-            place = place.setdefault(parent, {})
+            if place.get(parent) in (None, "none"):
+                place[parent] = {}
+            place = place[parent]
         if not isinstance(place, dict | list):
             raise OptionError(f"setting {setting!r}: {parent!r} is a value and holds no keys")
     if isinstance(place, list):
@@ -161,6 +163,8 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     if "backbone" not in table:
         raise OptionError('[trainer] lacks backbone; expected a table such as { name = "mobilenet" }')
     settings = {"seed": seed} | dict(table)
+    if isinstance(settings["backbone"], str):
+        settings["backbone"] = {"name": settings["backbone"]}
     # another seed for the validation copy: it must not be augmented in the same way as the training images
     for name, offset in (("augmenter", 0), ("val_augmenter", 1), ("mix", 0)):
         if isinstance(settings.get(name), Mapping):

@@ -81,7 +81,7 @@ def described(annotation: Any, *, toml: bool = False, full: bool = False) -> str
     words = list(dict.fromkeys(words))
     if len(words) == 1:
         text = words[0]
-    elif any(" " in word for word in words[:-1]):
+    elif any(" or " in word or "," in word for word in words):
         text = f"{', '.join(words[:-1])}, or {words[-1]}"
     else:
         text = " or ".join(words)
