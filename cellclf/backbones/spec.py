@@ -78,7 +78,7 @@ class BackboneSpec:
         who = f"backbone {shortened(self.name)}"
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise OptionError(f"{who}: the name must be lower-case letters, digits, '_', '.' or '-'")
-        if self.api != API:
+        if type(self.api) is not int or self.api != API:
             what = "cellclf" if isinstance(self.api, int) and self.api > API else "the plugin"
             raise OptionError(
                 f"{who} is made for plugin API {shortened(self.api)}, this cellclf has {API}: upgrade {what}"
@@ -145,7 +145,7 @@ class BackboneSpec:
             default = settings[key]
             if isinstance(value, tuple):
                 value = list(value)
-            if value == "none" and not isinstance(default, str):  # a recipe has no None
+            if isinstance(value, str) and value == "none" and not isinstance(default, str):  # a recipe has no None
                 value = None
             number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
             if default is not None and type(value) is not type(default) and not number:

@@ -112,7 +112,7 @@ class Pipeline(Params):
 
         def slot(kind: Any, name: str) -> Any:
             given = table.get(name)
-            if given is None or given == "none":
+            if given is None or (isinstance(given, str) and given == "none"):
                 return None
             if isinstance(given, Mapping) and name != "dedup":
                 given = {"seed": seed, **given}

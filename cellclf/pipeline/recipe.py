@@ -107,7 +107,7 @@ def _set(table: Table, setting: str) -> None:
                 raise OptionError(f"setting {setting!r}: there are {len(place)} entries, counted from 0, no {parent!r}")
             place = place[int(parent)]
         else:
-            if place.get(parent) in (None, "none"):
+            if (found := place.get(parent)) is None or (isinstance(found, str) and found == "none"):
                 place[parent] = {}
             place = place[parent]
         if not isinstance(place, dict | list):

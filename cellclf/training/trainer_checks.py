@@ -32,6 +32,8 @@ def check_options(trainer: Trainer) -> None:
         if part is not None:
             part.check()
     backbone = trainer.used_backbone()
+    check_parameters(backbone)
+    backbone.spec.settings(backbone.params)
     blocks = backbone.spec.blocks
     trainer.used_head().check()
     for stage in trainer.stages:

@@ -7,6 +7,7 @@ the value; the sentence about what was expected is made from the annotation, too
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
 import inspect
 import math
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from annotated_types import Interval
 
-from cellclf.errors import OptionError, unknown
+from cellclf.errors import CellclfError, OptionError, joined, unknown
 from cellclf.utils.annotations import (
     HUGE,
     Called,
@@ -123,7 +124,9 @@ def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) 
     if isinstance(given, str) and names and all(is_literal(p) or p is type(None) for p in parts_of(annotation)):
         raise unknown(f"{name}:", given[:60], names)
     expected = described(annotation, toml=_in_recipe(name), full=_is_huge(given))
-    raise OptionError(f"{name}={shortened(value)}; expected {expected}")
+    near = difflib.get_close_matches(given, names, n=1) if isinstance(given, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise OptionError(f"{name}={shortened(value)}; expected {expected}{hint}")
 
 
 def check_parameters(thing: Any, *, name: str | None = None) -> None:
@@ -134,12 +137,20 @@ def check_parameters(thing: Any, *, name: str | None = None) -> None:
         name: What it is called in messages; None takes its class's name.
 
     Raises:
-        OptionError: A value that the annotation does not allow.
+        OptionError: A value that the annotation does not allow; all such values are named.
         UnknownNameError: A text that is none of those allowed.
     """
     called = type(thing).__name__ if name is None else name
+    mistakes: list[CellclfError] = []
     for parameter, annotation in annotations_of(type(thing)).items():
-        check_value(getattr(thing, parameter), annotation, f"{called} {parameter}")
+        try:
+            check_value(getattr(thing, parameter), annotation, f"{called} {parameter}")
+        except CellclfError as error:
+            mistakes.append(error)
+    if len(mistakes) > 1:
+        raise OptionError(joined(map(str, mistakes)))
+    if mistakes:
+        raise mistakes[0]
 
 
 def check_arguments(function: Callable[..., Any], **given: Any) -> None:
@@ -330,9 +341,8 @@ def _read(value: Any, annotation: Any, where: str, key: object) -> Any:
         item = item_of(annotation)
         place = inside(where, key)
         return tuple(value) if item is None else tuple(_read(one, item, place, k) for k, one in enumerate(value))
-    if value == "none" and _in_recipe(where) and allows_none(annotation) and value not in literals_of(annotation):
-        return None
-    return value
+    means_none = isinstance(value, str) and value == "none" and _in_recipe(where)
+    return None if means_none and allows_none(annotation) and value not in literals_of(annotation) else value
 
 
 def _entries(value: Any, annotation: Any) -> list[tuple[Any, Any, object]]:
