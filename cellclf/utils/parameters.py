@@ -80,15 +80,27 @@ def plain(value: Any) -> Any:
         >>> plain([np.int64(3), np.float32(0.5)])
         [3, 0.5]
     """
-    if hasattr(value, "dtype") and hasattr(value, "tolist") and len(getattr(value, "shape", (0, 0))) < 2:
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(plain(item) for item in value)
     if isinstance(value, Params):
-        return _with(value, {name: plain(given) for name, given in _given(value).items()})
-    return value
+        made = copy.copy(value)
+        _set(made, {name: plain(given) for name, given in _given(value).items()})
+        return made
+    return _numbers(value, plain)
+
+
+def _numbers(value: Any, inside: Callable[[Any], Any]) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value.item() if hasattr(value, "dtype") else value  # numpy.float64 is a float, too
+    if isinstance(value, Mapping):
+        return {inside(key): inside(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(inside(item) for item in value)
+    is_array = hasattr(value, "dtype") and hasattr(value, "tolist") and not isinstance(value, type)
+    return value.tolist() if is_array and len(value.shape) < 2 else value
+
+
+def _outer(value: Any) -> Any:
+    """Do as ``plain``, but leave objects as they are."""
+    return _numbers(value, _outer)
 
 
 def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) -> None:
@@ -112,7 +124,7 @@ def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) 
         cellclf.errors.OptionError: val='high'; expected a number from 0 to 1
     """
     try:
-        given = plain(value)
+        given = _outer(value)
     except RecursionError:  # a list that holds itself
         given = object()
     if fits(given, annotation, limits=limits):
@@ -364,8 +376,16 @@ def _is_huge(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) >= HUGE
 
 
+@functools.cache
 def _names(kind: type) -> list[str]:
     return list(inspect.signature(kind).parameters)
+
+
+@functools.cache
+def _cached_properties(kind: type) -> frozenset[str]:
+    return frozenset(
+        n for base in kind.__mro__ for n, v in vars(base).items() if isinstance(v, functools.cached_property)
+    )
 
 
 def _given(thing: Any) -> dict[str, Any]:
@@ -375,15 +395,8 @@ def _given(thing: Any) -> dict[str, Any]:
 def _set(thing: Any, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         object.__setattr__(thing, name, value)  # frozen ones, too: only copies and what sklearn changes come here
-    for name in list(vars(thing)):
-        if isinstance(inspect.getattr_static(type(thing), name, None), functools.cached_property):
-            del vars(thing)[name]  # it was made of the old values
-
-
-def _with(thing: Any, values: Mapping[str, Any]) -> Any:
-    made = copy.copy(thing)
-    _set(made, values)
-    return made
+    for name in _cached_properties(type(thing)):
+        vars(thing).pop(name, None)  # it was made of the old values
 
 
 def _comparable(value: Any) -> Any:
