@@ -15,6 +15,8 @@ from cellclf.augmentation.program import Arrays, Program
 from cellclf.augmentation.rng import ImageRng
 from cellclf.augmentation.steps.base import Step, run_steps, step_from_dict
 from cellclf.augmentation.steps.policies import AllOf, AugMix, SomeOf, check_steps
+from cellclf.data.door import Cells, as_cells
+from cellclf.data.sources import refuse_unit_range
 from cellclf.errors import DataError, OptionError, unknown
 
 if TYPE_CHECKING:
@@ -231,7 +233,7 @@ class Augmenter:
             A new array like ``images``.
 
         Raises:
-            DataError: Images of another shape or type, or another number of ids.
+            DataError: Images of another shape or type, floats within 0-1, or another number of ids.
         """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, np.float32):
@@ -239,6 +241,7 @@ class Augmenter:
                 f"images are {images.dtype} of shape {images.shape}; "
                 "expected uint8 or float32 0-255 of shape (N, H, W, 3)"
             )
+        refuse_unit_range(images)
         ids = np.arange(len(images)) if ids is None else ids
         if len(ids) != len(images):
             raise DataError(f"{len(images)} images came with {len(ids)} ids; expected one id for each image")
@@ -274,7 +277,7 @@ class Augmenter:
 
     def expand(
         self,
-        cells: ImageSet,
+        cells: Cells,
         *,
         copies: int | None = None,
         strengths: Sequence[float] = (1.0,),
@@ -299,6 +302,7 @@ class Augmenter:
             OptionError: Both ``copies`` and ``per_class``, or values that cannot be used.
             DataError: ``per_class`` for a set without labels.
         """
+        cells = as_cells(cells)
         from cellclf.augmentation.copies import with_copies
 
         self.check(cells.image_shape)
@@ -308,7 +312,7 @@ class Augmenter:
 
         return with_copies(cells, augment, copies=copies, strengths=strengths, per_class=per_class)
 
-    def plot(self, cells: ImageSet, *, images: int = 6, n_augmentations: int = 9) -> Figure:
+    def plot(self, cells: Cells, *, images: int = 6, n_augmentations: int = 9) -> Figure:
         """Draw a sheet: in each row an original and augmented versions of it.
 
         Args:
@@ -316,6 +320,7 @@ class Augmenter:
             images: Rows.
             n_augmentations: Augmented images a row.
         """
+        cells = as_cells(cells)
         from cellclf.utils.contact_sheet import sheet
 
         rows = np.unique(np.linspace(0, len(cells) - 1, images).round().astype(int))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.sources import refuse_unit_range
 from cellclf.errors import DataError
 
 
@@ -44,6 +45,10 @@ def map_dataset(
         )
     if has_ids and len(members) < 2:
         raise DataError(f"elements are {spec}; expected the ids as their last member, or has_ids=False")
+    if images.dtype == tf.float32:
+        for element in dataset.take(1):
+            first = element[0] if isinstance(element, tuple) else element
+            refuse_unit_range(first.numpy())
     batched = images.shape.rank == 4
     counter = itertools.count()
 

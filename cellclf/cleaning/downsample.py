@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cellclf.cleaning.selection import Selection, Selector
+from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from cellclf.data.image_set import ImageSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +97,14 @@ class Downsample(Selector):
         self.target = target
         self.seed = seed
 
-    def find(self, cells: ImageSet) -> Balance:
+    def find(self, cells: Cells, labels: ArrayLike | None = None) -> Balance:
         """Choose the images to keep.
 
         Raises:
             DataError: The images have no labels.
             OptionError: The target is neither "min", a whole number from 1 on, nor a fraction.
         """
+        cells = as_cells(cells, labels)
         if cells.labels is None:
             raise DataError("these images have no labels; Downsample balances classes: load them with labels")
         before = cells.counts()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError
 from cellclf.utils.parameters import Params
 
@@ -187,11 +188,12 @@ class Selector(Params, ABC):
         return f"{type(self).__name__}({', '.join(given)})"
 
     @abstractmethod
-    def find(self, cells: ImageSet) -> Selection:
+    def find(self, cells: Cells, labels: ArrayLike | None = None) -> Selection:
         """Decide which images are kept."""
 
-    def apply(self, cells: ImageSet) -> ImageSet:
+    def apply(self, cells: Cells, labels: ArrayLike | None = None) -> ImageSet:
         """Return the set without what ``find`` would remove."""
+        cells = as_cells(cells, labels)
         return self.find(cells).apply(cells)
 
     def fit_resample(self, X: NDArray[np.uint8], y: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[Any]]:

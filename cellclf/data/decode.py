@@ -256,6 +256,10 @@ class FileSource:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def at_size(self, size: tuple[int, int]) -> FileSource:
+        """Give the same files, decoded to another size."""
+        return FileSource(self.paths, size)
+
     def read(self, rows: Rows) -> Images:
         """Decode the images at these places: (n, H, W, 3) uint8.
 

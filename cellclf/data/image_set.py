@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data import columns
-from cellclf.data.sources import ArraySource, Images, ImageSource, Rows, check_images
+from cellclf.data.sources import ArraySource, Images, ImageSource, ResizedSource, Rows, check_images
 from cellclf.errors import DataError, OptionError, unknown
 from cellclf.utils.progress import track
 
@@ -303,6 +303,22 @@ class ImageSet:
             return {}
         found = np.bincount(self.labels, minlength=self.num_classes)
         return {name: int(n) for name, n in zip(self.class_names, found, strict=True)}
+
+    def resized(self, size: tuple[int, int]) -> ImageSet:
+        """Give the same images at another size: files are decoded to it, arrays are resized as they are read.
+
+        Args:
+            size: Height and width in pixels.
+
+        Examples:
+            >>> ImageSet(np.zeros((2, 8, 8, 3), np.uint8)).resized((4, 6)).image_shape
+            (4, 6, 3)
+        """
+        if tuple(size) == self.image_shape[:2]:
+            return self
+        at = getattr(self._source, "at_size", None)
+        source = at(size) if at is not None else ResizedSource(self._source, size)
+        return self._changed(_source=source)
 
     def fingerprint(self) -> str:
         """Hash ids, labels, class names and pixels: 64 hexadecimal digits, the same wherever the set comes from.

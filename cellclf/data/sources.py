@@ -75,6 +75,32 @@ class ConvertedSource:
         return pixels
 
 
+class ResizedSource:
+    """Images of another source, resized as they are read (Lanczos, as files are).
+
+    Args:
+        source: Gives the images.
+        size: Height and width in pixels.
+    """
+
+    def __init__(self, source: ImageSource, size: tuple[int, int]) -> None:
+        self.source = source
+        self.shape = (int(size[0]), int(size[1]), 3)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, rows: Rows) -> Images:
+        """Read and resize the images at these places."""
+        from PIL import Image
+
+        images = np.empty((len(rows), *self.shape), np.uint8)
+        for place, image in enumerate(self.source.read(rows)):
+            small = Image.fromarray(image).resize((self.shape[1], self.shape[0]), Image.Resampling.LANCZOS)
+            images[place] = np.asarray(small)
+        return images
+
+
 def to_8_bits(values: NDArray[Any]) -> Images:
     """Scale 0-65535 to 0-255, rounded, so that the full range stays the full range.
 
@@ -117,6 +143,19 @@ def as_source(images: object) -> tuple[ImageSource, list[str]]:
     elif layered:
         notices.append("transparency was blended with white")
     return ConvertedSource(array), notices
+
+
+def refuse_unit_range(images: NDArray[Any]) -> None:
+    """Refuse float images within 0-1, which every step here would take for black ones.
+
+    Args:
+        images: Of any type and shape.
+
+    Raises:
+        DataError: Floats, at least one of them not 0, and none above 1.
+    """
+    if images.dtype.kind == "f" and images.size and 0 < float(images.max()) <= 1 and images.min() >= 0:
+        raise DataError(f"images are {images.dtype} within 0-{images.max():g}; expected 0-255: multiply by 255 first")
 
 
 def check_images(images: object) -> Images:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
 
@@ -81,20 +82,22 @@ class Split:
         if self.val + self.test >= 1:
             raise OptionError(f"val={self.val} and test={self.test} leave nothing to train on; expected a sum below 1")
 
-    def apply(self, cells: ImageSet) -> Parts:
+    def apply(self, cells: Cells, labels: ArrayLike | None = None) -> Parts:
         """Split the set.
 
         Args:
             cells: The set; without labels it is split at random.
+            labels: (N,) or (N, 1) labels beside an array.
 
         Returns:
             Train, val and test; together they are the set, and they share no image, group or cluster.
         """
+        cells = as_cells(cells, labels)
         self.check()
         part = _assign(cells, [1 - self.val - self.test, self.val, self.test], self.seed)
         return Parts(*(cells.subset(part == k) for k in range(3)))
 
-    def folds(self, cells: ImageSet, count: int = 5) -> list[Parts]:
+    def folds(self, cells: Cells, count: int = 5) -> list[Parts]:
         """Split the set ``count`` times so that each image is in exactly one ``val`` (k-fold cross-validation).
 
         Args:
@@ -104,6 +107,7 @@ class Split:
         Returns:
             One Parts a fold; ``test`` is empty.
         """
+        cells = as_cells(cells)
         if not 2 <= count <= max(2, len(cells)):
             raise OptionError(f"count={count} folds of {len(cells)} images; expected from 2 to {len(cells)}")
         part = _assign(cells, [1 / count] * count, self.seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellclf.data.classes import match_labels
+from cellclf.data.door import Cells, as_cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import evaluate
@@ -50,12 +51,12 @@ def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
 
 
 def compare(
-    cells: ImageSet,
+    cells: Cells,
     backbones: Sequence[Mapping[str, Any]],
     *,
     recipe: str | Path | Mapping[str, Any] = "fast",
     out: str | Path,
-    tests: Mapping[str, ImageSet] | None = None,
+    tests: Mapping[str, Cells] | None = None,
     n_jobs: int | None = None,
     show: bool | None = None,
 ) -> Comparison:
@@ -78,6 +79,8 @@ def compare(
     Raises:
         CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
     """
+    cells = as_cells(cells)
+    tests = tests_as_cells(tests)
     if not backbones:
         raise OptionError("there is no backbone to compare; expected names that `cellclf backbones` lists")
     pipes: dict[str, Pipeline] = {}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
 from cellclf.errors import DataError, OptionError
@@ -96,7 +97,7 @@ class CrossValidation:
 
 def cross_validate(
     job: Job | Mapping[str, Job],
-    cells: ImageSet,
+    cells: Cells,
     *,
     folds: int = 5,
     seed: int = 0,
@@ -127,6 +128,7 @@ def cross_validate(
         DataError: No labels, or a fold without a class that it needs.
         OptionError: Fewer than two folds, or jobs that cannot be used; all are checked before the first is trained.
     """
+    cells = as_cells(cells)
     import joblib
 
     jobs = {name: _pipeline(one) for name, one in (job if isinstance(job, Mapping) else {"job": job}).items()}
@@ -161,7 +163,7 @@ def cross_validate(
         reports.append(evaluate(parts.val.labels, held_out, cells.class_names))
     result = CrossValidation(
         ids=cells.ids,
-        labels=cells.labels,  # type: ignore[arg-type]  # checked above; a subset of labelled images has labels
+        labels=cells.labels,
         class_names=cells.class_names,
         folds=fold_of,
         probabilities=probabilities,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.selection import Selection
+from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError
 from cellclf.evaluation.label_noise import LabelProblems, find_label_problems
@@ -87,7 +88,7 @@ class LabelCheck(Selection):
 
 
 def check_labels(
-    cells: ImageSet,
+    cells: Cells,
     *,
     recipe: str | Path | Mapping[str, Any] = "fast",
     folds: int = 3,
@@ -119,6 +120,7 @@ def check_labels(
     Source:
         Northcutt, Jiang, Chuang 2021, Confident learning, arXiv 1911.00068.
     """
+    cells = as_cells(cells)
     pipe = dataclasses.replace(Pipeline.from_recipe(recipe), outliers=None)
     validated = cross_validate(pipe, cells, folds=folds, seed=seed, out=out, n_jobs=n_jobs, show=show)
     found = _label_check(cells.subset(np.isin(cells.ids, validated.ids)), validated)

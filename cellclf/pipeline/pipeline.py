@@ -19,6 +19,7 @@ from cellclf.cleaning.outliers.filter import OutlierFilter
 from cellclf.cleaning.outliers.scoring import OutlierScorer
 from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
+from cellclf.data.door import Cells, as_cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
 from cellclf.errors import OptionError, unknown
@@ -140,9 +141,7 @@ class Pipeline:
         trainer = self.trainer.to_dict() | {"stages": [table_of(stage) for stage in self.trainer.stages]}
         return ({"summary": self.summary} if self.summary else {}) | made | {"trainer": trainer}
 
-    def check(
-        self, cells: ImageSet, *, tests: Mapping[str, ImageSet] | None = None, out: str | Path | None = None
-    ) -> None:
+    def check(self, cells: Cells, *, tests: Mapping[str, Cells] | None = None, out: str | Path | None = None) -> None:
         """Find every mistake that can be found before the first slow step.
 
         Args:
@@ -153,6 +152,8 @@ class Pipeline:
         Raises:
             CellclfError: The mistake; OptionError if there are several, all named.
         """
+        cells = as_cells(cells)
+        tests = tests_as_cells(tests)
         trainer = self.trainer
         checks: list[Callable[[], Any]] = [self.split.check, trainer.check_options]
         checks += [stage.check for stage in trainer.stages]
@@ -177,13 +178,14 @@ class Pipeline:
         ]
         raise_all(checks)
 
-    def prepare(self, cells: ImageSet, *, show: bool | None = None) -> Prepared:
+    def prepare(self, cells: Cells, *, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.
 
         Args:
             cells: With labels.
             show: True shows what each step did, False hides it; None shows it on a terminal and in a notebook.
         """
+        cells = as_cells(cells)
         with showing(show):
             return self._prepare(cells)
 
@@ -230,10 +232,10 @@ class Pipeline:
 
     def run(
         self,
-        cells: ImageSet,
+        cells: Cells,
         *,
         out: str | Path | None = None,
-        tests: Mapping[str, ImageSet] | None = None,
+        tests: Mapping[str, Cells] | None = None,
         show: bool | None = None,
         command: str = "",
         min_count: int = 1,
@@ -261,6 +263,8 @@ class Pipeline:
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
         """
+        cells = as_cells(cells)
+        tests = tests_as_cells(tests)
         self.check(cells, tests=tests, out=out)
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cellclf.data.classes import match_labels
+from cellclf.data.door import Cells, at_size
 from cellclf.data.image_set import ImageSet
-from cellclf.data.sources import Images
-from cellclf.errors import CellclfWarning, DataError, RunFolderError
+from cellclf.errors import CellclfWarning, RunFolderError
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import Robustness
@@ -73,7 +73,7 @@ class Run:
 
     def predict_proba(
         self,
-        images: ImageSet | Images,
+        images: Cells,
         *,
         batch_size: int = 256,
         tta: int | Sequence[str] = 1,
@@ -82,7 +82,8 @@ class Run:
         """Give the probability of each class.
 
         Args:
-            images: (N, H, W, 3) uint8, 0-255, or a set, which is read batch by batch.
+            images: A set, an array (N, H, W, 3) uint8, 0-255, a path, a DataFrame of paths; images of another size
+                than the run's are resized, with a notice.
             batch_size: Images at a time.
             tta: Test-time augmentation: 8 averages over all flips and turns of an image, 4 over those without
                 quarter turns, names over these; 1 takes the unchanged image.
@@ -92,15 +93,13 @@ class Run:
             (N, K) float32; rows sum to 1.
 
         Raises:
-            DataError: Images of another size than the run was trained on.
+            DataError: Nothing that holds images.
         """
-        cells = self._checked(images)
+        cells = self._fitted(images)
         names = view_names(tta, cells.image_shape)
         return probabilities(self.model, cells, batch_size=batch_size, tta=names, show=show)
 
-    def predict(
-        self, images: ImageSet | Images, *, batch_size: int = 256, show: bool | None = None
-    ) -> NDArray[np.int64]:
+    def predict(self, images: Cells, *, batch_size: int = 256, show: bool | None = None) -> NDArray[np.int64]:
         """Give the most probable class of each image: (N,) int64, an index into ``class_names``.
 
         Args:
@@ -111,7 +110,7 @@ class Run:
         found: NDArray[np.int64] = self.predict_proba(images, batch_size=batch_size, show=show).argmax(1)
         return found
 
-    def calibrate(self, train: ImageSet, val: ImageSet, *, show: bool | None = None) -> Confidence:
+    def calibrate(self, train: Cells, val: Cells, *, show: bool | None = None) -> Confidence:
         """Fit the calibration of the probabilities and the features of known cells; ``Trainer.fit`` does it.
 
         Temperature, conformal sets and the limit for out-of-distribution images come from ``val`` alone, which must
@@ -127,7 +126,7 @@ class Run:
             DataError: Sets without labels, of fewer than two images, of another size or with other classes.
         """
         names = self.class_names
-        parts = [self._checked(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
+        parts = [self._fitted(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
         self.confidence = fit_confidence(self.model, *parts, show=show)
         if self.folder is not None:
             self.confidence.save(self.folder / CONFIDENCE)
@@ -135,7 +134,7 @@ class Run:
 
     def report_predictions(
         self,
-        cells: ImageSet,
+        cells: Cells,
         *,
         error: float = 0.01,
         per_class: bool = False,
@@ -154,10 +153,10 @@ class Run:
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
-            DataError: Images of another size than the run was trained on.
+            DataError: Nothing that holds images.
             OptionError: ``error`` or ``refuse`` cannot be used.
         """
-        cells = self._checked(cells)
+        cells = self._fitted(cells)
         if self.confidence is None:
             warnings.warn(
                 "this run is not calibrated: it gives no sets and finds no out-of-distribution images; "
@@ -183,7 +182,7 @@ class Run:
     def _reader(self) -> FeatureReader:
         return FeatureReader(self.model)  # compiled once, not for each call
 
-    def domain_shift(self, cells: ImageSet, *, show: bool | None = None) -> DomainShift | None:
+    def domain_shift(self, cells: Cells, *, show: bool | None = None) -> DomainShift | None:
         """Test whether a set as a whole differs from the known cells; labels are not used.
 
         Args:
@@ -194,23 +193,19 @@ class Run:
             The result, or None if the run is not calibrated.
 
         Raises:
-            DataError: Images of another size than the run was trained on.
+            DataError: Nothing that holds images.
         """
         return None if self.confidence is None else self.report_predictions(cells, show=show).domain_shift
 
-    def _checked(self, images: ImageSet | Images) -> ImageSet:
-        cells = images if isinstance(images, ImageSet) else ImageSet(images)
-        if cells.image_shape != self.input_shape:
-            found, own = cells.image_shape, self.input_shape
-            raise DataError(
-                f"images are {found[0]}x{found[1]} and this run takes {own[0]}x{own[1]}: "
-                f"load files with size=({own[0]}, {own[1]}), or resize the array"
-            )
-        return cells
+    def _fitted(self, cells: Cells, labels: ArrayLike | None = None) -> ImageSet:
+        """Give any images at the size that the run was trained on."""
+        height, width, _ = self.input_shape
+        return at_size(cells, (height, width), labels)
 
     def evaluate(
         self,
-        cells: ImageSet,
+        cells: Cells,
+        labels: ArrayLike | None = None,
         *,
         min_count: int = 1,
         tta: int | Sequence[str] = 1,
@@ -223,6 +218,7 @@ class Run:
 
         Args:
             cells: What to score on.
+            labels: (N,) or (N, 1) labels beside an array.
             min_count: Classes with fewer images are listed but not in the macro averages.
             tta: See ``predict_proba``.
             seed: Of the bootstrap intervals.
@@ -231,11 +227,12 @@ class Run:
         Raises:
             DataError: No labels, or a class that the run does not have.
         """
-        labels = match_labels(cells, self.class_names)
+        cells = self._fitted(cells, labels)
+        truth = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, tta=tta, show=show)
-        return evaluate(labels, found, self.class_names, min_count=min_count, seed=seed)
+        return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed)
 
-    def adapt(self, cells: ImageSet, *, prior: int = 16, show: bool | None = None) -> Run:
+    def adapt(self, cells: Cells, *, prior: int = 16, show: bool | None = None) -> Run:
         """Give a run whose BatchNorm statistics are adapted to images without labels; this run is not changed.
 
         Args:
@@ -254,15 +251,16 @@ class Run:
         """
         from cellclf.training.adapt.batch_norm import adapt_batch_norm
 
-        model = adapt_batch_norm(self.model, self._checked(cells), prior=prior, show=show)
+        cells = self._fitted(cells)
+        model = adapt_batch_norm(self.model, cells, prior=prior, show=show)
         return Run(model, self.class_names, self.history, self.manifest | {"adapted_to": len(cells)})
 
     def external(
         self,
-        cells: ImageSet,
+        cells: Cells,
         mapping: Mapping[str, str | None] | None = None,
         *,
-        reference: ImageSet | None = None,
+        reference: Cells | None = None,
         min_count: int = 20,
         tta: int | Sequence[str] = 8,
         adapt: bool = True,
@@ -299,9 +297,9 @@ class Run:
 
         return external(
             self,
-            cells,
+            self._fitted(cells),
             mapping,
-            reference=reference,
+            reference=None if reference is None else self._fitted(reference),
             min_count=min_count,
             tta=tta,
             adapt=adapt,
@@ -312,7 +310,7 @@ class Run:
 
     def robustness(
         self,
-        cells: ImageSet,
+        cells: Cells,
         suite: str | Path | ImageSet = "medmnist-c",
         *,
         seen: Sequence[str] | None = None,
@@ -344,7 +342,7 @@ class Run:
 
         return measure_robustness(
             self,
-            cells,
+            self._fitted(cells),
             suite,
             seen=seen,
             tta=tta,
@@ -356,7 +354,7 @@ class Run:
 
     def explain(
         self,
-        cells: ImageSet | Images,
+        cells: Cells,
         *,
         method: str = "gradcam",
         classes: str | int | Sequence[str] | Sequence[int] | NDArray[Any] | None = None,
@@ -381,7 +379,7 @@ class Run:
         Raises:
             UnknownNameError: No such method, class or layer.
             OptionError: A layer that is not on all paths, or an ensemble with Grad-CAM.
-            DataError: Images of another size than the run was trained on, or another number of classes than of images.
+            DataError: Nothing that holds images, or another number of classes than of images.
 
         Source: Selvaraju et al. 2017, arXiv 1610.02391; Chattopadhay et al. 2018, arXiv 1710.11063; Zeiler & Fergus
         2014, arXiv 1311.2901.
@@ -390,7 +388,7 @@ class Run:
 
         return explain(
             self.model,
-            self._checked(cells),
+            self._fitted(cells),
             self.class_names,
             method=method,
             classes=classes,
@@ -401,7 +399,7 @@ class Run:
         )
 
     def export(
-        self, path: str | Path, *, format: str | None = None, check: ImageSet | None = None, show: bool | None = None
+        self, path: str | Path, *, format: str | None = None, check: Cells | None = None, show: bool | None = None
     ) -> Exported:
         """Write the network for other programs: SavedModel, ONNX or LiteRT.
 
@@ -422,12 +420,12 @@ class Run:
             MissingPackageError: The packages of ``pip install 'cellclf[export]'`` are not installed.
             ExportError: Other probabilities than the run's, or a network that the format cannot hold.
             OptionError: A name of no format.
-            DataError: Images of another size than the run was trained on.
+            DataError: Nothing that holds images.
             RunFolderError: A full disk, or a folder that is not a SavedModel.
         """
         from cellclf.runs.export import export
 
-        return export(self, path, format=format, check=None if check is None else self._checked(check), show=show)
+        return export(self, path, format=format, check=None if check is None else self._fitted(check), show=show)
 
     def save(self, folder: str | Path) -> Path:
         """Write model, manifest and history into a folder; each file is whole or not there.

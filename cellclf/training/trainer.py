@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellclf.backbones.backbone import Backbone
 from cellclf.backbones.registry import list_plugins
+from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
 from cellclf.runs.confidence import Confidence, fit_confidence
@@ -146,7 +147,7 @@ class Trainer(Params):
         self.seed = seed
         self.deterministic = deterministic
 
-    def check(self, train: ImageSet, val: ImageSet) -> None:
+    def check(self, train: Cells, val: Cells) -> None:
         """Raise for every mistake that can be found before the first slow step.
 
         Raises:
@@ -154,6 +155,7 @@ class Trainer(Params):
             UnknownNameError: A name that does not exist.
             DataError: Sets without labels, of one class, of different classes or sizes.
         """
+        train, val = as_cells(train, what="the training set"), as_cells(val, what="the validation set")
         self.check_options()
         for notice in check_sets(train, val):
             warnings.warn(notice, CellclfWarning, stacklevel=3)
@@ -179,8 +181,8 @@ class Trainer(Params):
 
     def fit(
         self,
-        train: ImageSet,
-        val: ImageSet,
+        train: Cells,
+        val: Cells,
         *,
         out: str | Path | None = None,
         show: bool | None = None,
@@ -207,6 +209,7 @@ class Trainer(Params):
             TrainingError: The loss is no longer a number.
             KeyboardInterrupt: Ctrl-C ends the training after the batch; with ``out`` the state is saved.
         """
+        train, val = as_cells(train, what="the training set"), as_cells(val, what="the validation set")
         self.check(train, val)
         manifest = self.manifest(train, val) | dict(record or {})
         folder = None if out is None else Path(out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cellclf.cleaning.dedup.decide import decide, decide_leaks, names_of
 from cellclf.cleaning.dedup.fingerprints import (
@@ -28,6 +28,7 @@ from cellclf.cleaning.dedup.matching import (
 from cellclf.cleaning.dedup.result import DedupResult, LeakResult
 from cellclf.cleaning.dedup.verify import Pairs
 from cellclf.cleaning.selection import Selector
+from cellclf.data.door import Cells, as_cells
 from cellclf.errors import OptionError, unknown
 
 if TYPE_CHECKING:
@@ -133,22 +134,26 @@ class Dedup(Selector):
             raise OptionError(f"offset is {self.offset} without foreground=True; expected both, or offset=0")
 
     @overload
-    def find(self, cells: ImageSet) -> DedupResult: ...
+    def find(self, cells: Cells, labels: ArrayLike | None = None, *, against: None = None) -> DedupResult: ...
     @overload
-    def find(self, cells: ImageSet, against: ImageSet) -> LeakResult: ...
-    def find(self, cells: ImageSet, against: ImageSet | None = None) -> DedupResult | LeakResult:
+    def find(self, cells: Cells, labels: ArrayLike | None = None, *, against: Cells) -> LeakResult: ...
+    def find(
+        self, cells: Cells, labels: ArrayLike | None = None, *, against: Cells | None = None
+    ) -> DedupResult | LeakResult:
         """Find copies within a set, or images of a set that are also in another one.
 
         Args:
             cells: The set to search.
+            labels: (N,) or (N, 1) labels beside an array.
             against: Another set, mostly the test set; None searches ``cells`` itself.
 
         Returns:
             What was found and what is kept; ``apply`` makes the smaller set.
         """
         self.check()
+        cells = as_cells(cells, labels)
         if against is not None:
-            return self._leaks(cells, against)
+            return self._leaks(cells, as_cells(against, what="against"))
         groups: list[NDArray[np.int64]] = []
         if self.method in HASHES:
             hashes = hash_images(cells, self.method, n_jobs=self.n_jobs)

@@ -13,10 +13,11 @@ from cellclf.cleaning.dedup.dedup import HASHES, Dedup, rank_of
 from cellclf.cleaning.dedup.fingerprints import Fingerprints, content_numbers, energies, fingerprint
 from cellclf.cleaning.dedup.hashes import calibrate
 from cellclf.cleaning.dedup.result import DedupResult
+from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from cellclf.data.image_set import ImageSet
+    pass
 
 _VERSION = 1
 
@@ -65,7 +66,7 @@ class Index:
     def __repr__(self) -> str:
         return f"Index: {len(self):,} images, {self.dedup!r}"
 
-    def append(self, cells: ImageSet) -> None:
+    def append(self, cells: Cells) -> None:
         """Add the fingerprints of more images; they are read once, and the index is unchanged if that fails.
 
         Args:
@@ -74,6 +75,7 @@ class Index:
         Raises:
             DataError: An id that is in the index already.
         """
+        cells = as_cells(cells)
         ids = np.concatenate([self.ids, cells.ids])
         seen, times = np.unique(ids, return_counts=True)
         if (times > 1).any():

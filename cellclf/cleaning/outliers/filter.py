@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cellclf.cleaning.outliers.descriptors import NAMES, WORDS, describe
 from cellclf.cleaning.outliers.scoring import Method, OutlierScorer
 from cellclf.cleaning.selection import Selection, Selector
+from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -124,11 +125,12 @@ class OutlierFilter(Selector):
         self.embed = embed
         self.seed = seed
 
-    def fit(self, cells: ImageSet) -> OutlierFilter:
+    def fit(self, cells: Cells, labels: ArrayLike | None = None) -> OutlierFilter:
         """Fit on a set, such as the training part.
 
         Args:
             cells: 20 or more different images; a few percent of them may be outliers.
+            labels: (N,) or (N, 1) labels beside an array.
 
         Returns:
             The filter itself, fitted.
@@ -138,19 +140,22 @@ class OutlierFilter(Selector):
             OptionError: A threshold that is not a positive number.
             UnknownNameError: There is no such method.
         """
+        cells = as_cells(cells, labels)
         self._fitted = _Fitted(self, cells, *self._measure(cells))
         return self
 
-    def find(self, cells: ImageSet) -> Outliers:
+    def find(self, cells: Cells, labels: ArrayLike | None = None) -> Outliers:
         """Find the outliers of a set.
 
         Args:
             cells: Images of the size that was fitted on. An unfitted filter is fitted on these images, for
                 this call only.
+            labels: (N,) or (N, 1) labels beside an array.
 
         Raises:
             DataError: Images of another size than those fitted on; or what ``fit`` raises.
         """
+        cells = as_cells(cells, labels)
         described, rows, contents = self._measure(cells)
         fitted: _Fitted = getattr(self, "_fitted", None) or _Fitted(self, cells, described, rows, contents)
         if cells.image_shape != fitted.shape:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.loaders import load
 from cellclf.errors import DataError, OptionError, unknown
@@ -29,7 +30,7 @@ SHIFTED: Condition = ("shifted", 1)
 
 def robustness(
     predict: Predict,
-    cells: ImageSet,
+    cells: Cells,
     suite: str | Path | ImageSet = MEDMNIST_C,
     *,
     name: str | None = None,
@@ -75,6 +76,7 @@ def robustness(
     Source:
         Di Salvo, Doerrich & Ledig 2024, "MedMNIST-C", arXiv 2406.17536.
     """
+    cells = as_cells(cells)
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
     for option, value, least in (
