@@ -242,7 +242,7 @@ class Run:
     def _fitted(self, cells: Cells, labels: ArrayLike | None = None) -> ImageSet:
         """Give any images at the size that the run was trained on."""
         height, width, _ = self.input_shape
-        return at_size(cells, (height, width), labels)
+        return at_size(cells, (height, width), labels, fit=self.manifest.get("source", {}).get("fit"))
 
     def evaluate(
         self,
