@@ -104,7 +104,6 @@ def decode(
     Raises:
         Unreadable: Not an image, truncated, too large, or pixels without a 0-255 meaning; the text says what it is.
     """
-
     image, found = _decoded(path, size, reading, number)
     assert found.size is not None
     dark = "" if found.peak is None else dark_note(found.peak)

@@ -141,7 +141,9 @@ class _Store:
         if size <= IN_MEMORY:
             self._array = np.empty(shape, np.uint8)
         elif size <= shutil.disk_usage(tempfile.gettempdir()).free // 2:
-            self._file = tempfile.TemporaryFile(prefix="cellclf-", buffering=0)  # closed, and so deleted, with this object
+            self._file = tempfile.TemporaryFile(
+                prefix="cellclf-", buffering=0
+            )  # closed, and so deleted, with this object
         self.usable = self._array is not None or self._file is not None
         if not self.usable:
             logger.warning(
@@ -158,7 +160,9 @@ class _Store:
                 for slot, image in zip(slots.tolist(), images, strict=True):
                     self._write(slot * self._bytes, memoryview(np.ascontiguousarray(image).reshape(-1)))
             except OSError as error:
-                logger.warning(f"images are decoded each time they are read: {error.strerror} in {tempfile.gettempdir()}")
+                logger.warning(
+                    f"images are decoded each time they are read: {error.strerror} in {tempfile.gettempdir()}"
+                )
                 self.usable = False
                 return False
         self.there[slots] = True

@@ -225,7 +225,9 @@ def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[s
     count = len(sizes) - counts[height, width]
     if count:
         why = "" if options.size else ", the median height and width"
-        notices.append(f"{_images(count)}: resized to {height}x{width}{why} (there are {text}){_change(sizes, options)}")
+        notices.append(
+            f"{_images(count)}: resized to {height}x{width}{why} (there are {text}){_change(sizes, options)}"
+        )
     return int(height), int(width)
 
 

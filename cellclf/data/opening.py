@@ -184,7 +184,9 @@ def _jpeg_frame(head: bytes) -> tuple[int, int] | None:
 
 def has_long_text(error: Exception) -> bool:
     """Tell whether Pillow refused a PNG for texts or a colour profile alone, which its pixels do not need."""
-    return isinstance(error, ValueError) and re.search("MAX_TEXT|[Dd]ecompressed data too large", str(error)) is not None
+    return (
+        isinstance(error, ValueError) and re.search("MAX_TEXT|[Dd]ecompressed data too large", str(error)) is not None
+    )
 
 
 def without_text(path: str | Path) -> BinaryIO:

@@ -75,7 +75,9 @@ def to_rgb(raw: Raw, bits: int | None = None) -> tuple[Images, str, int | None]:
     values = raw.values if raw.values.ndim == 3 else raw.values[..., None]
     colours = {2: 3, 5: 4, 6: 3}.get(raw.model, 1)
     if raw.model not in (0, 1, 2, 3, 5, 6):
-        raise Unreadable(f"{MODELS.get(raw.model, f'colour model {raw.model}')} colours, which are not read: save as RGB")
+        raise Unreadable(
+            f"{MODELS.get(raw.model, f'colour model {raw.model}')} colours, which are not read: save as RGB"
+        )
     if raw.model == 1 and values.shape[2] == 3 and not any(raw.extra):
         colours = 3  # three channels that were declared as grey are a red, a green and a blue one
     if values.shape[2] < colours:

@@ -279,7 +279,17 @@ def _unpacked(data: bytes, compression: int, size: int) -> bytes:
     """Unpack one strip: Pillow's libtiff reads it as a grey image of one row, ``size`` pixels wide."""
     from PIL import Image
 
-    tags = [(256, size), (257, 1), (258, 8), (259, compression), (262, 1), (273, 0), (277, 1), (278, 1), (279, len(data))]
+    tags = [
+        (256, size),
+        (257, 1),
+        (258, 8),
+        (259, compression),
+        (262, 1),
+        (273, 0),
+        (277, 1),
+        (278, 1),
+        (279, len(data)),
+    ]
     start = 8 + 2 + 12 * len(tags) + 4
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in tags)
     header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
