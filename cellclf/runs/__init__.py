@@ -1,0 +1,1 @@
+"""What a finished run does: reads features, suggests what to label."""
