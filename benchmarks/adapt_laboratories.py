@@ -103,7 +103,9 @@ def _large(image: Images, others: Images, rng: np.random.Generator) -> Images:
 
 def _optics(image: Images, others: Images, rng: np.random.Generator) -> Images:
     stained = mixed(image, [[0.35, 0.3, 0.1], [0.5, 0.35, 0.25], [0.05, 0.25, 0.7]], (0.8, 0.93, 0.84), 1.25)
-    shifted = np.stack([ndimage.shift(stained[:, :, k], (s, -s), order=1, mode="nearest") for k, s in enumerate((-1.2, 0, 1.2))], 2)
+    shifted = np.stack(
+        [ndimage.shift(stained[:, :, k], (s, -s), order=1, mode="nearest") for k, s in enumerate((-1.2, 0, 1.2))], 2
+    )
     found = blurred(shifted, 2.4)
     down, right = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5
     light = 1 - 0.5 * (down * 0.7 + right * 0.3 + 0.4 * (down**2 + right**2))
@@ -115,7 +117,9 @@ def _ground(image: Images, others: Images, rng: np.random.Generator) -> Images:
     labelled, _ = ndimage.label(weight > 0.3)
     middle = labelled[SIDE // 2 - 8 : SIDE // 2 + 8, SIDE // 2 - 8 : SIDE // 2 + 8]
     main = np.bincount(middle[middle > 0].ravel()).argmax() if (middle > 0).any() else -1
-    cell = ndimage.gaussian_filter(ndimage.binary_fill_holes(ndimage.binary_dilation(labelled == main, iterations=2)).astype(float), 1)
+    cell = ndimage.gaussian_filter(
+        ndimage.binary_fill_holes(ndimage.binary_dilation(labelled == main, iterations=2)).astype(float), 1
+    )
     texture = ndimage.gaussian_filter(rng.normal(0, 1, (SIDE, SIDE)), 3)
     ground = np.asarray((0.62, 0.66, 0.70)) + 0.9 * texture[:, :, None]
     for _ in range(rng.integers(4, 9)):  # dark round neighbours, as in a dense marrow

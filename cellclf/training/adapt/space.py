@@ -85,8 +85,8 @@ def learn_space(
     scaled = (rows[:, used] - mean[used]) * scale[used]
     around = seen - seen.mean(0)
     noise = (around[:, :, used] * scale[used]).reshape(-1, len(used))
-    _, _, axes = np.linalg.svd(scaled[_some(len(scaled))], full_matrices=False)
-    axes = axes[:dimensions].T
+    turned = ((seen - mean)[:, :, used] * scale[used]).reshape(-1, len(used))
+    axes = _main_axes(np.concatenate([scaled[_some(len(scaled))], turned[_some(len(turned))]]), dimensions)
     if len(seen) > 1:
         moved = noise @ axes
         scatter = moved.T @ moved / max(1, len(moved))
@@ -98,6 +98,22 @@ def learn_space(
     whole = np.zeros((rows.shape[1], axes.shape[1]))
     whole[used] = scale[used, None] * axes / max(length, 1e-12)
     return FeatureSpace(mean=np.where(scale > 0, mean, 0.0), axes=whole)
+
+
+def _main_axes(rows: Floats, most: int) -> Floats:
+    """Give the (D, r) main axes of centred rows, by whichever of the two small matrices is smaller."""
+    count, width = rows.shape
+    if width <= count:
+        values, vectors = np.linalg.eigh(rows.T @ rows)
+        kept = np.argsort(-values)[:most]
+        kept = kept[values[kept] > 1e-9 * values.max()]
+        found: Floats = vectors[:, kept]
+        return found
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    kept = np.argsort(-values)[:most]
+    kept = kept[values[kept] > 1e-9 * values.max()]
+    axes: Floats = (rows.T @ vectors[:, kept]) / np.sqrt(values[kept])
+    return axes
 
 
 def _some(count: int, most: int = 1_000) -> NDArray[np.int64]:
