@@ -1,4 +1,4 @@
-"""Which cells of a new laboratory to label first: typical of all that is there, then those that the run is unsure of."""
+"""Which cells of a new laboratory to label first: typical of all that is there, then those that it is unsure of."""
 
 from __future__ import annotations
 

@@ -44,11 +44,11 @@ def feature_layers(model: Any, count: int = 2) -> tuple[str, ...]:
 
     last: dict[int, str] = {}
     for layer in model.layers:
-        shape = getattr(layer.output, "shape", ())
+        shape: tuple[int | None, ...] = tuple(getattr(layer.output, "shape", ()))
         if type(layer).__name__ in _PADDING or isinstance(layer, keras.Model):
             continue
-        if len(shape) == 4 and None not in shape[1:3]:
-            last[int(shape[1] * shape[2])] = layer.name
+        if len(shape) == 4 and shape[1] is not None and shape[2] is not None:
+            last[shape[1] * shape[2]] = layer.name
     coarsest = sorted(last)[:count]
     if not coarsest:
         names = [layer.name for layer in model.layers if layer.output is model.layers[-1].input]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError
 from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
-from cellclf.training.adapt.space import FeatureSpace, learn_space
+from cellclf.training.adapt.space import FeatureSpace, learn_space, spread
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -204,7 +205,9 @@ class Fitter:
             return Head(classes, source, np.zeros((sum(reading.widths), len(classes))), bias, candidate.pull)
         space, coordinates = self._space(candidate)
         width = coordinates.shape[-1]
-        parts = [(coordinates[views][:, rows].reshape(-1, width), targets, offsets.reshape(len(targets), -1), weights)]
+        parts: list[tuple[Floats, ...]] = [
+            (coordinates[views][:, rows].reshape(-1, width), targets, offsets.reshape(len(targets), -1), weights)
+        ]
         if candidate.home_weight and reading.home is not None and reading.home_labels is not None:
             parts.append(self._home(candidate, reading, space, source))
         kernel, bias = self._solve(parts, candidate, steps)
@@ -213,7 +216,7 @@ class Fitter:
             kernel, bias = self._solve(parts, candidate, steps)
         return Head(classes, source, space.axes @ kernel, bias - space.mean @ space.axes @ kernel, candidate.pull)
 
-    def _solve(self, parts: list[tuple[Floats, ...]], candidate: Candidate, steps: int) -> tuple[Floats, Floats]:
+    def _solve(self, parts: Sequence[tuple[Floats, ...]], candidate: Candidate, steps: int) -> tuple[Floats, Floats]:
         rows, targets, offsets, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
         return fit_logistic(rows, targets, offsets, weights, strength=candidate.strength, steps=steps)
 
@@ -229,7 +232,8 @@ class Fitter:
     def _home(self, candidate: Candidate, reading: Reading, space: FeatureSpace, source: Labels) -> tuple[Floats, ...]:
         assert reading.home is not None and reading.home_labels is not None
         place = {int(column): k for k, column in enumerate(source) if column >= 0}
-        rows = np.flatnonzero([int(label) in place for label in reading.home_labels])[:_PSEUDO]
+        rows = np.flatnonzero([int(label) in place for label in reading.home_labels])
+        rows = rows[spread(len(rows), _PSEUDO)]
         labels = np.asarray([place[int(label)] for label in reading.home_labels[rows]], np.int64)
         if not len(rows):
             return (
@@ -246,7 +250,7 @@ class Fitter:
     def _pseudo(
         self, candidate: Candidate, reading: Reading, space: FeatureSpace, source: Labels, kernel: Floats, bias: Floats
     ) -> tuple[Floats, ...]:
-        rows = np.linspace(0, len(reading.pool) - 1, min(len(reading.pool), _PSEUDO)).astype(np.int64)
+        rows = spread(len(reading.pool), _PSEUDO)
         found = space.apply(reading.pool[rows])
         offsets = candidate.pull * log_given(reading.pool_given[rows], source)
         sure = softmax(found @ kernel + bias + offsets) ** _SHARPER

@@ -86,7 +86,7 @@ def learn_space(
     around = seen - seen.mean(0)
     noise = (around[:, :, used] * scale[used]).reshape(-1, len(used))
     turned = ((seen - mean)[:, :, used] * scale[used]).reshape(-1, len(used))
-    axes = _main_axes(np.concatenate([scaled[_some(len(scaled))], turned[_some(len(turned))]]), dimensions)
+    axes = _main_axes(np.concatenate([scaled[spread(len(scaled))], turned[spread(len(turned))]]), dimensions)
     if len(seen) > 1:
         moved = noise @ axes
         scatter = moved.T @ moved / max(1, len(moved))
@@ -116,5 +116,6 @@ def _main_axes(rows: Floats, most: int) -> Floats:
     return axes
 
 
-def _some(count: int, most: int = 1_000) -> NDArray[np.int64]:
+def spread(count: int, most: int = 1_000) -> NDArray[np.int64]:
+    """Give at most so many positions, evenly over all: sets often come in the order of their classes."""
     return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
