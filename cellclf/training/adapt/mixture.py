@@ -1,4 +1,4 @@
-"""What an adapted run answers: a head for the labelled classes, the run's own word for the rest, and where each holds."""
+"""What an adapted run answers: a head for the labelled classes, the run's own word elsewhere."""
 
 from __future__ import annotations
 
@@ -63,10 +63,11 @@ class Mixture:
         found = np.zeros(own.shape)
         found[..., self.places] = softmax(self.head.logits(features, given))
         found = kept + (1.0 - kept.sum(-1, keepdims=True)) * found
-        if self.gate is not None:
-            here = self.gate(features)[..., None]
-            found = here * found + (1.0 - here) * own
-        return found
+        if self.gate is None:
+            return np.asarray(found, np.float64)
+        here = self.gate(features)[..., None]
+        mixed: Floats = here * found + (1.0 - here) * own
+        return mixed
 
     def own(self, given: NDArray[np.floating]) -> Floats:
         """Give the run's probabilities (..., C) of the classes that can be answered, brought to sum 1."""

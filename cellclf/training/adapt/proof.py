@@ -189,7 +189,7 @@ def _joined(folds: Floats, said: Floats, counts: Labels, belief: float) -> Float
     return found
 
 
-def _errors(recall: Floats, counts: Floats) -> Floats:
+def _errors(recall: Floats, counts: NDArray[np.floating]) -> Floats:
     found: Floats = np.sqrt(np.maximum(recall * (1 - recall), 0.01) / (counts + 1))
     return found
 
