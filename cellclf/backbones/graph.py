@@ -70,7 +70,17 @@ def stable_names(model: Any) -> Any:
             if name not in explicit:
                 break
         names[layer["name"]] = name
-    if all(old == new for old, new in names.items()):
+    return renamed(model, {old: new for old, new in names.items() if old != new})
+
+
+def renamed(model: Any, names: dict[str, str]) -> Any:
+    """Return the model with other names for some layers; the model itself where there is nothing to rename.
+
+    Args:
+        model: A flat functional keras.Model.
+        names: Layer name -> new name.
+    """
+    if not names:
         return model
 
     def edit(config: dict[str, Any]) -> None:
