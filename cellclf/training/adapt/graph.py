@@ -116,9 +116,9 @@ def _labelled(features: Any, given: Any, mixture: Mixture) -> Any:
     share = layers.Softmax(dtype="float32", name="adapted_softmax")(logits)
     places = np.zeros((len(head.classes), len(mixture.columns)))
     places[np.arange(len(head.classes)), mixture.places] = 1
-    answer = (
-        share if np.array_equal(places, np.eye(*places.shape)) else _dense("adapted_places", places, None, share, None)
-    )
+    answer = share
+    if not np.array_equal(mixture.places, np.arange(len(mixture.columns))):
+        answer = _dense("adapted_places", places, None, share, None)
     if not mixture.trust.any():
         return answer
     believed = np.flatnonzero(mixture.trust)
