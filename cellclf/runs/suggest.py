@@ -49,11 +49,11 @@ def choose(
 ) -> Chosen:
     """Choose which cells to label.
 
-    Half of them are the most typical cells of as many k-means clusters (a cold start that misses no kind of cell); the
-    other half are those of other clusters that the run is least sure of. Where cells are labelled already their
-    clusters count as seen. A predicted class that nobody would ask for gets its surest cell. Copies are never asked
-    twice, doubtful images make up at most one in 25, and groups (slides, patients) that hold enough cells get their
-    share.
+    The cells are clustered into as many k-means clusters as are asked for, and each gives one: half of them, those with
+    the cells that the run is least sure of, give these, the others their most typical cell, so that a cold start misses
+    no kind of cell. Where cells are labelled already, there are more clusters and theirs count as seen. A predicted
+    class that nobody would ask for gets its surest cell. Copies are never asked twice, doubtful images make up at most
+    one in 25, and groups (slides, patients) that hold enough cells get their share.
 
     Args:
         features: (N, D) coordinates in which near means alike, such as those of a ``FeatureSpace``.
@@ -169,32 +169,26 @@ class _Picker:
             return {int(row): "every cell that is left is asked" for row in rows}
         rows = rows[:_MOST]
         picks: dict[int, str] = {}
-        typical = count // 2 if len(known) else (count + 1) // 2
-        taken: set[int] = set()
-        if typical:
-            nearest, distances = self._clusters(rows, min(len(rows), typical + self._spare(known, typical)))
-            taken = set(self._nearest(known, rows, nearest).tolist())
-            sizes = np.bincount(nearest, minlength=distances.shape[1])
-            for cluster in np.argsort(-sizes, kind="stable"):
-                if len(picks) < typical and cluster not in taken:
-                    member = rows[distances[:, cluster].argmin()]
-                    if int(member) not in picks:
-                        picks[int(member)] = f"typical of {sizes[cluster]} images that look alike"
-        self._add_unsure(picks, rows, count, known)
+        nearest, distances = self._clusters(rows, min(len(rows), count + len(known)))
+        taken = set(self._nearest(known, rows, nearest).tolist())
+        self._add_unsure(picks, rows, count // 2, nearest, taken)
+        sizes = np.bincount(nearest, minlength=distances.shape[1])
+        for cluster in np.argsort(-sizes, kind="stable"):
+            if len(picks) < count and cluster not in taken:
+                taken.add(int(cluster))
+                picks[int(rows[distances[:, cluster].argmin()])] = f"typical of {sizes[cluster]} images that look alike"
+        self._add_unsure(picks, rows, count, nearest, set())  # where labelled cells lie in most clusters
         self._add_rare(picks, rows, known)
         if groups is not None:
             self._spread(picks, rows, groups)
         return picks
-
-    def _spare(self, known: NDArray[np.int64], typical: int) -> int:
-        return min(len(known), 4 * typical)
 
     def _clusters(self, rows: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], Floats]:
         from sklearn.cluster import KMeans
 
         points = self.space[rows]
         distinct = len(np.unique(points.round(9), axis=0))
-        found = KMeans(min(count, distinct), n_init=3, random_state=self.seed).fit(points)
+        found = KMeans(min(count, distinct), n_init=5, random_state=self.seed).fit(points)
         return found.labels_.astype(np.int64), np.asarray(found.transform(points), np.float64)
 
     def _nearest(
@@ -208,18 +202,19 @@ class _Picker:
         found = [int((squares - 2 * points @ self.space[row]).argmin()) for row in known]
         return nearest[found]
 
-    def _add_unsure(self, picks: dict[int, str], rows: NDArray[np.int64], count: int, known: NDArray[np.int64]) -> None:
-        nearest, _ = self._clusters(rows, min(len(rows), count + len(known)))
-        place = {int(row): k for k, row in enumerate(rows)}
-        used = {int(nearest[place[row]]) for row in picks} | set(self._nearest(known, rows, nearest).tolist())
-        order = rows[np.argsort(self.margins[rows], kind="stable")]
-        for strict in (True, False):  # of different clusters first; then whatever is left
-            for row in order:
-                if len(picks) >= count:
-                    return
-                if int(row) not in picks and not (strict and int(nearest[place[int(row)]]) in used):
-                    used.add(int(nearest[place[int(row)]]))
-                    picks[int(row)] = self._doubt(int(row))
+    def _add_unsure(
+        self, picks: dict[int, str], rows: NDArray[np.int64], count: int, nearest: NDArray[np.int64], taken: set[int]
+    ) -> None:
+        """Add cells that the run is least sure of, of clusters that are not taken yet, until there are ``count``."""
+        for place in np.argsort(self.margins[rows], kind="stable"):
+            if len(picks) >= count:
+                return
+            row, cluster = int(rows[place]), int(nearest[place])
+            if row not in picks and cluster not in taken:
+                taken.add(cluster)
+                picks[row] = self._doubt(row)
+        if len(picks) < count and taken and len(picks) < len(rows):
+            self._add_unsure(picks, rows, count, nearest, set())
 
     def _doubt(self, row: int) -> str:
         if len(self.names) < 2:

@@ -12,7 +12,6 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError, unknown
 from cellclf.evaluation.views import VIEWS
 from cellclf.progress import track
-from cellclf.training.head import POOL
 from cellclf.training.stream import filled, step_size
 
 Floats = NDArray[np.float32]
@@ -75,7 +74,6 @@ def pooled(model: Any, layers: Sequence[str]) -> list[Any]:
     import keras
 
     names = [layer.name for layer in model.layers]
-    heads = {layer.name: layer for layer in model.layers if layer.name == POOL}
     found = []
     for name in layers:
         if name not in names:
@@ -83,12 +81,13 @@ def pooled(model: Any, layers: Sequence[str]) -> list[Any]:
         output = model.get_layer(name).output
         rank = len(output.shape)
         if rank == 4:
-            head = heads.get(POOL)
-            used = type(head).__name__ == "GlobalAveragePooling2D" and head is not None and head.input is output
-            # the run's own pooling is used where it reads the same map, so that nothing is computed twice
-            pool = head.output if used and head is not None else None
-            if pool is None:
-                pool = keras.layers.GlobalAveragePooling2D(name=f"pooled_{name}")(output)
+            # a pooling that reads the same map already is used, so that nothing is computed twice
+            same = [
+                layer.output
+                for layer in model.layers
+                if type(layer).__name__ == "GlobalAveragePooling2D" and layer.input is output
+            ]
+            pool = same[0] if same else keras.layers.GlobalAveragePooling2D(name=f"pooled_{name}")(output)
             found.append(pool)
         elif rank == 2:
             found.append(output)

@@ -34,7 +34,7 @@ def mixture(columns, labelled, width, *, pull=0.3, gate=False, seed=1):
     head = Head(
         labelled, columns[labelled], 9 * rng.normal(size=(width, len(labelled))), rng.normal(size=len(labelled)), pull
     )
-    seen = rng.dirichlet(np.ones(4), 6)
+    seen = rng.dirichlet(np.ones(8), 6)
     return mix(head, columns, seen, Gate(9 * rng.normal(size=width), 0.2) if gate else None)
 
 
@@ -98,6 +98,4 @@ def test_an_adapted_network_can_be_adapted_again():
     features, given = LayerReader(first, layers).read(ImageSet(images()))
     made = mixture([0, 1, 2, 3], [1, 2, 3], features.shape[-1], gate=True, seed=3)
     second = build_model(first, layers, made, zoom=1.0)
-    np.testing.assert_allclose(
-        second.predict_on_batch(images()), made.probabilities(features[0], given[0]), atol=1e-5
-    )
+    np.testing.assert_allclose(second.predict_on_batch(images()), made.probabilities(features[0], given[0]), atol=1e-5)
