@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
-from cellclf.training.adapt.candidates import UNCHANGED, Candidate, Fitter, Head, Reading, candidates
+from cellclf.training.adapt.candidates import UNCHANGED, Candidate, Fitter, Head, Reading, heads, sizes
 from cellclf.training.adapt.logistic import balanced
 from cellclf.training.adapt.mixture import Mixture, fit_gate, mix
-from cellclf.training.adapt.proof import Proof, doubts, expected, learning_curve, prove
+from cellclf.training.adapt.proof import Interval, Proof, doubts, expected, learning_curve, prove
 from cellclf.training.adapt.select import CrossFit, best, cross_fit, fit_temperature, folds, inside, losses
 
 Floats = NDArray[np.float64]
@@ -101,21 +101,31 @@ def adapt_labelled(
     by_zoom = dict(readings)
     fitter = Fitter(by_zoom, labels, columns)
     dealt = folds(labels, _REPEATS, seed, clusters=clusters)
-    found = [cross_fit(fitter, one, dealt, len(columns)) for one in candidates(by_zoom)]
-    before = _columns(by_zoom[1.0].views_given[0, : len(labels)], columns)
-    as_it_was = np.repeat(before[None], len(dealt), 0)
-    found.append(CrossFit(UNCHANGED, as_it_was, losses(as_it_was, labels)))
-    place = best(found, labels, len(columns))
-    chosen, nested = found[place].candidate, inside(found, dealt, labels, len(columns))
+    classes = len(columns)
+    found = [cross_fit(fitter, one, dealt, classes) for one in sizes(by_zoom)]
+    size = found[best(found, labels, classes)].candidate
+    found += [cross_fit(fitter, one, dealt, classes) for one in heads(size, by_zoom[size.zoom])]
+    place = best(found, labels, classes)
+    chosen, nested = found[place].candidate, inside(found, dealt, labels, classes)
     reading = by_zoom[chosen.zoom]
     temperature = fit_temperature(found[place].probabilities, labels)
-    mixture = _finished(fitter, chosen, np.arange(len(labels)), temperature, columns, reading)
+    mixture = _finished(fitter, chosen, temperature, columns, reading)
+    before = _columns(by_zoom[1.0].views_given[0, : len(labels)], columns)
     pool_before = _columns(by_zoom[1.0].pool_given, columns)
     pool_after = mixture.probabilities(reading.pool, reading.pool_given)
     proof = prove(labels, nested, pool_after, before, pool_before)
+    crossed = found[place].probabilities.mean(0)
+    if proof.gain.value <= 0 and (columns[labels] >= 0).all():
+        # nothing is won: the run as it was is kept, which at least promises what it promised
+        chosen, reading, temperature, crossed = UNCHANGED, by_zoom[1.0], 1.0, before
+        mixture, place = unchanged(columns, sum(reading.widths)), -1
+        proof = replace(proof, after=proof.before, gain=Interval(0.0, 0.0, 0.0))
     points, more = ((), None) if not curve else _curve(fitter, chosen, reading, labels, columns, seed)
     proof = replace(proof, curve=points, more=more, doubts=doubts(labels, nested, before))
-    weights = balanced(labels, len(columns))
+    weights = balanced(labels, classes)
+    as_it_was = np.repeat(before[None], len(dealt), 0)
+    found.append(CrossFit(UNCHANGED, as_it_was, losses(as_it_was, labels)))
+    place %= len(found)
     tried = tuple(
         Tried(
             one.candidate.name,
@@ -125,17 +135,13 @@ def adapt_labelled(
         )
         for k, one in enumerate(found)
     )
-    return Adapted(mixture, chosen.zoom, chosen, tried, temperature, found[place].probabilities.mean(0), proof)
+    return Adapted(mixture, chosen.zoom, chosen, tried, temperature, crossed, proof)
 
 
-def _finished(
-    fitter: Fitter, chosen: Candidate, rows: Labels, temperature: float, columns: Labels, reading: Reading
-) -> Mixture:
-    if chosen is UNCHANGED:
-        return unchanged(columns, sum(reading.widths))
-    head = fitter.fit(chosen, rows).scaled(temperature)
-    gate = fit_gate(reading, max(1, chosen.layers))
-    return mix(head, columns, reading.views_given[0][: len(fitter.labels)], gate)
+def _finished(fitter: Fitter, chosen: Candidate, temperature: float, columns: Labels, reading: Reading) -> Mixture:
+    count = len(fitter.labels)
+    head = fitter.fit(chosen, np.arange(count)).scaled(temperature)
+    return mix(head, columns, reading.views_given[0][:count], fit_gate(reading, max(1, chosen.layers)))
 
 
 def unchanged(columns: Labels, width: int) -> Mixture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,31 +91,44 @@ class Candidate:
 UNCHANGED = Candidate("the run as it was", layers=0, pull=1.0)
 
 
-def candidates(readings: dict[float, Reading]) -> list[Candidate]:
-    """List what is tried; the first one is taken unless another one is clearly better.
+def sizes(readings: Mapping[float, Reading]) -> list[Candidate]:
+    """List the same head for every zoom that was read, the image as it is first.
 
-    The order and the numbers were chosen on pretended laboratories made from the cells of one run
-    (``benchmarks/adapt.py``), where a head on last and middle layers lost least when it was not the best.
+    In what size the cells are shown decides more than any head does where magnification differs: a network that was
+    trained on cells of one size keeps its classes apart there alone.
     """
     main = readings[1.0]
     layers = min(2, len(main.widths))
     first = Candidate("last and middle layers" if layers > 1 else "last layer", layers=layers)
-    found = [first]
-    if layers > 1:
+    others = [
+        replace(first, name=f"shown {zoom:g} times as large", zoom=zoom) for zoom in sorted(readings) if zoom != 1.0
+    ]
+    return [first, *others]
+
+
+def heads(first: Candidate, reading: Reading) -> list[Candidate]:
+    """List the other heads that are tried in the size that was chosen.
+
+    Args:
+        first: The one to beat: of the candidates it lost least, where it was not the best, on pretended laboratories
+            (``benchmarks/adapt.py``).
+        reading: In that size.
+    """
+    found = []
+    if first.layers > 1:
         found.append(replace(first, name="last layer alone", layers=1))
-    if len(main.widths) > 2:
-        found.append(replace(first, name="last and more middle layers", layers=len(main.widths)))
+    if len(reading.widths) > first.layers:
+        found.append(replace(first, name="last and more middle layers", layers=len(reading.widths)))
     found += [
         replace(first, name="the laboratory alone", pull=0.0),
         replace(first, name="pulled towards the run", pull=1.0),
         replace(first, name="self-training", self_training=True),
-        Candidate("how often each class occurs", layers=0, pull=1.0),
+        replace(first, name="how often each class occurs", layers=0, pull=1.0),
     ]
-    if main.home is not None and main.home_labels is not None:
+    if reading.home is not None and reading.home_labels is not None:
         found.append(replace(first, name="home cells mixed in", home_weight=0.3))
-    for zoom in sorted(readings):
-        if zoom != 1.0:
-            found.append(replace(first, name=f"shown {zoom:g} times as large", zoom=zoom))
+    if first.zoom != 1.0:
+        found = [replace(one, name=f"{first.name}, {one.name}") for one in found]
     return found
 
 
@@ -169,7 +182,7 @@ class Fitter:
     """
 
     def __init__(
-        self, readings: dict[float, Reading], labels: Labels, source: Labels, weights: Floats | None = None
+        self, readings: Mapping[float, Reading], labels: Labels, source: Labels, weights: Floats | None = None
     ) -> None:
         for reading in readings.values():
             reading.check()

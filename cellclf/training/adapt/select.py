@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _LEAST = 0.02  # a probability below counts as this much, so that one label with a mistake decides nothing
-_ERRORS = 1.0  # by so many standard errors another candidate must be better than the first
+_SIZE, _HEAD = 1.0, 3.0  # by so many standard errors another size, or another head, must be better than the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,23 +106,35 @@ def losses(probabilities: Floats, labels: Labels) -> Floats:
 def best(tried: Sequence[CrossFit], labels: Labels, classes: int) -> int:
     """Tell which candidate to take: the first, unless another one is better by more than chance.
 
-    Of few labels every ranking is mostly chance; the best of many then is the luckiest. So the loss is compared cell
-    by cell, every class counting the same, and a candidate must lead by a standard error.
+    Of few labels every ranking is mostly chance, and the best of many is the luckiest. So the loss is compared cell by
+    cell, every class counting the same, and another candidate must lead by some standard errors: by one for another
+    size of the cells, which changes much, by three for another head in that size, which changes little (on pretended
+    laboratories a lower bar for heads cost more than it brought).
 
     Args:
-        tried: At least one.
+        tried: At least one; the first of each zoom is the one that the others in that size must beat.
         labels: (n,).
         classes: How many there are.
     """
     counts = np.bincount(labels, minlength=classes)
     weights = 1.0 / counts[labels]
     weights /= weights.sum()
-    chosen, lead = 0, 0.0
+    first: dict[float, int] = {}
     for place, one in enumerate(tried):
-        gains = tried[0].losses - one.losses
+        first.setdefault(one.candidate.zoom, place)
+    size = _leader(tried, list(first.values()), weights, _SIZE)
+    zoom = tried[size].candidate.zoom
+    return _leader(tried, [place for place, one in enumerate(tried) if one.candidate.zoom == zoom], weights, _HEAD)
+
+
+def _leader(tried: Sequence[CrossFit], places: Sequence[int], weights: Floats, errors: float) -> int:
+    """Give the one of some candidates that leads the first of them by most, and by so many standard errors."""
+    chosen, lead = places[0], 0.0
+    for place in places[1:]:
+        gains = tried[places[0]].losses - tried[place].losses
         mean = float(weights @ gains)
         error = float(np.sqrt(np.square(weights * (gains - mean)).sum()))
-        if place and mean > _ERRORS * error + 1e-9 and mean > lead:
+        if mean > errors * error + 1e-9 and mean > lead:
             chosen, lead = place, mean
     return chosen
 
