@@ -32,7 +32,7 @@ print(calibrate(parts.test.labels, probabilities))
 
 # %% How right is it if it may abstain on its least sure images?
 curve = abstain(parts.test.labels, probabilities)
-print(curve.at(accuracy=0.95))
+print(curve.accuracy_without(0.3))
 curve.plot().savefig("abstention.png")
 
 # %% Named: a class, how sure, what else it may be, and whether it is a cell at all

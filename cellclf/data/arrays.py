@@ -14,13 +14,14 @@ LABEL_KEYS = ("labels", "y", "Y", "label")
 _OTHER_KEYS = ("class_names", "ids", "groups", "clusters", "sizes", "notices", "skipped")
 
 
-def from_arrays(arrays: Mapping[str, Any], part: str | None, where: str) -> ImageSet:
+def from_arrays(arrays: Mapping[str, Any], part: str | None, where: str, bits: int | None = None) -> ImageSet:
     """Make a set of the arrays with known names; a notice lists the others.
 
     Args:
         arrays: By name; only what is used is looked up.
         part: ``"train"`` takes ``train_images`` or ``x_train``; None takes the names as they are.
         where: What holds the arrays, for messages.
+        bits: How many bits of 16-bit images are used; None takes all.
     """
     keys = {key: key for key in arrays} if part is None else _keys_of_part(arrays, part, where)
     image_key = next((key for key in IMAGE_KEYS if key in keys), None)
@@ -39,7 +40,7 @@ def from_arrays(arrays: Mapping[str, Any], part: str | None, where: str) -> Imag
     unused = sorted(keys[key] for key in keys if key not in known)
     found = {key: arrays[keys[key]] for key in _OTHER_KEYS if key in keys}
     try:
-        source, notices = as_source(arrays[keys[image_key]])
+        source, notices = as_source(arrays[keys[image_key]], bits)
         if unused:
             notices.append(f"arrays of {where} that were not used: {', '.join(unused)}")
         return ImageSet(

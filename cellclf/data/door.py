@@ -57,7 +57,14 @@ def tests_as_cells(tests: Mapping[str, Cells] | None) -> dict[str, ImageSet]:
     return {str(name): as_cells(test, what=f"the set {name!r}") for name, test in (tests or {}).items()}
 
 
-def at_size(cells: Cells, size: tuple[int, int], labels: ArrayLike | None = None, *, what: str = "cells") -> ImageSet:
+def at_size(
+    cells: Cells,
+    size: tuple[int, int],
+    labels: ArrayLike | None = None,
+    *,
+    what: str = "cells",
+    fit: str | None = None,
+) -> ImageSet:
     """Give a set whose images have a certain size; others are resized, as files are, with one notice.
 
     Args:
@@ -65,6 +72,7 @@ def at_size(cells: Cells, size: tuple[int, int], labels: ArrayLike | None = None
         size: Height and width in pixels.
         labels: (N,) or (N, 1) labels beside an array.
         what: What the argument is called in messages.
+        fit: How, see ``load``; None takes what the set was loaded with.
 
     Raises:
         DataError: Nothing that holds images.
@@ -79,4 +87,4 @@ def at_size(cells: Cells, size: tuple[int, int], labels: ArrayLike | None = None
         CellclfWarning,
         stacklevel=3,
     )
-    return found.resized(size)
+    return found.resized(size, fit)

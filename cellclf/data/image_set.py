@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data import columns
+from cellclf.data.fit import check_fit
 from cellclf.data.sources import ArraySource, Images, ImageSource, ResizedSource, Rows, check_images
 from cellclf.errors import DataError, OptionError, unknown
 from cellclf.utils.progress import track
@@ -304,20 +305,31 @@ class ImageSet:
         found = np.bincount(self.labels, minlength=self.num_classes)
         return {name: int(n) for name, n in zip(self.class_names, found, strict=True)}
 
-    def resized(self, size: tuple[int, int]) -> ImageSet:
+    @property
+    def fit(self) -> str:
+        """How images of another size were, and will be, brought to that of the set: see ``load``."""
+        return str(getattr(self._source, "fit", "stretch"))
+
+    def resized(self, size: tuple[int, int], fit: str | None = None) -> ImageSet:
         """Give the same images at another size: files are decoded to it, arrays are resized as they are read.
 
         Args:
             size: Height and width in pixels.
+            fit: ``"stretch"``, ``"pad"`` or ``"crop"``, see ``load``; None takes what the set was loaded with.
+
+        Raises:
+            OptionError: Another ``fit``.
 
         Examples:
             >>> ImageSet(np.zeros((2, 8, 8, 3), np.uint8)).resized((4, 6)).image_shape
             (4, 6, 3)
         """
+        if fit is not None:
+            check_fit(fit)
         if tuple(size) == self.image_shape[:2]:
             return self
         at = getattr(self._source, "at_size", None)
-        source = at(size) if at is not None else ResizedSource(self._source, size)
+        source = at(size, fit) if at is not None else ResizedSource(self._source, size, fit or self.fit)
         return self._changed(_source=source)
 
     def fingerprint(self) -> str:

@@ -13,11 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.columns import natural_order
-from cellclf.data.decode import SUFFIXES, FileSource, scan
+from cellclf.data.decode import SUFFIXES, Reading, Scan, scan
+from cellclf.data.files import read_files
+from cellclf.data.fit import typical_size
 from cellclf.data.image_set import ImageSet, Skipped
+from cellclf.data.opening import OTHER_FORMATS
+from cellclf.data.sources import dark_note
 from cellclf.errors import DataError, unknown
 
 _PART_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+_NEARLY_BLACK = 4096
+"""A 16-bit image without a value from here on is within 0-15 of 255."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -26,7 +33,7 @@ class FileOptions:
     """How files are read: the arguments of ``load`` for files."""
 
     size: tuple[int, int] | None
-    mixed: str
+    reading: Reading
     verify: bool
     show: bool | None
 
@@ -116,7 +123,9 @@ def _is_image(path: str, root: Path, listing: Listing) -> bool:
     suffix = os.path.splitext(path)[1]
     good = suffix.lower() in SUFFIXES
     if not good:
-        listing.skipped.append(Skipped(_id(path, root), f"not an image: the suffix is {suffix or 'missing'}"))
+        other = OTHER_FORMATS.get(suffix.lower())
+        reason = f"{other}, which is not read: save it as PNG or TIFF" if other else "not an image"
+        listing.skipped.append(Skipped(_id(path, root), f"{reason}: the suffix is {suffix or 'missing'}"))
     return good
 
 
@@ -144,7 +153,12 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
         options: How to read them.
         where: What was listed, for messages.
     """
-    scans = scan(listing.paths, verify=options.verify, show=options.show)
+    numbers = None
+    if options.reading.pages == "cells":
+        listing, numbers = _each_image(listing, options)
+    held, scans = read_files(
+        listing.paths, options.size, options.reading, numbers=numbers, verify=options.verify, show=options.show
+    )
     good = [k for k, found in enumerate(scans) if found.size is not None]
     bad = [Skipped(listing.ids[k], found.problem) for k, found in enumerate(scans) if found.size is None]
     skipped = listing.skipped + bad
@@ -153,14 +167,17 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
         why = f"; the first: {some[0].id} ({some[0].reason})" if some else ""
         raise DataError(f"{where} names no readable image, of {len(skipped)} files{why}")
     sizes = np.asarray([scans[k].size for k in good], np.int64)
-    notices = listing.notices + _conversions([(listing.ids[k], scans[k].note) for k in good])
+    notices = listing.notices + _conversions([(listing.ids[k], scans[k]) for k in good])
+    if options.reading.bits is not None and options.verify and not any("-bit" in found.note for found in scans):
+        notices.append(f"bits={options.reading.bits} changes nothing: no file has more than 8 bits")
     shape = _common_size(sizes, options, notices)
+    source = held if len(good) == len(held) else held.taken(np.asarray(good))
     labels = [listing.labels[k] for k in good] if listing.labels else None
     if labels is not None:
         lost = natural_order(set(listing.labels) - set(labels))
         notices += [f"the class {name!r} is lost: none of its files can be read" for name in lost]
     return ImageSet(
-        FileSource([listing.paths[k] for k in good], shape),
+        source if source.shape[:2] == shape else source.at_size(shape),
         labels,
         ids=[listing.ids[k] for k in good],
         groups=[listing.groups[k] for k in good] if listing.groups else None,
@@ -170,29 +187,57 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
     )
 
 
-def _conversions(notes: list[tuple[str, str]]) -> list[str]:
-    counts = Counter(note for _, note in notes if note)
-    first = {note: name for name, note in reversed(notes)}
-    return [f"{_images(count)}: {note} (the first: {first[note]})" for note, count in sorted(counts.items())]
+def _conversions(found: list[tuple[str, Scan]]) -> list[str]:
+    """Count the images of each conversion; how dark 16-bit ones are is a matter of all of them together."""
+    notices = []
+    for note in sorted({one.note for _, one in found if one.note}):
+        of_it = [(name, one.peak) for name, one in found if one.note == note]
+        peaks = [peak for _, peak in of_it if peak is not None]
+        dark = dark_note(max(peaks)) if peaks else ""
+        few = sum(peak < _NEARLY_BLACK for peak in peaks)
+        if few and not dark:
+            dark = f", {few:,} of them nearly black: no value reaches {_NEARLY_BLACK}"
+        notices.append(f"{_images(len(of_it))}: {note}{dark} (the first: {of_it[0][0]})")
+    return notices
+
+
+def _each_image(listing: Listing, options: FileOptions) -> tuple[Listing, list[int]]:
+    """Give a listing with one entry for each image of a file, and its number in the file."""
+    counts = [found.images for found in scan(listing.paths, verify=False, show=options.show, reading=options.reading)]
+    rows = [(k, number) for k, count in enumerate(counts) for number in range(count)]
+    ids = [listing.ids[k] + f"#{number + 1}" * (counts[k] > 1) for k, number in rows]
+    labels, groups = ([column[k] for k, _ in rows] if column else [] for column in (listing.labels, listing.groups))
+    paths = [listing.paths[k] for k, _ in rows]
+    return Listing(paths, ids, labels, groups, listing.skipped, listing.notices), [number for _, number in rows]
 
 
 def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[str]) -> tuple[int, int]:
     counts = Counter((int(height), int(width)) for height, width in sizes)
     ranked = sorted(counts, key=lambda s: (counts[s], s[0] * s[1], s), reverse=True)
     text = ", ".join(f"{h}x{w}: {counts[h, w]:,}" for h, w in ranked[:3]) + (", ..." if len(ranked) > 3 else "")
-    if len(ranked) > 1 and options.size is None and options.mixed == "refuse":
-        height, width = ranked[0]
+    typical = typical_size(sizes)
+    if len(ranked) > 1 and options.size is None and options.reading.fit == "refuse":
         raise DataError(
-            f"images have {len(ranked)} sizes ({text}); pass size=({height}, {width}) or mixed='resize' to resize them"
+            f"images have {len(ranked)} sizes ({text}); pass size={typical}, or fit='stretch', 'pad' or 'crop' to "
+            "resize them"
         )
-    height, width = options.size or ranked[0]
+    height, width = options.size or typical
     count = len(sizes) - counts[height, width]
     if count:
-        why = "" if options.size else ", the most frequent size"
-        squeezed = any(h * width != w * height for h, w in counts)
-        how = "; their proportions changed" if squeezed else ""
-        notices.append(f"{_images(count)}: resized to {height}x{width}{why} (there are {text}){how}")
+        why = "" if options.size else ", the median height and width"
+        notices.append(
+            f"{_images(count)}: resized to {height}x{width}{why} (there are {text}){_change(sizes, options)}"
+        )
     return int(height), int(width)
+
+
+def _change(sizes: NDArray[np.int64], options: FileOptions) -> str:
+    """Say what happens to images whose proportions differ from those of the set."""
+    height, width = options.size or typical_size(sizes)
+    if all(h * width == w * height for h, w in sizes.tolist()):
+        return ""
+    how = {"pad": "padded in the colour of their edge", "crop": "cropped around the centre"}
+    return f"; {how.get(options.reading.fit, 'their proportions changed (fit=pad or fit=crop keeps them)')}"
 
 
 def _images(count: int) -> str:

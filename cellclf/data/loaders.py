@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from cellclf.data.arrays import from_arrays
 from cellclf.data.batches import from_batches
 from cellclf.data.csv_tables import list_csv
-from cellclf.data.decode import SUFFIXES
+from cellclf.data.decode import SUFFIXES, Reading
+from cellclf.data.fit import check_fit
 from cellclf.data.image_set import ImageSet
 from cellclf.data.listing import FileOptions, Listing, list_files, list_folder, read_listing
 from cellclf.data.npz import NpzArrays
 from cellclf.data.sources import as_source
-from cellclf.errors import CellclfError, DataError, OptionError
+from cellclf.data.tiff import PAGES
+from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
 
 
 def load(
@@ -30,9 +33,12 @@ def load(
     class_names: Sequence[str] | None = None,
     groups: Sequence[object] | None = None,
     size: tuple[int, int] | None = None,
-    mixed: str = "resize",
+    fit: str = "stretch",
+    bits: int | None = None,
+    pages: str = "auto",
     verify: bool = True,
     show: bool | None = None,
+    mixed: str | None = None,
 ) -> ImageSet:
     """Read images and what is known of them.
 
@@ -57,18 +63,27 @@ def load(
             two sets mean the same; a source with numbers only takes the names in this order.
         groups: (N,) patient or slide of each image, beside an array, an npz or a list of files.
         size: Height and width that files are resized to; None keeps their own.
-        mixed: What to do with files of several sizes when ``size`` is None: ``"resize"`` to the most frequent size
-            (with a notice), or ``"refuse"``.
-        verify: True decodes every file once now, so that damaged ones are listed in ``.skipped``; False reads
-            the headers only, and a damaged file raises an error later.
+        fit: How files of several sizes come to ``size`` or, if it is None, to their median height and width:
+            ``"stretch"`` changes the proportions, ``"pad"`` keeps them and fills the border in the colour of the
+            image's edge, ``"crop"`` keeps them and cuts what stands out; ``"refuse"`` raises an error instead.
+        bits: How many bits the camera has whose images are in 16-bit files or arrays, 8 to 16: 12 takes 0-4095 as the
+            full range. None takes 0-65535, with a notice if the images come out dark.
+        pages: What the pages of a TIFF are: ``"channels"`` joins two or three as red, green and blue; ``"cells"``
+            makes each an image, with the id ``"stack.tif#1"``; ``"first"`` takes the first; ``"auto"`` joins those
+            that the metadata declare as channels, and three grey ones that nothing is known of, and of others takes
+            the first, each with a notice.
+        verify: True decodes every file now, and keeps its pixels, so that damaged ones are listed in ``.skipped``;
+            False reads the headers only: files are decoded when they are first read, and a damaged one raises an
+            error then.
         show: True draws a progress bar; None does on a terminal and in a notebook.
+        mixed: The former name of ``fit``: ``"resize"`` is ``fit="stretch"``.
 
     Returns:
         The set; ``.notices`` says what was converted, ``.skipped`` lists each file that was skipped and why.
 
     Raises:
         DataError: Nothing readable, or images that are not 0-255 pixels; the message says how to convert.
-        OptionError: A wrong ``mixed`` or ``size``, or an argument that does not fit the source.
+        OptionError: A wrong ``fit``, ``bits``, ``pages`` or ``size``, or an argument that does not fit the source.
         UnknownNameError: No such ``part``, or a class that ``class_names`` lacks.
 
     Examples:
@@ -76,11 +91,10 @@ def load(
         >>> cells.counts()
         {'round': 1, 'lobed': 2}
     """
-    if mixed not in ("resize", "refuse"):
-        raise OptionError(f"mixed={mixed!r}; expected 'resize' or 'refuse'")
+    reading = _reading(fit, bits, pages, mixed)
     if size is not None and (len(size) != 2 or min(size) < 1 or any(side != int(side) for side in size)):
         raise OptionError(f"size={size!r}; expected (height, width) in pixels")
-    files = FileOptions(None if size is None else (int(size[0]), int(size[1])), mixed, verify, show)
+    files = FileOptions(None if size is None else (int(size[0]), int(size[1])), reading, verify, show)
     columns: dict[str, Any] = {
         name: value for name, value in (("labels", labels), ("groups", groups)) if value is not None
     }
@@ -102,9 +116,9 @@ def load(
     elif isinstance(src, ImageSet):
         cells = src
     elif isinstance(src, Mapping):
-        cells = from_arrays(src, part, "this dict")
+        cells = from_arrays(src, part, "this dict", bits)
     elif isinstance(src, np.ndarray) or hasattr(src, "__array__"):
-        source, notices = as_source(src)
+        source, notices = as_source(src, bits)
         cells = ImageSet(source, notices=notices)
     elif isinstance(src, Iterable) or (hasattr(src, "__getitem__") and hasattr(src, "__len__")):
         cells = from_batches(src)
@@ -117,6 +131,20 @@ def load(
     if columns:
         cells = cells.replace(**columns)
     return cells if class_names is None else _named(cells, list(class_names))
+
+
+def _reading(fit: str, bits: int | None, pages: str, mixed: str | None) -> Reading:
+    if mixed is not None:
+        if mixed not in ("resize", "refuse"):
+            raise OptionError(f"mixed={mixed!r}; expected fit='stretch', 'pad', 'crop' or 'refuse' in its place")
+        fit = "stretch" if mixed == "resize" else mixed
+        warnings.warn(f"mixed={mixed!r} is now fit={fit!r}", CellclfWarning, stacklevel=3)
+    check_fit(fit)
+    if bits is not None and (isinstance(bits, bool) or bits not in range(8, 17)):
+        raise OptionError(f"bits={bits!r}; expected a whole number from 8 to 16, or None")
+    if pages not in PAGES:
+        raise OptionError(f"pages={pages!r}; expected 'auto', 'first', 'channels' or 'cells'")
+    return Reading(fit, None if bits is None else int(bits), pages)
 
 
 def _named(cells: ImageSet, names: list[str]) -> ImageSet:
@@ -142,7 +170,7 @@ def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
     if path.is_dir():
         return read_listing(list_folder(path, part), files, str(path))
     if suffix == ".npz" and path.exists():
-        return from_arrays(NpzArrays(path), part, str(path))
+        return from_arrays(NpzArrays(path), part, str(path), files.reading.bits)
     if part is not None:
         raise OptionError(f"part={part!r} needs an npz or a folder that holds several parts; remove it")
     if not path.exists():
@@ -156,7 +184,7 @@ def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise DataError(f"{path}: not a readable npy file ({error})") from None
-        source, notices = as_source(images)
+        source, notices = as_source(images, files.reading.bits)
         return ImageSet(source, notices=notices)
     if suffix == ".csv":
         return read_listing(list_csv(path), files, str(path))
@@ -195,5 +223,6 @@ def _from_files(
         if len(values) != len(listing.paths):
             raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; expected one for each file")
     cells = read_listing(listing, files, "the list")
-    kept = np.isin(listing.ids, cells.ids)
+    place = {id_: k for k, id_ in enumerate(listing.ids)}
+    kept = [place[id_ if id_ in place else id_.rpartition("#")[0]] for id_ in cells.ids.tolist()]  # stack.tif#1
     return cells, {name: np.asarray(values)[kept] for name, values in columns.items()}

@@ -31,6 +31,7 @@ from .scores import SCORES as SCORES
 from .scores import Score as Score
 from .scores import scores_in as scores_in
 from .selective import Abstention as Abstention
+from .selective import Promise as Promise
 from .selective import abstain as abstain
 from .significance import Change as Change
 from .significance import Paired as Paired

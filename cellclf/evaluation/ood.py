@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _LARGE = 0.6  # AUROC from which a shift is more than slight
+_FEW = 5  # with fewer reference images of a class, all are compared with
+_MIXED = 0.1  # difference of a class's share that is worth a sentence
 _AXES = 64  # main axes that are measured one by one; all others share one width
 
 
@@ -51,6 +55,8 @@ class OodDetector:
         widths: (m,) standard deviation along each.
         rest: Standard deviation along each of the other axes; 0 if there is none.
         reference: (n,) sorted distances of known images that it was not fitted on.
+        reference_class: (n,) the class predicted for each of them; None where it is not known, in detectors that older
+            versions saved.
     """
 
     centres: Floats
@@ -58,6 +64,7 @@ class OodDetector:
     widths: Floats
     rest: float
     reference: Floats
+    reference_class: NDArray[np.int64] | None = None
 
     def distance(self, features: ArrayLike) -> Floats:
         """Measure how far images are from the nearest class, in standard deviations.
@@ -98,13 +105,24 @@ class OodDetector:
         place = int(np.ceil((len(self.reference) + 1) * (1 - refuse) - 1e-9))
         return float(self.reference[min(place, len(self.reference)) - 1]) if refuse else float("inf")
 
-    def compare(self, distances: ArrayLike, *, refuse: float = 0.005, alpha: float = 0.001) -> DomainShift:
+    def compare(
+        self,
+        distances: ArrayLike,
+        predicted: ArrayLike | None = None,
+        *,
+        class_names: Sequence[str] = (),
+        refuse: float = 0.005,
+        alpha: float = 0.001,
+    ) -> DomainShift:
         """Test whether a whole set has the distribution of known cells.
 
-        A small shift of many images is significant where that of a single image is not.
+        A small shift of many images is significant where that of a single image is not. Each image is compared only
+        with reference images that were predicted as the same class, so that another mix of classes is no shift.
 
         Args:
             distances: (N,) of the set.
+            predicted: (N,) the class predicted for each image; None compares with all reference images.
+            class_names: Names in label order, for the class mix.
             refuse: See ``limit``.
             alpha: Probability of reporting a shift where there is none.
 
@@ -112,22 +130,40 @@ class OodDetector:
             DataError: No images.
 
         Source:
-            Mann & Whitney, Annals of Mathematical Statistics 18 (1947) 50-60; Rabanser, Guennemann, Lipton 2019,
-            Failing loudly, arXiv 1810.11953 (tests on a classifier's own representation).
+            Mann & Whitney, Annals of Mathematical Statistics 18 (1947) 50-60, within classes as van Elteren, Bulletin
+            de l'Institut International de Statistique 37 (1960) 351-361; Rabanser, Guennemann, Lipton 2019, Failing
+            loudly, arXiv 1810.11953 (tests on a classifier's own representation).
         """
-        from scipy.stats import mannwhitneyu
-
         found = np.asarray(distances, np.float64)
         if not len(found):
             raise DataError("there are no images to compare with the known cells; expected 1 or more")
-        test = mannwhitneyu(found, self.reference, alternative="two-sided", method="asymptotic")
-        auroc = float(test.statistic) / (len(found) * len(self.reference))
+        by_class = predicted is not None and self.reference_class is not None
+        here = np.asarray(predicted, np.int64) if by_class else np.zeros(len(found), np.int64)
+        known = self.reference_class if by_class and self.reference_class is not None else None
+        auroc = variance = 0.0
+        for label in np.unique(here):
+            inside = np.sort(found[here == label])
+            same = self.reference if known is None else self.reference[known == label]
+            if len(same) < _FEW:  # too few of this class to compare with
+                same = self.reference
+            below = np.searchsorted(same, inside, "left") + np.searchsorted(same, inside, "right")
+            weight = len(inside) / len(found)
+            auroc += weight * float(below.mean()) / (2 * len(same))
+            variance += weight**2 * (len(inside) + len(same) + 1) / (12 * len(inside) * len(same))
+        p_value = math.erfc(abs(auroc - 0.5) / math.sqrt(2 * variance))
+        mix = {}
+        if known is not None and class_names:
+            mix = {
+                name: (float((here == label).mean()), float((known == label).mean()))
+                for label, name in enumerate(class_names)
+            }
         return DomainShift(
             n=len(found),
             auroc=auroc,
-            p_value=float(test.pvalue),
+            p_value=p_value,
             out_of_distribution=float((found > self.limit(refuse)).mean()),
-            shifted=bool(test.pvalue < alpha and auroc > _LARGE),
+            shifted=bool(p_value < alpha and auroc > _LARGE),
+            class_mix=mix,
         )
 
 
@@ -142,6 +178,8 @@ class DomainShift:
         p_value: Of the rank test that both have the same distribution.
         out_of_distribution: Share of images that are out-of-distribution.
         shifted: The difference is neither chance (small ``p_value``) nor slight (``auroc`` above 0.6).
+        class_mix: Name of a class -> share of the images of this set that are predicted as it, and of known cells;
+            empty where it is not known.
     """
 
     n: int
@@ -149,6 +187,7 @@ class DomainShift:
     p_value: float
     out_of_distribution: float
     shifted: bool
+    class_mix: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         numbers = (
@@ -157,15 +196,30 @@ class DomainShift:
             f"{100 * self.out_of_distribution:.1f} % of the images are out-of-distribution"
         )
         if self.shifted:
-            return f"SHIFTED: {numbers}. Probabilities and sets are not reliable here: check them on labelled images."
-        return f"no shift: {numbers}"
+            advice = "Probabilities and sets are not reliable here: check them on labelled images."
+            return f"SHIFTED: {numbers}. {advice}{self._mix_in_words()}"
+        return f"no shift: {numbers}{'.' if self._mix_in_words() else ''}{self._mix_in_words()}"
+
+    def _mix_in_words(self) -> str:
+        """Name the class whose share differs most, where that is more than a tenth of all images."""
+        if not self.class_mix:
+            return ""
+        name, (here, known) = max(self.class_mix.items(), key=lambda entry: abs(entry[1][0] - entry[1][1]))
+        if abs(here - known) < _MIXED:
+            return ""
+        return (
+            f" The class mix differs, which is no domain shift: {100 * here:.0f} % of these images are predicted as "
+            f"{name}, {100 * known:.0f} % of the known cells are."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain data that JSON can hold."""
         return asdict(self)
 
 
-def fit_ood_detector(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike) -> OodDetector:
+def fit_ood_detector(
+    features: ArrayLike, labels: ArrayLike, held_out: ArrayLike, predicted: ArrayLike | None = None
+) -> OodDetector:
     """Fit the distribution of the features of known cells.
 
     Only the direction of features counts, since their length mostly reflects brightness and contrast. Each class has
@@ -177,6 +231,7 @@ def fit_ood_detector(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike
         features: (N, d) of training images, from a layer near the end of the network.
         labels: (N,) whole numbers.
         held_out: (n, d) of images that were not trained on; the limit is taken from them.
+        predicted: (n,) the class predicted for each of them; None where it is not known.
 
     Raises:
         DataError: Arrays that do not fit together, or fewer than two images in one of them.
@@ -217,7 +272,10 @@ def fit_ood_detector(features: ArrayLike, labels: ArrayLike, held_out: ArrayLike
         rest=float(np.sqrt(variances[main:].mean())) if main < rows.shape[1] else 0.0,
         reference=np.empty(0),
     )
-    return replace(known, reference=np.sort(known.distance(others)))
+    distances = known.distance(others)
+    order = np.argsort(distances, kind="stable")
+    classes = None if predicted is None else np.asarray(predicted, np.int64)[order]
+    return replace(known, reference=distances[order], reference_class=classes)
 
 
 def _unit(rows: Floats) -> Floats:

@@ -15,6 +15,7 @@ from cellclf.errors import DataError, RunFolderError
 from cellclf.evaluation.calibration import fit_temperature, scale
 from cellclf.evaluation.conformal import Conformal, fit_conformal
 from cellclf.evaluation.ood import OodDetector, fit_ood_detector
+from cellclf.evaluation.selective import Abstention, abstain
 from cellclf.runs.features.cache import Cached
 from cellclf.runs.features.reader import FeatureReader
 from cellclf.utils.atomic import replacing
@@ -31,15 +32,24 @@ class Confidence:
         temperature: What the logarithms of the probabilities are divided by.
         conformal: Turns probabilities into sets of classes.
         familiar: The features of known cells, from which out-of-distribution images are far.
+        abstention: Accuracy on the validation images against the share that is classified; None in runs of older
+            versions.
     """
 
     temperature: float
     conformal: Conformal
     familiar: OodDetector
+    abstention: Abstention | None = None
 
     def save(self, path: Path) -> None:
         """Write one npz file, whole or not at all."""
         known = self.familiar
+        extra: dict[str, Any] = {}
+        if known.reference_class is not None:
+            extra["reference_class"] = known.reference_class
+        if (curve := self.abstention) is not None:
+            extra |= {"answered": curve.answered, "accuracy": curve.accuracy, "confidence": curve.confidence}
+            extra["validation_images"] = curve.n
         with replacing(path) as new:
             np.savez_compressed(
                 new,
@@ -52,6 +62,7 @@ class Confidence:
                 widths=known.widths,
                 rest=known.rest,
                 reference=known.reference,
+                **extra,
             )
 
 
@@ -74,7 +85,13 @@ def load_confidence(path: Path) -> Confidence | None:
                     widths=found["widths"],
                     rest=float(found["rest"]),
                     reference=found["reference"],
+                    reference_class=found.get("reference_class"),
                 ),
+                abstention=Abstention(
+                    found["confidence"], found["answered"], found["accuracy"], int(found["validation_images"])
+                )
+                if "validation_images" in found
+                else None,
             )
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise RunFolderError(f"{path} is damaged ({error}); remove it and call Run.calibrate again") from None
@@ -111,8 +128,9 @@ def fit_confidence(
     val_features, found = behind.read(val if cached is None else cached.val, val_rows, show=show)
     labels = val.labels[val_rows]
     temperature = fit_temperature(labels, found)
-    familiar = fit_ood_detector(features, train.labels[train_rows], val_features)
-    return Confidence(temperature, fit_conformal(labels, scale(found, temperature)), familiar)
+    familiar = fit_ood_detector(features, train.labels[train_rows], val_features, found.argmax(1))
+    scaled = scale(found, temperature)
+    return Confidence(temperature, fit_conformal(labels, scaled), familiar, abstain(labels, scaled))
 
 
 def _sample(count: int, most: int) -> NDArray[np.int64]:

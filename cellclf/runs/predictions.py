@@ -15,12 +15,13 @@ from cellclf.data.image_set import Skipped
 from cellclf.errors import OptionError
 from cellclf.evaluation.calibration import scale
 from cellclf.evaluation.ood import DomainShift
+from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import Confidence
 from cellclf.utils.atomic import write_json
 from cellclf.utils.csv_tables import csv_text, write_table
 
-UNKNOWN = "unknown"
-"""Class of an out-of-distribution image in tables."""
+UNKNOWN, UNSURE = "unknown", "unsure"
+"""Class in tables of an out-of-distribution image, and of one whose probability is below the threshold."""
 
 ENDINGS = (".csv", ".json", ".parquet")
 _UNIT = 0.005  # this fraction of known cells has an ood_score above 1
@@ -41,6 +42,9 @@ class Predictions:
         domain_shift: Whether the set as a whole differs from known cells; None if the run is not calibrated.
         error: The fraction of sets that may miss the true class.
         skipped: Inputs that could not be read, and why.
+        threshold: Images whose class has a lower probability are "unsure" in the table and left to a person.
+        promise: The accuracy that the threshold was chosen for; None if the threshold was given.
+        views: Flips and turns that were averaged. The calibration is for one; with more there are no sets.
     """
 
     ids: NDArray[np.str_]
@@ -52,6 +56,9 @@ class Predictions:
     domain_shift: DomainShift | None = None
     error: float = 0.01
     skipped: tuple[Skipped, ...] = ()
+    threshold: float = 0.0
+    promise: Promise | None = None
+    views: int = 1
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,12 +79,13 @@ class Predictions:
             unknown = self._is_unknown(k)
             row: dict[str, Any] = {
                 "id": id_,
-                "class": UNKNOWN if unknown else self.class_names[predicted],
+                "class": self._called(k),
                 "probability": None if unknown else round(float(self.probabilities[k, predicted]), 5),
             }
-            if self.sets is not None and self.ood_score is not None:
+            if self.sets is not None:
                 order = np.argsort(-self.probabilities[k], kind="stable").tolist()
                 row["set"] = [] if unknown else [self.class_names[c] for c in order if self.sets[k, c]]
+            if self.ood_score is not None:
                 row["ood_score"] = round(float(self.ood_score[k]), 4)
             each = zip(self.class_names, self.probabilities[k].tolist(), strict=True)
             yield row | {f"p_{name}": round(probability, 5) for name, probability in each} | {"skipped": None}
@@ -111,17 +119,25 @@ class Predictions:
 
     def summary(self) -> str:
         """Give some lines: images of each class, out-of-distribution and skipped ones, sets, domain shift."""
-        named = Counter(
-            f"{UNKNOWN} (out-of-distribution)" if self._is_unknown(k) else self.class_names[predicted]
-            for k, predicted in enumerate(self.predicted.tolist())
-        )
+        more = {UNKNOWN: f"{UNKNOWN} (out-of-distribution)", UNSURE: f"{UNSURE} (below the threshold)"}
+        named = Counter(more.get(name, name) for name in map(self._called, range(len(self))))
         width = max(map(len, named), default=0)
         lines = [f"{len(self):,} images", *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
         if self.skipped:
             lines.append(f"skipped (the table gives the reasons): {len(self.skipped):,}")
-        if self.sets is None:
+        if self.ood_score is None:
             return "\n".join([*lines, "the run is not calibrated: no sets, no out-of-distribution scores"])
-        if len(self):
+        if self.promise is not None:
+            lines.append(str(self.promise))
+        if self.threshold and len(self):
+            share = np.mean([self._called(k) not in (UNKNOWN, UNSURE) for k in range(len(self))])
+            lines.append(f"classified here: {100 * share:.1f} % of the images; the others are left to a person")
+        if self.views > 1:
+            lines.append(
+                f"probabilities are averaged over {self.views} views, and the calibration is for one: no sets, and no "
+                "promise of accuracy; out-of-distribution scores are of the unchanged image"
+            )
+        elif len(self) and self.sets is not None:
             lines.append(
                 f"sets that miss the true class of at most {100 * self.error:g} % of known cells hold "
                 f"{self.sets.sum(1).mean():.2f} classes on average; "
@@ -131,12 +147,20 @@ class Predictions:
             lines.append(str(self.domain_shift))
         return "\n".join(lines)
 
+    def _called(self, k: int) -> str:
+        if self._is_unknown(k):
+            return UNKNOWN
+        place = int(self.probabilities[k].argmax())
+        return UNSURE if self.probabilities[k, place] < self.threshold else self.class_names[place]
+
     def _is_unknown(self, k: int) -> bool:
         return self.out_of_distribution is not None and bool(self.out_of_distribution[k])
 
     def _columns(self) -> dict[str, str]:
         """Give the columns and their types, as ``write_table`` takes them."""
-        extra = {} if self.sets is None else {"set": "texts", "ood_score": "number"}
+        extra = ({} if self.sets is None else {"set": "texts"}) | (
+            {} if self.ood_score is None else {"ood_score": "number"}
+        )
         each = dict.fromkeys((f"p_{name}" for name in self.class_names), "number")
         return {"id": "text", "class": "text", "probability": "number", **extra, **each, "skipped": "text"}
 
@@ -151,6 +175,10 @@ def predictions(
     per_class: bool,
     refuse: float,
     skipped: tuple[Skipped, ...] = (),
+    threshold: float = 0.0,
+    promise: Promise | None = None,
+    averaged: NDArray[Any] | None = None,
+    views: int = 1,
 ) -> Predictions:
     """Make predictions from features and uncalibrated probabilities, some images at a time.
 
@@ -163,6 +191,10 @@ def predictions(
         per_class: True holds ``error`` for every class by itself.
         refuse: The fraction of known cells that may be reported as out-of-distribution.
         skipped: Inputs that could not be read.
+        threshold: The probability that an image needs to be classified.
+        promise: The accuracy that the threshold was chosen for.
+        averaged: (N, C) probabilities averaged over views, which stand in place of those of one view.
+        views: How many.
 
     Raises:
         OptionError: ``error`` or ``refuse`` cannot be used; before the first batch is read.
@@ -172,14 +204,21 @@ def predictions(
     found = [(known.familiar.distance(features), scale(p, known.temperature)) for features, p in batches]
     distance = np.concatenate([np.empty(0), *(d for d, _ in found)])
     probabilities = np.concatenate([np.empty((0, len(class_names))), *(p for _, p in found)])
+    shift = None
+    if len(distance):
+        predicted = probabilities.argmax(1)  # of one view, as the known cells were
+        shift = known.familiar.compare(distance, predicted, class_names=class_names, refuse=refuse)
     return Predictions(
         ids=ids,
         class_names=class_names,
-        probabilities=probabilities,
-        sets=known.conformal.sets(probabilities, error, per_class=per_class),
+        probabilities=probabilities if averaged is None else scale(averaged, known.temperature),
+        sets=known.conformal.sets(probabilities, error, per_class=per_class) if averaged is None else None,
         ood_score=distance / unit,
         out_of_distribution=distance > limit,
-        domain_shift=known.familiar.compare(distance, refuse=refuse) if len(distance) else None,
+        domain_shift=shift,
         error=error,
         skipped=skipped,
+        threshold=threshold,
+        promise=promise,
+        views=views,
     )

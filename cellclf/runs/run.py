@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from cellclf.data.classes import match_labels
 from cellclf.data.door import Cells, at_size
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import CellclfWarning, RunFolderError
+from cellclf.errors import CellclfWarning, OptionError, RunFolderError
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import Robustness
 from cellclf.evaluation.saliency import Explanation
+from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import CONFIDENCE, Confidence, fit_confidence, load_confidence
 from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.folder import (
@@ -139,6 +140,9 @@ class Run:
         error: float = 0.01,
         per_class: bool = False,
         refuse: float = 0.005,
+        accuracy: float | None = None,
+        threshold: float | None = None,
+        tta: int | Sequence[str] = 1,
         show: bool | None = None,
     ) -> Predictions:
         """Give for each image: class, calibrated probability, set of possible classes, and whether it is a known cell.
@@ -150,13 +154,23 @@ class Run:
             error: The fraction of sets that may miss the true class.
             per_class: True holds ``error`` for every class by itself, with larger sets.
             refuse: The fraction of known cells that may be reported as out-of-distribution; 0 reports none.
+            accuracy: Classify only the images for which this accuracy can be promised (with 95 % confidence, from the
+                validation images); the others are "unsure". None classifies all.
+            threshold: Or the probability that an image needs to be classified, 0-1.
+            tta: See ``predict_proba``; the calibration is for one view, so that with more there are no sets.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
             DataError: Nothing that holds images.
-            OptionError: ``error`` or ``refuse`` cannot be used.
+            OptionError: ``error``, ``refuse`` or ``threshold`` cannot be used, or an accuracy that cannot be promised.
         """
+        if accuracy is not None and threshold is not None:
+            raise OptionError("accuracy and threshold are both given; expected one of them")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise OptionError(f"threshold={threshold}; expected a probability from 0 to 1")
         cells = self._fitted(cells)
+        names = view_names(tta, cells.image_shape)
+        promise = self._promise(accuracy, views=len(names))
         if self.confidence is None:
             warnings.warn(
                 "this run is not calibrated: it gives no sets and finds no out-of-distribution images; "
@@ -164,8 +178,16 @@ class Run:
                 CellclfWarning,
                 stacklevel=2,
             )
-            found = self.predict_proba(cells, show=show)
-            return Predictions(cells.ids, self.class_names, found, skipped=cells.skipped)
+            found = self.predict_proba(cells, tta=tta, show=show)
+            return Predictions(
+                cells.ids,
+                self.class_names,
+                found,
+                skipped=cells.skipped,
+                threshold=threshold or 0.0,
+                views=len(names),
+            )
+        averaged = self.predict_proba(cells, tta=tta, show=show) if len(names) > 1 else None
         batches = self._reader.batches(cells, show=show)
         return predictions(
             cells.ids,
@@ -176,7 +198,27 @@ class Run:
             per_class=per_class,
             refuse=refuse,
             skipped=cells.skipped,
+            threshold=(threshold or 0.0) if promise is None else promise.threshold,
+            promise=promise,
+            averaged=averaged,
+            views=len(names),
         )
+
+    def _promise(self, accuracy: float | None, *, views: int) -> Promise | None:
+        """Give the threshold for an accuracy, learnt from the validation images."""
+        if accuracy is None:
+            return None
+        if views > 1:
+            raise OptionError(
+                f"accuracy={accuracy} can be promised for one view only; leave tta out, or give a threshold"
+            )
+        curve = None if self.confidence is None else self.confidence.abstention
+        if curve is None:
+            raise OptionError(
+                f"accuracy={accuracy} cannot be promised: this run keeps no results on validation images; "
+                "Run.calibrate(train, val) measures them"
+            )
+        return curve.at(accuracy)
 
     @cached_property
     def _reader(self) -> FeatureReader:
@@ -200,7 +242,7 @@ class Run:
     def _fitted(self, cells: Cells, labels: ArrayLike | None = None) -> ImageSet:
         """Give any images at the size that the run was trained on."""
         height, width, _ = self.input_shape
-        return at_size(cells, (height, width), labels)
+        return at_size(cells, (height, width), labels, fit=self.manifest.get("source", {}).get("fit"))
 
     def evaluate(
         self,

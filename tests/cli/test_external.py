@@ -49,8 +49,8 @@ def test_external_says_what_is_wrong(lab):
     assert done.exit_code == 2 and "expected THEIRS=OURS" in done.output
     done = run("external", lab / "good", lab / "theirs.npz", "--map", "D=drak")
     assert done.exit_code == 1 and "did you mean 'dark'" in done.output
-    done = run("external", lab / "good", lab / "theirs.npz", "--map", "D=", "--no-adapt", "--tta", "1")
-    assert done.exit_code == 0 and "excluded by the mapping" in done.output and "about: dark" in done.output
+    left = run("external", lab / "good", lab / "theirs.npz", "--map", "D=", "--no-adapt", "--tta", "1")
+    assert left.exit_code == 0 and "excluded by the mapping" in left.output and "about: dark" in left.output
 
 
 def test_finished_runs_are_compared_without_training(lab, tmp_path):

@@ -82,3 +82,47 @@ def test_what_does_not_fit_is_refused(known):
 
 def test_energy_is_lower_for_sure_logits():
     assert np.argsort(energy([[9.0, 0, 0], [1, 1, 1], [0, 0, 0]])).tolist() == [0, 1, 2]
+
+
+def laboratory(n, mix, seed, moved=0.0):
+    """Features of four classes that scatter differently, in a given mix."""
+    rng = np.random.default_rng(seed)
+    classes = rng.choice(4, n, p=np.asarray(mix, float) / np.sum(mix))
+    features = np.eye(16)[classes] + rng.normal(0, 1, (n, 16)) * np.array([0.05, 0.1, 0.2, 0.3])[classes, None]
+    features[:, 8:] += moved
+    return features, classes
+
+
+MIXES = [(1, 1, 1, 1), (8, 1, 1, 0), (0, 1, 1, 8), (1, 0, 0, 0), (0, 0, 0, 1), (1, 1, 0, 0), (0, 0, 1, 1), (1, 9, 1, 1)]
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_another_class_mix_is_no_domain_shift(mix):
+    train, labels = laboratory(800, (4, 3, 2, 1), 0)
+    val, predicted = laboratory(600, (4, 3, 2, 1), 1)
+    known = fit_ood_detector(train, labels, val, predicted)
+    found = []
+    for seed in range(40):
+        features, classes = laboratory(150, mix, 100 + seed)
+        found.append(known.compare(known.distance(features), classes, class_names="abcd"))
+    assert sum(shift.shifted for shift in found) <= 2
+    features, classes = laboratory(150, mix, 7, moved=0.8)
+    assert known.compare(known.distance(features), classes).shifted, "a moved laboratory is still found"
+
+
+def test_the_class_mix_is_a_sentence_of_its_own():
+    val, predicted = laboratory(600, (4, 3, 2, 1), 1)
+    known = fit_ood_detector(*laboratory(800, (4, 3, 2, 1), 0), val, predicted)
+    features, classes = laboratory(100, (0, 0, 0, 1), 2)
+    text = str(known.compare(known.distance(features), classes, class_names="abcd"))
+    assert text.startswith("no shift") and "100 % of these images are predicted as d, 1" in text
+    same, classes = laboratory(300, (4, 3, 2, 1), 3)
+    assert "class mix" not in str(known.compare(known.distance(same), classes, class_names="abcd"))
+
+
+def test_a_detector_without_classes_compares_with_all():
+    val, _ = laboratory(600, (4, 3, 2, 1), 1)
+    known = fit_ood_detector(*laboratory(800, (4, 3, 2, 1), 0), val)
+    features, classes = laboratory(100, (4, 3, 2, 1), 2)
+    distance = known.distance(features)
+    assert known.compare(distance, classes) == known.compare(distance)

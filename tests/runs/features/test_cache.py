@@ -351,4 +351,4 @@ def test_killed_while_the_cache_is_written_it_resumes_as_if_not(tmp_path):
         errors = subprocess.run(command(name), check=True, env=environment, capture_output=True, text=True).stderr
         assert "runs 2 instead of 3 times" in errors
         assert not (tmp_path / name / "cache").exists()
-    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), np.load(tmp_path / "damaged.npy"))
+    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), np.load(tmp_path / "killed.npy"))
