@@ -68,7 +68,7 @@ class CellclfWarning(UserWarning):
     """A notice that does not stop the work."""
 
 
-def joined(messages: Iterable[str], limit: int = 800) -> str:
+def joined(messages: Iterable[str], limit: int = 950) -> str:
     """Join messages to one line; those that make it longer than the limit are only counted.
 
     Examples:
