@@ -50,7 +50,11 @@ def external(
     import_keras()
     run = cellclf.load_run(run_folder)
     cells = source.load(src, size=run.input_shape[:2])
-    own = None if reference is None else Source(size=source.size).load(reference, size=run.input_shape[:2])
+    own = None
+    if reference is not None:
+        own, _ = source.further(
+            reference, source.first(src), size=run.input_shape[:2], what="SRC and --reference, the two"
+        )
     found = run.external(cells, mapping, reference=own, min_count=min_count, tta=tta, adapt=not no_adapt)
     click.echo(found)
     if plot is not None:

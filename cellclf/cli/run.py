@@ -46,7 +46,7 @@ def run(
     try:
         pipe = cellclf.Pipeline.from_recipe(recipe.read())
         cells = source.load(src)
-        others = load_tests(tests, source, cells)
+        others = load_tests(tests, source, cells, src)
         if check:
             pipe.check(cells, tests=others, out=out)
     except CellclfError as error:

@@ -135,7 +135,12 @@ def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
             "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
         )
     size = tuple(source["size"]) if "size" in source else None
-    cells: ImageSet = load(source["src"], part=source.get("part"), class_names=source.get("class_names"), size=size)
+    given = {
+        name: source[name]
+        for name in ("part", "class_names", "columns", "root", "group_from", "margin")
+        if name in source
+    }
+    cells: ImageSet = load(source["src"], size=size, **given)
     return cells
 
 
