@@ -17,7 +17,8 @@ from cellclf.data import listing as listings
 from cellclf.data.decode import AS_THEY_ARE, SUFFIXES, Reading, scan
 from cellclf.data.image_set import FilePlace, ImageSet, Skipped
 from cellclf.data.listing import Box, FileOptions, Listing, printable
-from cellclf.data.opening import Unreadable, quiet
+from cellclf.data.opening import quiet
+from cellclf.data.pixels import Unreadable
 from cellclf.data.sources import Images, Rows
 from cellclf.errors import DataError
 

@@ -14,6 +14,7 @@ from cellclf.data.columns import natural_order
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import Skipped
 from cellclf.data.listing import Listing, printable
+from cellclf.data.opening import OTHER_FORMATS
 from cellclf.data.parts import FILLERS, are_parts, choose, part_kind
 from cellclf.data.path_patterns import PathPattern
 from cellclf.errors import DataError, unknown
@@ -103,7 +104,9 @@ class _Walk:
         suffix = os.path.splitext(path)[1]
         if suffix.lower() in SUFFIXES:
             return True
-        self.listing.skipped.append(Skipped(self.id(path), f"not an image: the suffix is {suffix or 'missing'}"))
+        other = OTHER_FORMATS.get(suffix.lower())
+        reason = f"{other}, which is not read: save it as PNG or TIFF" if other else "not an image"
+        self.listing.skipped.append(Skipped(self.id(path), f"{reason}: the suffix is {suffix or 'missing'}"))
         return False
 
     def notices(self) -> list[str]:
