@@ -52,7 +52,7 @@ def explain(
     from cellclf.data import sample
 
     run = cellclf.load_run(run_folder)
-    cells = sample(source.load(src, size=run.input_shape[:2]), limit, seed=seed)
+    cells = sample(source.of_run(run).load(src), limit, seed=seed)
     found = run.explain(cells, method=method, classes=asked, layer=layer)
     click.echo(csv_text(["id", "class", "probability", "x", "y"], found.to_rows()), nl=False)
     save_figure(found.plot(limit=limit), out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -49,8 +50,8 @@ def external(
     mapping = {theirs: ours or None for theirs, _, ours in (pair.partition("=") for pair in pairs)}
     import_keras()
     run = cellclf.load_run(run_folder)
-    cells = source.load(src, size=run.input_shape[:2])
-    own = None if reference is None else Source(size=source.size).load(reference, size=run.input_shape[:2])
+    cells = source.of_run(run).load(src)
+    own = None if reference is None else replace(source, part=None, class_names=None).of_run(run).load(reference)
     found = run.external(cells, mapping, reference=own, min_count=min_count, tta=tta, adapt=not no_adapt)
     click.echo(found)
     if plot is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from cellclf.cli.output import note
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
+    from cellclf.runs.run import Run
 
 Decorator = Callable[[Any], Any]
 
@@ -54,43 +56,95 @@ class Source:
     part: str | None = None
     class_names: str | None = None
     size: tuple[int, int] | None = None
+    fit: str | None = None
+    bits: int | None = None
+    pages: str | None = None
+
+    def of_run(self, run: Run) -> Source:
+        """Read images as those that a run was trained on, and at its size; what the user asks for counts more."""
+        from cellclf.runs.folder import reading_of
+
+        own = reading_of(run.manifest)
+        return replace(
+            self,
+            size=self.size or run.input_shape[:2],
+            fit=self.fit or own.get("fit"),
+            bits=self.bits or own.get("bits"),
+            pages=self.pages or own.get("pages"),
+        )
 
     def read(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
         """Read a set; ``size`` counts unless the user gave another."""
-        cells: ImageSet = cellclf.load(src, part=self.part, class_names=self._names(), size=self.size or size)
+        how: dict[str, Any] = {"fit": self.fit, "bits": self.bits, "pages": self.pages}
+        cells: ImageSet = cellclf.load(
+            src,
+            part=self.part,
+            class_names=self._names(),
+            size=self.size or size,
+            **{key: value for key, value in how.items() if value is not None},
+        )
         return cells
 
     def load(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
         """Read a set, and print on stderr what was converted or skipped."""
         cells = self.read(src, size=size)
         for notice in cells.notices:
-            note(f"{src}: {notice}")
+            note(f"{src}: {as_options(notice)}")
         for skipped in cells.skipped[:5]:
-            note(f"{src}: skipped {skipped.id}: {skipped.reason}")
+            note(f"{src}: skipped {skipped.id}: {as_options(skipped.reason)}")
         if len(cells.skipped) > 5:
             note(f"{src}: and {len(cells.skipped) - 5:,} more skipped; `cellclf inspect` lists them")
         return cells
 
     def described(self, src: str) -> dict[str, Any]:
         """Describe how a SRC is read, so that ``rerun`` reads the same."""
-        found = {"src": os.path.abspath(src), "part": self.part, "class_names": self._names(), "size": self.size}
+        found: dict[str, Any] = {
+            "src": os.path.abspath(src),
+            "part": self.part,
+            "class_names": self._names(),
+            "size": self.size,
+        }
+        found |= {"fit": self.fit, "bits": self.bits, "pages": self.pages}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
 
     def _names(self) -> list[str] | None:
         return None if self.class_names is None else [name.strip() for name in self.class_names.split(",")]
 
 
+def as_options(text: str) -> str:
+    """Spell arguments of ``load`` in a notice as the options that they are here."""
+    return re.sub(r"\b(fit|bits|pages)='?(\w+)'?", r"--\1 \2", text)
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``source``."""
 
     @click.option("--size", nargs=2, type=int, metavar="H W", help="Resize files to this height and width.")
+    @click.option(
+        "--fit",
+        type=click.Choice(["stretch", "pad", "crop", "refuse"]),
+        help="How files of other proportions come to one size; without it, stretch.",
+    )
+    @click.option("--bits", type=click.IntRange(8, 16), help="Of the camera, if 16-bit files use only some: 12.")
+    @click.option(
+        "--pages",
+        type=click.Choice(["auto", "first", "channels", "cells"]),
+        help="What the pages of a TIFF are: colour channels, or cells; without it, as its metadata say.",
+    )
     @click.option("--class-names", metavar="A,B,...", help="Names of the classes in label order.")
     @click.option("--part", help="Part of an .npz that holds several: train reads train_images.")
     @functools.wraps(command)
     def with_source(
-        *args: Any, part: str | None, class_names: str | None, size: tuple[int, int] | None, **options: Any
+        *args: Any,
+        part: str | None,
+        class_names: str | None,
+        size: tuple[int, int] | None,
+        fit: str | None,
+        bits: int | None,
+        pages: str | None,
+        **options: Any,
     ) -> Any:
-        return command(*args, source=Source(part, class_names, size or None), **options)
+        return command(*args, source=Source(part, class_names, size or None, fit, bits, pages), **options)
 
     return with_source
 
@@ -109,7 +163,7 @@ def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet) -> dict[
             name, src = Path(test).name, test
         if name in found:
             raise click.UsageError(f"two --test sets are called {name!r}; expected NAME=SRC with a name for each")
-        found[name] = Source(None, None, source.size).load(src, size=cells.image_shape[:2])
+        found[name] = replace(source, part=None, class_names=None).load(src, size=cells.image_shape[:2])
     return found
 
 

@@ -29,7 +29,7 @@ def predict(
     """
     import_keras()
     found = cellclf.load_run(run_folder)
-    cells = source.load(src, size=found.input_shape[:2])
+    cells = source.of_run(found).load(src)
     predictions = found.report_predictions(cells, error=error, per_class=per_class, refuse=refuse)
     if out is None:
         click.echo(predictions.to_csv(), nl=False)

@@ -104,7 +104,6 @@ def decode(
     Raises:
         Unreadable: Not an image, truncated, too large, or pixels without a 0-255 meaning; the text says what it is.
     """
-
     image, found = _decoded(path, size, reading, number)
     assert found.size is not None
     dark = "" if found.peak is None else dark_note(found.peak)
@@ -297,7 +296,9 @@ def _upright_size(opened: ImageFile) -> tuple[int, int]:
 
         return size_of(opened)  # type: ignore[arg-type]  # its format was checked
     height, width = opened.height, opened.width
-    seen = opened.format in ("JPEG", "MPO") or (opened.format == "PNG" and png_may_be_turned(opened.fp))
+    seen = opened.format in ("JPEG", "MPO") or (
+        opened.format == "PNG" and opened.fp is not None and png_may_be_turned(opened.fp)
+    )
     return (width, height) if seen and _orientation(opened) in range(5, 9) else (height, width)
 
 

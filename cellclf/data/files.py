@@ -39,7 +39,13 @@ def read_files(
     target = size or _guess(paths, reading, numbers)
     held = HeldSource(FileSource(paths, target, reading=reading, numbers=numbers))
     return held, scan(
-        paths, verify=verify, show=show, reading=reading, numbers=numbers, size=target, keep=held.keep if verify else None
+        paths,
+        verify=verify,
+        show=show,
+        reading=reading,
+        numbers=numbers,
+        size=target,
+        keep=held.keep if verify else None,
     )
 
 

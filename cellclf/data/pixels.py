@@ -75,7 +75,9 @@ def to_rgb(raw: Raw, bits: int | None = None) -> tuple[Images, str, int | None]:
     values = raw.values if raw.values.ndim == 3 else raw.values[..., None]
     colours = {2: 3, 5: 4, 6: 3}.get(raw.model, 1)
     if raw.model not in (0, 1, 2, 3, 5, 6):
-        raise Unreadable(f"{MODELS.get(raw.model, f'colour model {raw.model}')} colours, which are not read: save as RGB")
+        raise Unreadable(
+            f"{MODELS.get(raw.model, f'colour model {raw.model}')} colours, which are not read: save as RGB"
+        )
     if raw.model == 1 and values.shape[2] == 3 and not any(raw.extra):
         colours = 3  # three channels that were declared as grey are a red, a green and a blue one
     if values.shape[2] < colours:
@@ -116,7 +118,8 @@ def over_white(colour: Images, alpha: Images, *, premultiplied: bool = False) ->
     """
     wide, part = colour.astype(np.uint32), alpha.astype(np.uint32)
     shown = wide * 255 if premultiplied else wide * part
-    return np.minimum((shown + 255 * (255 - part) + 127) // 255, 255).astype(np.uint8)
+    blended: Images = np.minimum((shown + 255 * (255 - part) + 127) // 255, 255).astype(np.uint8)
+    return blended
 
 
 def _shallow(values: NDArray[Any], raw: Raw, what: str, bits: int | None) -> tuple[Images, str, int | None]:

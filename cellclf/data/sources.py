@@ -173,7 +173,9 @@ def _deep_note(brightest: int, bits: int | None) -> str:
     if bits is None or bits == 16:
         return f"16-bit pixels were divided by 257{dark_note(brightest)}"
     if brightest >= 1 << bits:
-        raise DataError(f"images are uint16 up to {brightest}, more than bits={bits} can hold; expected bits=16, or none")
+        raise DataError(
+            f"images are uint16 up to {brightest}, more than bits={bits} can hold; expected bits=16, or none"
+        )
     return f"16-bit pixels were read as {bits} bits"
 
 

@@ -15,6 +15,7 @@ from cellclf.data.loaders import load
 from cellclf.errors import RunFolderError
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.pipeline.recipe import make_trainer
+from cellclf.runs.folder import reading_of
 from cellclf.runs.run import Run, load_run
 from cellclf.utils.locks import scratch
 
@@ -122,7 +123,13 @@ def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
             "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
         )
     size = tuple(source["size"]) if "size" in source else None
-    cells: ImageSet = load(source["src"], part=source.get("part"), class_names=source.get("class_names"), size=size)
+    cells: ImageSet = load(
+        source["src"],
+        part=source.get("part"),
+        class_names=source.get("class_names"),
+        size=size,
+        **reading_of({"source": source}),
+    )
     return cells
 
 
