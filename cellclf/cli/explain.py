@@ -54,7 +54,7 @@ def explain(
 
     run = cellclf.load_run(run_folder)
     labels = not Path(src).is_dir()  # folders of new images may be called anything
-    cells = sample(source.load(src, size=run.input_shape[:2], labels=labels), limit, seed=seed)
+    cells = sample(source.of_run(run).load(src, labels=labels), limit, seed=seed)
     found = run.explain(cells, method=method, classes=asked, layer=layer)
     click.echo(csv_text(["id", "class", "probability", "x", "y"], found.to_rows()), nl=False)
     save_figure(found.plot(limit=limit), out)

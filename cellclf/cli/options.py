@@ -19,6 +19,7 @@ from cellclf.errors import CellclfError
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
+    from cellclf.runs.run import Run
 
 Decorator = Callable[[Any], Any]
 
@@ -61,6 +62,22 @@ class Source:
     root: str | None = None
     group_from: str | None = None
     margin: float | None = None
+    fit: str | None = None
+    bits: int | None = None
+    pages: str | None = None
+
+    def of_run(self, run: Run) -> Source:
+        """Read images as those that a run was trained on, and at its size; what the user asks for counts more."""
+        from cellclf.runs.folder import reading_of
+
+        own = reading_of(run.manifest)
+        return replace(
+            self,
+            size=self.size or run.input_shape[:2],
+            fit=self.fit or own.get("fit"),
+            bits=self.bits or own.get("bits"),
+            pages=self.pages or own.get("pages"),
+        )
 
     def read(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
         """Read a set; ``size`` counts unless the user gave another.
@@ -79,9 +96,9 @@ class Source:
         """Read a set, and print on stderr what was converted or skipped."""
         cells = self.read(src, size=size, labels=labels)
         for notice in cells.notices:
-            note(f"{src}: {notice}")
+            note(f"{src}: {as_options(notice)}")
         for skipped in cells.skipped[:5]:
-            note(f"{src}: skipped {skipped.id}: {skipped.reason}")
+            note(f"{src}: skipped {skipped.id}: {as_options(skipped.reason)}")
         if len(cells.skipped) > 5:
             note(f"{src}: and {len(cells.skipped) - 5:,} more skipped; `cellclf inspect` lists them")
         return cells
@@ -169,6 +186,7 @@ class Source:
         found: dict[str, Any] = {"part": self.part, "class_names": names, "size": self.size}
         found |= {"columns": _columns(self.columns), "root": self.root}
         found |= {"group_from": self.group_from, "margin": self.margin}
+        found |= {"fit": self.fit, "bits": self.bits, "pages": self.pages}
         return {key: value for key, value in found.items() if value is not None}
 
 
@@ -197,10 +215,26 @@ def _same(one: str, two: str) -> bool:
     return (choose(parts, part or "") or part) == (choose(parts, other_part or "") or other_part)
 
 
+def as_options(text: str) -> str:
+    """Spell arguments of ``load`` in a notice as the options that they are here."""
+    return re.sub(r"\b(fit|bits|pages)='?(\w+)'?", r"--\1 \2", text)
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``source``."""
 
     @click.option("--size", nargs=2, type=int, metavar="H W", help="Resize files to this height and width.")
+    @click.option(
+        "--fit",
+        type=click.Choice(["stretch", "pad", "crop", "refuse"]),
+        help="How files of other proportions come to one size; without it, stretch.",
+    )
+    @click.option("--bits", type=click.IntRange(8, 16), help="Of the camera, if 16-bit files use only some: 12.")
+    @click.option(
+        "--pages",
+        type=click.Choice(["auto", "first", "channels", "cells"]),
+        help="What the pages of a TIFF are: colour channels, or cells; without it, as its metadata say.",
+    )
     @click.option("--class-names", metavar="A,B,...", help="Names of the classes in label order.")
     @click.option(
         "--part",
@@ -226,9 +260,12 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         root: str | None,
         group_from: str | None,
         margin: float | None,
+        fit: str | None,
+        bits: int | None,
+        pages: str | None,
         **options: Any,
     ) -> Any:
-        source = Source(part, class_names, size or None, columns, root, group_from, margin)
+        source = Source(part, class_names, size or None, columns, root, group_from, margin, fit, bits, pages)
         return command(*args, source=source, **options)
 
     return with_source

@@ -45,7 +45,7 @@ def predict(
     source.refuse_outputs(src, out=out)
     import_keras()
     found = cellclf.load_run(run_folder)
-    cells = source.load(src, size=found.input_shape[:2], labels=False)
+    cells = source.of_run(found).load(src, labels=False)
     predictions = found.report_predictions(
         cells, error=error, per_class=per_class, refuse=refuse, accuracy=accuracy, threshold=threshold, tta=tta
     )

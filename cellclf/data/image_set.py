@@ -348,7 +348,7 @@ class ImageSet:
             (4, 6, 3)
         """
         if fit is not None:
-            check_fit(fit)
+            check_fit(fit, but="refuse")
         if tuple(size) == self.image_shape[:2]:
             return self
         at = getattr(self._source, "at_size", None)

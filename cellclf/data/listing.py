@@ -18,6 +18,7 @@ from cellclf.data.decode import Reading, Scan, scan
 from cellclf.data.files import read_files
 from cellclf.data.fit import typical_size
 from cellclf.data.image_set import ImageSet, Skipped
+from cellclf.data.looks import odd_looks
 from cellclf.data.sources import dark_note
 from cellclf.errors import DataError
 
@@ -120,12 +121,16 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
         notices.append(f"bits={options.reading.bits} changes nothing: no file has more than 8 bits")
     shape = _common_size(sizes, options, notices)
     source = held if len(good) == len(held) else held.taken(np.asarray(good))
+    if source.shape[:2] != shape:
+        source = source.at_size(shape)
+    if options.verify:  # else reading some would decode them now
+        notices += odd_looks(source, known=notices, limit=64, flat=False)
     labels = [listing.labels[k] for k in good] if listing.labels else None
     if labels is not None:
         lost = natural_order(set(listing.labels) - set(labels))
         notices += [f"the class {name!r} is lost: none of its files can be read" for name in lost]
     return ImageSet(
-        source if source.shape[:2] == shape else source.at_size(shape),
+        source,
         labels,
         ids=[listing.ids[k] for k in good],
         groups=[listing.groups[k] for k in good] if listing.groups else None,

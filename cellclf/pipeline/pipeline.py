@@ -25,6 +25,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
 from cellclf.errors import OptionError, unknown
 from cellclf.evaluation.metrics import Report
+from cellclf.evaluation.ood import DomainShift
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
 from cellclf.pipeline.prepare import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
@@ -285,7 +286,7 @@ class Pipeline(Params):
             table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
                 "command": command,
-                "source": dict(source or {}),
+                "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source or {}),
                 "split": {
                     **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
@@ -315,9 +316,15 @@ class Pipeline(Params):
             for name, test in (tests or {}).items():
                 sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
             min_counts = dict.fromkeys(tests or {}, min_count)
-            reports = {
-                name: run.evaluate(part, min_count=min_counts.get(name, 1), show=bars) for name, part in sets.items()
-            }
+            reports: dict[str, Report] = {}
+            domain_shifts: dict[str, DomainShift] = {}
+            for name, part in sets.items():
+                count = min_counts.get(name, 1)
+                if name in ("train", "val"):
+                    reports[name] = run.evaluate(part, min_count=count, show=bars)
+                else:  # once through the network
+                    reports[name], shift = run.evaluate_and_compare(part, min_count=count, show=bars)
+                    domain_shifts |= {} if shift is None else {name: shift}
             seconds["evaluation"] = time.perf_counter() - started
             page = None
             if folder is not None:
@@ -329,6 +336,7 @@ class Pipeline(Params):
                     augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
                     sets=sets,
                     reports=reports,
+                    domain_shifts=domain_shifts,
                     copies=copies,
                     seconds=seconds,
                     command=command,

@@ -15,6 +15,7 @@ from cellclf.data.loaders import load
 from cellclf.errors import RunFolderError
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.pipeline.recipe import make_trainer
+from cellclf.runs.folder import reading_of
 from cellclf.runs.run import Run, load_run
 from cellclf.training.trainer import with_all_settings
 from cellclf.utils.locks import scratch
@@ -140,7 +141,7 @@ def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
         for name in ("part", "class_names", "columns", "root", "group_from", "margin")
         if name in source
     }
-    cells: ImageSet = load(source["src"], size=size, **given)
+    cells: ImageSet = load(source["src"], size=size, **given, **reading_of({"source": source}))
     return cells
 
 

@@ -60,6 +60,21 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Give how the images of a run were read: the arguments ``fit``, ``bits`` and ``pages`` of ``load`` that it used.
+
+    Args:
+        manifest: Of the run.
+
+    Examples:
+        >>> reading_of({"source": {"src": "cells/", "bits": 12}})
+        {'bits': 12}
+    """
+    source = manifest.get("source") or {}
+    source = source.get("train") or source  # a training alone has two sets
+    return {name: source[name] for name in ("fit", "bits", "pages") if source.get(name) is not None}
+
+
 def read_model(folder: Path, manifest: Mapping[str, Any]) -> Any:
     """Read ``model.keras``.
 

@@ -30,6 +30,7 @@ from cellclf.runs.folder import (
     read_history,
     read_manifest,
     read_model,
+    reading_of,
     write_history,
     write_manifest,
 )
@@ -240,9 +241,9 @@ class Run:
         return None if self.confidence is None else self.report_predictions(cells, show=show).domain_shift
 
     def _fitted(self, cells: Cells, labels: ArrayLike | None = None) -> ImageSet:
-        """Give any images at the size that the run was trained on."""
+        """Give any images at the size that the run was trained on, read and resized as its own."""
         height, width, _ = self.input_shape
-        return at_size(cells, (height, width), labels, fit=self.manifest.get("source", {}).get("fit"))
+        return at_size(cells, (height, width), labels, reading=reading_of(self.manifest))
 
     def evaluate(
         self,
@@ -273,6 +274,32 @@ class Run:
         truth = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, tta=tta, show=show)
         return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed)
+
+    def evaluate_and_compare(
+        self, cells: Cells, *, min_count: int = 1, seed: int = 0, show: bool | None = None
+    ) -> tuple[Report, DomainShift | None]:
+        """Score the run on a set with labels, and test it for domain shift, in one pass through the network.
+
+        Args:
+            cells: What to score on.
+            min_count: Classes with fewer images are listed but not in the macro averages.
+            seed: Of the bootstrap intervals.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+        Returns:
+            What ``evaluate`` and ``domain_shift`` give.
+
+        Raises:
+            DataError: No labels, no images, or a class that the run does not have.
+        """
+        cells = self._fitted(cells)
+        if self.confidence is None or not len(cells):
+            return self.evaluate(cells, min_count=min_count, seed=seed, show=show), None
+        truth = match_labels(cells, self.class_names)
+        features, found = self._reader.read(cells, show=show)
+        familiar = self.confidence.familiar
+        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed)
+        return report, familiar.compare(familiar.distance(features))
 
     def adapt(self, cells: Cells, *, prior: int = 16, show: bool | None = None) -> Run:
         """Give a run whose BatchNorm statistics are adapted to images without labels; this run is not changed.

@@ -141,13 +141,13 @@ def test_mixed_sizes_are_resized_with_notice_or_refused(tmp_path):
     assert cells.image_shape == (8, 8, 3)
     assert cells.sizes.tolist() == [[8, 8], [8, 8], [16, 8], [20, 20]]
     assert cells.notices == (
-        "2 images: resized to 8x8, the most frequent size (there are 8x8: 2, 20x20: 1, 16x8: 1); "
-        "their proportions changed",
+        "2 images: resized to 8x8, the median height and width (there are 8x8: 2, 20x20: 1, 16x8: 1); "
+        "their proportions changed (fit=pad or fit=crop keeps them)",
     )
     assert "heights 8 to 20, widths 8 to 20" in cells.summary()
-    with pytest.raises(DataError, match=r"3 sizes .*pass size=\(8, 8\) or mixed='resize'"):
-        cc.load(tmp_path, mixed="refuse")
-    given = cc.load(tmp_path, size=[10, 12], mixed="refuse")
+    with pytest.raises(DataError, match=r"3 sizes .*pass size=\(8, 8\), or fit='stretch'"):
+        cc.load(tmp_path, fit="refuse")
+    given = cc.load(tmp_path, size=[10, 12], fit="refuse")
     assert given.image_shape == (10, 12, 3) and "4 images: resized to 10x12 (" in given.notices[0]
     assert given.images.shape == (4, 10, 12, 3)
 
