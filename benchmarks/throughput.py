@@ -26,9 +26,10 @@ import tensorflow as tf
 
 import cellclf as cc
 from cellclf.data.split import sample
+from cellclf.training import Compute
 
 JIT = {"auto": "auto", "no": False, "yes": True}
-"""What `Trainer` takes as `jit_compile`."""
+"""What `Compute` takes as `jit_compile`."""
 
 
 def script(network, train, val, side, epochs):
@@ -51,8 +52,7 @@ def ours(network, train, val, side, epochs, precision, jit):
         head=cc.Head(),
         stages=[cc.Stage(epochs=epochs, learning_rate=1e-5, unfreeze="all", patience=None)],
         image_size=None if side == train.image_shape[0] else side,
-        precision=None if precision == "float32" else precision,
-        jit_compile=JIT[jit],
+        compute=Compute(precision=None if precision == "float32" else precision, jit_compile=JIT[jit]),
         cache=None,
     )
     trainer.fit(train, val, callbacks=[lambda row: marks.append(naive.clock()[0])])

@@ -30,6 +30,7 @@ import naive_training as naive
 import numpy as np
 
 import cellclf as cc
+from cellclf.training import Cache
 
 TEST_IMAGES = 4_000
 """Most images that are neither trained nor chosen on."""
@@ -67,8 +68,7 @@ def run_ours(network, train, val, test, *, weights, seed, epochs, last=0, views=
         head=cc.Head(),
         augmenter=cc.Augmenter.preset("light", seed=seed) if views > 1 else None,
         stages=stages,
-        cached_views=views,
-        cache_limit="20GB",
+        cache=Cache(views=views, limit="20GB"),
         seed=seed,
     )
     marks = [naive.clock()]  # so that building the network is in it too

@@ -68,6 +68,20 @@ class CellclfWarning(UserWarning):
     """A notice that does not stop the work."""
 
 
+def joined(messages: Iterable[str], limit: int = 800) -> str:
+    """Join messages to one line; those that make it longer than the limit are only counted.
+
+    Examples:
+        >>> joined(["a is 3", "b is 4", "c is 5"], limit=14)
+        'a is 3; b is 4; and 1 more'
+    """
+    shown: list[str] = []
+    rest = list(messages)
+    while rest and (not shown or len("; ".join([*shown, rest[0]])) <= limit):
+        shown.append(rest.pop(0))
+    return "; ".join([*shown, *([f"and {len(rest)} more"] if rest else [])])
+
+
 def unknown(kind: str, name: object, choices: Iterable[str]) -> UnknownNameError:
     """Make the error for a name that does not exist, with the nearest one and the whole list.
 
@@ -82,6 +96,7 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> UnknownNameError
     """
     names = sorted(set(choices))
     spelled = {text.lower(): text for text in names}
-    near = difflib.get_close_matches(str(name).lower(), spelled, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name)[:80].lower(), spelled, n=1, cutoff=0.5)
     hint = f"; did you mean {spelled[near[0]]!r}?" if near else "."
-    return UnknownNameError(f"there is no {kind} {name!r}{hint} There are: {', '.join(names) or 'none'}")
+    shown = name if len(repr(name)) <= 80 else f"{str(name)[:60]}..."
+    return UnknownNameError(f"there is no {kind} {shown!r}{hint} There are: {', '.join(names) or 'none'}")

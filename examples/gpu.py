@@ -6,6 +6,7 @@ import os
 import tensorflow as tf
 
 import cellclf as cc
+from cellclf.training import Compute
 
 TINY = bool(os.environ.get("CELLCLF_TINY"))
 gpus = tf.config.list_physical_devices("GPU")
@@ -22,8 +23,7 @@ trainer = cc.Trainer(
     batch_size=64 * max(1, len(gpus)) if gpus else 16,
     accumulate=1 if gpus else 2,
     image_size=160 if gpus else None,
-    precision="mixed_float16" if gpus else None,
-    devices=max(1, len(gpus)),
+    compute=Compute(precision="mixed_float16" if gpus else None, devices=max(1, len(gpus))),
     seed=7,
 )
 run = trainer.fit(parts.train, parts.val, show=True)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from cellclf.augmentation.blocks import Layout, has_gpu, run_blocks
-from cellclf.augmentation.presets import PRESETS
+from cellclf.augmentation.presets import PRESETS, PresetName
 from cellclf.augmentation.program import Arrays, Program
 from cellclf.augmentation.rng import ImageRng
 from cellclf.augmentation.steps.base import Step, run_steps, step_from_dict
-from cellclf.augmentation.steps.policies import AllOf, AugMix, SomeOf, check_steps
+from cellclf.augmentation.steps.policies import AllOf, AugMix, SomeOf, Steps
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.sources import refuse_unit_range
-from cellclf.errors import DataError, OptionError, unknown
+from cellclf.errors import DataError, OptionError
+from cellclf.utils.parameters import Params, Seed, check_parameters, check_table, check_value, construct
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 Tensor = Any
+Strength = Annotated[float, Interval(ge=0, le=10)]
+
+_FIELDS = ("preset", "steps", "strength", "seed")
 
 
-class Augmenter:
+class Augmenter(Params):
     """Changes images as other slides, stains and microscopes might have.
 
     What happens to an image depends on seed, epoch and id alone: batch size, order and workers change nothing. An
@@ -39,8 +44,8 @@ class Augmenter:
 
     Args:
         steps: The steps, in order: `Rotate`, `Brightness`, `RandAugment` ...
-        strength: Scales how far every step goes; 0 does nothing, 1 is as given.
-        seed: Any whole number.
+        strength: Scales how far every step goes, 0 to 10; 0 does nothing, 1 is as given.
+        seed: A whole number from 0 up.
 
     Examples:
         >>> from cellclf.augmentation.steps.geometry import Rotate
@@ -50,7 +55,7 @@ class Augmenter:
         (2, 16, 16, 3)
     """
 
-    def __init__(self, steps: Sequence[Step] = (), *, strength: float = 1.0, seed: int = 0) -> None:
+    def __init__(self, steps: Steps = (), *, strength: Strength = 1.0, seed: Seed = 0) -> None:
         self.steps = steps
         self.strength = strength
         self.seed = seed
@@ -59,19 +64,13 @@ class Augmenter:
         names = ", ".join(step.name for step in self.steps) or "nothing"
         return f"Augmenter({names}; strength={self.strength:g}, seed={self.seed})"
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Augmenter) and self.to_dict() == other.to_dict()
-
-    def __hash__(self) -> int:
-        return hash(repr(self.to_dict()))
-
     @classmethod
-    def preset(cls, name: str, *, seed: int = 0, strength: float = 1.0) -> Augmenter:
+    def preset(cls, name: str, *, seed: Seed = 0, strength: Strength = 1.0) -> Self:
         """Make a ready-made augmenter.
 
         Args:
             name: "none", "report", "light", "challenge" or "stain".
-            seed: Any whole number.
+            seed: A whole number from 0 up.
             strength: Scales how far every step goes.
 
         Raises:
@@ -81,12 +80,11 @@ class Augmenter:
             >>> Augmenter.preset("report")
             Augmenter(rotate, flip, zoom, brightness, noise; strength=1, seed=0)
         """
-        if name not in PRESETS:
-            raise unknown("augmentation preset", name, PRESETS)
+        check_value(name, PresetName, "augmentation preset")
         return cls([step_from_dict(step) for step in PRESETS[name]["steps"]], strength=strength, seed=seed)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Augmenter:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Make an augmenter from plain data, such as a table of a recipe.
 
         Args:
@@ -102,21 +100,24 @@ class Augmenter:
             >>> "stain_hed" in Augmenter.from_dict({"preset": ["challenge", "stain"]}).names()
             True
         """
-        for key in data:
-            if key not in ("preset", "steps", "strength", "seed"):
-                raise unknown("field of an augmenter", key, ("preset", "steps", "strength", "seed"))
-        named = data.get("preset")
-        if isinstance(named, list | tuple):
-            lists = [AllOf(steps=cls.preset(name).steps) for name in named]
-            steps: list[Step] = [SomeOf(steps=lists)]
-        else:
-            steps = [] if named is None else list(cls.preset(named).steps)
-        steps += [step_from_dict(step) for step in data.get("steps", ())]
-        return cls(steps, strength=data.get("strength", 1.0), seed=data.get("seed", 0))
+        return cls.from_table(data, "augmenter")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the augmenter as plain data, which `from_dict` reads again and TOML and JSON can hold."""
-        return {"strength": self.strength, "seed": self.seed, "steps": [step.to_dict() for step in self.steps]}
+    @classmethod
+    def from_table(cls, table: Any, where: str) -> Self:
+        """Make an augmenter from the table of a recipe; see ``from_dict``."""
+        check_table(table, where, _FIELDS)
+        named = table.get("preset")
+        made = construct(cls, {key: value for key, value in table.items() if key != "preset"}, where)
+        if named is None:
+            return made
+        for name in named if isinstance(named, list | tuple) else [named]:
+            check_value(name, PresetName, f"{where} preset")
+        steps: list[Step] = []
+        if isinstance(named, list | tuple):
+            steps = [SomeOf(steps=[AllOf(steps=cls.preset(name).steps) for name in named])]
+        else:
+            steps = list(cls.preset(named).steps)
+        return made.set_params(steps=[*steps, *made.steps])
 
     def replace(self, *, strength: float | None = None, seed: int | None = None) -> Augmenter:
         """Give the same steps with another strength or seed."""
@@ -135,15 +136,9 @@ class Augmenter:
         Raises:
             OptionError: A step's value cannot be used, or an image is too small for a blur.
         """
-        check_steps(self.steps, "augmenter")
-        if (
-            isinstance(self.strength, bool)
-            or not isinstance(self.strength, int | float)
-            or not 0 <= self.strength <= 10
-        ):
-            raise OptionError(f"strength is {self.strength!r}; expected a number from 0 to 10")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer):
-            raise OptionError(f"seed is {self.seed!r}; expected a whole number")
+        check_parameters(self)
+        for step in self.steps:
+            step.check()
         if image_shape is not None:
             height, width = image_shape[:2]
             for name, values in self.draw(["0"]).items():

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cellclf.augmentation.augmenter import Augmenter
+from annotated_types import Interval, Len
+
+from cellclf.augmentation.augmenter import Augmenter, Strength
+from cellclf.augmentation.presets import PresetName
+from cellclf.utils.parameters import Params, Seed, check_parameters
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 
-@dataclass(frozen=True, kw_only=True)
-class Expand:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Expand(Params):
     """Write an augmented training set; the arguments of ``Augmenter.expand``.
 
     Args:
@@ -23,11 +28,11 @@ class Expand:
         seed: Of the augmentation.
     """
 
-    preset: str = "report"
-    copies: int | None = None
-    strengths: tuple[float, ...] = (1.0,)
-    per_class: int | str | None = None
-    seed: int = 0
+    preset: PresetName = "report"
+    copies: Annotated[int, Interval(ge=0, le=1000)] | None = None
+    strengths: Annotated[Sequence[Strength], Len(1)] = (1.0,)
+    per_class: Annotated[int, Interval(ge=1, le=10**7)] | Literal["max"] | None = None
+    seed: Seed = 0
 
     def augmenter(self) -> Augmenter:
         """Make the augmenter that is used."""
@@ -35,6 +40,7 @@ class Expand:
 
     def check(self, cells: ImageSet) -> None:
         """Raise UnknownNameError or OptionError for values that cannot be used, without augmenting anything."""
+        check_parameters(self)
         self.apply(cells.subset([]))
 
     def apply(self, cells: ImageSet) -> ImageSet:

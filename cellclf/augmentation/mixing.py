@@ -7,18 +7,19 @@ is the same on every device.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from cellclf.augmentation.program import Arrays
 from cellclf.augmentation.rng import ImageRng
-from cellclf.errors import OptionError, unknown
+from cellclf.utils.parameters import Params, Seed, Share, check_parameters
 
 Tensor = Any
-
+Kind = Literal["mixup", "cutmix", "both"]
 
 KINDS: Mapping[str, tuple[str, ...]] = {"mixup": (), "cutmix": ("occlusion",), "both": ("occlusion",)}
 """Each kind of mixing, and the families of corruptions that it resembles: a pasted box hides a part of the image."""
@@ -75,15 +76,15 @@ def cut_mix(images: Tensor, targets: Tensor, partner: Tensor, box: Tensor) -> tu
     return pasted, kept * targets + (1 - kept) * ops.take(targets, partner, axis=0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mix:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mix(Params):
     """How a training mixes the images and labels of a batch.
 
     Args:
         kind: "mixup", "cutmix" or "both" (half of the images each).
         alpha: Concentration of the Beta distribution that the weight is drawn from; small is milder.
         rate: Share of the images that are mixed, 0-1.
-        seed: Any whole number.
+        seed: A whole number from 0 up.
 
     Examples:
         >>> mix = Mix(kind="mixup", seed=7)
@@ -93,10 +94,10 @@ class Mix:
         (4, True)
     """
 
-    kind: str = "mixup"
-    alpha: float = 0.2
-    rate: float = 1.0
-    seed: int = 0
+    kind: Kind = "mixup"
+    alpha: Annotated[float, Interval(ge=0.01, le=100)] = 0.2
+    rate: Share = 1.0
+    seed: Seed = 0
 
     def check(self) -> None:
         """Refuse values that cannot be used.
@@ -105,28 +106,7 @@ class Mix:
             UnknownNameError: There is no such kind.
             OptionError: A number outside its range.
         """
-        if self.kind not in KINDS:
-            raise unknown("kind of mixing", self.kind, KINDS)
-        for field, low, high in (("alpha", 0.01, 100), ("rate", 0, 1)):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise OptionError(f"mix: {field} is {value!r}; expected a number from {low} to {high}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the settings as plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Mix:
-        """Read what `to_dict` gave.
-
-        Raises:
-            UnknownNameError: A field that does not exist.
-        """
-        for key in data:
-            if key not in cls.__dataclass_fields__:
-                raise unknown("field of mix", key, cls.__dataclass_fields__)
-        return cls(**data)
+        check_parameters(self)
 
     def draw(self, ids: Sequence[object] | NDArray[Any], epoch: int = 0) -> Arrays:
         """Draw for a batch. Partners are images of the same batch, so the result depends on the batch.

@@ -5,9 +5,10 @@ A preset holds what a recipe would: a list of steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 Preset = dict[str, Any]
+PresetName = Literal["none", "report", "light", "challenge", "stain"]
 
 _REPORT: list[dict[str, Any]] = [
     {"step": "rotate", "degrees": 180.0},

@@ -14,7 +14,7 @@ JPEG, masks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,9 @@ from cellclf.augmentation.rng import Flags, Floats, Keys
 
 Arrays = dict[str, NDArray[Any]]
 
-BORDERS = ("reflect", "nearest", "constant")
+Border = Literal["reflect", "nearest", "constant"]
 """What an image continues with beyond its border: its mirror image (edge pixel repeated), edge pixel, a fill colour."""
+BORDERS = get_args(Border)
 
 LINEAR, DENSITY, LAB = 1, 2, 3
 """Spaces of a colour matrix: pixel values, optical densities, CIELAB about the image's own mean."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from cellclf.backbones.spec import BackboneSpec
-from cellclf.errors import OptionError, WeightsError
+from cellclf.errors import WeightsError
+from cellclf.utils.parameters import Called, check_arguments
+
+Alpha = Annotated[
+    float, Interval(ge=0.05, le=4), Called("a width multiplier from 0.05 to 4, such as 0.25, 0.5, 0.75 or 1.0")
+]
 
 
 def build_application(
-    input_shape: tuple[int, int, int], *, weights: str | None, network: str, scaling: str, alpha: float | None = None
+    input_shape: tuple[int, int, int], *, weights: str | None, network: str, scaling: str, alpha: Alpha | None = None
 ) -> Any:
     """Build a network of keras.applications without its classifier, as one flat graph from pixels 0-255.
 
@@ -37,10 +44,7 @@ def build_application(
 
     constructor = getattr(keras.applications, network)
     width = {} if alpha is None else {"alpha": alpha}
-    if alpha is not None and not alpha > 0:
-        raise OptionError(
-            f"alpha={alpha!r} for {network}: expected a width multiplier > 0, such as 0.25, 0.5, 0.75 or 1.0"
-        )
+    check_arguments(build_application, alpha=alpha)
     pixels = keras.Input(input_shape, name="pixels")
     model = constructor(
         include_top=False, weights=None, input_tensor=_scaled(pixels, scaling), input_shape=input_shape, **width

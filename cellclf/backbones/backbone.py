@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cellclf.backbones.blocks import output_layer
 from cellclf.backbones.graph import copied, seeded, stable_names
@@ -15,11 +15,13 @@ from cellclf.backbones.registry import registry
 from cellclf.backbones.spec import BackboneSpec
 from cellclf.backbones.weights import check_path, load_weights
 from cellclf.errors import MissingPackageError, OptionError, PluginError, WeightsError
+from cellclf.utils.parameters import Params, check_parameters, check_table, check_value, construct, shortened, written
 
 DEFAULT = "default"
+_FIELDS = ("name", "weights", "params", "blocks")
 
 
-class Backbone:
+class Backbone(Params):
     """A network from pixels 0-255 to a feature map, its weights and its parameters.
 
     Args:
@@ -42,7 +44,7 @@ class Backbone:
 
     def __init__(
         self,
-        network: str | BackboneSpec | Any,
+        network: Any,
         *,
         weights: str | PathLike[str] | None = DEFAULT,
         params: Mapping[str, Any] | None = None,
@@ -68,6 +70,37 @@ class Backbone:
         """Name of the plugin that brings it, or None."""
         return registry().find(self.network).plugin if isinstance(self.network, str) else None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give the backbone as plain data, as recipes hold it.
+
+        A network that was given as an object is there by its name, which ``from_dict`` does not find: it has to be
+        given again.
+        """
+        name = self.network if isinstance(self.network, str) else f"{type(self.network).__name__} {self.name}"
+        return {
+            "name": name,
+            "weights": written(self.weights),
+            "params": written(self.params),
+            "blocks": written(self.blocks),
+        }
+
+    @classmethod
+    def from_table(cls, table: Any, where: str) -> Self:
+        """Make a backbone from the table of a recipe; ``network`` is called ``name`` there."""
+        check_table(table, where, _FIELDS)
+        if "name" not in table:
+            raise OptionError(f"{where} lacks name; expected one that `cellclf backbones` lists")
+        check_value(table["name"], str, f"{where} name")
+        return construct(cls, {"network" if key == "name" else key: value for key, value in table.items()}, where)
+
+    def resolved(self) -> Backbone:
+        """Give the same backbone with its full name and its weights named, so that no later default changes it."""
+        if not isinstance(self.network, str):
+            return self
+        published = self.spec.published
+        weights = (published[0] if published else None) if self.weights == DEFAULT else self.weights
+        return Backbone(self.name, weights=weights, params=self.params, blocks=self.blocks)
+
     @functools.cached_property
     def spec(self) -> BackboneSpec:
         """The description of the network.
@@ -83,8 +116,8 @@ class Backbone:
         keras = sys.modules.get("keras")
         if keras is None or not isinstance(network, keras.Model):
             raise OptionError(
-                f"the backbone is {network!r}, of type {type(network).__name__}; expected a name, a BackboneSpec or a "
-                "Keras model"
+                f"the backbone is {shortened(network)}, of type {type(network).__name__}; expected a name, a "
+                "BackboneSpec or a Keras model"
             )
         if not getattr(network, "inputs", None):
             raise OptionError(
@@ -114,6 +147,7 @@ class Backbone:
             OptionError: The images are too small or not RGB, or a parameter is of the wrong kind.
             WeightsError: The weights are not published or the file does not exist.
         """
+        check_parameters(self)
         spec = self.spec
         if isinstance(self.network, BackboneSpec):
             spec.check()
@@ -188,7 +222,13 @@ class Backbone:
             return (spec.published[0] if spec.published else None), None
         if isinstance(weights, str) and weights in spec.published:
             return weights, None
-        file = Path(weights).expanduser()
+        try:
+            file = Path(weights).expanduser()
+            file.exists()
+        except (OSError, RuntimeError, TypeError, ValueError) as error:  # too long, no such home, bytes
+            raise WeightsError(
+                f"backbone {spec.name!r}: weights={shortened(weights)} is no path ({shortened(str(error))})"
+            ) from None
         if spec.reads(file.name):
             if not file.is_file():
                 raise WeightsError(f"the weights file {str(file)!r} for backbone {spec.name!r} does not exist")

@@ -7,16 +7,34 @@ They are the ones that the report on the AN2DL 2024 blood-cell challenge describ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval, Len, Predicate
 
 from cellclf.backbones.spec import BackboneSpec
-from cellclf.errors import OptionError
+from cellclf.utils.parameters import Called, NotNegative, check_arguments
 
+Width = Annotated[int, Interval(ge=1, le=4096)]
+Side = Annotated[int, Interval(ge=1, le=31)]
+
+
+def _different(sides: Sequence[int]) -> bool:
+    return len(set(sides)) == len(sides)
+
+
+Kernels = Annotated[
+    Sequence[Side], Len(1), Predicate(_different), Called("a list of different sides from 1 to 31, such as [1, 3, 5]")
+]
 _REPORT = "report on the AN2DL 2024 blood-cell challenge"
 
 
 def build_sequential(
-    input_shape: tuple[int, int, int], *, weights: None, filters: Sequence[int], kernel: int, l2: float
+    input_shape: tuple[int, int, int],
+    *,
+    weights: None,
+    filters: Annotated[Sequence[Width], Len(5, 5)],
+    kernel: Side,
+    l2: NotNegative,
 ) -> Any:
     """Build five blocks of convolution, ReLU and max-pooling, with Glorot-normal weights and L2.
 
@@ -37,8 +55,9 @@ def build_sequential(
     """
     from keras import layers
 
+    check_arguments(build_sequential, filters=filters, kernel=kernel, l2=l2)
     pixels, x = _start(input_shape)
-    for k, channels in enumerate(_channels(filters, 5, "sequential"), start=1):
+    for k, channels in enumerate(filters, start=1):
         x = _conv(channels, kernel, name=f"block{k}_conv", l2=l2, initializer="glorot_normal")(x)
         x = layers.ReLU(name=f"block{k}_relu")(x)
         x = layers.MaxPooling2D(2, name=f"block{k}_pool")(x)
@@ -46,7 +65,12 @@ def build_sequential(
 
 
 def build_residual(
-    input_shape: tuple[int, int, int], *, weights: None, filters: Sequence[int], kernel: int, l2: float
+    input_shape: tuple[int, int, int],
+    *,
+    weights: None,
+    filters: Annotated[Sequence[Width], Len(3, 3)],
+    kernel: Side,
+    l2: NotNegative,
 ) -> Any:
     """Build three residual blocks, each halving the side; two convolutions with BatchNorm beside a 1x1 shortcut.
 
@@ -68,7 +92,7 @@ def build_residual(
     """
     from keras import layers
 
-    filters = _channels(filters, 3, "residual")
+    check_arguments(build_residual, filters=filters, kernel=kernel, l2=l2)
     pixels, x = _start(input_shape)
     x = _conv(filters[0], kernel, name="stem_conv", l2=l2, bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9, name="stem_bn")(x)
@@ -88,7 +112,12 @@ def build_residual(
 
 
 def build_inception(
-    input_shape: tuple[int, int, int], *, weights: None, filters: Sequence[int], kernels: Sequence[int], l2: float
+    input_shape: tuple[int, int, int],
+    *,
+    weights: None,
+    filters: Annotated[Sequence[Width], Len(4, 4)],
+    kernels: Kernels,
+    l2: NotNegative,
 ) -> Any:
     """Build four inception blocks: parallel kernels of different sizes and a pooling, joined, then pooled by two.
 
@@ -111,15 +140,7 @@ def build_inception(
     """
     from keras import layers
 
-    if (
-        not kernels
-        or not all(isinstance(side, int) and side > 0 for side in kernels)
-        or len(set(kernels)) < len(kernels)
-    ):
-        raise OptionError(
-            f"kernels={list(kernels)!r} for backbone 'inception': expected different sides >= 1, such as [1, 3, 5]"
-        )
-    filters = _channels(filters, 4, "inception")
+    check_arguments(build_inception, filters=filters, kernels=kernels, l2=l2)
     pixels, x = _start(input_shape)
     x = _conv(2 * filters[0], 3, name="stem_conv", l2=l2, strides=2, bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9, name="stem_bn")(x)
@@ -171,15 +192,6 @@ def _conv(
         kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
         name=name,
     )
-
-
-def _channels(filters: Sequence[int], count: int, network: str) -> list[int]:
-    """Return the numbers of channels, one for each block of the network."""
-    if len(filters) != count or not all(type(number) is int and number > 0 for number in filters):
-        raise OptionError(
-            f"filters={list(filters)!r} for backbone {network!r}: expected {count} numbers >= 1, one a block"
-        )
-    return list(filters)
 
 
 SPECS = (

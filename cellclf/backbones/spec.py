@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from cellclf.errors import OptionError, unknown
+from cellclf.utils.parameters import annotations_of, check_table, check_value, plain, shortened
 
 API = 1
 """The version of the contract between cellclf and a backbone's package."""
@@ -39,7 +40,8 @@ class BackboneSpec:
         weights: Names of the published weights that ``build`` knows; the first is the default. A pattern such as
             ``"*.pth"`` names files in a format of its own that ``build`` reads. Keras files (``.weights.h5``, ``.h5``,
             ``.keras``) need no pattern: cellclf loads them into any backbone.
-        params: Further keyword arguments of ``build`` with their defaults, plain JSON data.
+        params: Further keyword arguments of ``build`` with their defaults, plain JSON data. What else they may be is
+            read from the annotations of ``build``, such as ``Annotated[float, Interval(gt=0)]``.
         head: The dense head that the network was described with, with keys of ``cellclf.Head``, or None for the usual
             one.
         grid_from: Smallest side whose feature map is larger than 1x1, or None where it always is. Below it
@@ -73,30 +75,34 @@ class BackboneSpec:
 
     def check(self) -> None:
         """Raise OptionError at the first field that breaks the contract; needs no Keras."""
-        who = f"backbone {self.name!r}"
+        who = f"backbone {shortened(self.name)}"
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise OptionError(f"{who}: the name must be lower-case letters, digits, '_', '.' or '-'")
-        if self.api != API:
+        if type(self.api) is not int or self.api != API:
             what = "cellclf" if isinstance(self.api, int) and self.api > API else "the plugin"
-            raise OptionError(f"{who} is made for plugin API {self.api!r}, this cellclf has {API}: upgrade {what}")
+            raise OptionError(
+                f"{who} is made for plugin API {shortened(self.api)}, this cellclf has {API}: upgrade {what}"
+            )
         if not callable(self.build):
-            raise OptionError(f"{who}: build is {self.build!r}, expected a function")
+            raise OptionError(f"{who}: build is {shortened(self.build)}, expected a function")
         for key in ("summary", "source"):
             text = getattr(self, key)
             if not isinstance(text, str) or not text.strip() or "\n" in text:
-                raise OptionError(f"{who}: {key} is {text!r}, expected one line of text")
+                raise OptionError(f"{who}: {key} is {shortened(text)}, expected one line of text")
         if not isinstance(self.min_size, int) or isinstance(self.min_size, bool) or self.min_size < 1:
-            raise OptionError(f"{who}: min_size is {self.min_size!r}, expected a number of pixels >= 1")
-        if self.grid_from is not None and (not isinstance(self.grid_from, int) or self.grid_from < self.min_size):
+            raise OptionError(f"{who}: min_size is {shortened(self.min_size)}, expected a number of pixels >= 1")
+        if self.grid_from is not None and (type(self.grid_from) is not int or self.grid_from < self.min_size):
             raise OptionError(
-                f"{who}: grid_from is {self.grid_from!r}, expected a number of pixels >= min_size {self.min_size}"
+                f"{who}: grid_from is {shortened(self.grid_from)}, expected a number of pixels >= min_size "
+                f"{self.min_size}"
             )
         for key, least in (("blocks", 1), ("weights", 0)):
             names = getattr(self, key)
             good = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
             if not good or len(names) < least or len(set(names)) < len(names):
                 raise OptionError(
-                    f"{who}: {key} is {names!r}, expected a tuple of different names{' (at least one)' * least}"
+                    f"{who}: {key} is {shortened(names)}, expected a tuple of different names"
+                    f"{' (at least one)' * least}"
                 )
         self._check_params(who)
         self._check_head(who)
@@ -104,7 +110,7 @@ class BackboneSpec:
     def _check_params(self, who: str) -> None:
         if not _is_json(self.params):
             raise OptionError(
-                f"{who}: params is {self.params!r}, expected a dict of names and JSON data (lists, not tuples)"
+                f"{who}: params is {shortened(self.params)}, expected a dict of names and JSON data (lists, not tuples)"
             )
         for key in self.params:
             if not key.isidentifier() or key in ("input_shape", "weights"):
@@ -115,7 +121,7 @@ class BackboneSpec:
             return
         if not _is_json(self.head):
             raise OptionError(
-                f"{who}: head is {self.head!r}, expected a dict of names and JSON data (lists, not tuples)"
+                f"{who}: head is {shortened(self.head)}, expected a dict of names and JSON data (lists, not tuples)"
             )
         for key in self.head:
             if key not in HEAD_KEYS:
@@ -129,20 +135,25 @@ class BackboneSpec:
 
         Raises:
             UnknownNameError: One of them does not exist.
-            OptionError: One of them is of another type than its default.
+            OptionError: One of them is of another type than its default, or not what ``build`` declares.
         """
         settings: dict[str, Any] = json.loads(json.dumps(dict(self.params)))
-        for key, value in dict(params or {}).items():
-            if key not in settings:
-                raise unknown(f"parameter of backbone {self.name!r}:", key, settings)
+        given = {} if params is None else plain(params)
+        check_table(given, f"params of backbone {self.name!r}", settings)
+        declared = annotations_of(self.build)
+        for key, value in given.items():
             default = settings[key]
             if isinstance(value, tuple):
                 value = list(value)
+            if isinstance(value, str) and value == "none" and not isinstance(default, str):  # a recipe has no None
+                value = None
             number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
             if default is not None and type(value) is not type(default) and not number:
                 raise OptionError(
-                    f"{key}={value!r} does not fit backbone {self.name!r}: expected the type of its default {default!r}"
+                    f"{key}={shortened(value)} does not fit backbone {self.name!r}: expected the type of its default "
+                    f"{default!r}"
                 )
+            check_value(value, declared.get(key, Any), f"backbone {self.name!r} {key}")
             settings[key] = value
         return settings
 
@@ -161,5 +172,5 @@ def _is_json(data: object) -> bool:
         return False
     try:
         return bool(json.loads(json.dumps(dict(data), allow_nan=False)) == dict(data))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return False

@@ -31,12 +31,12 @@ def augment(ctx: click.Context) -> None:
 @source_options
 def show(preset: str, strength: float, seed: int, plot: Path | None, src: str | None, source: Source) -> None:
     """Print PRESET as a recipe would hold it, and draw what it does."""
-    import tomli_w
+    from cellclf.pipeline.recipe import recipe_text
 
     augmenter = cellclf.Augmenter.preset(preset, seed=seed, strength=strength)
     augmenter.check()
     table = {key: value for key, value in augmenter.to_dict().items() if key != "seed"}
-    click.echo(tomli_w.dumps({"trainer": {"augmenter": table}}), nl=False)
+    click.echo(recipe_text({"trainer": {"augmenter": table}}), nl=False)
     if src is not None and plot is None:
         raise click.UsageError("--on needs --plot IMAGE, which is missing")
     if plot is not None:

@@ -137,7 +137,7 @@ class RecipeChoice:
             chosen: dict[str, Any] = {"name": self.backbone or used["name"]}
             chosen |= {} if self.weights is None else {"weights": self.weights}
             if self.params:
-                params = used.get("params", {}) if chosen["name"] == used["name"] else {}
+                params = used.get("params") if chosen["name"] == used["name"] else None
                 chosen |= read_recipe({"params": params}, [f"params.{param}" for param in self.params])
             table = recipe_for(table, chosen)
         table |= {} if self.seed is None else {"seed": self.seed}

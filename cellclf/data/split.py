@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
 
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
+from cellclf.utils.parameters import Params, Seed, check_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+Fraction = Annotated[float, Interval(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Parts:
         return "\n".join([*lines, f"{'all':<{width}}  {totals}"])
 
 
-class Split:
+class Split(Params):
     """Split a set into train, val and test: stratified by class; patients, slides and duplicates stay together.
 
     Images that share a group (patient, slide) or a cluster (duplicates) are joined into connected components, and
@@ -66,7 +71,7 @@ class Split:
         (8, {'0': 1, '1': 1})
     """
 
-    def __init__(self, *, val: float = 0.2, test: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, *, val: Fraction = 0.2, test: Fraction = 0.0, seed: Seed = 0) -> None:
         self.val = val
         self.test = test
         self.seed = seed
@@ -76,9 +81,7 @@ class Split:
 
     def check(self) -> None:
         """Raise OptionError if the fractions cannot be used."""
-        for name, fraction in (("val", self.val), ("test", self.test)):
-            if not 0 <= fraction < 1:
-                raise OptionError(f"{name}={fraction}; expected a fraction from 0 to below 1, such as 0.2")
+        check_parameters(self)
         if self.val + self.test >= 1:
             raise OptionError(f"val={self.val} and test={self.test} leave nothing to train on; expected a sum below 1")
 

@@ -19,6 +19,7 @@ from cellclf.reporting.compare import Candidate, Comparison
 from cellclf.runs.folder import MODEL
 from cellclf.runs.run import Run, load_run
 from cellclf.utils.log import logger, showing
+from cellclf.utils.parameters import Count, Jobs, check_arguments, plain
 
 
 def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
@@ -57,7 +58,7 @@ def compare(
     recipe: str | Path | Mapping[str, Any] = "fast",
     out: str | Path,
     tests: Mapping[str, Cells] | None = None,
-    n_jobs: int | None = None,
+    n_jobs: Jobs | None = None,
     show: bool | None = None,
 ) -> Comparison:
     """Train several backbones on one cleaned split.
@@ -79,6 +80,7 @@ def compare(
     Raises:
         CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
     """
+    check_arguments(compare, backbones=backbones, recipe=recipe, out=out, n_jobs=n_jobs)
     cells = as_cells(cells)
     tests = tests_as_cells(tests)
     if not backbones:
@@ -94,7 +96,7 @@ def compare(
 
     with showing(show) as shown:
         prepared = next(iter(pipes.values())).prepare(cells, show=shown)  # the same for all: only trainers differ
-        candidates = joblib.Parallel(n_jobs=n_jobs)(
+        candidates = joblib.Parallel(n_jobs=plain(n_jobs))(
             joblib.delayed(_candidate)(name, pipe, cells, prepared, Path(out) / name, tests, shown)
             for name, pipe in pipes.items()
         )
@@ -106,7 +108,7 @@ def compare_runs(
     on: ImageSet | Callable[[tuple[int, int]], ImageSet],
     *,
     name: str = "this set",
-    min_count: int = 1,
+    min_count: Count = 1,
     show: bool | None = None,
 ) -> Comparison:
     """Compare finished runs on one set with labels, on which none of them was trained.
@@ -125,6 +127,7 @@ def compare_runs(
         OptionError: No run.
         DataError: Runs of different classes, no labels, or a class that the runs do not have.
     """
+    check_arguments(compare_runs, min_count=min_count)
     if not runs:
         raise OptionError("there is no run to compare; expected run folders")
     candidates: dict[str, Candidate] = {}

@@ -8,9 +8,10 @@ import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from cellclf.data.door import Cells, as_cells
@@ -21,9 +22,11 @@ from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.reporting.compare import Candidate
 from cellclf.training.trainer import Trainer
+from cellclf.utils.annotations import HUGE, Called
 from cellclf.utils.atomic import write_json, write_text
 from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.log import logger, showing
+from cellclf.utils.parameters import Jobs, Seed, check_arguments, check_value, plain
 
 Job = Pipeline | Trainer
 
@@ -99,10 +102,10 @@ def cross_validate(
     job: Job | Mapping[str, Job],
     cells: Cells,
     *,
-    folds: int = 5,
-    seed: int = 0,
+    folds: Annotated[int, Interval(ge=2, lt=HUGE)] = 5,
+    seed: Seed = 0,
     out: str | Path | None = None,
-    n_jobs: int | None = None,
+    n_jobs: Jobs | None = None,
     show: bool | None = None,
 ) -> CrossValidation:
     """Hold out each fold of a set once, train on the rest, and score the held-out images.
@@ -131,6 +134,8 @@ def cross_validate(
     cells = as_cells(cells)
     import joblib
 
+    check_arguments(cross_validate, folds=folds, seed=seed, out=out, n_jobs=n_jobs)
+    folds, seed, n_jobs = plain((folds, seed, n_jobs))
     jobs = {name: _pipeline(one) for name, one in (job if isinstance(job, Mapping) else {"job": job}).items()}
     if not jobs:
         raise OptionError("there is no job to cross-validate; expected a Pipeline or a Trainer")
@@ -176,6 +181,7 @@ def cross_validate(
 
 
 def _pipeline(job: Job) -> Pipeline:
+    check_value(job, Annotated[Pipeline | Trainer, Called("a Pipeline or a Trainer")], "cross_validate job")
     return job if isinstance(job, Pipeline) else Pipeline(trainer=job, split=Split(seed=job.seed))
 
 

@@ -9,7 +9,7 @@ from cellclf.cleaning.downsample import Downsample
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
-from cellclf.errors import CellclfError, DataError, OptionError
+from cellclf.errors import CellclfError, DataError, OptionError, joined
 from cellclf.training.trainer import Trainer
 
 
@@ -32,7 +32,7 @@ def raise_all(checks: Iterable[Callable[[], Any]]) -> None:
         except CellclfError as error:
             found.setdefault(str(error), error)
     if len(found) > 1:
-        raise OptionError(f"{len(found)} mistakes: {'; '.join(found)}")
+        raise OptionError(f"{len(found)} mistakes: {joined(found)}")
     for mistake in found.values():
         raise mistake
 

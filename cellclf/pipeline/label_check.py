@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from cellclf.cleaning.selection import Selection
@@ -18,8 +19,10 @@ from cellclf.errors import DataError
 from cellclf.evaluation.label_noise import LabelProblems, find_label_problems
 from cellclf.pipeline.crossval import CrossValidation, cross_validate
 from cellclf.pipeline.pipeline import Pipeline
+from cellclf.utils.annotations import HUGE
 from cellclf.utils.atomic import write_json, write_text
 from cellclf.utils.csv_tables import csv_text
+from cellclf.utils.parameters import Jobs, Seed, check_arguments
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +94,10 @@ def check_labels(
     cells: Cells,
     *,
     recipe: str | Path | Mapping[str, Any] = "fast",
-    folds: int = 3,
+    folds: Annotated[int, Interval(ge=2, lt=HUGE)] = 3,
     out: str | Path | None = None,
-    seed: int = 0,
-    n_jobs: int | None = None,
+    seed: Seed = 0,
+    n_jobs: Jobs | None = None,
     show: bool | None = None,
 ) -> LabelCheck:
     """Predict every image by a classifier that was not trained on it, and find labels that this contradicts.
@@ -120,6 +123,7 @@ def check_labels(
     Source:
         Northcutt, Jiang, Chuang 2021, Confident learning, arXiv 1911.00068.
     """
+    check_arguments(check_labels, recipe=recipe, folds=folds, out=out, seed=seed, n_jobs=n_jobs)
     cells = as_cells(cells)
     pipe = dataclasses.replace(Pipeline.from_recipe(recipe), outliers=None)
     validated = cross_validate(pipe, cells, folds=folds, seed=seed, out=out, n_jobs=n_jobs, show=show)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import hashlib
 import time
@@ -10,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
+from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
-from cellclf.cleaning.outliers.scoring import OutlierScorer
 from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
 from cellclf.data.door import Cells, as_cells, tests_as_cells
@@ -26,13 +27,15 @@ from cellclf.errors import OptionError, unknown
 from cellclf.evaluation.metrics import Report
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
 from cellclf.pipeline.prepare import Prepared, count_copies, split_table
-from cellclf.pipeline.recipe import Table, construct, make_trainer, read_recipe, table_of
+from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
 from cellclf.runs.folder import check_folder
 from cellclf.runs.run import Run
+from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
+from cellclf.utils.parameters import Example, Params, check_parameters, check_value, shortened, written
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
 
@@ -54,8 +57,8 @@ class Outcome:
     page: Path | None = None
 
 
-@dataclass(kw_only=True)
-class Pipeline:
+@dataclass(kw_only=True, eq=False)
+class Pipeline(Params):
     """The whole job: each step can be left out, replaced or used alone.
 
     Duplicates are removed first, since copies look like inliers to an outlier filter and must not be split across
@@ -77,16 +80,16 @@ class Pipeline:
         1
     """
 
-    trainer: Trainer
-    dedup: Dedup | None = None
-    split: Split = field(default_factory=Split)
-    outliers: OutlierFilter | None = None
-    downsample: Downsample | None = None
-    expand: Expand | None = None
+    trainer: Annotated[Trainer, Example('Trainer(backbone="mobilenet")')]
+    dedup: Annotated[Dedup | None, Example("Dedup()")] = None
+    split: Annotated[Split, Example("Split(val=0.2)")] = field(default_factory=Split)
+    outliers: Annotated[OutlierFilter | None, Example("OutlierFilter()")] = None
+    downsample: Annotated[Downsample | None, Example("Downsample()")] = None
+    expand: Annotated[Expand | None, Example("Expand(copies=1)")] = None
     summary: str = ""
 
     @classmethod
-    def from_recipe(cls, recipe: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Pipeline:
+    def from_recipe(cls, recipe: str | Path | Mapping[str, Any], settings: Sequence[str] = ()) -> Self:
         """Make a pipeline from a recipe.
 
         Args:
@@ -104,16 +107,16 @@ class Pipeline:
         if "trainer" not in table:
             raise OptionError("the recipe lacks [trainer]; `cellclf run --help` names recipes to start from")
         seed, summary = table.get("seed", 0), table.get("summary", "")
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise OptionError(f"seed = {seed!r}; expected a whole number from 0 up")
-        if not isinstance(summary, str):
-            raise OptionError(f"summary = {summary!r}; expected a text")
+        check_value(seed, int, "seed")
+        check_value(summary, str, "summary")
 
         def slot(kind: Any, name: str) -> Any:
-            if name not in table:
+            given = table.get(name)
+            if given is None or (isinstance(given, str) and given == "none"):
                 return None
-            seeded = {"seed": seed} if name != "dedup" and isinstance(table[name], dict) else {}
-            return construct(kind, {**seeded, **table[name]} if seeded else table[name], f"[{name}]")
+            if isinstance(given, Mapping) and name != "dedup":
+                given = {"seed": seed, **given}
+            return kind.from_table(given, f"[{name}]")
 
         return cls(
             trainer=make_trainer(table["trainer"], seed),
@@ -128,18 +131,27 @@ class Pipeline:
     def to_dict(self) -> Table:
         """Give the whole job as a recipe with every option written out, which ``from_recipe`` and TOML take.
 
-        An optimizer object, a Keras model as backbone and a function as ``embed`` cannot be stored in a recipe: it has
-        their names, or nothing, and they must be given again.
+        A step that is left out is not in it. A Keras model as backbone and a function as ``embed`` cannot be stored in
+        a recipe: it has their names, which ``from_recipe`` refuses, and they must be given again.
 
         Examples:
             >>> pipe = Pipeline.from_recipe("fast")
-            >>> Pipeline.from_recipe(pipe.to_dict()).to_dict() == pipe.to_dict()
+            >>> Pipeline.from_recipe(pipe.to_dict()) == pipe
             True
         """
-        steps = ("dedup", "split", "outliers", "downsample", "expand")
-        made = {name: table_of(step) for name in steps if (step := getattr(self, name)) is not None}
-        trainer = self.trainer.to_dict() | {"stages": [table_of(stage) for stage in self.trainer.stages]}
-        return ({"summary": self.summary} if self.summary else {}) | made | {"trainer": trainer}
+        found = {name: written(getattr(self, name)) for name in _SLOTS if name != "seed"}
+        return {name: value for name, value in found.items() if value not in (None, "")}
+
+    @classmethod
+    def from_table(cls, table: Any, where: str) -> Self:
+        """Make a pipeline from a recipe's data; see ``from_recipe``."""
+        if not isinstance(table, Mapping):
+            raise OptionError(f"{where} is {shortened(table)}; expected a table with some of: {', '.join(_SLOTS)}")
+        return cls.from_recipe(table)
+
+    def resolved(self) -> Self:
+        """Give the same job with what its backbone leaves open written out; see ``Trainer.resolved``."""
+        return dataclasses.replace(self, trainer=self.trainer.resolved())
 
     def check(self, cells: Cells, *, tests: Mapping[str, Cells] | None = None, out: str | Path | None = None) -> None:
         """Find every mistake that can be found before the first slow step.
@@ -152,21 +164,19 @@ class Pipeline:
         Raises:
             CellclfError: The mistake; OptionError if there are several, all named.
         """
+        check_parameters(self)  # first: of another kind, a step can't be asked to check itself
         cells = as_cells(cells)
         tests = tests_as_cells(tests)
-        trainer = self.trainer
-        checks: list[Callable[[], Any]] = [self.split.check, trainer.check_options]
-        checks += [stage.check for stage in trainer.stages]
-        if trainer.head is not None:
-            checks.append(trainer.head.check)
-        if trainer.augmenter is not None:
-            augmenter = trainer.augmenter
+        trainer, expand = self.trainer, self.expand
+        checks: list[Callable[[], Any]] = [trainer.check_options]
+        if isinstance(trainer.stages, list | tuple):
+            checks += [stage.check for stage in trainer.stages if isinstance(stage, Stage)]
+        if isinstance(augmenter := trainer.augmenter, Augmenter):
             checks.append(lambda: augmenter.check(cells.image_shape))
-        if self.dedup is not None:
-            checks.append(self.dedup.check)
-        if (outliers := self.outliers) is not None:
-            checks.append(lambda: OutlierScorer(method=outliers.method))
-        if (expand := self.expand) is not None:
+        for step in (self.split, self.dedup, self.outliers, self.downsample):
+            if step is not None:
+                checks.append(getattr(step, "check", None) or functools.partial(check_parameters, step))
+        if expand is not None:
             checks.append(lambda: expand.check(cells))
         checks.append(lambda: check_parts(cells, self.split, self.downsample, trainer))
         if out is not None:
@@ -242,6 +252,7 @@ class Pipeline:
         prepared: Prepared | None = None,
         callbacks: Sequence[Any] = (),
         source: Mapping[str, Any] | None = None,
+        chosen: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Do the whole job.
 
@@ -259,6 +270,7 @@ class Pipeline:
             callbacks: Called after each epoch, see ``Trainer.fit``.
             source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
                 ``{"made": ...}`` those of ``make_cells``.
+            chosen: What another run chose by itself, see ``Trainer.fit``.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
@@ -270,7 +282,7 @@ class Pipeline:
         with held(folder), showing(show) as shown:
             bars = None if shown else False
             prepared = prepared or self.prepare(cells, show=shown)
-            table = split_table(prepared)
+            table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
                 "command": command,
                 "source": dict(source or {}),
@@ -278,13 +290,19 @@ class Pipeline:
                     **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
                 },
-                "recipe": self.to_dict(),
+                "recipe": recipe,
             }
             started = time.perf_counter()
             copies = {} if self.dedup is None else count_copies(prepared, tests or {}, self.dedup)
             seconds = prepared.seconds | ({"leaks": time.perf_counter() - started} if tests else {})
             run = self.trainer.fit(
-                prepared.train, prepared.val, out=folder, show=shown, callbacks=callbacks, record=record
+                prepared.train,
+                prepared.val,
+                out=folder,
+                show=shown,
+                callbacks=callbacks,
+                record=record,
+                chosen=chosen,
             )
             seconds["training"] = run.manifest["seconds"]
             started = time.perf_counter()
@@ -306,7 +324,7 @@ class Pipeline:
                 page = write_report(
                     folder,
                     run=run,
-                    recipe=self.to_dict(),
+                    recipe=recipe,
                     prepared=prepared,
                     augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
                     sets=sets,

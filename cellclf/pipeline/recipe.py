@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cellclf.augmentation.augmenter import Augmenter
-from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
 from cellclf.errors import OptionError, unknown
 from cellclf.runs.renamed import setting_with_new_names, with_new_names
-from cellclf.training.head import Head
-from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
+from cellclf.utils.parameters import check_table, plain
 
 Table = dict[str, Any]
 
@@ -110,7 +107,9 @@ def _set(table: Table, setting: str) -> None:
                 raise OptionError(f"setting {setting!r}: there are {len(place)} entries, counted from 0, no {parent!r}")
             place = place[int(parent)]
         else:
-            place = place.setdefault(parent, {})
+            if (found := place.get(parent)) is None or (isinstance(found, str) and found == "none"):
+                place[parent] = {}
+            place = place[parent]
         if not isinstance(place, dict | list):
             raise OptionError(f"setting {setting!r}: {parent!r} is a value and holds no keys")
     if isinstance(place, list):
@@ -132,95 +131,25 @@ def _value(text: str) -> Any:
         return text
 
 
-def construct(kind: Any, table: Mapping[str, Any], where: str) -> Any:
-    """Make an object from a table whose keys are the names of its arguments.
-
-    Args:
-        kind: A class whose arguments are all keywords.
-        table: The values; TOML has no None, so the text ``"none"`` stands for it where None is allowed.
-        where: Name of the table in messages, such as ``"[split]"``.
-
-    Raises:
-        UnknownNameError: A key that is not an argument.
-        OptionError: A value that is missing or of another type than the argument's.
+def recipe_text(table: Mapping[str, Any]) -> str:
+    """Write a recipe as TOML, in which the text "none" stands for None.
 
     Examples:
-        >>> construct(Stage, {"epochs": 3, "learning_rate": 0.001, "patience": "none"}, "[stage]").patience is None
-        True
+        >>> print(recipe_text({"trainer": {"head": None}}), end="")
+        [trainer]
+        head = "none"
     """
-    names = inspect.signature(kind).parameters
-    _check_table(table, where, names)
-    for key in table:
-        if key not in names:
-            raise unknown(f"option of {where}:", key, names)
-    missing = [n for n, p in names.items() if p.default is p.empty and n not in table]
-    if missing:
-        raise OptionError(f"{where} lacks {', '.join(missing)}")
-    found = {}
-    for key, value in table.items():
-        annotation = str(names[key].annotation)
-        found[key] = tuple(value) if isinstance(value, list) else value
-        if value == "none" and "None" in annotation.split(" | "):
-            found[key] = None
-        elif not _fits(found[key], annotation):
-            raise OptionError(f"{where} {key} = {value!r}; expected {_type_names(annotation)}")
-    return kind(**found)
+    import tomli_w
+
+    return tomli_w.dumps(_without_none(plain(table)))
 
 
-def table_of(thing: Any) -> Table:
-    """Write an object as the table that ``construct`` reads: all its arguments, so that no later default changes it.
-
-    Args:
-        thing: Stores its arguments under their names. A function among them, which no file can hold, is left out.
-
-    Examples:
-        >>> table_of(Stage(epochs=3, learning_rate=0.001, patience=None))["patience"]
-        'none'
-    """
-    found: Table = {}
-    for name, parameter in inspect.signature(type(thing)).parameters.items():
-        value = getattr(thing, name)
-        if callable(value) or (value is None and parameter.default is None):
-            continue
-        found[name] = "none" if value is None else list(value) if isinstance(value, tuple) else value
-    return found
-
-
-def _check_table(table: object, where: str, names: Iterable[str]) -> None:
-    if not isinstance(table, Mapping):
-        raise OptionError(f"{where} is {table!r}; expected a table with some of: {', '.join(names)}")
-
-
-_PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-
-
-_TYPE_NAMES = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "None": '"none"'}
-
-
-def _type_names(annotation: str) -> str:
-    kinds = annotation.split(" | ")
-    return " or ".join(_TYPE_NAMES.get(kind, "a list" if kind.startswith("tuple[") else kind) for kind in kinds)
-
-
-def _fits(value: Any, annotation: str) -> bool:
-    """Check a value against an annotation; types that a recipe cannot hold are accepted."""
-    for kind in annotation.split(" | "):
-        if kind in _PLAIN:
-            if isinstance(value, _PLAIN[kind]) and (kind == "bool") == isinstance(value, bool):
-                return True
-        elif kind == "None":
-            if value is None:
-                return True
-        elif kind.startswith("Literal["):  # the object's own check knows the texts
-            if isinstance(value, str):
-                return True
-        elif kind.startswith("tuple["):
-            inner = kind.removeprefix("tuple[").removesuffix("]").removesuffix(", ...")
-            if isinstance(value, tuple) and all(_fits(item, inner) for item in value):
-                return True
-        else:
-            return True
-    return False
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return "none" if value is None else value
 
 
 def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
@@ -230,46 +159,19 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
         table: Its settings; ``backbone``, ``head`` and ``augmenter`` are tables, ``stages`` a list of tables.
         seed: For every part without a seed of its own.
     """
-    _check_table(table, "[trainer]", inspect.signature(Trainer).parameters)
+    check_table(table, "[trainer]", inspect.signature(Trainer).parameters)
     if "backbone" not in table:
         raise OptionError('[trainer] lacks backbone; expected a table such as { name = "mobilenet" }')
     settings = {"seed": seed} | dict(table)
-    named = settings["backbone"]
-    settings["backbone"] = make_backbone({"name": named} if isinstance(named, str) else named)
-    if "head" in settings:
-        settings["head"] = construct(Head, settings["head"], "[trainer.head]")
+    if isinstance(settings["backbone"], str):
+        settings["backbone"] = {"name": settings["backbone"]}
     # another seed for the validation copy: it must not be augmented in the same way as the training images
-    for name, offset in (("augmenter", 0), ("val_augmenter", 1)):
-        if name in settings:
-            _check_table(settings[name], f"[trainer.{name}]", ("preset", "steps", "strength", "seed"))
-            settings[name] = Augmenter.from_dict({"seed": seed + offset} | settings[name])
-    if "mix" in settings:
-        settings["mix"] = construct(Mix, {"seed": seed} | settings["mix"], "[trainer.mix]")
-    if "stages" in settings:
-        if not isinstance(settings["stages"], list):
-            raise OptionError(
-                f"[trainer] stages is {settings['stages']!r}; expected a list of tables: [[trainer.stages]]"
-            )
-        settings["stages"] = tuple(
-            construct(Stage, stage, f"[trainer.stages.{k}]") for k, stage in enumerate(settings["stages"])
-        )
-    trainer: Trainer = construct(Trainer, settings, "[trainer]")
-    return trainer
+    for name, offset in (("augmenter", 0), ("val_augmenter", 1), ("mix", 0)):
+        if isinstance(settings.get(name), Mapping):
+            settings[name] = {"seed": seed + offset} | settings[name]
+    return Trainer.from_table(settings, "[trainer]")
 
 
 def make_backbone(table: Mapping[str, Any]) -> Backbone:
     """Make a Backbone from ``name``, ``weights`` (``"none"`` for random ones) and ``params``."""
-    _check_table(table, "[trainer.backbone]", ("name", "weights", "params"))
-    for key in table:
-        if key not in ("name", "weights", "params"):
-            raise unknown("option of [trainer.backbone]:", key, ("name", "weights", "params"))
-    if "name" not in table:
-        raise OptionError("[trainer.backbone] lacks name; expected one that `cellclf backbones` lists")
-    for key, kind in (("name", str), ("weights", str), ("params", Mapping)):
-        if key in table and not isinstance(table[key], kind):
-            expected = "a table" if kind is Mapping else "a text"
-            raise OptionError(f"[trainer.backbone] {key} = {table[key]!r}; expected {expected}")
-    chosen: Table = {"params": table.get("params")}
-    if "weights" in table:
-        chosen["weights"] = None if table["weights"] == "none" else table["weights"]
-    return Backbone(table["name"], **chosen)
+    return Backbone.from_table(table, "[trainer.backbone]")

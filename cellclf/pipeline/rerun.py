@@ -16,6 +16,7 @@ from cellclf.errors import RunFolderError
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.pipeline.recipe import make_trainer
 from cellclf.runs.run import Run, load_run
+from cellclf.training.trainer import with_all_settings
 from cellclf.utils.locks import scratch
 
 ROUNDING = 1e-3
@@ -43,15 +44,26 @@ class Rerun:
     images: bool
 
     @property
+    def same_epochs(self) -> bool:
+        """Whether both ran the same epochs, kept the same ones, and had the same losses within rounding.
+
+        Losses only: where probabilities differ by rounding, accuracy and F1 can differ by a whole image.
+        """
+        one, other = self.first.history, self.second.history
+        return len(one) == len(other) and all(map(_same_epoch, one, other))
+
+    @property
     def matches(self) -> bool:
-        """Whether both are the same: the same images, and probabilities equal within rounding."""
-        return self.images and self.largest <= ROUNDING
+        """Whether both are the same: the same images and epochs, and probabilities equal within rounding."""
+        return self.images and self.same_epochs and self.largest <= ROUNDING
 
     def __str__(self) -> str:
         if self.matches and self.exact:
             lines = [f"the same, bit for bit: {len(self.first.history)} epochs, all weights"]
         elif self.matches:
             lines = [f"the same within rounding: probabilities differ by at most {self.largest:.1g}"]
+        elif self.images and self.largest <= ROUNDING:
+            lines = ["NOT the same: the same end, but other epochs"]
         elif self.images:
             lines = [f"NOT the same: probabilities differ by up to {self.largest:.2g}"]
         else:
@@ -79,6 +91,7 @@ def rerun(
         RunFolderError: The run is not finished, or its manifest does not name the source of its images.
     """
     first = load_run(folder)
+    chosen = first.manifest.get("chosen")
     source = first.manifest.get("source") or {}
     of_pipeline = (Path(folder) / "recipe.toml").is_file()
     with scratch() as temporary:
@@ -87,16 +100,16 @@ def rerun(
             given = _read(source, folder) if cells is None else cells
             if not isinstance(given, ImageSet):
                 raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
-            outcome = Pipeline.from_recipe(folder).run(given, out=target, show=show, source=source)
+            outcome = Pipeline.from_recipe(folder).run(given, out=target, show=show, source=source, chosen=chosen)
             second, val = outcome.run, outcome.prepared.val
         else:
             two = (_read(source.get("train"), folder), _read(source.get("val"), folder)) if cells is None else cells
             if isinstance(two, ImageSet):
                 raise RunFolderError(f"{folder} was trained on two sets; expected (training, validation)")
             train, val = two[0], two[1].align(two[0].class_names)
-            settings = first.manifest["trainer"]
+            settings = with_all_settings(first.manifest["trainer"])
             second = make_trainer(settings, settings["seed"]).fit(
-                train, val, out=target, show=show, record={"source": source}
+                train, val, out=target, show=show, record={"source": source}, chosen=chosen
             )
         second.folder = None if out is None else target
     same = first.manifest["data"] == second.manifest["data"]
@@ -105,7 +118,7 @@ def rerun(
         first=first,
         second=second,
         differences=tuple(_differences(first, second)),
-        exact=_hash(first) == _hash(second),
+        exact=_hash(first) == _hash(second) and _unlike_epoch(first, second) is None,
         largest=_largest(*probabilities),
         images=same,
     )
@@ -156,15 +169,28 @@ def _differences(first: Run, second: Run) -> list[str]:
             for key in sorted({*old, *new})
             if old.get(key) != new.get(key)
         ]
-    for old, new in zip(first.history, second.history, strict=False):
-        names = [name for name in old if name != "seconds" and old[name] != new.get(name)]
-        if names:
-            name = names[0]
-            found.append(f"from epoch {old['epoch']} of stage {old['stage']}: {name} {old[name]}, now {new.get(name)}")
-            break
+    if (difference := _unlike_epoch(first, second)) is not None:
+        found.append(difference)
     if len(first.history) != len(second.history):
         found.append(f"{len(first.history)} epochs, now {len(second.history)}")
     return found
+
+
+def _unlike_epoch(first: Run, second: Run) -> str | None:
+    """Name the first score of the first epoch that differs."""
+    for old, new in zip(first.history, second.history, strict=False):
+        for name in old:
+            if name != "seconds" and old[name] != new.get(name):
+                where = f"from epoch {old['epoch']} of stage {old['stage']}"
+                return f"{where}: {name} {old[name]}, now {new.get(name)}"
+    return None
+
+
+def _same_epoch(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    losses = [name for name in one if name == "loss" or name.endswith("_loss")]
+    return all(one[name] == other.get(name) for name in ("stage", "epoch", "best")) and all(
+        abs(one[name] - other.get(name, float("nan"))) <= ROUNDING * max(1.0, abs(one[name])) for name in losses
+    )
 
 
 def _of(run: Run, table: str, key: str) -> Any:

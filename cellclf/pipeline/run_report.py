@@ -10,7 +10,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.robustness.result import stored
 from cellclf.pipeline.prepare import Prepared, split_table
-from cellclf.pipeline.recipe import Table
+from cellclf.pipeline.recipe import Table, recipe_text
 from cellclf.runs.run import Run
 from cellclf.utils.atomic import write_text
 
@@ -48,16 +48,14 @@ def write_report(
     Returns:
         Path of ``report.html``.
     """
-    import tomli_w
-
     from cellclf.reporting.content import PageContent
     from cellclf.reporting.json_report import write_data
     from cellclf.reporting.markdown import write_markdown
     from cellclf.reporting.page import write_page
 
-    recipe_text = tomli_w.dumps(recipe)
+    recipe_toml = recipe_text(recipe)
     write_text(folder / "split.csv", split_table(prepared))
-    write_text(folder / "recipe.toml", recipe_text)
+    write_text(folder / "recipe.toml", recipe_toml)
     domain_shifts = {
         name: run.domain_shift(part, show=False) for name, part in sets.items() if name not in ("train", "val")
     }
@@ -77,7 +75,7 @@ def write_report(
         domain_shifts={name: shift for name, shift in domain_shifts.items() if shift is not None},
         seconds=seconds,
         manifest=run.manifest,
-        recipe_toml=recipe_text,
+        recipe_toml=recipe_toml,
         command=command,
     )
     write_data(content, folder / "report.json")

@@ -31,7 +31,7 @@ def augmented_with(run: Run) -> tuple[str, ...]:
 def _step_names(manifest: Mapping[str, Any]) -> Iterator[str]:
     for member in manifest.get("members", ()):
         yield from _step_names(member)
-    trainer = manifest.get("trainer", {})
+    trainer = manifest.get("trainer") or {}
     tables = [trainer.get("augmenter"), trainer.get("val_augmenter")]
     recipe = Path(manifest["folder"]) / "recipe.toml" if "folder" in manifest else None
     if recipe is not None and recipe.exists():
@@ -39,7 +39,7 @@ def _step_names(manifest: Mapping[str, Any]) -> Iterator[str]:
         tables.append(None if expand is None else {"preset": expand.get("preset", "report")})
     for augmenter in (Augmenter.from_dict(table) for table in tables if table):
         yield from augmenter.names() if augmenter.strength else ()
-    if trainer.get("mix", {}).get("kind") in ("cutmix", "both"):
+    if (trainer.get("mix") or {}).get("kind") in ("cutmix", "both"):
         yield "cutmix"
 
 

@@ -1,3 +1,5 @@
+from .cache import Cache as Cache
+from .compute import Compute as Compute
 from .head import Head as Head
 from .sklearn_api import CellClassifier as CellClassifier
 from .stage import Stage as Stage

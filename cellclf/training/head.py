@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval
 
 from cellclf.backbones.graph import POOL
-from cellclf.errors import OptionError
+from cellclf.utils.parameters import Example, NotNegative, Params, check_parameters, plain
 
-POOLINGS = ("avg", "max", "flatten")
+Activation = Literal[
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "leaky_relu",
+    "linear",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "tanh",
+]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Head:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Head(Params):
     """Pooling, Dense layers with dropout, softmax.
 
     The defaults are the head of the original report: global average pooling, Dense 512 ReLU,
@@ -23,29 +44,27 @@ class Head:
         dropout: Fraction of units dropped after each Dense layer (after the pooling if there is none), 0 to below 1.
         l2: Weight of the squared-weights penalty of the Dense layers.
         pooling: ``"avg"`` or ``"max"`` over the map, or ``"flatten"``.
-        activation: Of the Dense layers, a name that Keras knows.
+        activation: Of the Dense layers, one of those of Keras that work on each number by itself.
 
     Examples:
         >>> Head(units=(64,), dropout=0.2)
         Head(units=(64,), dropout=0.2, l2=0.0001, pooling='avg', activation='relu')
     """
 
-    units: tuple[int, ...] = (512, 256)
-    dropout: float = 0.5
-    l2: float = 1e-4
-    pooling: str = "avg"
-    activation: str = "relu"
+    units: Annotated[Sequence[Annotated[int, Interval(ge=1, le=65_536)]], Example("units=(512, 256)")] = (512, 256)
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5
+    l2: NotNegative = 1e-4
+    pooling: Literal["avg", "max", "flatten"] = "avg"
+    activation: Activation = "relu"
 
     def check(self) -> None:
-        """Raise OptionError for a value that cannot be built."""
-        if any(width < 1 for width in self.units):
-            raise OptionError(f"head units={self.units}; expected widths of 1 or more, such as (512, 256)")
-        if not 0 <= self.dropout < 1:
-            raise OptionError(f"head dropout={self.dropout}; expected a fraction from 0 to below 1")
-        if self.l2 < 0:
-            raise OptionError(f"head l2={self.l2}; expected 0 or more")
-        if self.pooling not in POOLINGS:
-            raise OptionError(f"head pooling={self.pooling!r}; expected one of {', '.join(POOLINGS)}")
+        """Raise for a value that cannot be built.
+
+        Raises:
+            OptionError: A value of the wrong kind or outside its range.
+            UnknownNameError: No pooling or activation of that name.
+        """
+        check_parameters(self)
 
     def build(self, features: Any, classes: int, *, seed: int = 0) -> Any:
         """Put the head on a feature map.
@@ -58,9 +77,12 @@ class Head:
         Returns:
             Symbolic (batch, classes) float32 tensor whose rows sum to 1.
         """
+        self.check()
+        return plain(self)._build(features, classes, seed=plain(seed))
+
+    def _build(self, features: Any, classes: int, *, seed: int) -> Any:
         import keras
 
-        self.check()
         layers = keras.layers
         pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D, "flatten": layers.Flatten}
         x = pool[self.pooling](name=POOL)(features)

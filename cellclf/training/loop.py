@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,15 @@ from cellclf.training.early_stopping import EarlyStopping
 from cellclf.training.ema import EMA
 from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups, progress_bar
 from cellclf.training.freezing import freeze, moving_variables
+from cellclf.training.losses import make_loss
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.signals import Interrupt
 from cellclf.training.stage import Stage
 from cellclf.training.stage_input import StageInput, stage_input
 from cellclf.utils.log import logger
+
+if TYPE_CHECKING:
+    from cellclf.training.trainer import Trainer
 
 Row = dict[str, Any]
 
@@ -56,46 +60,36 @@ class Loop:
     """Trains a model through its stages.
 
     Args:
+        trainer: Its settings of what is learned, and how.
         model: Keras model from images to probabilities, flat.
         blocks: The layers of each block of its backbone, from the input on.
         backbone_layers: All layers of the backbone.
-        stages: What to do.
         batches: The training images.
         val: The validation images.
-        optimizer: Name or Keras optimizer.
-        weight_decay: Of the optimizer.
-        accumulate: Batches that make one step.
-        scale_loss: Whether the loss is scaled for float16.
-        loss: Keras loss.
         shifted: The altered copy of the validation images; None where there is none.
-        ema: Momentum of the EMA of weights that is validated and kept; None keeps the weights themselves.
-        jit_compile: Whether XLA compiles the training steps, as Keras takes it.
+        chosen: What was chosen for this run; whether a stage uses a cache is added before its first epoch.
         caching: Whether and where features of frozen layers are cached.
         checkpoint: Where the state is saved after each epoch.
         show: True shows progress bars, False hides them; None shows them on a terminal and in a notebook.
         callbacks: Called after each epoch.
         finish: Called after the last stage with what is cached, before the cache is removed.
+        save_choice: Called when something was added to ``chosen``.
     """
 
+    trainer: Trainer
     model: Any
     blocks: Sequence[Sequence[Any]]
     backbone_layers: Sequence[Any]
-    stages: Sequence[Stage]
     batches: Batches
     val: ImageSet
-    optimizer: Any
-    weight_decay: float
-    accumulate: int
-    scale_loss: bool
-    loss: Any
     shifted: ImageSet | None
-    ema: float | None
-    jit_compile: bool | str
+    chosen: dict[str, Any]
     caching: Caching
     checkpoint: Checkpoint
     show: bool | None
     callbacks: Callbacks = field(default_factory=Callbacks)
     finish: Callable[[Cached | None], None] = lambda cached: None
+    save_choice: Callable[[], None] = lambda: None
     history: list[Row] = field(default_factory=list)
     interrupt: Interrupt = field(default_factory=Interrupt)
 
@@ -111,6 +105,7 @@ class Loop:
         """
         import keras
 
+        stages = self.trainer.stages
         predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
         plain = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
         first, stopping = 0, EarlyStopping()
@@ -119,42 +114,56 @@ class Loop:
             meta, arrays = saved
             assign(self.model.variables, arrays["model"])
             first, stopping, self.history = meta["stage"], EarlyStopping(**meta["early_stopping"]), meta["history"]
-        for number in range(first, len(self.stages)):
-            stage = self.stages[number]
-            if number and stage.monitor != self.stages[number - 1].monitor:
+        for number in range(first, len(stages)):
+            stage = stages[number]
+            if number and stage.monitor != stages[number - 1].monitor:
                 stopping.best = None
             stopping = EarlyStopping(best=stopping.best)
             if saved is None or number > first:
                 meta = {"stage": number, "early_stopping": stopping.to_dict(), "history": self.history}
                 self.checkpoint.save("stage", meta, model=values(self.model.variables))
             freeze(self.backbone_layers, self.blocks, stage)
-            with stage_input(plain, stage, self.blocks, self.caching, show=self.show) as self._input:
+            caching = self._caching_of(number)
+            with stage_input(plain, stage, self.blocks, caching, show=self.show) as self._input:
+                self._note_cache(number, self._input.cache is not None)
                 if self._input.notice:
                     logger.info(f"stage {number + 1}: {self._input.notice}")
                 with self.callbacks.around_stage(self._input.model, stage.epochs):
                     stopping = self._stage(number, stage, stopping)
-                if number + 1 == len(self.stages):
+                if number + 1 == len(stages):
                     self.finish(self._input.cached)
         return self.history
+
+    def _caching_of(self, number: int) -> Caching:
+        """Decide on a cache as this stage did before: when it is resumed, or repeated by ``rerun``."""
+        before = self.chosen["cache"][number : number + 1]
+        return replace(self.caching, mode="disk" if before[0] else None) if before else self.caching
+
+    def _note_cache(self, number: int, used: bool) -> None:
+        cache = self.chosen["cache"]
+        if cache[number : number + 1] != [used]:
+            cache[number : number + 1] = [used]
+            self.save_choice()
 
     def _stage(self, number: int, stage: Stage, stopping: EarlyStopping) -> EarlyStopping:
         import tensorflow as tf
 
         optimizer = make_optimizer(
-            self.optimizer,
+            self.trainer.optimizer,
             stage.rate(self.batches.steps),
-            self.weight_decay,
-            accumulate=self.accumulate,
-            scale_loss=self.scale_loss,
+            self.trainer.weight_decay,
+            accumulate=self.trainer.accumulate,
+            scale_loss=self.chosen["precision"] == "mixed_float16",
         )
         model = self._input.model
-        model.compile(optimizer=optimizer, loss=self.loss, metrics=["accuracy"], jit_compile=self.jit_compile)
+        loss = make_loss(self.trainer.label_smoothing, self.trainer.consistency, self.trainer.focal)
+        model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=self.chosen["jit_compile"])
         optimizer.build(self.model.trainable_variables)
         build_metrics(model)
         in_groups = self._input.cache is not None and not tf.distribute.has_strategy()
         self._fit_groups = make_fit_groups(model) if in_groups else None
         moving = moving_variables(self.model)
-        self._ema = None if self.ema is None else EMA(moving, self.ema)
+        self._ema = None if self.trainer.ema is None else EMA(moving, self.trainer.ema)
         best = values(moving)
         epoch, stopped, progress = 0, False, Progress()
         saved = self.checkpoint.load("epoch")
@@ -262,12 +271,12 @@ class Loop:
         return row | {"learning_rate": rate, "seconds": time.perf_counter() - started, "best": False}
 
     def _log(self, row: Row, better: bool) -> None:
-        stage = self.stages[row["stage"] - 1]
+        stage = self.trainer.stages[row["stage"] - 1]
         left = (stage.epochs - row["epoch"]) * (row["seconds"] - self._fill_seconds)
         self._fill_seconds = 0.0
         shifted = "" if self.shifted is None else f"shifted_macro_f1 {row['shifted_macro_f1']:.4f}  "
         logger.info(
-            f"stage {row['stage']}/{len(self.stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
+            f"stage {row['stage']}/{len(self.trainer.stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
             f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
             f"val_macro_f1 {row['val_macro_f1']:.4f}  "
             f"{shifted}"
@@ -277,7 +286,7 @@ class Loop:
 
     def _update_ema(self, done: int) -> None:
         """Add the weights to the EMA when they have moved; ``done`` counts the batches of the stage."""
-        if self._ema is not None and done % self.accumulate == 0:
+        if self._ema is not None and done % self.trainer.accumulate == 0:
             self._ema.update()
 
     def _stop(self, where: str) -> KeyboardInterrupt:

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Protocol, get_args, runtime_checkable
 
-from cellclf.errors import unknown
+from cellclf.errors import OptionError, unknown
+from cellclf.utils.parameters import Called, plain, shortened
 
-OPTIMIZERS = ("adam", "adamw", "lion", "rmsprop", "sgd")
+OptimizerName = Literal["adam", "adamw", "lion", "rmsprop", "sgd"]
+OPTIMIZERS = get_args(OptimizerName)
+
+
+@runtime_checkable
+class KerasOptimizer(Protocol):
+    """What of a Keras optimizer is used; Keras itself is too slow to import for a check."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Give its settings."""
+        ...
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Do a step."""
+        ...
+
+
+Optimizer = OptimizerName | Annotated[KerasOptimizer, Called("a Keras optimizer")]
 
 
 def make_optimizer(
@@ -49,3 +69,41 @@ def _named(optimizer: str, weight_decay: float) -> Any:
         case "rmsprop":
             return keras.optimizers.RMSprop(weight_decay=decay)
     raise unknown("optimizer", optimizer, OPTIMIZERS)
+
+
+def optimizer_to_dict(optimizer: Any) -> Any:
+    """Give an optimizer as plain data: its name, or the class and settings of a Keras optimizer.
+
+    The learning rate is left out: that of the stage counts.
+    """
+    if not isinstance(optimizer, KerasOptimizer) or isinstance(optimizer, type):
+        return optimizer
+    config = {key: value for key, value in optimizer.get_config().items() if key not in ("name", "learning_rate")}
+    return {"class_name": type(optimizer).__name__, "config": plain(config)}
+
+
+def optimizer_from_dict(table: Mapping[str, Any], where: str) -> Any:
+    """Make the optimizer of which ``optimizer_to_dict`` gave the data.
+
+    Only the classes of ``keras.optimizers`` are made: a recipe is data, and must not run code of its choice.
+
+    Raises:
+        OptionError: No class of Keras, or settings that it does not have.
+    """
+    import keras
+
+    name = table.get("class_name")
+    kind: Any = getattr(keras.optimizers, name, None) if isinstance(name, str) else None
+    if not inspect.isclass(kind) or not issubclass(kind, keras.optimizers.Optimizer):
+        raise OptionError(
+            f"{where} optimizer={shortened(dict(table))}; expected one of {', '.join(OPTIMIZERS)}, or the class_name "
+            "of an optimizer of Keras and its config"
+        )
+    config = table.get("config", {})
+    config = {k: None if v == "none" else v for k, v in config.items()} if isinstance(config, Mapping) else config
+    try:
+        made: Any = kind
+        return made.from_config(dict(config))
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise OptionError(f"{where} optimizer: keras.optimizers.{name} does not take its config: {reason}") from None

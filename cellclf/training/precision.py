@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-PRECISIONS = ("mixed_bfloat16", "mixed_float16")
-
 
 def set_precision(model: Any, precision: str | None) -> None:
     """Let the layers of a model compute in another precision; weights stay float32, and so does the output.

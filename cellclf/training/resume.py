@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cellclf.errors import RunFolderError
+from cellclf.errors import CellclfError, RunFolderError
 from cellclf.runs.folder import MODEL, check_folder, read_manifest
 
+Table = Mapping[str, Any]
 
-def is_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
+
+def is_finished(folder: Path, manifest: Table, read: Callable[[Table], Table] = dict) -> bool:
     """Check that a folder can hold a run, and whether this very run is finished there.
 
     Args:
         folder: Missing, empty, or with the same run in it.
         manifest: Of the run that is to be stored there.
+        read: Completes the trainer's settings of an older version.
 
     Returns:
         True if the run is finished there, False if it has to start or to resume.
@@ -27,6 +31,8 @@ def is_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
     found = read_manifest(folder)
     if found is None:
         return False
+    with suppress(CellclfError, KeyError, TypeError):  # settings that this version can't read are others
+        found["trainer"] = dict(read(found["trainer"]))
     for name in ("class_names", "image_shape", "data", "trainer", "weights_sha256"):
         old, new = (_comparable(data.get(name)) for data in (found, manifest))
         if old != new:
@@ -38,10 +44,10 @@ def is_finished(folder: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def _comparable(data: Any) -> Any:
-    """Leave the cache out of settings: when a disk fills up, a training can resume without it."""
-    if not isinstance(data, Mapping):
+    """Leave the cache out of settings, but for its views: when a disk fills up, a training can resume without it."""
+    if not isinstance(data, Mapping) or "stages" not in data:
         return data
-    return {name: value for name, value in data.items() if name not in ("cache", "cache_limit")}
+    return {**data, "cache": {"views": (data.get("cache") or {}).get("views", 1)}}
 
 
 def _difference(name: str, old: Any, new: Any) -> str:

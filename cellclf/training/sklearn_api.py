@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin  # not inside a function: these are the bases of the class
 from sklearn.utils.validation import check_is_fitted
@@ -13,6 +14,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
 from cellclf.errors import DataError
 from cellclf.training.trainer import Trainer
+from cellclf.utils.parameters import check_parameters
 
 
 class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -32,9 +34,14 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         (16, 64)
     """
 
-    def __init__(self, *, trainer: Trainer, val: float = 0.2) -> None:
+    def __init__(self, *, trainer: Trainer, val: Annotated[float, Interval(gt=0, lt=1)] = 0.2) -> None:
         self.trainer = trainer
         self.val = val
+
+    def check(self) -> None:
+        """Raise OptionError for arguments that cannot be used."""
+        check_parameters(self)
+        self.trainer.check_options()
 
     def fit(self, X: NDArray[np.uint8], y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Train.
@@ -47,6 +54,7 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         Returns:
             Itself, with ``classes_`` and ``run_``, the trained ``Run``.
         """
+        self.check()
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
         names = [str(label) for label in self.classes_.tolist()]
         cells = ImageSet(X, codes, class_names=names, groups=None if groups is None else np.asarray(groups))

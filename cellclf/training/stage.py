@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from cellclf.errors import OptionError, unknown
+from annotated_types import Interval
 
-MONITORS = {
+from cellclf.errors import OptionError
+from cellclf.utils.parameters import Count, NotNegative, Params, Positive, Whole, check_parameters, plain
+
+Monitor = Literal[
+    "val_loss",
+    "val_accuracy",
+    "val_macro_f1",
+    "shifted_loss",
+    "shifted_accuracy",
+    "shifted_macro_f1",
+    "mean_macro_f1",
+]
+MONITORS: dict[Monitor, Literal["min", "max"]] = {
     "val_loss": "min",
     "val_accuracy": "max",
     "val_macro_f1": "max",
@@ -18,11 +30,9 @@ MONITORS = {
 }
 """Scores that can be monitored -> whether the minimum or maximum is best; the last four need a ``val_augmenter``."""
 
-SCHEDULES = ("constant", "cosine", "one_cycle")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stage(Params):
     """Some epochs with one set of trainable layers and one learning rate.
 
     Args:
@@ -47,29 +57,25 @@ class Stage:
         >>> Stage(epochs=70, learning_rate=1e-5, unfreeze=1).check()
     """
 
-    epochs: int
-    learning_rate: float
-    unfreeze: int | Literal["all"] = 0
+    epochs: Count
+    learning_rate: Positive
+    unfreeze: Whole | Literal["all"] = 0
     train_batch_norm: bool = False
-    schedule: str = "constant"
-    warmup: float = 0.0
-    monitor: str = "val_loss"
-    patience: int | None = 15
-    reduce_patience: int | None = None
-    reduce_factor: float = 0.1
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    warmup: NotNegative = 0.0
+    monitor: Monitor = "val_loss"
+    patience: Count | None = 15
+    reduce_patience: Count | None = None
+    reduce_factor: Annotated[float, Interval(gt=0, lt=1)] = 0.1
 
     def check(self) -> None:
-        """Raise OptionError for values that cannot be used, alone or together."""
-        if self.epochs < 1:
-            raise OptionError(f"epochs={self.epochs}; expected 1 or more")
-        if not self.learning_rate > 0:
-            raise OptionError(f"learning_rate={self.learning_rate}; expected more than 0, such as 1e-4")
-        if self.unfreeze != "all" and (not isinstance(self.unfreeze, int) or self.unfreeze < 0):
-            raise OptionError(f"unfreeze={self.unfreeze!r}; expected 0, a number of blocks, or 'all'")
-        if self.monitor not in MONITORS:
-            raise unknown("monitor", self.monitor, MONITORS)
-        if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
+        """Raise for values that cannot be used, alone or together.
+
+        Raises:
+            OptionError: A value of the wrong kind or outside its range, or two that contradict each other.
+            UnknownNameError: No schedule or monitor of that name.
+        """
+        check_parameters(self)
         if self.schedule != "constant" and self.reduce_patience is not None:
             raise OptionError(
                 f"schedule={self.schedule!r} and reduce_patience={self.reduce_patience} both set the learning rate; "
@@ -77,25 +83,20 @@ class Stage:
             )
         if self.warmup and self.schedule == "one_cycle":
             raise OptionError(f"warmup={self.warmup} with schedule='one_cycle', which has its own; remove one of them")
-        if self.warmup and not 0 < self.warmup < self.epochs:
+        if self.warmup >= self.epochs:
             raise OptionError(f"warmup={self.warmup} of {self.epochs} epochs; expected from 0 to less than all of them")
         if self.warmup and self.reduce_patience is not None:
             raise OptionError(
                 f"warmup={self.warmup} and reduce_patience={self.reduce_patience} both set the learning rate; "
                 "choose one of them"
             )
-        for name in ("patience", "reduce_patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name}={value}; expected 1 or more epochs, or None")
-        if not 0 < self.reduce_factor < 1:
-            raise OptionError(f"reduce_factor={self.reduce_factor}; expected between 0 and 1, such as 0.1")
 
     def rate(self, steps_per_epoch: int) -> Any:
         """Give what a Keras optimizer takes as learning rate: a number, or a schedule over the stage's steps."""
         from keras.optimizers import schedules
 
-        peak, steps, warm = self.learning_rate, self.epochs * steps_per_epoch, round(self.warmup * steps_per_epoch)
+        peak, epochs, warmup = plain([self.learning_rate, self.epochs, self.warmup])
+        steps, warm = epochs * steps_per_epoch, round(warmup * steps_per_epoch)
         if self.schedule == "constant":
             return schedules.PolynomialDecay(peak / 20, warm, end_learning_rate=peak) if warm else peak
         if self.schedule == "one_cycle":

@@ -110,10 +110,10 @@ def _cached(
         what = "mix blends the images of a batch" if batches.mix is not None else "consistency compares new views"
         raise OptionError(f"{what}, so every epoch must compute all layers")
     parts = split_for_stage(plain.model, blocks, stage.unfreeze)
-    views = min(caching.cached_views, stage.epochs) if augmented else 1
+    views = min(caching.views, stage.epochs) if augmented else 1
     if caching.mode == "auto" and augmented and views == 1 < stage.epochs:
         raise OptionError(
-            "it would hold only one augmented view of each image; expected cached_views=6, or cache='disk' for one view"
+            "it would hold only one augmented view of each image; expected Cache(views=6), or mode='disk' for one"
         )
     if caching.mode == "auto" and views >= stage.epochs:
         raise OptionError(f"filling it takes as many passes as {stage.epochs} epochs")
@@ -122,7 +122,9 @@ def _cached(
     found = cache.exists()
     if not found:
         if cache.size > caching.limit:
-            raise OptionError(f"it needs {size_text(cache.size)}, more than cache_limit={size_text(caching.limit)}")
+            raise OptionError(
+                f"it needs {size_text(cache.size)}, more than the cache's limit={size_text(caching.limit)}"
+            )
         if cache.size > (free := free_bytes(folder)):
             raise OptionError(f"it needs {size_text(cache.size)}, and the disk has {size_text(free)} free")
     count = len(batches.cells)

@@ -5,39 +5,41 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal, Self
 
+from annotated_types import Interval, Len
+
+from cellclf.augmentation.augmenter import Augmenter
+from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
 from cellclf.backbones.registry import list_plugins
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
 from cellclf.runs.confidence import Confidence, fit_confidence
-from cellclf.runs.features.cache import Cached, Caching, byte_count
-from cellclf.runs.folder import write_manifest
+from cellclf.runs.features.cache import Cached
+from cellclf.runs.folder import read_manifest, write_manifest
 from cellclf.runs.provenance import machine, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
 from cellclf.training.batches import Batches, altered_copy, in_memory
+from cellclf.training.cache import Cache
 from cellclf.training.callbacks import Callbacks
 from cellclf.training.checkpoint import Checkpoint
+from cellclf.training.chosen import choose
 from cellclf.training.class_weights import image_weights
+from cellclf.training.compute import Compute
 from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
-from cellclf.training.losses import make_loss
+from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
 from cellclf.training.precision import set_precision
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.trainer_checks import check_options, check_sets
 from cellclf.utils.locks import held
 from cellclf.utils.log import showing
-from cellclf.utils.parameters import Params
-
-if TYPE_CHECKING:
-    from cellclf.augmentation.augmenter import Augmenter
-    from cellclf.augmentation.mixing import Mix
+from cellclf.utils.parameters import Count, Example, NotNegative, Params, Seed, construct, plain
 
 
 class Trainer(Params):
@@ -67,22 +69,9 @@ class Trainer(Params):
         ema: Momentum of the exponential moving average (EMA) of weights that is validated and kept, such as 0.999; None
             keeps the weights themselves.
         image_size: Side in pixels to which images are resized inside the model; None keeps their size.
-        cache: Whether a stage with frozen layers computes their features of each image once, keeps them on disk and
-            trains the rest on them. ``"auto"`` does where it saves work and changes nothing else (with an augmenter it
-            needs ``cached_views``); ``"disk"`` does wherever it is possible; None never does.
-        cached_views: Augmented views of each image that a cache holds; each epoch takes one of them at random. 6 give
-            most of what new augmentation in each epoch gives. Without an augmenter there is one.
-        cache_limit: What a cache may take on disk: bytes, or a text such as ``"4GB"``. A larger one is not made.
-        cache_dir: Folder for caches that are kept for other runs of the same layers and images, ``cache_limit`` for
-            all of them together; the least recently used are removed first. None removes a cache after its stage.
-        precision: ``"mixed_bfloat16"`` or ``"mixed_float16"`` computes in 16 bits while it trains, which GPUs with
-            tensor cores do faster; weights and the finished model are float32. None for float32.
-        jit_compile: Whether XLA compiles the training steps. ``"auto"`` leaves it to Keras, which does on a single GPU
-            where all layers allow it and ``deterministic`` is False; on CPUs XLA mostly trains slower.
-        devices: How many GPUs of this machine share each batch (logical CPUs where there is no GPU).
+        cache: Whether and where the features of frozen layers are computed once and kept; None never does.
+        compute: On what is computed, and in which numbers: precision, XLA, devices, determinism.
         seed: Of first weights, order, dropout and augmentation.
-        deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole
-            process; nothing else here changes the process.
 
     Examples:
         >>> trainer = Trainer(backbone="sequential", stages=[Stage(epochs=3, learning_rate=1e-3, unfreeze="all")])
@@ -93,32 +82,28 @@ class Trainer(Params):
     def __init__(
         self,
         *,
-        backbone: str | Backbone,
-        head: Head | None = None,
-        augmenter: Augmenter | None = None,
-        stages: Sequence[Stage] = (Stage(epochs=30, learning_rate=1e-4),),
-        optimizer: Any = "lion",
-        weight_decay: float = 0.0,
-        batch_size: int = 64,
-        accumulate: int = 1,
-        class_weight: str | Mapping[str, float] | None = None,
-        sampling: str | None = None,
-        focal: float = 0.0,
-        label_smoothing: float = 0.0,
-        mix: Mix | None = None,
-        consistency: float = 0.0,
-        val_augmenter: Augmenter | None = None,
-        ema: float | None = None,
-        image_size: int | None = None,
-        cache: str | None = "auto",
-        cached_views: int = 1,
-        cache_limit: int | str = "4GB",
-        cache_dir: str | Path | None = None,
-        precision: str | None = None,
-        jit_compile: bool | str = "auto",
-        devices: int = 1,
-        seed: int = 0,
-        deterministic: bool = False,
+        backbone: Annotated[str | Backbone, Example('Backbone("mobilenet")')],
+        head: Annotated[Head | None, Example("Head(units=(512, 256))")] = None,
+        augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("light")')] = None,
+        stages: Annotated[Sequence[Stage], Len(1), Example("[Stage(epochs=30, learning_rate=1e-4)]")] = (
+            Stage(epochs=30, learning_rate=1e-4),
+        ),
+        optimizer: Optimizer = "lion",
+        weight_decay: NotNegative = 0.0,
+        batch_size: Count = 64,
+        accumulate: Count = 1,
+        class_weight: Literal["balanced", "effective"] | Mapping[str, NotNegative] | None = None,
+        sampling: Literal["balanced"] | None = None,
+        focal: Annotated[float, Interval(ge=0, le=100)] = 0.0,
+        label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
+        mix: Annotated[Mix | None, Example('Mix(kind="mixup")')] = None,
+        consistency: NotNegative = 0.0,
+        val_augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("challenge")')] = None,
+        ema: Annotated[float, Interval(gt=0, lt=1)] | None = None,
+        image_size: Annotated[int, Interval(ge=1, le=4096)] | None = None,
+        cache: Annotated[Cache | None, Example('Cache(mode="disk")')] = Cache(),
+        compute: Annotated[Compute, Example('Compute(precision="mixed_float16")')] = Compute(),
+        seed: Seed = 0,
     ) -> None:
         self.backbone = backbone
         self.head = head
@@ -138,14 +123,8 @@ class Trainer(Params):
         self.ema = ema
         self.image_size = image_size
         self.cache = cache
-        self.cached_views = cached_views
-        self.cache_limit = cache_limit
-        self.cache_dir = cache_dir
-        self.precision = precision
-        self.jit_compile = jit_compile
-        self.devices = devices
+        self.compute = compute
         self.seed = seed
-        self.deterministic = deterministic
 
     def check(self, train: Cells, val: Cells) -> None:
         """Raise for every mistake that can be found before the first slow step.
@@ -159,13 +138,41 @@ class Trainer(Params):
         self.check_options()
         for notice in check_sets(train, val):
             warnings.warn(notice, CellclfWarning, stacklevel=3)
-        for notice in self._backbone().check(self._shape(train)):
+        for notice in self.used_backbone().check(self._shape(train)):
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         image_weights(train, self.class_weight)
 
     def check_options(self) -> None:
         """Raise for mistakes in the arguments alone, before there is any data."""
-        check_options(self, self._backbone(), self._head())
+        check_options(self)
+
+    def used_backbone(self) -> Backbone:
+        """Give the backbone as an object, whether it was given as one or by name."""
+        return self.backbone if isinstance(self.backbone, Backbone) else Backbone(self.backbone)
+
+    def used_head(self) -> Head:
+        """Give the head that is built: the one that was given, or else that of the backbone's description."""
+        if self.head is not None:
+            return self.head
+        described = self.used_backbone().spec.head
+        return Head() if described is None else Head.from_dict(described)
+
+    def resolved(self) -> Self:
+        """Give the same trainer with what its backbone leaves open written out: the name of its weights, the head."""
+        return plain(self).set_params(backbone=self.used_backbone().resolved(), head=self.used_head())  # type: ignore[no-any-return]  # of plain
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all settings as plain data that ``from_dict`` takes and a TOML file can hold."""
+        return super().to_dict() | {"optimizer": optimizer_to_dict(plain(self.optimizer))}
+
+    @classmethod
+    def from_table(cls, table: Any, where: str) -> Self:
+        """Make a trainer from the table of a recipe."""
+        made = {}
+        if isinstance(table, Mapping) and isinstance(table.get("optimizer"), Mapping):
+            made = {"optimizer": optimizer_from_dict(table["optimizer"], where)}
+            table = {key: value for key, value in table.items() if key != "optimizer"}
+        return construct(cls, table, where).set_params(**made)
 
     def build(self, image_shape: tuple[int, int, int], classes: int) -> Any:
         """Build the untrained classifier, a flat Keras model.
@@ -188,6 +195,7 @@ class Trainer(Params):
         show: bool | None = None,
         callbacks: Sequence[Any] = (),
         record: Mapping[str, Any] | None = None,
+        chosen: Mapping[str, Any] | None = None,
     ) -> Run:
         """Train, and choose the best epoch of each stage on the validation set.
 
@@ -200,6 +208,8 @@ class Trainer(Params):
             callbacks: Functions that get each epoch's row of the history as a dict, or Keras callbacks such as
                 ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved.
             record: Further entries of the manifest, such as where the images come from.
+            chosen: The entry ``chosen`` of another run's manifest: what that one chose by itself (XLA, caches) is then
+                done again, on whatever machine. None chooses; a training that is resumed takes what it chose before.
 
         Returns:
             The run, with the weights of the best epoch of the last stage.
@@ -211,15 +221,19 @@ class Trainer(Params):
         """
         train, val = as_cells(train, what="the training set"), as_cells(val, what="the validation set")
         self.check(train, val)
-        manifest = self.manifest(train, val) | dict(record or {})
+        settled = self.resolved()
+        manifest = (
+            settled.manifest(train, val) | dict(record or {}) | ({} if chosen is None else {"chosen": dict(chosen)})
+        )
         folder = None if out is None else Path(out)
-        if folder is not None and is_finished(folder, manifest):
+        if folder is not None and is_finished(folder, manifest, with_all_settings):
             Checkpoint(folder).remove()  # a kill may have come just before
             return load_run(folder)
-        with held(folder), scope_of(self.devices), showing(show) as shown:
-            if folder is not None and is_finished(folder, manifest):  # another process has finished it in the meantime
+        with held(folder), scope_of(settled.compute.devices), showing(show) as shown:
+            # another process has perhaps finished it in the meantime
+            if folder is not None and is_finished(folder, manifest, with_all_settings):
                 return load_run(folder)
-            return self._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
+            return settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
 
     def _fit(
         self,
@@ -230,15 +244,23 @@ class Trainer(Params):
         show: bool | None,
         callbacks: Callbacks,
     ) -> Run:
-        if self.deterministic:
+        if self.compute.deterministic:
             import tensorflow as tf
 
             tf.config.experimental.enable_op_determinism()
         model, blocks, layers = self._build(train.image_shape, train.num_classes)
         manifest["start_sha256"] = weights_sha256(model)
-        if folder is not None:
-            write_manifest(folder, manifest)
-        set_precision(model, self.precision)
+        earlier = None if folder is None else read_manifest(folder)
+        chosen = choose(model, self.compute, (earlier or {}).get("chosen") or manifest.get("chosen"))
+        manifest["chosen"] = chosen
+
+        def save_manifest() -> None:
+            if folder is not None:
+                write_manifest(folder, manifest)
+
+        save_manifest()
+        precision = None if chosen["precision"] == "float32" else chosen["precision"]
+        set_precision(model, precision)
         train, val = in_memory(train), in_memory(val)
         weights = image_weights(train, self.class_weight)
         views = 3 if self.consistency else 1
@@ -252,31 +274,28 @@ class Trainer(Params):
             set_precision(model, None)
             try:
                 # features of another precision are not those of the finished network
-                reused = None if self.precision else cached
+                reused = None if precision else cached
                 confidence.append(fit_confidence(model, train, val, cached=reused, show=show))
             except DataError as error:  # a training is worth keeping without it
                 warnings.warn(f"the run was not calibrated: {error}", CellclfWarning, stacklevel=5)
 
+        steps = {"augmenter": self.augmenter, "val_augmenter": self.val_augmenter}
+        content = {"data": manifest["data"], "precision": precision} | {k: v and v.to_dict() for k, v in steps.items()}
         loop = Loop(
+            trainer=self,
             model=model,
             blocks=blocks,
             backbone_layers=layers,
-            stages=self.stages,
             batches=batches,
             val=val,
-            optimizer=self.optimizer,
-            weight_decay=self.weight_decay,
-            accumulate=self.accumulate,
-            scale_loss=self.precision == "mixed_float16",
-            loss=make_loss(self.label_smoothing, self.consistency, self.focal),
             shifted=None if self.val_augmenter is None else altered_copy(val, self.val_augmenter),
-            ema=self.ema,
-            jit_compile=self.jit_compile,
-            caching=self._caching(folder, manifest),
+            chosen=chosen,
+            caching=(self.cache or Cache(mode=None)).caching(folder, content),
             checkpoint=checkpoint,
             show=show,
             callbacks=callbacks,
             finish=calibrate,
+            save_choice=save_manifest,
         )
         history = loop.run()
         manifest |= {"status": "finished", "seconds": round(sum(row["seconds"] for row in history), 1)}
@@ -290,7 +309,7 @@ class Trainer(Params):
 
     def manifest(self, train: ImageSet, val: ImageSet) -> dict[str, Any]:
         """Give everything that determines a run of this trainer on these sets, as plain data."""
-        backbone = self._backbone()
+        backbone = self.used_backbone()
         weights = None if backbone.weights is None else Path(backbone.weights).expanduser()
         hashed = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
         return {
@@ -301,70 +320,12 @@ class Trainer(Params):
                 "train": {"images": len(train), "sha256": train.fingerprint()},
                 "val": {"images": len(val), "sha256": val.fingerprint()},
             },
-            "trainer": self.to_dict(),
+            "trainer": self.resolved().to_dict(),
             "weights_sha256": hashed,
             "plugins": {p.name: f"{p.package} {p.version}" for p in list_plugins() if p.name == backbone.plugin},
             "versions": versions(),
             "machine": machine(),
         }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give all settings as plain data that ``from_dict`` takes and a TOML file can hold."""
-        optimizer = self.optimizer
-        if not isinstance(optimizer, str):
-            optimizer = f"{type(optimizer).__name__} {optimizer.get_config()}"
-        weights = {} if self.class_weight is None else {"class_weight": self.class_weight}
-        if isinstance(self.class_weight, Mapping):
-            weights = {"class_weight": dict(self.class_weight)}
-        return {
-            "optimizer": optimizer,
-            "weight_decay": self.weight_decay,
-            "batch_size": self.batch_size,
-            "label_smoothing": self.label_smoothing,
-            **({} if self.accumulate == 1 else {"accumulate": self.accumulate}),
-            **({} if self.sampling is None else {"sampling": self.sampling}),
-            **({"focal": self.focal} if self.focal else {}),
-            **({} if self.precision is None else {"precision": self.precision}),
-            **({} if self.jit_compile == "auto" else {"jit_compile": self.jit_compile}),
-            **({} if self.devices == 1 else {"devices": self.devices}),
-            **({} if self.mix is None else {"mix": self.mix.to_dict()}),
-            **({"consistency": self.consistency} if self.consistency else {}),
-            **({} if self.val_augmenter is None else {"val_augmenter": self.val_augmenter.to_dict()}),
-            **({} if self.ema is None else {"ema": self.ema}),
-            **({} if self.image_size is None else {"image_size": self.image_size}),
-            **({} if self.cache == "auto" else {"cache": self.cache or "none"}),
-            **({} if self.cache_limit == "4GB" else {"cache_limit": self.cache_limit}),
-            **({} if self.cached_views == 1 else {"cached_views": self.cached_views}),
-            **weights,
-            "seed": self.seed,
-            "deterministic": self.deterministic,
-            "backbone": _backbone_table(self._backbone()),
-            "head": asdict(self._head()) | {"units": list(self._head().units)},
-            **({} if self.augmenter is None else {"augmenter": self.augmenter.to_dict()}),
-            "stages": [{k: v for k, v in asdict(stage).items() if v is not None} for stage in self.stages],
-        }
-
-    def _backbone(self) -> Backbone:
-        return self.backbone if isinstance(self.backbone, Backbone) else Backbone(self.backbone)
-
-    def _head(self) -> Head:
-        if self.head is not None:
-            return self.head
-        described = self._backbone().spec.head
-        return Head() if described is None else Head(**{**described, "units": tuple(described["units"])})
-
-    def _caching(self, folder: Path | None, manifest: Mapping[str, Any]) -> Caching:
-        own = folder and folder / "cache"
-        steps = {"augmenter": self.augmenter, "val_augmenter": self.val_augmenter}
-        return Caching(
-            mode=self.cache,
-            cached_views=self.cached_views,
-            limit=byte_count(self.cache_limit),
-            folder=own if self.cache_dir is None else Path(self.cache_dir).expanduser(),
-            kept=self.cache_dir is not None,
-            content={"data": manifest["data"], "precision": self.precision}
-            | {k: v and v.to_dict() for k, v in steps.items()},
-        )
 
     def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
         return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
@@ -375,18 +336,20 @@ class Trainer(Params):
         from cellclf.backbones.blocks import block_layers
         from cellclf.backbones.graph import resized
 
-        backbone = self._backbone()
+        backbone = self.used_backbone()
         side = self.image_size
         base = backbone.build(image_shape if side is None else (side, side, 3), seed=self.seed)
         if side is not None and (side, side) != image_shape[:2]:
             base = resized(base, image_shape)
-        model = keras.Model(base.input, self._head().build(base.output, classes, seed=self.seed), name="classifier")
+        model = keras.Model(base.input, self.used_head().build(base.output, classes, seed=self.seed), name="classifier")
         return model, block_layers(model, backbone.spec.blocks), list(base.layers)
 
 
-def _backbone_table(backbone: Backbone) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": backbone.name}
-    published = backbone.spec.published
-    weights = (published[0] if published else None) if backbone.weights == "default" else backbone.weights
-    found["weights"] = "none" if weights is None else str(weights)
-    return found | ({"params": dict(backbone.params)} if backbone.params else {})
+def with_all_settings(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of a trainer in a manifest as this version writes them, so that they can be compared.
+
+    Manifests of version 0.1.0 lack what was a default, and say "none" where this one writes null.
+    """
+    stages = [{"patience": None, **stage} for stage in table.get("stages", ())]
+    trainer: Trainer = Trainer.from_table({**table, "stages": stages}, "[trainer]")
+    return trainer.to_dict()

@@ -6,55 +6,100 @@ the value; the sentence about what was expected is made from the annotation, too
 
 from __future__ import annotations
 
-import builtins
 import copy
-import dataclasses
+import difflib
 import functools
 import inspect
 import math
-import types
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike, fspath
+from typing import Annotated, Any, Self, TypeVar
 
 from annotated_types import Interval
 
-from cellclf.errors import OptionError, unknown
-
-_HUGE = 2**31
-"""From here on a whole number overflows somewhere, and a rate or a weight means nothing; messages do not mention it."""
+from cellclf.errors import CellclfError, OptionError, joined, unknown
+from cellclf.utils.annotations import (
+    HUGE,
+    Called,
+    Example,
+    allows_none,
+    annotations_of,
+    classes_of,
+    described,
+    entry_of,
+    fits,
+    is_literal,
+    item_of,
+    literals_of,
+    parts_of,
+)
 
 Share = Annotated[float, Interval(ge=0, le=1)]
-Positive = Annotated[float, Interval(gt=0, lt=_HUGE)]
-NotNegative = Annotated[float, Interval(ge=0, lt=_HUGE)]
-Count = Annotated[int, Interval(ge=1, lt=_HUGE)]
-Seed = Annotated[int, Interval(ge=0, lt=_HUGE)]
+Positive = Annotated[float, Interval(gt=0, lt=HUGE)]
+NotNegative = Annotated[float, Interval(ge=0, lt=HUGE)]
+Count = Annotated[int, Interval(ge=1, lt=HUGE)]
+Whole = Annotated[int, Interval(ge=0, lt=HUGE)]
+Seed = Annotated[int, Interval(ge=0, lt=HUGE)]
 """What NumPy, scikit-learn and every backend of Keras take."""
+Jobs = Annotated[
+    Annotated[int, Interval(ge=1, le=4096)] | Annotated[int, Interval(ge=-4096, le=-1)],
+    Called("a whole number of 1 or more, -1 for every core"),
+]
+"""Tasks at a time, as joblib counts them: -2 is every core but one, 0 means nothing."""
+
+Made = TypeVar("Made")
+
+__all__ = [
+    "Called",
+    "Count",
+    "Example",
+    "Jobs",
+    "NotNegative",
+    "Params",
+    "Positive",
+    "Seed",
+    "Share",
+    "Whole",
+    "annotations_of",
+    "check_arguments",
+    "check_parameters",
+    "check_value",
+    "construct",
+    "described",
+    "plain",
+]
 
 
 def plain(value: Any) -> Any:
-    """Turn NumPy's scalars into Python's, inside lists, tuples and mappings, too; a number is a number.
+    """Turn NumPy's scalars into Python's, inside lists, tuples, mappings and objects with parameters, too.
+
+    An array of one axis is a list of numbers.
 
     Examples:
         >>> import numpy as np
         >>> plain([np.int64(3), np.float32(0.5)])
         [3, 0.5]
     """
-    if hasattr(value, "dtype") and getattr(value, "shape", None) == () and hasattr(value, "item"):
-        return value.item()
+    if hasattr(value, "dtype") and hasattr(value, "tolist") and len(getattr(value, "shape", (0, 0))) < 2:
+        return value.tolist()
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(plain(item) for item in value)
+    if isinstance(value, Params):
+        return _with(value, {name: plain(given) for name, given in _given(value).items()})
     return value
 
 
-def check_value(value: Any, annotation: Any, name: str) -> None:
+def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) -> None:
     """Refuse a value that an annotation does not allow.
 
     Args:
         value: NumPy's scalars count as Python's numbers, a list as a tuple; NaN and infinity are no numbers.
         annotation: What it may be.
-        name: What it is called in the message, such as ``"Stage epochs"``.
+        name: What it is called in the message, such as ``"Stage epochs"``; one that begins with a bracket is a place in
+            a recipe, and the message speaks as recipes do.
+        limits: False checks the kind only, not the limits of numbers and lengths.
 
     Raises:
         UnknownNameError: A text that is none of those allowed; the nearest is named.
@@ -66,50 +111,22 @@ def check_value(value: Any, annotation: Any, name: str) -> None:
         Traceback (most recent call last):
         cellclf.errors.OptionError: val='high'; expected a number from 0 to 1
     """
-    import pydantic
-
-    given = plain(value)
     try:
-        _adapter(annotation).validate_python(_as_tuples(given))
+        given = plain(value)
+    except RecursionError:  # a list that holds itself
+        given = object()
+    if fits(given, annotation, limits=limits):
         return
-    except (pydantic.ValidationError, RecursionError):
-        pass
-    names = _names(annotation)
-    if isinstance(given, str) and names and all(_is_literal(part) or part is type(None) for part in _parts(annotation)):
+    for entry, inner, place in _entries(given, annotation):
+        if not fits(entry, inner, limits=limits):
+            check_value(entry, inner, f"{name}[{place!r}]"[:120], limits=limits)
+    names = literals_of(annotation)
+    if isinstance(given, str) and names and all(is_literal(p) or p is type(None) for p in parts_of(annotation)):
         raise unknown(f"{name}:", given[:60], names)
-    raise OptionError(f"{name}={_short(given)}; expected {described(annotation)}")
-
-
-def described(annotation: Any) -> str:
-    """Say in words what an annotation allows.
-
-    Examples:
-        >>> described(Annotated[int, Interval(ge=1)] | None)
-        'a whole number of 1 or more, or None'
-        >>> described(Annotated[float, Interval(gt=0, lt=1)])
-        'a number above 0 and below 1'
-        >>> described(Literal["avg", "max"])
-        "'avg' or 'max'"
-    """
-    choices: list[str] = []
-    words: list[str] = []
-    for part in _parts(annotation):
-        if _is_literal(part):
-            choices += map(repr, get_args(part))
-        else:
-            words.append(_word(part))
-    if choices:
-        words.insert(0, " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}")
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, or {words[-1]}"
-
-
-def annotations_of(kind: Callable[..., Any]) -> dict[str, Any]:
-    """Give the annotation of each argument of a class's constructor, or of a function.
-
-    Args:
-        kind: Its annotations must be importable where it stands: names under ``TYPE_CHECKING`` count as anything.
-    """
-    return dict(_annotations(kind))
+    expected = described(annotation, toml=_in_recipe(name), full=_is_huge(given))
+    near = difflib.get_close_matches(given, names, n=1) if isinstance(given, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise OptionError(f"{name}={shortened(value)}; expected {expected}{hint}")
 
 
 def check_parameters(thing: Any, *, name: str | None = None) -> None:
@@ -120,16 +137,96 @@ def check_parameters(thing: Any, *, name: str | None = None) -> None:
         name: What it is called in messages; None takes its class's name.
 
     Raises:
-        OptionError: A value that the annotation does not allow.
+        OptionError: A value that the annotation does not allow; all such values are named.
         UnknownNameError: A text that is none of those allowed.
     """
     called = type(thing).__name__ if name is None else name
+    mistakes: list[CellclfError] = []
     for parameter, annotation in annotations_of(type(thing)).items():
-        check_value(getattr(thing, parameter), annotation, f"{called} {parameter}")
+        try:
+            check_value(getattr(thing, parameter), annotation, f"{called} {parameter}")
+        except CellclfError as error:
+            mistakes.append(error)
+    if len(mistakes) > 1:
+        raise OptionError(joined(map(str, mistakes)))
+    if mistakes:
+        raise mistakes[0]
+
+
+def check_arguments(function: Callable[..., Any], **given: Any) -> None:
+    """Refuse arguments of a function that are not what its signature declares.
+
+    Args:
+        function: Has the annotations.
+        given: Some of its arguments.
+
+    Raises:
+        OptionError: A value that the annotation does not allow.
+        UnknownNameError: A text that is none of those allowed.
+    """
+    declared = annotations_of(function)
+    for name, value in given.items():
+        check_value(value, declared[name], f"{function.__name__} {name}")
+
+
+def construct(kind: Callable[..., Made], table: Any, where: str) -> Made:
+    """Make an object from a table whose keys are the names of its arguments.
+
+    What a value may be is read from the constructor's annotations: a table becomes the object that is declared there,
+    a list a tuple. Only kinds are checked, not limits: ``check`` finds those, all at once.
+
+    Args:
+        kind: A class whose arguments are all keywords.
+        table: The values. In a recipe the text ``"none"`` stands for None where it is allowed, since TOML has none.
+        where: Name of the table in messages; in a recipe with brackets, such as ``"[split]"``.
+
+    Raises:
+        UnknownNameError: A key that is not an argument.
+        OptionError: A value that is missing or of another kind than the argument's.
+
+    Examples:
+        >>> from cellclf import Stage
+        >>> construct(Stage, {"epochs": 3, "learning_rate": 0.001, "patience": "none"}, "[stage]").patience is None
+        True
+    """
+    parameters = inspect.signature(kind).parameters
+    check_table(table, where, parameters)
+    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in table]
+    if missing:
+        raise OptionError(f"{where} lacks {', '.join(missing)}")
+    declared = annotations_of(kind)
+    found = {}
+    for key, value in table.items():
+        found[key] = _read(value, declared.get(key, Any), where, key)
+        check_value(found[key], declared.get(key, Any), f"{where} {key}", limits=False)
+    return kind(**found)
+
+
+def check_table(table: Any, where: str, names: Iterable[str]) -> None:
+    """Refuse what is no table, or has a key that is none of the names.
+
+    Raises:
+        OptionError: No table.
+        UnknownNameError: Another key.
+    """
+    names = list(names)
+    if not isinstance(table, Mapping):
+        raise OptionError(f"{where} is {shortened(table)}; expected a table with some of: {', '.join(names)}")
+    for key in table:
+        if key not in names:
+            raise unknown(f"option of {where}:", str(key)[:60], names)
+
+
+def inside(where: str, key: object) -> str:
+    """Name a table inside a table: ``"[trainer]"`` and ``"head"`` are ``"[trainer.head]"``."""
+    return f"{where[:-1]}.{key}]" if where.endswith("]") else f"{where}.{key}"
 
 
 class Params:
     """For objects that store their constructor's arguments under their own names, as scikit-learn asks for it.
+
+    Two are equal if they are of one class and their arguments are: a list counts as a tuple, NumPy's numbers as
+    Python's.
 
     Examples:
         >>> class Step(Params):
@@ -137,7 +234,15 @@ class Params:
         ...         self.size = size
         >>> Step().set_params(size=5).get_params()
         {'size': 5}
+        >>> Step.from_dict(Step(size=4).to_dict()) == Step(size=4)
+        True
     """
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and bool(_comparable(self) == _comparable(other))
+
+    def __hash__(self) -> int:
+        return hash(_comparable(self))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name.
@@ -146,8 +251,7 @@ class Params:
             deep: Also those of the objects among them: ``"trainer__stages__0__learning_rate"``.
         """
         found: dict[str, Any] = {}
-        for name in inspect.signature(type(self)).parameters:
-            value = getattr(self, name)
+        for name, value in _given(self).items():
             found[name] = value
             if deep:
                 found |= {f"{name}__{key}": inner for key, inner in _inner(value)}
@@ -164,11 +268,134 @@ class Params:
         """
         for path, value in params.items():
             name, _, rest = path.partition("__")
-            names = list(inspect.signature(type(self)).parameters)
+            names = _names(type(self))
             if name not in names:
                 raise unknown(f"parameter of {type(self).__name__}", name, names)
-            object.__setattr__(self, name, _changed(getattr(self, name), rest, value) if rest else value)
+            _set(self, {name: _changed(getattr(self, name), rest, value) if rest else value})
         return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all arguments as plain data that JSON can hold and ``from_dict`` reads again; None is kept.
+
+        What no file can hold, such as a function, is there by its name, which ``from_dict`` refuses: it has to be given
+        again.
+        """
+        return {name: written(value) for name, value in _given(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make an object from plain data: what ``to_dict`` gave, or some of it.
+
+        Raises:
+            UnknownNameError: A name that is no argument.
+            OptionError: A value of another kind than the argument's, or one that is missing.
+        """
+        return cls.from_table(data, cls.__name__)
+
+    @classmethod
+    def from_table(cls, table: Any, where: str) -> Self:
+        """Do the work of ``from_dict`` for the table of a recipe: ``where`` is its name in messages."""
+        return construct(cls, table, where)
+
+
+def written(value: Any) -> Any:
+    """Give a value as plain data that JSON can hold."""
+    value = plain(value)
+    if hasattr(value, "to_dict") and not isinstance(value, type):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {str(key): written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [written(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, PathLike):
+        return str(fspath(value))
+    name = getattr(value, "__qualname__", None) or type(value).__qualname__
+    return f"{'function' if callable(value) else 'object'} {name}"
+
+
+def shortened(value: Any) -> str:
+    """Show a value in at most 60 characters of one line."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
+        return f"a whole number of {int(math.log10(abs(value))) + 1} digits"
+    try:
+        text = " ".join(repr(plain(value) if hasattr(value, "dtype") else value).split())
+    except Exception:  # a value of any kind was handed in, and its repr is its own matter
+        text = f"a {type(value).__name__}"
+    text = text.encode("unicode_escape" if not text.isprintable() else "utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# --- reading and changing
+
+
+def _read(value: Any, annotation: Any, where: str, key: object) -> Any:
+    """Make of plain data what is declared: objects of tables, tuples of lists, in a recipe None of "none"."""
+    if isinstance(value, Mapping):
+        readers = [kind for kind in classes_of(annotation) if hasattr(kind, "from_table")]
+        if readers:
+            return readers[0].from_table(value, inside(where, key))
+        return dict(value)
+    if type(value) in (list, tuple):
+        item = item_of(annotation)
+        place = inside(where, key)
+        return tuple(value) if item is None else tuple(_read(one, item, place, k) for k, one in enumerate(value))
+    means_none = isinstance(value, str) and value == "none" and _in_recipe(where)
+    return None if means_none and allows_none(annotation) and value not in literals_of(annotation) else value
+
+
+def _entries(value: Any, annotation: Any) -> list[tuple[Any, Any, object]]:
+    """Give the entries of a list or mapping, what each may be, and its place; none of what may be no such thing."""
+    if isinstance(value, list | tuple) and (item := item_of(annotation)) is not None:
+        return [(entry, item, place) for place, entry in enumerate(value)]
+    if isinstance(value, Mapping) and (item := entry_of(annotation)) is not None:
+        return [(entry, item, key) for key, entry in value.items() if isinstance(key, str)]
+    return []
+
+
+def _in_recipe(where: str) -> bool:
+    return where.startswith("[")
+
+
+def _is_huge(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_is_huge(item) for item in value)
+    return isinstance(value, int | float) and abs(value) >= HUGE
+
+
+def _names(kind: type) -> list[str]:
+    return list(inspect.signature(kind).parameters)
+
+
+def _given(thing: Any) -> dict[str, Any]:
+    return {name: getattr(thing, name) for name in _names(type(thing))}
+
+
+def _set(thing: Any, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        object.__setattr__(thing, name, value)  # frozen ones, too: only copies and what sklearn changes come here
+    for name in list(vars(thing)):
+        if isinstance(inspect.getattr_static(type(thing), name, None), functools.cached_property):
+            del vars(thing)[name]  # it was made of the old values
+
+
+def _with(thing: Any, values: Mapping[str, Any]) -> Any:
+    made = copy.copy(thing)
+    _set(made, values)
+    return made
+
+
+def _comparable(value: Any) -> Any:
+    """Give a value that compares and hashes by content."""
+    value = plain(value) if not isinstance(value, Params) else value
+    if isinstance(value, Params):
+        return type(value), tuple(_comparable(item) for item in _given(value).values())
+    if isinstance(value, Mapping):
+        return frozenset((key, _comparable(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(_comparable(item) for item in value)
+    return str(fspath(value)) if isinstance(value, PathLike) else value
 
 
 def _inner(value: Any) -> list[tuple[str, Any]]:
@@ -194,165 +421,5 @@ def _changed(value: Any, path: str, new: Any) -> Any:
         items[int(name)] = _changed(items[int(name)], rest, new) if rest else new
         return type(value)(items)
     if not hasattr(value, "set_params"):
-        raise OptionError(f"{_short(value)} has no parameter {name!r}")
+        raise OptionError(f"{shortened(value)} has no parameter {name!r}")
     return copy.copy(value).set_params(**{path: new})
-
-
-# --- annotations
-
-
-@functools.cache
-def _annotations(kind: Any) -> Mapping[str, Any]:
-    names = list(inspect.signature(kind).parameters)
-    if dataclasses.is_dataclass(kind):  # the generated constructor keeps no module to look names up in
-        homes = [(inspect.get_annotations(base), vars(inspect.getmodule(base))) for base in _bases(kind)]
-    else:
-        function = getattr(kind, "__init__") if isinstance(kind, type) else kind  # noqa: B009 - of a class, not an instance
-        homes = [(function.__annotations__, function.__globals__)]
-    found = {name: _resolved(text, space) for written, space in homes for name, text in written.items()}
-    return {name: found[name] for name in names if name in found}
-
-
-def _bases(kind: Any) -> list[Any]:
-    return [base for base in reversed(kind.__mro__) if base is not object]
-
-
-class _Anything(dict[str, Any]):
-    """Names for ``eval``: what is not there at run time stands for anything."""
-
-    def __missing__(self, key: str) -> Any:
-        if hasattr(builtins, key):
-            raise KeyError(key)
-        return Any
-
-
-def _resolved(annotation: Any, space: Mapping[str, Any]) -> Any:
-    if isinstance(annotation, str):
-        return eval(annotation, {}, _Anything(space))
-    return annotation
-
-
-def _parts(annotation: Any) -> list[Any]:
-    """Split a union; of ``Annotated[union]`` too."""
-    origin = get_origin(annotation)
-    if origin in (Union, types.UnionType):
-        return [part for one in get_args(annotation) for part in _parts(one)]
-    return [annotation]
-
-
-def _is_literal(annotation: Any) -> bool:
-    return get_origin(annotation) is Literal
-
-
-def _names(annotation: Any) -> list[str]:
-    return [c for part in _parts(annotation) if _is_literal(part) for c in get_args(part) if isinstance(c, str)]
-
-
-_WORDS: Mapping[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    bool: "True or False",
-    type(None): "None",
-    None: "None",
-    Any: "anything",
-}
-_ABSTRACT = {
-    "Mapping": "a mapping",
-    "Callable": "a function",
-    "Sequence": "a list",
-    "PathLike": "a path",
-    "Path": "a path",
-}
-
-
-def _word(part: Any) -> str:
-    origin, arguments = get_origin(part), get_args(part)
-    if origin is Annotated:
-        limits = [limit for limit in arguments[1:] if isinstance(limit, Interval)]
-        return " ".join([_word(arguments[0]), *(_limits(limit) for limit in limits)]).strip()
-    if origin in (tuple, list, Sequence):
-        inner = [one for one in arguments if one is not Ellipsis]
-        items = described(inner[0]) if inner else "anything"
-        if origin is tuple and inner and Ellipsis not in arguments:
-            return f"{len(inner)} values, each {items}"
-        return f"a list, each entry {items}"
-    if origin is not None and issubclass(origin, Mapping):
-        return f"a mapping to {described(arguments[1])}" if len(arguments) == 2 else "a mapping"
-    if origin is not None:
-        return _ABSTRACT.get(getattr(origin, "__name__", ""), str(origin))
-    if part in _WORDS:
-        return _WORDS[part]
-    name = getattr(part, "__name__", str(part))
-    return _ABSTRACT.get(name, f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}")
-
-
-def _limits(limit: Interval) -> str:
-    low, high = (limit.ge, limit.gt), (limit.le, None if limit.lt == _HUGE else limit.lt)
-    if limit.ge is not None and limit.le is not None:
-        return f"from {limit.ge} to {limit.le}"
-    words = [f"of {limit.ge} or more" if high == (None, None) else f"from {limit.ge}"] if limit.ge is not None else []
-    words += [f"above {limit.gt}"] if limit.gt is not None else []
-    words += [f"at most {limit.le}"] if limit.le is not None else []
-    words += [f"below {high[1]}"] if high[1] is not None else []
-    return " and ".join(words) if low != (None, None) or words else ""
-
-
-# --- checking
-
-
-@functools.cache
-def _cached_adapter(annotation: Any) -> Any:
-    from pydantic import ConfigDict, TypeAdapter
-
-    config = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-    return TypeAdapter(_checkable(annotation), config=config)
-
-
-def _adapter(annotation: Any) -> Any:
-    try:
-        return _cached_adapter(annotation)
-    except TypeError:  # an annotation that can't be hashed
-        return _cached_adapter.__wrapped__(annotation)
-
-
-def _checkable(annotation: Any) -> Any:
-    """Replace what pydantic would look into by what it shall only recognise: classes, and sequences of them."""
-    import pydantic
-
-    origin, arguments = get_origin(annotation), tuple(map(_checkable, get_args(annotation)))
-    kind = getattr(origin, "__name__", "")
-    if origin in (Union, types.UnionType):
-        return Union.__getitem__(arguments)
-    if origin in (Literal, Annotated):
-        return annotation
-    if origin in (tuple, list, Sequence):
-        of_any_length = origin is not tuple or Ellipsis in arguments
-        return tuple.__class_getitem__((arguments[0], ...) if of_any_length else arguments) if arguments else tuple
-    if kind in ("Mapping", "dict"):
-        return dict.__class_getitem__(arguments) if arguments else dict
-    if kind == "Callable":
-        return Callable
-    if isinstance(annotation, type) and annotation not in (int, float, str, bool, bytes, type(None), object, Any):
-        return pydantic.InstanceOf[annotation]  # type: ignore[misc]  # made at run time
-    return annotation
-
-
-def _as_tuples(value: Any) -> Any:
-    if type(value) in (list, tuple):
-        return tuple(_as_tuples(item) for item in value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value
-
-
-def _short(value: Any) -> str:
-    """Show a value in at most 60 characters of one line."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
-        return f"a whole number of {int(math.log10(abs(value))) + 1} digits"
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # a value of any kind was handed in, and its repr is its own matter
-        text = f"a {type(value).__name__}"
-    text = text.encode("unicode_escape" if not text.isprintable() else "utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -77,7 +77,7 @@ def test_box_covers_what_the_share_leaves():
 def test_mistakes_are_reported():
     with pytest.raises(UnknownNameError, match="mixup"):
         Mix(kind="mixupp").check()
-    with pytest.raises(OptionError, match="alpha is 0"):
+    with pytest.raises(OptionError, match=r"Mix alpha=0; expected a number from 0\.01 to 100"):
         Mix(alpha=0).check()
     with pytest.raises(UnknownNameError, match="alpha"):
         Mix.from_dict({"alfa": 1})

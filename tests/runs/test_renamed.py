@@ -13,6 +13,7 @@ import cellclf as cc
 from cellclf.pipeline.recipe import read_recipe
 from cellclf.runs.folder import read_manifest
 from cellclf.runs.renamed import RENAMED, setting_with_new_names, with_new_names
+from cellclf.training import Cache, Compute
 
 OLD = {
     "dedup": {"jobs": 2},
@@ -27,7 +28,7 @@ OLD = {
 }
 NOTICE = (
     "uses names of an older version: dedup.jobs is now dedup.n_jobs; "
-    "trainer.shift is now trainer.val_augmenter; trainer.views is now trainer.cached_views"
+    "trainer.shift is now trainer.val_augmenter; trainer.views is now trainer.cache.views"
 )
 
 
@@ -39,7 +40,7 @@ def test_an_old_recipe_makes_the_same_pipeline(tmp_path, form):
     with pytest.warns(cc.CellclfWarning, match=NOTICE) as caught:
         pipe = cc.Pipeline.from_recipe(given)
     assert len(caught) == 1
-    assert pipe.dedup.n_jobs == 2 and pipe.trainer.cached_views == (9 if form == "variant" else 6)
+    assert pipe.dedup.n_jobs == 2 and pipe.trainer.cache.views == (9 if form == "variant" else 6)
     assert pipe.trainer.val_augmenter.to_dict() == cc.Augmenter.preset("report", seed=1).to_dict()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -50,8 +51,17 @@ def test_an_old_recipe_makes_the_same_pipeline(tmp_path, form):
 @pytest.mark.parametrize(
     ("setting", "keys", "value"),
     [
-        ("trainer.views=6", ("trainer", "cached_views"), 6),
-        (" trainer.views = 6", ("trainer", "cached_views"), 6),
+        ("trainer.views=6", ("trainer", "cache", "views"), 6),
+        (" trainer.views = 6", ("trainer", "cache", "views"), 6),
+        ("trainer.cached_views=6", ("trainer", "cache", "views"), 6),
+        ("trainer.cache_limit=8GB", ("trainer", "cache", "limit"), "8GB"),
+        ("trainer.cache_dir=a/b", ("trainer", "cache", "dir"), "a/b"),
+        ("trainer.cache=disk", ("trainer", "cache", "mode"), "disk"),
+        ("trainer.cache='auto'", ("trainer", "cache", "mode"), "auto"),
+        ("trainer.precision=mixed_float16", ("trainer", "compute", "precision"), "mixed_float16"),
+        ("trainer.jit_compile=false", ("trainer", "compute", "jit_compile"), False),
+        ("trainer.devices=2", ("trainer", "compute", "devices"), 2),
+        ("trainer.deterministic=true", ("trainer", "compute", "deterministic"), True),
         ("trainer.shift.preset=light", ("trainer", "val_augmenter", "preset"), "light"),
         ("trainer.shift={ preset = 'light' }", ("trainer", "val_augmenter"), {"preset": "light"}),
         ("dedup.jobs=3", ("dedup", "n_jobs"), 3),
@@ -69,12 +79,26 @@ def test_an_old_setting_removes_the_new_key_also_of_an_old_recipe():
     with pytest.warns(cc.CellclfWarning):
         assert "val_augmenter" not in read_recipe("challenge", ["trainer.shift="])["trainer"]
     with pytest.warns(cc.CellclfWarning):
-        assert read_recipe(OLD, ["trainer.cached_views=2"])["trainer"]["cached_views"] == 2
+        assert read_recipe(OLD, ["trainer.cached_views=2"])["trainer"]["cache"] == {"views": 2}
     with pytest.warns(cc.CellclfWarning):
-        assert "cached_views" not in read_recipe(OLD, ["trainer.cached_views="])["trainer"]
+        assert read_recipe(OLD, ["trainer.cached_views="])["trainer"]["cache"] == {}
 
 
-@pytest.mark.parametrize("setting", ["views=6", "split.views=6", "trainer.mix.views=6", "trainer.seed=1", "seed"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "views=6",
+        "split.views=6",
+        "trainer.mix.views=6",
+        "trainer.seed=1",
+        "seed",
+        "trainer.cache.views=6",
+        "trainer.cache={ views = 6 }",
+        "trainer.cache=none",
+        "trainer.cache=",
+        "trainer.compute.devices=2",
+    ],
+)
 def test_other_settings_are_not_changed(setting):
     assert setting_with_new_names(setting) == setting
 
@@ -86,7 +110,7 @@ def test_an_old_manifest_is_read_with_one_notice(tmp_path):
         "trainer": OLD["trainer"],
         "recipe": OLD,
         "source": {"made": {"n": 64, "shift": 0.5}},
-        "members": [{"trainer": OLD["trainer"]}, {"trainer": {"cached_views": 2}}],
+        "members": [{"trainer": OLD["trainer"]}, {"trainer": {"cached_views": 2, "cache": "none"}}],
     }
     (tmp_path / "manifest.json").write_text(json.dumps(old))
     with pytest.warns(cc.CellclfWarning, match="uses names of an older version") as caught:
@@ -95,13 +119,27 @@ def test_an_old_manifest_is_read_with_one_notice(tmp_path):
     assert manifest["data"]["train"] == {"images": 7, "sha256": "a"}
     assert manifest["source"]["made"] == {"n": 64, "severity": 0.5}
     for trainer in (manifest["trainer"], manifest["recipe"]["trainer"], manifest["members"][0]["trainer"]):
-        assert trainer["cached_views"] == 6 and "views" not in trainer
+        assert trainer["cache"] == {"views": 6} and "views" not in trainer
         assert trainer["val_augmenter"] == {"preset": "report"} and "shift" not in trainer
-    assert manifest["recipe"]["dedup"] == {"n_jobs": 2} and manifest["members"][1] == {"trainer": {"cached_views": 2}}
+    assert manifest["recipe"]["dedup"] == {"n_jobs": 2} and manifest["members"][1] == {
+        "trainer": {"cache": {"mode": "none", "views": 2}}
+    }
+
+
+def test_flat_settings_of_machinery_are_read_into_their_groups():
+    flat = {"cache": "disk", "cached_views": 3, "cache_limit": 99, "cache_dir": "c", "devices": 2, "precision": "none"}
+    with pytest.warns(cc.CellclfWarning, match="trainer.cache is now trainer.cache.mode") as caught:
+        pipe = cc.Pipeline.from_recipe({"trainer": {"backbone": "residual", **flat, "deterministic": True}})
+    assert len(caught) == 1
+    assert pipe.trainer.cache == Cache(mode="disk", views=3, limit=99, dir="c")
+    assert pipe.trainer.compute == Compute(devices=2, deterministic=True)
 
 
 def test_new_names_are_read_without_a_notice():
-    new = {table: dict.fromkeys(names.values(), 1) for table, names in RENAMED.items()}
+    new = {
+        table: {key.partition(".")[0]: {} if "." in key else 1 for key in names.values()}
+        for table, names in RENAMED.items()
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert with_new_names(new, "the recipe") == new

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import cellclf as cc
+from cellclf.training import Compute
 
 SCRIPT = """
 import json
@@ -19,6 +20,7 @@ if kind == "CPU":
 
 import cellclf as cc
 import numpy as np
+from cellclf.training import Cache, Compute
 
 rng = np.random.default_rng(0)
 labels = np.arange(64) % 2
@@ -37,9 +39,8 @@ def losses(devices):
         class_weight="balanced",
         batch_size=16,
         ema=0.9,
-        cache="disk" if devices == 1 else None,
-        devices=devices,
-        precision={precision!r},
+        cache=Cache(mode="disk") if devices == 1 else None,
+        compute=Compute(devices=devices, precision={precision!r}),
     )
     run = trainer.fit(parts.train, parts.val)
     return [[row["loss"], row["val_loss"]] for row in run.history], run.predict_proba(parts.val).tolist()
@@ -77,8 +78,8 @@ def test_two_gpus_give_what_one_gives():
 
 def test_more_devices_than_there_are_are_refused(small_trainer, parts):
     with pytest.raises(cc.OptionError, match=r"devices=8, and TensorFlow sees 1 .*expected at most 1"):
-        small_trainer(devices=8).fit(parts.train, parts.val)
+        small_trainer(compute=Compute(devices=8)).fit(parts.train, parts.val)
     with pytest.raises(cc.OptionError, match="a multiple of them"):
-        small_trainer(devices=3).check_options()
+        small_trainer(compute=Compute(devices=3)).check_options()
     with pytest.raises(cc.OptionError, match="accumulate=2 cannot be combined"):
-        small_trainer(devices=2, accumulate=2).check_options()
+        small_trainer(compute=Compute(devices=2), accumulate=2).check_options()

@@ -20,6 +20,7 @@ SCRIPT = """
 import sys
 import numpy as np
 import cellclf as cc
+from cellclf.training import Cache, Compute
 from cellclf.training import epoch_steps
 
 epoch_steps.SAVE_EVERY = 0.0  # as an epoch of hours would: a checkpoint after every batch
@@ -40,8 +41,8 @@ trainer = cc.Trainer(
     accumulate=2,
     ema=0.9,
     sampling="balanced",
-    cached_views=2,
-    deterministic=True,
+    cache=Cache(views=2),
+    compute=Compute(deterministic=True),
 )
 run = trainer.fit(parts.train, parts.val, out=sys.argv[1], show=True)
 """

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import cellclf as cc
+from cellclf.training import Cache, Compute
 
 STAGES = (
     cc.Stage(epochs=2, learning_rate=2e-3, unfreeze="all", train_batch_norm=True),
@@ -20,7 +21,7 @@ def plain(small_trainer, parts):
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_sixteen_bits_come_near_and_leave_a_model_of_32(small_trainer, parts, plain, precision, tmp_path):
     before = keras.config.dtype_policy().name
-    trainer = small_trainer(stages=STAGES[:1], cache=None, precision=precision)
+    trainer = small_trainer(stages=STAGES[:1], cache=None, compute=Compute(precision=precision))
     run = trainer.fit(parts.train, parts.val, out=tmp_path)
     assert keras.config.dtype_policy().name == before
     for row, exact in zip(run.history, plain.history, strict=False):
@@ -49,18 +50,25 @@ def test_xla_trains_the_same(small_trainer, parts):
         cc.Stage(epochs=2, learning_rate=2e-3, unfreeze="all", train_batch_norm=True),
         cc.Stage(epochs=2, learning_rate=1e-3, unfreeze=1, warmup=1),
     )
-    settings = {"stages": stages, "head": cc.Head(units=(8,), dropout=0.0), "cache": "disk", "optimizer": "lion"}
-    runs = [small_trainer(**settings, jit_compile=jit).fit(parts.train, parts.val) for jit in (False, True)]
+    settings = {
+        "stages": stages,
+        "head": cc.Head(units=(8,), dropout=0.0),
+        "cache": Cache(mode="disk"),
+        "optimizer": "lion",
+    }
+    runs = [
+        small_trainer(**settings, compute=Compute(jit_compile=jit)).fit(parts.train, parts.val) for jit in (False, True)
+    ]
     plain, compiled = (np.array([[row["loss"], row["val_loss"]] for row in run.history]) for run in runs)
     np.testing.assert_allclose(compiled, plain, rtol=0.01)
     assert (compiled != plain).any(), "XLA rounds otherwise: it was not used"
-    assert runs[1].manifest["trainer"]["jit_compile"] is True
+    assert [run.manifest["chosen"]["jit_compile"] for run in runs] == [False, True]
 
 
 def test_names_and_numbers_that_cannot_be_are_refused(small_trainer):
     with pytest.raises(cc.UnknownNameError, match="did you mean 'mixed_float16'"):
-        small_trainer(precision="float16").check_options()
-    with pytest.raises(cc.OptionError, match="jit_compile='on'; expected True"):
-        small_trainer(jit_compile="on").check_options()
+        small_trainer(compute=Compute(precision="float16")).check_options()
+    with pytest.raises(cc.OptionError, match="jit_compile='on'; expected 'auto', or True or False"):
+        small_trainer(compute=Compute(jit_compile="on")).check_options()
     with pytest.raises(cc.OptionError, match="accumulate=0"):
         small_trainer(accumulate=0).check_options()

@@ -6,21 +6,25 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
-from cellclf.augmentation.program import BORDERS, Program
+from cellclf.augmentation.program import Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
 from cellclf.errors import OptionError, unknown
+from cellclf.utils.parameters import Called, Params, Share, check_parameters, construct, shortened
 
 STEPS: dict[str, type[Step]] = {}
 """Every registered step by the name that it has in a recipe."""
 
+Level = Annotated[int, Interval(ge=0, le=255), Called("a grey level from 0 to 255")]
 
-@dataclass(frozen=True, kw_only=True)
-class Step(ABC):
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step(Params, ABC):
     """One thing that may happen to an image.
 
     Args:
@@ -34,7 +38,7 @@ class Step(ABC):
     name: ClassVar[str] = ""
     families: ClassVar[tuple[str, ...]] = ()
 
-    rate: float = 1.0
+    rate: Share = 1.0
 
     @abstractmethod
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
@@ -51,9 +55,13 @@ class Step(ABC):
         """Refuse values that cannot be used.
 
         Raises:
-            OptionError: A field is of the wrong kind or outside its range.
+            OptionError: A field is of the wrong kind or outside its range, or ``low`` is above ``high``.
         """
-        within(self, "rate", 0, 1)
+        called = self.name or type(self).__name__
+        check_parameters(self, name=called)
+        low, high = getattr(self, "low", 0), getattr(self, "high", math.inf)
+        if low > high:
+            raise OptionError(f"{called} low={low} and high={high}; expected low <= high")
 
     def names(self) -> tuple[str, ...]:
         """Name the step and every step in its fields."""
@@ -62,10 +70,21 @@ class Step(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Give the step as plain data: its name and every field."""
-        data: dict[str, Any] = {"step": self.name}
-        for field in fields(self):
-            data[field.name] = _plain(getattr(self, field.name))
-        return data
+        return {"step": self.name, **super().to_dict()}
+
+    @classmethod
+    def from_table(cls, table: Any, where: str) -> Self:
+        """Make a step of the table of a recipe; see `step_from_dict`."""
+        if not isinstance(table, Mapping) or "step" not in table:
+            raise OptionError(
+                f"{where} is {shortened(table)}; expected a table with the step's name: {{step = 'rotate', ...}}"
+            )
+        name = table["step"]
+        if not isinstance(name, str) or name not in STEPS:
+            raise unknown("augmentation step", str(name)[:60], STEPS)
+        values = {key: value for key, value in table.items() if key != "step"}
+        step: Self = construct(STEPS[name], values, where if where.startswith("[") else name)  # type: ignore[assignment]
+        return step
 
 
 StepClass = TypeVar("StepClass", bound=type[Step])
@@ -121,27 +140,13 @@ def step_from_dict(data: Mapping[str, Any]) -> Step:
 
     Raises:
         UnknownNameError: No step or no field has that name.
-        OptionError: The name is missing.
+        OptionError: The name is missing, or a value is of the wrong kind.
 
     Examples:
         >>> step_from_dict({"step": "rotate", "degrees": 20})
         Rotate(rate=1.0, border='reflect', fill=(), degrees=20)
     """
-    if not isinstance(data, Mapping) or "step" not in data:
-        raise OptionError(f"a step is {data!r}; expected a table with the step's name: {{step = 'rotate', ...}}")
-    name = data["step"]
-    if name not in STEPS:
-        raise unknown("augmentation step", name, STEPS)
-    kind = STEPS[name]
-    known = {field.name for field in fields(kind)}
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key == "step":
-            continue
-        if key not in known:
-            raise unknown(f"field of the step {name!r}", key, known)
-        values[key] = _read(value)
-    return kind(**values)
+    return Step.from_table(data, "a step")
 
 
 def _steps(value: Any) -> Iterator[Step]:
@@ -151,58 +156,6 @@ def _steps(value: Any) -> Iterator[Step]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from _steps(item)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Step):
-        return value.to_dict()
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _read(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return step_from_dict(value)
-    if isinstance(value, tuple | list):
-        return tuple(_read(item) for item in value)
-    return value
-
-
-def within(step: Step, field: str, low: float, high: float) -> None:
-    """Refuse a number outside [low, high].
-
-    Raises:
-        OptionError: It is.
-    """
-    value = getattr(step, field)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise OptionError(f"{step.name}: {field} is {value!r}; expected a number from {low:g} to {high:g}")
-
-
-def ordered(step: Step, low: float = 0.0, high: float = math.inf, *, names: tuple[str, str] = ("low", "high")) -> None:
-    """Refuse a range whose ends are not numbers in order within [low, high].
-
-    Raises:
-        OptionError: They are not.
-    """
-    for name in names:
-        within(step, name, low, high)
-    first, second = (getattr(step, name) for name in names)
-    if first > second:
-        raise OptionError(
-            f"{step.name}: {names[0]} is {first!r} and {names[1]} is {second!r}; expected {names[0]} <= {names[1]}"
-        )
-
-
-def check_border(border: str) -> None:
-    """Refuse an unknown border rule.
-
-    Raises:
-        UnknownNameError: There is no such rule.
-    """
-    if border not in BORDERS:
-        raise unknown("border rule", border, BORDERS)
 
 
 def scaled(rng: ImageRng, low: float, high: float, strength: float) -> Floats:
@@ -221,18 +174,3 @@ def fill_colour(rng: ImageRng, fill: Sequence[int]) -> NDArray[np.int64]:
         return rng.integers(256, (3,))
     level = np.asarray(fill, np.int64)[rng.integers(len(fill))]
     return np.repeat(level[:, None], 3, axis=1)
-
-
-def check_fill(step: Step) -> None:
-    """Refuse fill levels that are not whole numbers from 0 to 255.
-
-    Raises:
-        OptionError: They are not.
-    """
-    fill = getattr(step, "fill", ())
-    if not isinstance(fill, tuple | list) or any(
-        isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= 255 for v in fill
-    ):
-        raise OptionError(
-            f"{step.name}: fill is {fill!r}; expected grey levels 0-255 to choose from, or [] for any colour"
-        )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from cellclf.augmentation.program import AUTOCONTRAST, CONTRAST, EQUALISE, IDENTITY, Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
-from cellclf.augmentation.steps.base import Step, log_scaled, ordered, register, scaled, within
-from cellclf.errors import OptionError
+from cellclf.augmentation.steps.base import Step, log_scaled, register, scaled
 from cellclf.utils.colour import LUMA
 
 _LEVELS = np.arange(256, dtype=np.float64)
@@ -61,7 +62,7 @@ def hue_matrix(radians: Floats) -> Floats:
     return out
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Factor(Step):
     """A step that draws one factor around 1.
 
@@ -71,17 +72,12 @@ class Factor(Step):
         high: Largest factor.
     """
 
-    low: float = 0.8
-    high: float = 1.2
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 100)
+    low: Annotated[float, Interval(ge=0, le=100)] = 0.8
+    high: Annotated[float, Interval(ge=0, le=100)] = 1.2
 
 
 @register("brightness", families=("brightness",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Brightness(Factor):
     """Multiply all levels by one factor (more or less light).
 
@@ -98,7 +94,7 @@ class Brightness(Factor):
 
 
 @register("contrast", families=("contrast",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Contrast(Factor):
     """Stretch all levels about the image's mean grey.
 
@@ -115,7 +111,7 @@ class Contrast(Factor):
 
 
 @register("gamma", families=("brightness", "contrast"))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Gamma(Factor):
     """Bend the levels: 255 * (v / 255) ** gamma.
 
@@ -125,10 +121,8 @@ class Gamma(Factor):
         high: Largest exponent (darker); drawn evenly in the logarithm.
     """
 
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0.01, 100)
+    low: Annotated[float, Interval(ge=0.01, le=100)] = 0.8
+    high: Annotated[float, Interval(ge=0.01, le=100)] = 1.2
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -137,7 +131,7 @@ class Gamma(Factor):
 
 
 @register("saturation", families=("saturation",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Saturation(Factor):
     """Blend with the image's grey version: 0 is grey, above 1 is more vivid.
 
@@ -154,7 +148,7 @@ class Saturation(Factor):
 
 
 @register("grey", families=("saturation",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Grey(Step):
     """Remove the colour: all of it at strength 1, a part of it below.
 
@@ -169,7 +163,7 @@ class Grey(Step):
 
 
 @register("hue", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Hue(Step):
     """Turn the colours about the grey axis.
 
@@ -178,12 +172,7 @@ class Hue(Step):
         degrees: Largest angle either way, 0-180.
     """
 
-    degrees: float = 18.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        within(self, "degrees", 0, 180)
+    degrees: Annotated[float, Interval(ge=0, le=180)] = 18.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -192,7 +181,7 @@ class Hue(Step):
 
 
 @register("channel_shift", families=("brightness",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ChannelShift(Step):
     """Add a number of its own to each channel (another white balance).
 
@@ -201,12 +190,7 @@ class ChannelShift(Step):
         levels: Largest number either way, 0-255.
     """
 
-    levels: float = 20.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        within(self, "levels", 0, 255)
+    levels: Annotated[float, Interval(ge=0, le=255)] = 20.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -215,7 +199,7 @@ class ChannelShift(Step):
 
 
 @register("channel_shuffle", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ChannelShuffle(Step):
     """Put red, green and blue in another order. A strength of 0 turns it off.
 
@@ -232,7 +216,7 @@ class ChannelShuffle(Step):
 
 
 @register("invert", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Invert(Step):
     """Make the negative. A strength of 0 turns it off.
 
@@ -246,7 +230,7 @@ class Invert(Step):
 
 
 @register("solarise", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Solarise(Step):
     """Invert the levels above a threshold.
 
@@ -256,13 +240,8 @@ class Solarise(Step):
         high: Highest threshold at strength 1.
     """
 
-    low: float = 64.0
-    high: float = 256.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 256)
+    low: Annotated[float, Interval(ge=0, le=256)] = 64.0
+    high: Annotated[float, Interval(ge=0, le=256)] = 256.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -271,7 +250,7 @@ class Solarise(Step):
 
 
 @register("posterise", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Posterise(Step):
     """Keep only the highest bits of each level.
 
@@ -280,13 +259,7 @@ class Posterise(Step):
         bits: Fewest bits that are kept at strength 1, 1-8; the number is drawn from there to 7.
     """
 
-    bits: int = 4
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
-            raise OptionError(f"posterise: bits is {self.bits!r}; expected a whole number from 1 to 8")
+    bits: Annotated[int, Interval(ge=1, le=8)] = 4
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -296,7 +269,7 @@ class Posterise(Step):
 
 
 @register("autocontrast", families=("contrast",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AutoContrast(Step):
     """Stretch each channel to 0-255. A strength of 0 turns it off.
 
@@ -310,7 +283,7 @@ class AutoContrast(Step):
 
 
 @register("equalise", families=("contrast",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Equalise(Step):
     """Flatten each channel's histogram. A strength of 0 turns it off.
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval, Len
 
-from cellclf.augmentation.program import Program
+from cellclf.augmentation.program import Border, Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
-from cellclf.augmentation.steps.base import (
-    Step,
-    check_border,
-    check_fill,
-    fill_colour,
-    log_scaled,
-    ordered,
-    register,
-    within,
-)
+from cellclf.augmentation.steps.base import Level, Step, fill_colour, log_scaled, register
 from cellclf.errors import OptionError
+from cellclf.utils.parameters import Share, shortened
 
 
 def rotation(radians: Floats) -> Floats:
@@ -48,7 +42,7 @@ def identity_map(count: int) -> Floats:
     return np.tile(np.eye(2), (count, 1, 1))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Warp(Step):
     """A step that moves pixels, and so defines what the image continues with beyond its border.
 
@@ -58,14 +52,8 @@ class Warp(Step):
         fill: Grey levels 0-255 to choose from for a constant border; empty for any colour.
     """
 
-    border: str = "reflect"
-    fill: Sequence[int] = ()
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        check_border(self.border)
-        check_fill(self)
+    border: Border = "reflect"
+    fill: Sequence[Level] = ()
 
     def _warp(
         self, rng: ImageRng, program: Program, active: Flags, linear: Floats, shift: Floats | None = None
@@ -75,7 +63,7 @@ class Warp(Step):
 
 
 @register("rotate", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Rotate(Warp):
     """Turn about the centre, by up to ``degrees`` either way.
 
@@ -89,12 +77,7 @@ class Rotate(Warp):
         >>> Rotate(degrees=20).check()
     """
 
-    degrees: float = 180.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        within(self, "degrees", 0, 180)
+    degrees: Annotated[float, Interval(ge=0, le=180)] = 180.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -103,7 +86,7 @@ class Rotate(Warp):
 
 
 @register("flip", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Flip(Step):
     """Mirror left-right and top-bottom, each for half of the images. A strength of 0 turns it off.
 
@@ -125,7 +108,7 @@ class Flip(Step):
 
 
 @register("zoom", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Zoom(Warp):
     """Enlarge (above 1) or shrink (below 1) about the centre.
 
@@ -137,13 +120,8 @@ class Zoom(Warp):
         fill: Levels of a constant border; see `Warp`.
     """
 
-    low: float = 0.8
-    high: float = 1.25
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0.05, 20)
+    low: Annotated[float, Interval(ge=0.05, le=20)] = 0.8
+    high: Annotated[float, Interval(ge=0.05, le=20)] = 1.25
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -152,7 +130,7 @@ class Zoom(Warp):
 
 
 @register("aspect", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Aspect(Warp):
     """Change height against width and keep the area.
 
@@ -164,13 +142,8 @@ class Aspect(Warp):
         fill: Levels of a constant border; see `Warp`.
     """
 
-    low: float = 0.8
-    high: float = 1.25
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0.05, 20)
+    low: Annotated[float, Interval(ge=0.05, le=20)] = 0.8
+    high: Annotated[float, Interval(ge=0.05, le=20)] = 1.25
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -179,7 +152,7 @@ class Aspect(Warp):
 
 
 @register("crop", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Crop(Step):
     """Cut a window anywhere out of the image and enlarge it to full size (random resized crop).
 
@@ -189,14 +162,8 @@ class Crop(Step):
         aspect: Largest ratio of the window's sides.
     """
 
-    area: float = 0.8
-    aspect: float = 1.1
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        within(self, "area", 0.01, 1)
-        within(self, "aspect", 1, 10)
+    area: Annotated[float, Interval(ge=0.01, le=1)] = 0.8
+    aspect: Annotated[float, Interval(ge=1, le=10)] = 1.1
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -208,7 +175,7 @@ class Crop(Step):
 
 
 @register("shear", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Shear(Warp):
     """Shear along one axis, drawn for each image.
 
@@ -220,13 +187,8 @@ class Shear(Warp):
         fill: Levels of a constant border; see `Warp`.
     """
 
-    low: float = 0.0
-    high: float = 0.3
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 10)
+    low: Annotated[float, Interval(ge=0, le=10)] = 0.0
+    high: Annotated[float, Interval(ge=0, le=10)] = 0.3
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -237,7 +199,7 @@ class Shear(Warp):
 
 
 @register("translate", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Translate(Warp):
     """Move the image, down or up and left or right.
 
@@ -249,13 +211,8 @@ class Translate(Warp):
         fill: Levels of a constant border; see `Warp`.
     """
 
-    low: float = 0.0
-    high: float = 0.1
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 1)
+    low: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    high: Annotated[float, Interval(ge=0, le=1)] = 0.1
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -265,7 +222,7 @@ class Translate(Warp):
 
 
 @register("seam", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Seam(Step):
     """Make strips and mirror seams, as a chain of augmentation layers with different border rules does.
 
@@ -281,22 +238,19 @@ class Seam(Step):
         fill: Grey levels 0-255 to choose from for the strip; empty for any colour.
     """
 
-    axis: str = "either"
-    strip: Sequence[float] = (0.0, 0.08)
-    mirror: Sequence[float] = (0.1, 0.4)
-    degrees: Sequence[float] = (0.0, 60.0)
-    fill: Sequence[int] = (0, 0, 96, 128)
+    axis: Literal["down", "right", "either"] = "either"
+    strip: Annotated[Sequence[Share], Len(2, 2)] = (0.0, 0.08)
+    mirror: Annotated[Sequence[Share], Len(2, 2)] = (0.1, 0.4)
+    degrees: Annotated[Sequence[Annotated[float, Interval(ge=0, le=180)]], Len(2, 2)] = (0.0, 60.0)
+    fill: Sequence[Level] = (0, 0, 96, 128)
 
     def check(self) -> None:
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
-        check_fill(self)
-        if self.axis not in ("down", "right", "either"):
-            raise OptionError(f"seam: axis is {self.axis!r}; expected 'down', 'right' or 'either'")
-        for field, most in (("strip", 1), ("mirror", 1), ("degrees", 180)):
-            pair = getattr(self, field)
-            if len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= most:
-                raise OptionError(f"seam: {field} is {pair!r}; expected two numbers in order from 0 to {most}")
+        for field in ("strip", "mirror", "degrees"):
+            low, high = getattr(self, field)
+            if low > high:
+                raise OptionError(f"seam {field}={shortened([low, high])}; expected the smaller number first")
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
 from cellclf.augmentation.program import Program
 from cellclf.augmentation.rng import Flags, ImageRng
-from cellclf.augmentation.steps.base import Step, check_fill, fill_colour, ordered, register, within
+from cellclf.augmentation.steps.base import Level, Step, fill_colour, register
+from cellclf.utils.parameters import Share
 
 
 @register("cutout", families=("occlusion",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Cutout(Step):
     """Paint a box somewhere over the image; part of it may lie outside.
 
@@ -27,15 +30,9 @@ class Cutout(Step):
     Zhong et al. 2017, arXiv 1708.04896.
     """
 
-    low: float = 0.2
-    high: float = 0.2
-    fill: Sequence[int] = (0,)
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 1)
-        check_fill(self)
+    low: Annotated[float, Interval(ge=0, le=1)] = 0.2
+    high: Annotated[float, Interval(ge=0, le=1)] = 0.2
+    fill: Sequence[Level] = (0,)
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -46,7 +43,7 @@ class Cutout(Step):
 
 
 @register("gridmask", families=("occlusion",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class GridMask(Step):
     """Paint a turned grid of squares over the image.
 
@@ -60,17 +57,10 @@ class GridMask(Step):
     Source: Chen et al. 2020, arXiv 2001.04086.
     """
 
-    low: float = 0.25
-    high: float = 0.6
-    share: float = 0.4
-    fill: Sequence[int] = (0,)
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0.02, 2)
-        within(self, "share", 0, 1)
-        check_fill(self)
+    low: Annotated[float, Interval(ge=0.02, le=2)] = 0.25
+    high: Annotated[float, Interval(ge=0.02, le=2)] = 0.6
+    share: Share = 0.4
+    fill: Sequence[Level] = (0,)
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
 from cellclf.augmentation.program import Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
-from cellclf.augmentation.steps.base import Step, ordered, register, scaled, within
+from cellclf.augmentation.steps.base import Step, register, scaled
 
 
 def gaussian_kernel(sigma: Floats, side: int) -> Floats:
@@ -47,7 +49,7 @@ def line_kernel(length: Floats, radians: Floats, side: int) -> Floats:
 
 
 @register("blur", families=("blur",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Blur(Step):
     """Gaussian blur.
 
@@ -57,13 +59,8 @@ class Blur(Step):
         high: Largest standard deviation, pixels; the kernel is cut at 2.5 of them.
     """
 
-    low: float = 0.3
-    high: float = 1.2
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 8)
+    low: Annotated[float, Interval(ge=0, le=8)] = 0.3
+    high: Annotated[float, Interval(ge=0, le=8)] = 1.2
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -73,7 +70,7 @@ class Blur(Step):
 
 
 @register("defocus", families=("blur",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Defocus(Step):
     """Blur by a disc, as a lens out of focus does.
 
@@ -83,13 +80,8 @@ class Defocus(Step):
         high: Largest radius, pixels.
     """
 
-    low: float = 0.5
-    high: float = 2.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 12)
+    low: Annotated[float, Interval(ge=0, le=12)] = 0.5
+    high: Annotated[float, Interval(ge=0, le=12)] = 2.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -99,7 +91,7 @@ class Defocus(Step):
 
 
 @register("motion", families=("blur",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Motion(Step):
     """Blur along a line of any direction, as a moving stage does.
 
@@ -109,13 +101,8 @@ class Motion(Step):
         high: Longest line, pixels.
     """
 
-    low: float = 1.0
-    high: float = 5.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 25)
+    low: Annotated[float, Interval(ge=0, le=25)] = 1.0
+    high: Annotated[float, Interval(ge=0, le=25)] = 5.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -126,7 +113,7 @@ class Motion(Step):
 
 
 @register("sharpness", families=("blur",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sharpness(Step):
     """Blend with the smoothed image: 0 is smooth, 1 the image, above 1 sharper.
 
@@ -136,13 +123,8 @@ class Sharpness(Step):
         high: Largest factor.
     """
 
-    low: float = 0.2
-    high: float = 3.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 100)
+    low: Annotated[float, Interval(ge=0, le=100)] = 0.2
+    high: Annotated[float, Interval(ge=0, le=100)] = 3.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -151,7 +133,7 @@ class Sharpness(Step):
 
 
 @register("noise", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Noise(Step):
     """Add Gaussian noise to each pixel and channel.
 
@@ -161,13 +143,8 @@ class Noise(Step):
         high: Largest standard deviation, in levels 0-255.
     """
 
-    low: float = 0.0
-    high: float = 8.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 0, 255)
+    low: Annotated[float, Interval(ge=0, le=255)] = 0.0
+    high: Annotated[float, Interval(ge=0, le=255)] = 8.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -176,7 +153,7 @@ class Noise(Step):
 
 
 @register("jpeg", families=("compression",))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class JPEG(Step):
     """Save as JPEG and read again.
 
@@ -186,14 +163,8 @@ class JPEG(Step):
         high: Highest quality at strength 1, 1-100.
     """
 
-    low: float = 20.0
-    high: float = 90.0
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        ordered(self, 1, 100)
-        within(self, "high", 1, 100)
+    low: Annotated[float, Interval(ge=1, le=100)] = 20.0
+    high: Annotated[float, Interval(ge=1, le=100)] = 90.0
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
 import numpy as np
+from annotated_types import Interval, Len
 
-from cellclf.augmentation.program import AUTOCONTRAST, CONTRAST, EQUALISE, Program
+from cellclf.augmentation.program import AUTOCONTRAST, CONTRAST, EQUALISE, Border, Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
-from cellclf.augmentation.steps.base import Step, check_border, register, run_steps, within
+from cellclf.augmentation.steps.base import Step, register, run_steps
 from cellclf.augmentation.steps.colour import (
     AutoContrast,
     Brightness,
@@ -22,9 +24,24 @@ from cellclf.augmentation.steps.colour import (
     saturation_matrix,
 )
 from cellclf.augmentation.steps.geometry import Shear, Translate, shear_map
-from cellclf.errors import OptionError, unknown
+from cellclf.errors import OptionError
+from cellclf.utils.parameters import Count, Example, Share
 
-RAND_AUGMENT_OPS: Mapping[str, type[Step]] = {
+Operation = Literal[
+    "autocontrast",
+    "equalise",
+    "solarise",
+    "grey",
+    "contrast",
+    "brightness",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+]
+Steps = Annotated[Sequence[Step], Example("[Rotate(degrees=20), Flip()]")]
+
+RAND_AUGMENT_OPS: Mapping[Operation, type[Step]] = {
     "autocontrast": AutoContrast,
     "equalise": Equalise,
     "solarise": Solarise,
@@ -39,7 +56,7 @@ RAND_AUGMENT_OPS: Mapping[str, type[Step]] = {
 """The operations of RandAugment as KerasCV defines it, and the step that each is a case of."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Composite(Step):
     """A step that holds steps.
 
@@ -48,13 +65,13 @@ class Composite(Step):
         steps: The steps.
     """
 
-    steps: Sequence[Step] = ()
+    steps: Steps = ()
 
     def check(self) -> None:
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
-        check_steps(self.steps, self.name)
         for step in self.steps:
+            step.check()
             if isinstance(step, AugMix):
                 raise OptionError(
                     f"{self.name} contains aug_mix; expected aug_mix in the augmenter's own list of steps"
@@ -63,7 +80,7 @@ class Composite(Step):
 
 # steps that hold steps have no families of their own: those of the steps inside count, which `names` gives
 @register("all_of", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AllOf(Composite):
     """Give a share of the images a whole list of steps, each with its own rate.
 
@@ -78,7 +95,7 @@ class AllOf(Composite):
 
 
 @register("some_of", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SomeOf(Composite):
     """Draw some of the steps for each image, in an order of its own.
 
@@ -88,13 +105,15 @@ class SomeOf(Composite):
         count: How many different ones an image gets.
     """
 
-    count: int = 1
+    count: Count = 1
 
     def check(self) -> None:
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
-        if isinstance(self.count, bool) or not isinstance(self.count, int) or not 1 <= self.count <= len(self.steps):
-            raise OptionError(f"some_of: count is {self.count!r}; expected a whole number from 1 to {len(self.steps)}")
+        if self.count > len(self.steps):
+            raise OptionError(
+                f"some_of count={self.count}; expected at most {len(self.steps)}, the number of its steps"
+            )
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -106,7 +125,7 @@ class SomeOf(Composite):
 
 
 @register("rand_augment", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RandAugment(Step):
     """Draw some operations for each image, each at a magnitude of its own.
 
@@ -128,29 +147,13 @@ class RandAugment(Step):
     KerasCV.
     """
 
-    count: int = 2
-    magnitude: float = 0.5
-    deviation: float = 0.15
-    ops: Sequence[str] = tuple(RAND_AUGMENT_OPS)
-    shear: float = 1.0
-    translate: float = 1.0
-    border: str = "reflect"
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        if isinstance(self.count, bool) or not isinstance(self.count, int) or not 1 <= self.count <= 16:
-            raise OptionError(f"rand_augment: count is {self.count!r}; expected a whole number from 1 to 16")
-        within(self, "magnitude", 0, 1)
-        within(self, "deviation", 0, 1)
-        within(self, "shear", 0, 5)
-        within(self, "translate", 0, 1)
-        check_border(self.border)
-        if not self.ops:
-            raise OptionError("rand_augment: ops is empty; expected at least one operation")
-        for op in self.ops:
-            if op not in RAND_AUGMENT_OPS:
-                raise unknown("operation of rand_augment", op, RAND_AUGMENT_OPS)
+    count: Annotated[int, Interval(ge=1, le=16)] = 2
+    magnitude: Share = 0.5
+    deviation: Share = 0.15
+    ops: Annotated[Sequence[Operation], Len(1)] = get_args(Operation)
+    shear: Annotated[float, Interval(ge=0, le=5)] = 1.0
+    translate: Share = 1.0
+    border: Border = "reflect"
 
     def names(self) -> tuple[str, ...]:
         """Name the step and the steps that its operations are cases of."""
@@ -193,7 +196,7 @@ class RandAugment(Step):
 
 
 @register("aug_mix", families=())
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AugMix(Step):
     """Blend the image with a mixture of chains of steps: x' = (1 - m) x + m sum_i w_i chain_i(x).
 
@@ -210,22 +213,16 @@ class AugMix(Step):
     Source: Hendrycks et al. 2020, arXiv 1912.02781.
     """
 
-    steps: Sequence[Step] = ()
-    width: int = 3
-    depth: int = 3
-    alpha: float = 1.0
+    steps: Annotated[Sequence[Step], Len(1), Example("[Brightness(), Translate()]")] = ()
+    width: Annotated[int, Interval(ge=1, le=8)] = 3
+    depth: Annotated[int, Interval(ge=1, le=8)] = 3
+    alpha: Annotated[float, Interval(ge=0.01, le=100)] = 1.0
 
     def check(self) -> None:
         """Refuse values that cannot be used; see `Step.check`."""
         super().check()
-        check_steps(self.steps, self.name)
-        if not self.steps:
-            raise OptionError("aug_mix: steps is empty; expected the steps that its chains draw from")
-        for field in ("width", "depth"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 8:
-                raise OptionError(f"aug_mix: {field} is {value!r}; expected a whole number from 1 to 8")
-        within(self, "alpha", 0.01, 100)
+        for step in self.steps:
+            step.check()
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write one chain of each image, for the augmenter to blend; see `Step.emit`."""
@@ -243,17 +240,3 @@ class AugMix(Step):
         parts = parts / parts.sum(axis=1, keepdims=True)
         mixed = np.where(active, rng.beta(self.alpha, self.alpha), 0.0)[:, None]
         return np.concatenate([1 - mixed, mixed * parts], axis=1)
-
-
-def check_steps(steps: Sequence[Step], where: str) -> None:
-    """Check every step of a list.
-
-    Raises:
-        OptionError: It is not a list of steps, or a step cannot be used.
-    """
-    if not isinstance(steps, list | tuple):
-        raise OptionError(f"{where}: steps is {steps!r}; expected a list of steps")
-    for step in steps:
-        if not isinstance(step, Step):
-            raise OptionError(f"{where}: one of the steps is {step!r}; expected a step such as Rotate(degrees=20)")
-        step.check()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval, Len
 
 from cellclf.augmentation.program import DENSITY, LAB, Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
-from cellclf.augmentation.steps.base import Step, register, within
-from cellclf.errors import OptionError
+from cellclf.augmentation.steps.base import Step, register
+from cellclf.utils.parameters import Share
 
 HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 """Optical densities of haematoxylin, eosin and DAB in red, green and blue (Ruifrok and Johnston 2001)."""
@@ -32,7 +34,7 @@ def stain_matrix(factor: Floats, shift: Floats) -> Floats:
 
 
 @register("stain_hed", families=("brightness", "contrast", "saturation"))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StainHED(Step):
     """Vary the amount of each stain: s becomes a * s + b in optical density.
 
@@ -47,12 +49,7 @@ class StainHED(Step):
     Source: Tellez et al. 2018, "Whole-slide mitosis detection in H&E breast histology", IEEE TMI 37(9).
     """
 
-    theta: float = 0.1
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        within(self, "theta", 0, 1)
+    theta: Share = 0.1
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""
@@ -63,7 +60,7 @@ class StainHED(Step):
 
 
 @register("stain_lab", families=("brightness", "contrast", "saturation"))
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StainLAB(Step):
     """Move the image's mean colour and change its spread, in CIELAB.
 
@@ -76,15 +73,8 @@ class StainLAB(Step):
     centre instead of a data set's.
     """
 
-    mean: Sequence[float] = (6.0, 4.0, 6.0)
-    spread: float = 0.15
-
-    def check(self) -> None:
-        """Refuse values that cannot be used; see `Step.check`."""
-        super().check()
-        within(self, "spread", 0, 1)
-        if len(self.mean) != 3 or not all(0 <= value <= 100 for value in self.mean):
-            raise OptionError(f"stain_lab: mean is {self.mean!r}; expected three deviations from 0 to 100")
+    mean: Annotated[Sequence[Annotated[float, Interval(ge=0, le=100)]], Len(3, 3)] = (6.0, 4.0, 6.0)
+    spread: Share = 0.15
 
     def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
         """Write the work of each image; see `Step.emit`."""

@@ -24,19 +24,19 @@ from numpy.typing import NDArray
 from cellclf.augmentation.rng import ImageRng
 from cellclf.errors import OptionError, RunFolderError
 from cellclf.utils.atomic import replacing
+from cellclf.utils.parameters import shortened
 from cellclf.utils.progress import track
 
-MODES = ("auto", "disk")
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caching:
-    """How a training uses feature caches; the arguments of ``Trainer`` and what they mean for one run.
+    """How one run uses feature caches: what ``cellclf.training.Cache`` means for it.
 
     Args:
         mode: ``"auto"``, ``"disk"`` or None.
-        cached_views: Augmented views of each training image in the cache.
+        views: Augmented views of each training image in the cache.
         limit: Bytes that the caches in the folder may take together.
         folder: Folder of the caches; None takes a temporary one.
         kept: Whether they are kept for other runs; else a stage's cache is removed after the stage.
@@ -44,7 +44,7 @@ class Caching:
     """
 
     mode: str | None
-    cached_views: int
+    views: int
     limit: int
     folder: Path | None
     kept: bool
@@ -67,7 +67,7 @@ def byte_count(size: int | str) -> int:
             return int(float(found[1]) * _UNITS[found[2]])
     elif isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size
-    raise OptionError(f"cache_limit={size!r}; expected a size such as '4GB' or '500MB', or a number of bytes")
+    raise OptionError(f"size={shortened(size)}; expected a size such as '4GB' or '500MB', or a number of bytes")
 
 
 def size_text(size: int) -> str:
@@ -168,7 +168,7 @@ class Cache:
         except OSError as error:
             raise RunFolderError(
                 f"the feature cache of {size_text(self.size)} cannot be written to {self.path.parent} "
-                f"({error.strerror or error}); expected free space there, another cache_dir, or cache=None"
+                f"({error.strerror or error}); expected free space there, another Cache(dir=...), or cache=None"
             ) from None
 
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cellclf as cc
+from cellclf import training
 from cellclf.augmentation.mixing import Mix
 from cellclf.augmentation.steps.colour import Brightness
 from cellclf.runs.features.cache import Cache, Features, byte_count, key_of, make_room, size_text, sweep
@@ -80,7 +81,7 @@ def test_the_confidence_of_a_run_comes_from_the_cache_and_is_the_same(plain_and_
 @pytest.mark.parametrize("augmented", [False, True])
 def test_calibrating_on_cached_pooled_features_is_calibrating_on_images(small_trainer, parts, augmented):
     augmenter = cc.Augmenter([Brightness()], seed=1) if augmented else None
-    run = small_trainer(stages=HEAD, augmenter=augmenter, cached_views=2 if augmented else 1).fit(
+    run = small_trainer(stages=HEAD, augmenter=augmenter, cache=training.Cache(views=2 if augmented else 1)).fit(
         parts.train, parts.val
     )
     first = run.confidence
@@ -112,7 +113,7 @@ def test_frozen_statistics_are_unchanged_and_trained_ones_move(small_trainer, pa
 
 def test_the_cache_holds_the_views_and_each_epoch_takes_one(small_trainer, parts, tmp_path, caplog):
     augmenter = cc.Augmenter.preset("report", seed=5)
-    trainer = small_trainer(stages=HEAD, augmenter=augmenter, cached_views=2, cache_dir=tmp_path)
+    trainer = small_trainer(stages=HEAD, augmenter=augmenter, cache=training.Cache(views=2, dir=tmp_path))
     caplog.set_level("INFO", "cellclf")
     trainer.fit(parts.train, parts.val)
     assert (
@@ -142,15 +143,15 @@ def test_the_cache_holds_the_views_and_each_epoch_takes_one(small_trainer, parts
     [
         (
             {"augmenter": cc.Augmenter.preset("report")},
-            "one augmented view of each image; expected cached_views=6",
+            r"one augmented view of each image; expected Cache(views=6)",
         ),
-        ({"augmenter": cc.Augmenter.preset("report"), "cached_views": 3}, "as many passes as 1 epochs"),
+        ({"augmenter": cc.Augmenter.preset("report"), "cache": training.Cache(views=3)}, "as many passes as 1 epochs"),
         ({"mix": Mix()}, "mix blends the images"),
-        ({"cache_limit": 500}, "it needs 6.1 KB, more than cache_limit=0.5 KB"),
+        ({"cache": training.Cache(limit=500)}, "it needs 6.1 KB, more than the cache's limit=0.5 KB"),
     ],
 )
 def test_where_no_cache_is_made_one_line_says_why(small_trainer, parts, caplog, changes, line):
-    epochs = 1 if "cached_views" in changes else 2
+    epochs = 1 if "passes" in line else 2
     caplog.set_level("INFO", "cellclf")
     small_trainer(stages=(cc.Stage(epochs=epochs, learning_rate=1e-3),), **changes).fit(parts.train, parts.val)
     lines = [text for text in caplog.messages if "no feature cache" in text]
@@ -161,10 +162,11 @@ def test_where_no_cache_is_made_one_line_says_why(small_trainer, parts, caplog, 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"cache": "dsk"}, "did you mean 'disk'"),
-        ({"cached_views": 0}, "cached_views=0"),
-        ({"cache_limit": "4 gigs"}, "expected a size such as '4GB'"),
-        ({"cache": "disk", "mix": Mix()}, "expected cache='auto' with mix or consistency"),
+        ({"cache": training.Cache(mode="dsk")}, "did you mean 'disk'"),
+        ({"cache": "disk"}, r"Trainer cache='disk'; expected a Cache or None; such as Cache\(mode=\"disk\"\)"),
+        ({"cache": training.Cache(views=0)}, "Cache views=0; expected a whole number from 1"),
+        ({"cache": training.Cache(limit="4 gigs")}, "expected a size such as '4GB'"),
+        ({"cache": training.Cache(mode="disk"), "mix": Mix()}, "expected 'auto' with mix or consistency"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_training(small_trainer, changes, match):
@@ -299,16 +301,17 @@ def test_a_cache_takes_disk_and_not_memory(tmp_path):
 def test_a_run_resumes_without_its_cache(small_trainer, parts, plain_and_cached):
     _, cached = plain_and_cached
     settings = {"stages": cached_stages(), "ema": 0.9, "val_augmenter": cc.Augmenter([Brightness()], seed=9)}
-    plain = small_trainer(cache=None, cache_limit="1GB", **settings)
+    plain = small_trainer(cache=training.Cache(mode=None, limit="1GB"), **settings)
     assert plain.fit(parts.train, parts.val, out=cached.folder).history == cached.history
     with pytest.raises(cc.RunFolderError, match="other trainer"):
-        small_trainer(cached_views=2, **settings).fit(parts.train, parts.val, out=cached.folder)
+        small_trainer(cache=training.Cache(views=2), **settings).fit(parts.train, parts.val, out=cached.folder)
 
 
 SCRIPT = """
 import sys
 import numpy as np
 import cellclf as cc
+from cellclf.training import Cache, Compute
 
 rng = np.random.default_rng(0)
 labels = np.arange(3000) % 2
@@ -319,8 +322,8 @@ trainer = cc.Trainer(
     head=cc.Head(units=(8,)),
     augmenter=cc.Augmenter.preset("report", seed=5),
     stages=(cc.Stage(epochs=3, learning_rate=3e-3),),
-    cached_views=2,
-    deterministic=True,
+    cache=Cache(views=2),
+    compute=Compute(deterministic=True),
 )
 run = trainer.fit(parts.train, parts.val, out=sys.argv[1], show=True)
 np.save(sys.argv[2], run.predict_proba(parts.val))

@@ -1,0 +1,40 @@
+"""What a training chooses by itself: written into its manifest, and taken from there when it is resumed or repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cellclf.training.compute import Compute
+
+
+def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Choose what is left open, or take what was chosen before.
+
+    Args:
+        model: The classifier, built where it will be trained.
+        compute: What was asked for.
+        before: The choices of the run that is resumed or repeated; None for none.
+
+    Returns:
+        ``precision``: ``"float32"`` or that of ``Compute``; ``jit_compile``: whether XLA compiles the steps; ``cache``:
+        for each stage that has begun, whether it trains on cached features (added by the loop, since how much room the
+        disk has is known only then).
+    """
+    before = before or {}
+    return {
+        "precision": before.get("precision", compute.precision or "float32"),
+        "jit_compile": before["jit_compile"] if "jit_compile" in before else _compiles(model, compute.jit_compile),
+        "cache": list(before.get("cache", ())),
+    }
+
+
+def _compiles(model: Any, jit_compile: bool | str) -> bool:
+    """Ask Keras what ``"auto"`` means for this model on this machine."""
+    if isinstance(jit_compile, bool):
+        return jit_compile
+    import keras
+
+    probe = keras.Model(model.inputs, model.outputs)  # shares the layers: the classifier itself is not compiled yet
+    probe.compile(jit_compile=jit_compile)
+    return bool(probe.jit_compile)
