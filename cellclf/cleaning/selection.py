@@ -13,6 +13,7 @@ import numpy as np
 from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError
 from cellclf.utils.parameters import Params
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Selection(Result):
     """Which images are kept, which are removed, and why; ``apply`` makes the smaller set, nothing is deleted on disk.
 
     A reason reads ``"kind: detail"``; the summary counts the kinds. ``cells`` is only there for ``plot``: it is no part

@@ -37,12 +37,13 @@ from cellclf.training.trainer import Trainer
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Example, Params, check_parameters, check_value, shortened, written
+from cellclf.utils.results import Result
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Outcome(Result):
     """The result of a pipeline.
 
     Args:
@@ -56,6 +57,22 @@ class Outcome:
     prepared: Prepared
     reports: Mapping[str, Report]
     page: Path | None = None
+
+    def summary(self) -> str:
+        """Give a line for each set, and where the page is."""
+        width = max(map(len, self.reports), default=0)
+        lines = [
+            f"{name:<{width}}  macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}  {report.n:>7,} images"
+            for name, report in self.reports.items()
+        ]
+        return "\n".join([*lines, f"report: {self.page}"] if self.page else lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the scores of each set as plain data."""
+        return {
+            "reports": {name: report.to_dict() for name, report in self.reports.items()},
+            "page": None if self.page is None else str(self.page),
+        }
 
 
 @dataclass(kw_only=True, eq=False)

@@ -19,13 +19,14 @@ from cellclf.runs.folder import reading_of
 from cellclf.runs.run import Run, load_run
 from cellclf.training.trainer import with_all_settings
 from cellclf.utils.locks import scratch
+from cellclf.utils.results import Result
 
 ROUNDING = 1e-3
 """Largest difference of a probability that counts as rounding."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rerun:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Rerun(Result):
     """A run and its repetition.
 
     Args:
@@ -70,6 +71,17 @@ class Rerun:
         else:
             lines = ["NOT the same: other images"]
         return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what differs as plain data."""
+        return {
+            "matches": self.matches,
+            "exact": self.exact,
+            "largest_difference": self.largest,
+            "same_images": self.images,
+            "same_epochs": self.same_epochs,
+            "differences": list(self.differences),
+        }
 
 
 def rerun(

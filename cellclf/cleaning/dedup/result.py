@@ -60,7 +60,7 @@ class Group:
         return len(self.members)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DedupResult(Selection):
     """Groups of duplicates of one set, their pairs, and which images are kept.
 
@@ -168,7 +168,7 @@ class DedupResult(Selection):
         return _rows_of_images(self, limit)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LeakResult(Selection):
     """Images of a training set that are in a test set, too; ``apply`` removes them from the training set.
 

@@ -26,7 +26,7 @@ _FEWEST = 20  # different images to fit on
 _MANY = 0.02  # fraction of outliers from which on the user should check them first
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outliers(Selection):
     """What ``OutlierFilter`` found.
 
