@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
@@ -181,12 +180,6 @@ class Selector(Params, ABC):
         >>> labels
         array([0, 2, 4])
     """
-
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self)).parameters
-        values = ((name, getattr(self, name)) for name in defaults)
-        given = (f"{name}={value!r}" for name, value in values if repr(value) != repr(defaults[name].default))
-        return f"{type(self).__name__}({', '.join(given)})"
 
     @abstractmethod
     def find(self, cells: Cells, labels: ArrayLike | None = None) -> Selection:
