@@ -382,13 +382,21 @@ def _is_huge(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) >= HUGE
 
 
-@functools.cache
 def _names(kind: Any) -> list[str]:
+    return _names_of(kind)
+
+
+@functools.cache
+def _names_of(kind: Any) -> list[str]:
     return list(inspect.signature(kind).parameters)
 
 
-@functools.cache
 def _cached_properties(kind: Any) -> frozenset[str]:
+    return _cached_properties_of(kind)
+
+
+@functools.cache
+def _cached_properties_of(kind: Any) -> frozenset[str]:
     return frozenset(
         n for base in kind.__mro__ for n, v in vars(base).items() if isinstance(v, functools.cached_property)
     )
