@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.sources import as_source
 from cellclf.errors import DataError, unknown
@@ -45,17 +47,24 @@ def from_arrays(arrays: Mapping[str, Any], part: str | None, where: str) -> Imag
         return ImageSet(
             source,
             None if label_key is None else arrays[keys[label_key]],
-            class_names=[str(name) for name in found["class_names"]] if "class_names" in found else None,
+            class_names=np.atleast_1d(found["class_names"]).tolist() if "class_names" in found else None,
             ids=found.get("ids"),
             groups=found.get("groups"),
             clusters=found.get("clusters"),
             sizes=found.get("sizes"),
             notices=[*(str(notice) for notice in found.get("notices", ())), *notices],
-            skipped=[Skipped(str(name), str(reason)) for name, reason in found.get("skipped", ())],
+            skipped=[Skipped(str(name), str(reason)) for name, reason in _pairs(found.get("skipped", ()))],
         )
     except DataError as error:
         text = str(error)
         raise DataError(text if text.startswith(where) else f"{where}: {text}") from None
+
+
+def _pairs(rows: Any) -> list[Any]:
+    table = np.asarray(rows)
+    if table.size and (table.ndim != 2 or table.shape[1] != 2):
+        raise DataError(f"skipped has shape {table.shape}; expected a file and a reason in each row")
+    return list(table.tolist())
 
 
 def _parts(arrays: Iterable[str]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import Skipped
 from cellclf.data.listing import Listing
-from cellclf.errors import DataError
+from cellclf.errors import DataError, one_line, printable
+from cellclf.utils.spreadsheet import restored
 
 _NAMES = {
     "path": ("path", "file", "filename", "file_name", "image", "image_path"),
@@ -36,30 +37,35 @@ def list_csv(path: Path) -> Listing:
         rows = rows[1:]
         unused = [name for k, name in enumerate(head) if name and k not in columns.values()]
         if unused:
-            listing.notices.append(f"columns of {path.name} that were not used: {', '.join(unused)}")
+            listing.notices.append(f"columns of {path.name} that were not used: {printable(', '.join(unused))}")
 
     def cell(row: list[str], kind: str) -> str:
         column = columns[kind]
-        return row[column].strip() if column is not None and column < len(row) else ""
+        return restored(row[column].strip()) if column is not None and column < len(row) else ""
+
+    def named(row: list[str], kind: str) -> str:
+        return printable(cell(row, kind))
 
     labelled = any(cell(row, "label") for row in rows)
     grouped = any(cell(row, "group") for row in rows)
     seen: dict[str, str] = {}
     for row in rows:
-        name, label = cell(row, "path"), cell(row, "label")
+        name, label = cell(row, "path"), named(row, "label")
         file = os.path.normpath(path.parent / (name if os.sep == "\\" else name.replace("\\", "/")))
         if not name:
-            listing.skipped.append(Skipped(",".join(row), "the row names no file"))
+            listing.skipped.append(Skipped(one_line(",".join(row)), "the row names no file"))
         elif file in seen:
-            listing.skipped.append(Skipped(name, f"listed in an earlier row{_other_label(seen[file], label)}"))
+            listing.skipped.append(
+                Skipped(printable(name), f"listed in an earlier row{_other_label(seen[file], label)}")
+            )
         elif labelled and not label:
-            listing.skipped.append(Skipped(name, "no label"))
+            listing.skipped.append(Skipped(printable(name), "no label"))
         else:
             seen[file] = label
             listing.paths.append(file)
-            listing.ids.append(name)
+            listing.ids.append(printable(name))
             listing.labels += [label] if labelled else []
-            listing.groups += [cell(row, "group") or f"only {name}"] if grouped else []
+            listing.groups += [named(row, "group") or f"only {printable(name)}"] if grouped else []
     return listing
 
 

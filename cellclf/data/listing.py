@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,9 @@ from numpy.typing import NDArray
 from cellclf.data.columns import natural_order
 from cellclf.data.decode import SUFFIXES, FileSource, scan
 from cellclf.data.image_set import ImageSet, Skipped
-from cellclf.errors import DataError, unknown
+from cellclf.errors import DataError, printable, unknown
 
 _PART_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def list_folder(root: Path, part: str | None = None) -> Listing:
     for name in natural_order(named):
         listing.paths += named[name]
         listing.ids += [_id(path, root) for path in named[name]]
-        listing.labels += [_printable(name)] * len(named[name])
+        listing.labels += [printable(name)] * len(named[name])
     return listing
 
 
@@ -121,19 +119,13 @@ def _is_image(path: str, root: Path, listing: Listing) -> bool:
 
 
 def _id(path: str, root: Path) -> str:
-    return _printable(path.removeprefix(os.path.join(root, ""))).replace(os.sep, "/")
-
-
-def _printable(name: str) -> str:
-    """Escape a file name that is not valid text, or has line breaks, so that it prints as one line."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return printable(path.removeprefix(os.path.join(root, ""))).replace(os.sep, "/")
 
 
 def list_files(paths: Sequence[str | Path]) -> Listing:
     """List files that were named one by one."""
     texts = [os.fspath(path) for path in paths]
-    return Listing(texts, [_printable(text) for text in texts])
+    return Listing(texts, [printable(text) for text in texts])
 
 
 def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet:

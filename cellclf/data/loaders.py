@@ -17,7 +17,7 @@ from cellclf.data.csv_tables import list_csv
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import ImageSet
 from cellclf.data.listing import FileOptions, Listing, list_files, list_folder, read_listing
-from cellclf.data.npz import NpzArrays
+from cellclf.data.npz import NpzArrays, open_npy
 from cellclf.data.sources import as_source
 from cellclf.errors import CellclfError, DataError, OptionError
 
@@ -152,11 +152,7 @@ def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
             f"there is no {str(path)!r}; expected a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
         )
     if suffix == ".npy":
-        try:
-            images = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{path}: not a readable npy file ({error})") from None
-        source, notices = as_source(images)
+        source, notices = as_source(open_npy(path))
         return ImageSet(source, notices=notices)
     if suffix == ".csv":
         return read_listing(list_csv(path), files, str(path))
