@@ -51,7 +51,7 @@ def check_no_other(folder: Path, manifest: Mapping[str, Any], weights: str) -> N
         if alone := [name for name in (MODEL, HISTORY) if (folder / name).exists()]:
             raise RunFolderError(f"{folder} holds {alone[0]} of a run without {MANIFEST}; choose a new folder")
         return
-    started = [(found.get(key), manifest.get(key)) for key in ("start_sha256", "data", "trainer")]
+    started = [(found.get(key), manifest.get(key)) for key in ("start_sha256", "data")]
     own_training = found.get("status") == "training" and all(old is not None and old == new for old, new in started)
     if found.get("end_sha256") != weights and not own_training:
         raise RunFolderError(
