@@ -16,11 +16,11 @@ from cellclf.data import decode as decoding
 from cellclf.data import listing as listings
 from cellclf.data.decode import AS_THEY_ARE, SUFFIXES, Reading, scan
 from cellclf.data.image_set import FilePlace, ImageSet, Skipped
-from cellclf.data.listing import Box, FileOptions, Listing, printable
+from cellclf.data.listing import Box, FileOptions, Listing
 from cellclf.data.opening import quiet
 from cellclf.data.pixels import Unreadable
 from cellclf.data.sources import Images, Rows
-from cellclf.errors import DataError
+from cellclf.errors import DataError, printable
 
 MARGIN = 0.1
 _LEAST_SIDE = 2
