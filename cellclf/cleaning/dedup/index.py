@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.decide import decide, names_of
+from cellclf.cleaning.dedup.decide import decide
 from cellclf.cleaning.dedup.dedup import HASHES, Dedup, rank_of
 from cellclf.cleaning.dedup.fingerprints import Fingerprints, content_numbers, energies, fingerprint
 from cellclf.cleaning.dedup.hashes import CENTRE_SIDE, SIDE, calibrate
 from cellclf.cleaning.dedup.result import DedupResult
+from cellclf.cleaning.selection import names_of
 from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError, OptionError
 from cellclf.utils.npz_files import DamagedFile, read_npz
@@ -85,7 +86,7 @@ class Index:
                 f"{int((times > 1).sum())} of these ids are in the index already, {str(seen[times > 1][0])!r} among "
                 "them; append images once, or rename them with cells.replace(ids=...)"
             )
-        part = fingerprint(cells, centres=self.dedup.foreground, digests=True, n_jobs=self.dedup.n_jobs)
+        part = fingerprint(cells, centres=self.dedup.foreground, lasting=True, n_jobs=self.dedup.n_jobs)
         if self.cut is None and len(part):
             self.cut = calibrate(part.blocks)
         self._parts.append(part)
@@ -110,7 +111,7 @@ class Index:
         prints = self.prints
         rank = rank_of(self.dedup.keep, self.sizes, energies(prints.blocks)[0])
         copies = self.dedup.copies(prints, content_numbers(prints, []), rank, [], self.cut)
-        return decide(copies, self.ids, self.names, self.dedup.max_copies, [], None)
+        return decide(copies, self.ids, self.names, self.dedup.max_copies, [], None, self.dedup.limit())
 
     def save(self, path: str | Path) -> Path:
         """Write the index; a stop leaves the old file or the new one.
@@ -128,6 +129,7 @@ class Index:
             "sizes": self.sizes,
             "blocks": prints.blocks,
             "digests": prints.digests,
+            "colours": prints.colours,
             "centres": prints.centres,
             "cut": self.cut,
             **{f"dedup_{name}": value for name, value in self.dedup.get_params().items()},
@@ -163,7 +165,7 @@ class Index:
         except (TypeError, ValueError, LookupError) as error:  # settings that this version does not have
             raise DataError(f"{path} is not an index of this version ({error}); make a new one") from None
         index.ids, index.names, index.sizes = data["ids"], data["names"], data["sizes"]
-        index._parts = [Fingerprints(data["blocks"], data.get("centres"), data["digests"])]
+        index._parts = [Fingerprints(data["blocks"], data.get("centres"), data["digests"], data.get("colours"))]
         return index
 
 
