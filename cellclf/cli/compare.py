@@ -74,7 +74,7 @@ def compare(
     tables = [{"name": name} | ({"weights": weights[name]} if name in weights else {}) for name in candidates]
     cells = source.load(src)
     import_keras()
-    found = cellclf.compare(cells, tables, recipe=table, out=out, tests=load_tests(tests, source, cells))
+    found = cellclf.compare(cells, tables, recipe=table, out=out, tests=load_tests(tests, source, cells, src))
     _print_comparison(found, out)
 
 

@@ -52,6 +52,10 @@ def dedup(
     """Find duplicates and contamination in SRC; changes nothing."""
     if pairs is not None:
         check_table_path(pairs, "pairs")
+    source.refuse_outputs(src, pairs=pairs, **files)
+    cells = source.load(src)
+    if files["apply"] is not None:
+        cells.check_save(files["apply"])
     found = cellclf.Dedup(
         method=method,
         distance=distance,
@@ -60,7 +64,7 @@ def dedup(
         foreground=foreground,
         offset=offset,
         background=background,
-    ).find(source.load(src))
+    ).find(cells)
     click.echo(found.summary())
     if pairs is not None:
         click.echo(f"pairs: {found.save_pairs(pairs)}")

@@ -48,11 +48,13 @@ def explain(
     cellclf explain runs/a new_cells/
     cellclf explain runs/a cell.png --method occlusion --out cell_explained.png
     """  # noqa: D301 - click reads the backspace as "do not wrap"
+    source.refuse_outputs(src, out=out)
     import_keras()
     from cellclf.data import sample
 
     run = cellclf.load_run(run_folder)
-    cells = sample(source.load(src, size=run.input_shape[:2]), limit, seed=seed)
+    labels = not Path(src).is_dir()  # folders of new images may be called anything
+    cells = sample(source.of_run(run).load(src, labels=labels), limit, seed=seed)
     found = run.explain(cells, method=method, classes=asked, layer=layer)
     click.echo(csv_text(["id", "class", "probability", "x", "y"], found.to_rows()), nl=False)
     save_figure(found.plot(limit=limit), out)

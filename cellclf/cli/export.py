@@ -25,5 +25,5 @@ def export(run_folder: str, out: Path, check: str | None, source: Source) -> Non
     """
     import_keras()
     found = cellclf.load_run(run_folder)
-    cells = None if check is None else source.load(check, size=found.input_shape[:2])
+    cells = None if check is None else source.of_run(found).load(check)
     click.echo(found.export(out, check=cells))

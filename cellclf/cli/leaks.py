@@ -20,7 +20,9 @@ def leaks(train_src: str, test_src: str, source: Source, foreground: bool, offse
     """Find images of TRAIN that are in TEST too, even if altered."""
     if pairs is not None:
         check_table_path(pairs, "pairs")
-    train, test = (source.load(src) for src in (train_src, test_src))
+    source.refuse_outputs(train_src, test_src, pairs=pairs)
+    train = source.load(train_src)
+    test, _ = source.further(test_src, source.first(train_src), what="TRAIN and TEST, the two")
     found = cellclf.Dedup(foreground=foreground, offset=offset).find(train, against=test)
     click.echo(found.summary())
     if pairs is not None:

@@ -21,8 +21,13 @@ from cellclf.cli.output import write_selection
 @selection_options
 def outliers(src: str, source: Source, fit_src: str | None, method: Any, seed: int, **files: Path | None) -> None:
     """Find non-cell images in SRC; changes nothing. Run `dedup` first."""
+    source.refuse_outputs(src, fit_src, **files)
     cells = source.load(src)
-    normal = cells if fit_src is None else source.load(fit_src, size=cells.image_shape[:2])
+    if files["apply"] is not None:
+        cells.check_save(files["apply"])
+    normal = cells
+    if fit_src is not None:
+        normal, _ = source.further(fit_src, size=cells.image_shape[:2], part="train")
     found = cellclf.OutlierFilter(method=method, seed=seed).fit(normal).find(cells)
     click.echo(found.summary())
     write_selection(found, **files)

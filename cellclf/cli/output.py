@@ -72,18 +72,9 @@ def write_selection(found: Selection, plot: Path | None, gallery: Path | None, a
 
         for page in write_gallery(found, gallery):
             click.echo(f"gallery: {page}")
-    if apply is None:
-        return
-    if found.cells is not None and apply.suffix.lower() == ".npz":
+    if apply is not None and found.cells is not None:
         found.apply(found.cells).save(apply)
-    else:
-        from cellclf.utils.atomic import write_text
-        from cellclf.utils.csv_tables import csv_text
-
-        columns = ("id", "keep", "reason")
-        rows = zip(found.ids.tolist(), found.keep.tolist(), found.reasons.tolist(), strict=True)
-        write_text(apply, csv_text(columns, (dict(zip(columns, row, strict=True)) for row in rows)))
-    click.echo(f"kept {len(found) - found.removed:,}: {apply}")
+        click.echo(f"kept {len(found) - found.removed:,}: {apply}")
 
 
 def print_outcome(outcome: Outcome) -> None:

@@ -52,7 +52,7 @@ def robustness(
     from cellclf.data import sample
 
     run = cellclf.load_run(run_folder)
-    cells = source.load(src, size=run.input_shape[:2])
+    cells = source.of_run(run).load(src)
     cells = cells if limit is None else sample(cells, limit, seed=seed)
     found = run.robustness(cells, suite, tta=tta, min_count=min_count, seed=seed)
     click.echo(found)

@@ -296,7 +296,9 @@ def _upright_size(opened: ImageFile) -> tuple[int, int]:
 
         return size_of(opened)  # type: ignore[arg-type]  # its format was checked
     height, width = opened.height, opened.width
-    seen = opened.format in ("JPEG", "MPO") or (opened.format == "PNG" and png_may_be_turned(opened.fp))
+    seen = opened.format in ("JPEG", "MPO") or (
+        opened.format == "PNG" and opened.fp is not None and png_may_be_turned(opened.fp)
+    )
     return (width, height) if seen and _orientation(opened) in range(5, 9) else (height, width)
 
 

@@ -17,13 +17,20 @@ Cells: TypeAlias = Any
 ``FILE.npz:part``; a DataFrame, or a Series of paths; a ``tf.data`` set; a dict of arrays; a list of files."""
 
 
-def as_cells(cells: Cells, labels: ArrayLike | None = None, *, what: str = "cells") -> ImageSet:
+def as_cells(
+    cells: Cells,
+    labels: ArrayLike | None = None,
+    *,
+    what: str = "cells",
+    reading: Mapping[str, Any] | None = None,
+) -> ImageSet:
     """Give a set of whatever a user holds.
 
     Args:
         cells: See ``Cells``.
         labels: (N,) or (N, 1) labels beside an array.
         what: What the argument is called in messages.
+        reading: How files are read: further arguments of ``load``.
 
     Raises:
         DataError: Nothing that holds images; the message says what was expected.
@@ -40,7 +47,7 @@ def as_cells(cells: Cells, labels: ArrayLike | None = None, *, what: str = "cell
         raise DataError(
             f"{what} is {str(cells)[:60]!r}; expected images: an ImageSet, an array, a path, or a DataFrame"
         )
-    return load(cells, None if labels is None else np.asarray(labels))
+    return load(cells, None if labels is None else np.asarray(labels), **(reading or {}))
 
 
 def tests_as_cells(tests: Mapping[str, Cells] | None) -> dict[str, ImageSet]:
@@ -63,7 +70,7 @@ def at_size(
     labels: ArrayLike | None = None,
     *,
     what: str = "cells",
-    fit: str | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> ImageSet:
     """Give a set whose images have a certain size; others are resized, as files are, with one notice.
 
@@ -72,12 +79,12 @@ def at_size(
         size: Height and width in pixels.
         labels: (N,) or (N, 1) labels beside an array.
         what: What the argument is called in messages.
-        fit: How, see ``load``; None takes what the set was loaded with.
+        reading: How files are read, see ``as_cells``; with ``fit``, a set that was loaded otherwise is resized so.
 
     Raises:
         DataError: Nothing that holds images.
     """
-    found = as_cells(cells, labels, what=what)
+    found = as_cells(cells, labels, what=what, reading=reading)
     height, width = found.image_shape[:2]
     if (height, width) == size:
         return found
@@ -87,4 +94,5 @@ def at_size(
         CellclfWarning,
         stacklevel=3,
     )
-    return found.resized(size, fit)
+    fit = (reading or {}).get("fit")
+    return found.resized(size, None if fit == "refuse" else fit)

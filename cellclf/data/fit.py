@@ -16,14 +16,19 @@ Fit: TypeAlias = Literal["stretch", "pad", "crop", "refuse"]
 FITS: tuple[str, ...] = get_args(Fit)
 
 
-def check_fit(fit: object) -> None:
+def check_fit(fit: object, *, but: str = "") -> None:
     """Check that a way to fit images exists.
+
+    Args:
+        fit: The way.
+        but: One that cannot be used here.
 
     Raises:
         OptionError: Another value.
     """
-    if fit not in FITS:
-        raise OptionError(f"fit={fit!r}; expected {', '.join(map(repr, FITS[:-1]))} or {FITS[-1]!r}")
+    allowed = [one for one in FITS if one != but]
+    if fit not in allowed:
+        raise OptionError(f"fit={fit!r}; expected {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}")
 
 
 def typical_size(sizes: NDArray[np.int64]) -> tuple[int, int]:

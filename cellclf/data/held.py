@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -91,7 +92,8 @@ class HeldSource:
     def taken(self, rows: Rows) -> HeldSource:
         """Give some of the images, and what is kept of them."""
         found = HeldSource(self.source.taken(rows))
-        found._store, found._slots = self._store, self._slots[rows]
+        if self._store is not None:
+            found._store, found._slots = self._store, self._slots[rows]
         return found
 
     def keep(self, row: int, image: Images) -> None:
@@ -141,9 +143,8 @@ class _Store:
         if size <= IN_MEMORY:
             self._array = np.empty(shape, np.uint8)
         elif size <= shutil.disk_usage(tempfile.gettempdir()).free // 2:
-            self._file = tempfile.TemporaryFile(
-                prefix="cellclf-", buffering=0
-            )  # closed, and so deleted, with this object
+            self._file = tempfile.TemporaryFile(prefix="cellclf-", buffering=0)  # noqa: SIM115  # closed below
+            weakref.finalize(self, self._file.close)  # and so the file is deleted
         self.usable = self._array is not None or self._file is not None
         if not self.usable:
             logger.warning(
@@ -158,7 +159,7 @@ class _Store:
         else:
             try:
                 for slot, image in zip(slots.tolist(), images, strict=True):
-                    self._write(slot * self._bytes, memoryview(np.ascontiguousarray(image).reshape(-1)))
+                    self._write(slot * self._bytes, image.tobytes())
             except OSError as error:
                 logger.warning(
                     f"images are decoded each time they are read: {error.strerror} in {tempfile.gettempdir()}"
@@ -185,7 +186,7 @@ class _Store:
                 self._read(int(places[run[0]]) * self._bytes, images[run[0] : run[-1] + 1])
         return images
 
-    def _write(self, place: int, data: memoryview) -> None:
+    def _write(self, place: int, data: bytes | memoryview) -> None:
         assert self._file is not None
         while len(data):
             if hasattr(os, "pwrite"):  # needs no lock, also in forked processes, which share one position
@@ -198,7 +199,7 @@ class _Store:
 
     def _read(self, place: int, out: NDArray[np.uint8]) -> None:
         assert self._file is not None
-        data = memoryview(out.reshape(-1))
+        data = memoryview(out.reshape(-1))  # type: ignore[arg-type]  # an array has a buffer
         while len(data):
             if hasattr(os, "preadv"):  # as above
                 done = os.preadv(self._file.fileno(), [data], place)

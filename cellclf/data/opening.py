@@ -11,9 +11,10 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellclf.data.pixels import Raw, Unreadable
 
@@ -167,7 +168,7 @@ def _kind_of_jpeg(head: bytes) -> str:
     if frame is None:
         return "a JPEG that is damaged in its header"
     marker, depth = frame
-    kinds = [_JPEG_KINDS[marker]] * (marker in _JPEG_KINDS) + [f"{depth}-bit"] * (depth != 8)
+    kinds = [kind for kind in (_JPEG_KINDS.get(marker), f"{depth}-bit" if depth != 8 else None) if kind]
     return f"a JPEG of a kind that is not read ({', '.join(kinds) or 'an odd frame'}): save it as 8-bit JPEG or as PNG"
 
 
@@ -185,7 +186,8 @@ def _jpeg_frame(head: bytes) -> tuple[int, int] | None:
 def has_long_text(error: Exception) -> bool:
     """Tell whether Pillow refused a PNG for texts or a colour profile alone, which its pixels do not need."""
     return (
-        isinstance(error, ValueError) and re.search("MAX_TEXT|[Dd]ecompressed data too large", str(error)) is not None
+        isinstance(error, ValueError)
+        and re.search("max_text|decompressed data too large", str(error), re.IGNORECASE) is not None
     )
 
 
@@ -240,6 +242,7 @@ def deep_png(opened: ImageFile, again: ImageFile) -> Raw | None:
     kind, box, offset, args = opened.tile[0]
     rawmode = str(args[0] if isinstance(args, tuple) else args)
     model = 2
+    values: NDArray[Any]
     if rawmode == "I;16B":
         values, model = np.asarray(opened).astype(np.uint16)[..., None], 1
     elif rawmode == "LA;16B":  # as large as 8-bit RGBA, and filtered like it
@@ -248,7 +251,8 @@ def deep_png(opened: ImageFile, again: ImageFile) -> Raw | None:
         values, model = found[..., 0::2] << 8 | found[..., 1::2], 1
     elif rawmode in _DEEP:
         again.tile = [(kind, box, offset, _DEEP[rawmode])]  # type: ignore[list-item]  # as above
-        values = np.asarray(opened).astype(np.uint16) << 8 | np.asarray(again)
+        values = np.asarray(opened).astype(np.uint16)
+        values = values << 8 | np.asarray(again)
     else:
         return None
     colours, key = 2 * model - 1, opened.info.get("transparency")

@@ -118,7 +118,8 @@ def over_white(colour: Images, alpha: Images, *, premultiplied: bool = False) ->
     """
     wide, part = colour.astype(np.uint32), alpha.astype(np.uint32)
     shown = wide * 255 if premultiplied else wide * part
-    return np.minimum((shown + 255 * (255 - part) + 127) // 255, 255).astype(np.uint8)
+    blended: Images = np.minimum((shown + 255 * (255 - part) + 127) // 255, 255).astype(np.uint8)
+    return blended
 
 
 def _shallow(values: NDArray[Any], raw: Raw, what: str, bits: int | None) -> tuple[Images, str, int | None]:

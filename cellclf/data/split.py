@@ -15,12 +15,13 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.stratify import assign, round_to
 from cellclf.errors import CellclfWarning, DataError, OptionError
 from cellclf.utils.parameters import Count, Params, Seed, check_parameters, check_value, plain
+from cellclf.utils.results import Result
 
 Fraction = Annotated[float, Interval(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
-class Parts:
+@dataclass(frozen=True, repr=False)
+class Parts(Result):
     """The parts of a set, each an ImageSet in the order of the original.
 
     Args:
@@ -44,6 +45,11 @@ class Parts:
                 lines.append(f"{name:<{width}}  " + " ".join(f"{n:>8,}" for n in found))
         totals = " ".join(f"{len(part):>8,}" for part in (self.train, self.val, self.test))
         return "\n".join([*lines, f"{'all':<{width}}  {totals}"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the number of images of each class in each part."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: {"images": len(part), "classes": part.counts()} for name, part in parts.items()}
 
 
 class Split(Params):

@@ -94,10 +94,10 @@ class _Search:
         self.due: NDArray[np.bool_] = np.logical_and(due, np.cumsum(due, axis=0) <= units)
         self.part = np.full(len(content), -1, np.int64)
         self.held = np.zeros_like(self.goal)
-        self.pinned = np.zeros(len(content), bool)
+        self.pinned: NDArray[np.bool_] = np.zeros(len(content), bool)
         if favoured is not None:
             rare = self.units_with == 1
-            self.pinned = (content[:, rare] > 0).any(1)
+            self.pinned = np.asarray((content[:, rare] > 0).any(1))
 
     def best_of_all(self, rng: np.random.Generator) -> Places:
         """Try every assignment and give the part of each unit; of equally good ones, one at random."""

@@ -8,6 +8,7 @@ import logging
 import math
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PAGES = ("auto", "first", "channels", "cells")
 _MOST_PAGES = 100_000
 _REDUCED_OR_MASK = 1 | 4
-_ONE_DIRECTORY_MANY_PAGES = ("ImageJ=", '{"shape"')
+_TELLS_OF_PAGES = re.compile(r'ImageJ=|"shape":|<OME\b|</OME>')
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _MODEL, _DESCRIPTION = 256, 257, 258, 259, 262, 270
 _ORIENTATION, _COLORMAP, _SAMPLE_FORMAT, _METAMORPH = 274, 320, 339, 33629
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its remarks on odd tags reach stderr
@@ -47,15 +48,15 @@ def is_plain(opened: TiffImageFile) -> bool:
     tags = opened.tag_v2
     if getattr(opened, "n_frames", 1) > 1 or _METAMORPH in tags:
         return False
-    if str(tags.get(_DESCRIPTION, "")).startswith(_ONE_DIRECTORY_MANY_PAGES):
+    if _TELLS_OF_PAGES.search(str(tags.get(_DESCRIPTION, ""))):
         return False
     if max(tags.get(_BITS, (1,))) > 8 or set(tags.get(_SAMPLE_FORMAT, (1,))) - {1}:
         return False
     model = tags.get(_MODEL)
     if model == 3:
-        return max(tags.get(_COLORMAP, (0,))) > 255
+        return bool(max(tags.get(_COLORMAP, (0,))) > 255)
     if model == 6:
-        return tags.get(_COMPRESSION, 1) != 1  # libtiff knows subsampled colours, Pillow's own decoder does not
+        return bool(tags.get(_COMPRESSION, 1) != 1)  # libtiff knows subsampled colours, Pillow's own decoder does not
     return model in (0, 1, 2, 5)
 
 
@@ -149,7 +150,7 @@ class Tiff:
         if self._stacked:
             if self._stack is None:
                 self._stack = self._tif.series[0].asarray().reshape(-1, *page.shape)
-            values = self._stack[place]
+            values: NDArray[Any] = self._stack[place]
         else:
             values = _decoded(self._pages[place], page)
         if values.ndim == 3 and page.planarconfig == 2 and page.samplesperpixel > 1:
@@ -161,7 +162,8 @@ class Tiff:
 
 def _key(page: TiffPage | TiffFrame) -> TiffPage:
     """Give the page that holds the tags: of pages that are alike, tifffile reads them once."""
-    found: TiffPage = page.keyframe
+    found = page.keyframe
+    assert found is not None
     return found
 
 
@@ -182,9 +184,11 @@ def _upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 def _layout(tif: TiffFile, pages: list[Any], count: int, choice: str) -> Layout:
     """Decide which pages make up which images."""
-    if count == 1:
-        return Layout([(0,)])
     first = _key(pages[0])
+    if count == 1:
+        declared = math.prod(n for _, n in _ome_axes(tif, first)) if tif.is_ome else 1
+        elsewhere = f"one of {declared} planes that its metadata declare, the others are not in this file"
+        return Layout([(0,)], elsewhere if declared > 1 else "")
     alike = len(pages) == 1 or all(_key(p).shape == first.shape and _key(p).dtype == first.dtype for p in pages)
     if choice == "first":
         return Layout([(0,)], _left_out(count, alike))
@@ -226,11 +230,8 @@ def _what(count: int, alike: bool, grey: bool) -> str:
 
 def _declared(tif: TiffFile, count: int) -> tuple[int | None, int, str]:
     """Give how many channels the metadata declare (None if they do not), how far apart, and what else the pages are."""
-    if tif.is_ome:  # not by its series, for which tifffile would open the files that the metadata name
-        text = str(tif.ome_metadata or "").partition("</Pixels>")[0]
-        counts = {axis: int(n) for axis, n in re.findall(r'\bSize([CZT])="(\d+)"', text)}
-        order = re.search(r'\bDimensionOrder="XY([CZT]{3})"', text)
-        axes = [(axis, counts.get(axis, 1)) for axis in (order[1] if order else "CZT")]
+    if tif.is_ome:
+        axes = _ome_axes(tif, _key(tif.pages[0]))
     else:
         series = tif.series[0]
         axes = [(a, int(n)) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS"][::-1]
@@ -242,33 +243,84 @@ def _declared(tif: TiffFile, count: int) -> tuple[int | None, int, str]:
     return channels, step, "slices" if "Z" in names else "frames" if "T" in names else "pages"
 
 
+def _ome_axes(tif: TiffFile, first: TiffPage) -> list[tuple[str, int]]:
+    """Give the axes over pages of an OME file, the fastest first.
+
+    Not by the series of tifffile, which would open other files that the metadata name.
+    """
+    text = str(tif.ome_metadata or "").partition("</Pixels>")[0]
+    counts = {axis: int(n) for axis, n in re.findall(r'\bSize([CZT])="(\d+)"', text)}
+    counts["C"] = max(1, counts.get("C", 1) // int(first.samplesperpixel))
+    order = re.search(r'\bDimensionOrder="XY([CZT]{3})"', text)
+    return [(axis, counts.get(axis, 1)) for axis in (order[1] if order else "CZT")]
+
+
 def _decoded(page: TiffPage | TiffFrame, key: TiffPage) -> NDArray[Any]:
-    """Give the values of a page as tifffile does; where it lacks a package to unpack them, libtiff does that."""
-    unpacked = key.compression in _OF_LIBTIFF and not _has_imagecodecs()
+    """Give the values of a page as tifffile does; where it lacks a package to unpack them, libtiff or numpy does."""
+    packed = int(key.bitspersample) not in (1, 8, 16, 32, 64)
     try:
-        if not unpacked:
+        if _has_imagecodecs() or (key.compression not in _OF_LIBTIFF and not packed):
             return np.asarray(page.asarray(maxworkers=1))
-        values = np.zeros(key.shaped, key.dtype)
-        handle, itemsize = page.parent.filehandle, key.dtype.itemsize
-        compression, key.compression = int(key.compression), 1  # the strips come to its decoder without it
-        try:
-            for index, (offset, length) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
-                _, _, shape = key.decode(None, index, _fullsize=key.is_tiled)
-                handle.seek(offset)
-                data = _unpacked(handle.read(length), compression, math.prod(shape) * itemsize)
-                strip, (s, d, h, w, _), (depth, height, width, _) = key.decode(data, index, _fullsize=key.is_tiled)
-                room = values[s, d : d + depth, h : h + height, w : w + width]
-                room[:] = strip[: room.shape[0], : room.shape[1], : room.shape[2]]
-        finally:
-            key.compression = compression
-        return values.reshape(key.shape)
+        if packed:
+            return _from_bits(page, key)
+        return _from_strips(page, key)
     except (ImportError, NotImplementedError, ValueError) as error:
-        if not isinstance(error, ImportError) and not re.search("imagecodecs|not supported|requires", str(error)):
+        if not isinstance(error, ImportError) and not re.search(_LACKING, str(error)):
             raise
         raise Unreadable(_not_read(key)) from None
 
 
-_OF_LIBTIFF = {5: "LZW", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
+def _strips(page: TiffPage | TiffFrame) -> Iterator[bytes]:
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        page.parent.filehandle.seek(offset)
+        yield page.parent.filehandle.read(length)
+
+
+def _from_strips(page: TiffPage | TiffFrame, key: TiffPage) -> NDArray[Any]:
+    """Let tifffile put strips or tiles together that were unpacked before."""
+    assert key.dtype is not None
+    values: NDArray[Any] = np.zeros(key.shaped, key.dtype)
+    compression, key.compression = int(key.compression), 1
+    try:
+        for index, data in enumerate(_strips(page)):
+            _, _, shape = key.decode(None, index, _fullsize=key.is_tiled)
+            data = _unpacked(data, compression, math.prod(shape) * key.dtype.itemsize)
+            strip, (s, d, h, w, _), (depth, height, width, _) = key.decode(data, index, _fullsize=key.is_tiled)
+            assert strip is not None
+            room = values[s, d : d + depth, h : h + height, w : w + width]
+            room[:] = strip[: room.shape[0], : room.shape[1], : room.shape[2]]
+    finally:
+        key.compression = compression
+    return values.reshape(key.shape)
+
+
+def _from_bits(page: TiffPage | TiffFrame, key: TiffPage) -> NDArray[Any]:
+    """Give values of 10, 12 or 14 bits that are stored without a gap; each row begins with a byte."""
+    bits, (planes, _, height, width, samples) = int(key.bitspersample), key.shaped
+    if (
+        key.is_tiled
+        or key.compression not in (1, *_OF_LIBTIFF)
+        or (key.fillorder, key.predictor) != (1, 1)
+        or bits > 16
+    ):
+        raise NotImplementedError("not supported")
+    row = -(-width * samples * bits // 8)
+    strips = list(_strips(page))
+    if key.compression != 1:
+        each = min(int(key.rowsperstrip), height)
+        left = [min(each, height - start) for start in range(0, height, each)] * planes
+        strips = [_unpacked(s, int(key.compression), row * n) for s, n in zip(strips, left, strict=True)]
+    rows = np.frombuffer(b"".join(strips), np.uint8)[: planes * height * row].reshape(planes * height, row)
+    single = np.unpackbits(rows, axis=1)[:, : width * samples * bits].reshape(-1, bits)
+    values: NDArray[Any] = single @ (1 << np.arange(bits, dtype=np.uint16)[::-1])
+    return values.reshape(key.shape)
+
+
+_OF_LIBTIFF = (5, 32773, 34925, 50000)  # LZW, PackBits, LZMA, Zstandard
+_LACKING = r"imagecodecs|not supported|requires|COMPRESSION|^\d*$"
+"""What tifffile says of a compression that it cannot unpack; of some only their number."""
+
+_NOT_EVERYWHERE = (34925, 50000)
 
 
 def _has_imagecodecs() -> bool:
@@ -294,7 +346,12 @@ def _unpacked(data: bytes, compression: int, size: int) -> bytes:
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in tags)
     header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
     with Image.open(io.BytesIO(header + data), formats=("TIFF",)) as image:
-        return image.tobytes()
+        try:
+            return image.tobytes()
+        except OSError:
+            if compression in _NOT_EVERYWHERE:
+                raise NotImplementedError("not supported by this libtiff") from None
+            raise
 
 
 def _not_read(key: TiffPage) -> str:

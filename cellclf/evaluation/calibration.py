@@ -12,6 +12,7 @@ from cellclf.errors import OptionError
 from cellclf.evaluation.checks import check_predictions
 from cellclf.evaluation.confidence_plots import plot_reliability
 from cellclf.evaluation.intervals import Estimate, binomial_interval
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,8 +94,8 @@ class Bin:
     accuracy: Estimate
 
 
-@dataclass(frozen=True)
-class Calibration:
+@dataclass(frozen=True, repr=False)
+class Calibration(Result):
     """How far confidence and accuracy are apart; made by ``calibrate``.
 
     Args:

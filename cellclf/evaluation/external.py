@@ -12,6 +12,7 @@ from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.plots import plot_external
 from cellclf.evaluation.scores import SCORES
 from cellclf.evaluation.significance import Change, Paired, points
+from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns, markdown_table
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Remedy:
     gain: Paired | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class External:
+@dataclass(frozen=True, eq=False, repr=False)
+class External(Result):
     """The scores of a run on another laboratory's images; made by ``Run.external``.
 
     Args:

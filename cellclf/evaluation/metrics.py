@@ -15,6 +15,7 @@ from cellclf.evaluation.checks import check_predictions
 from cellclf.evaluation.intervals import Estimate, bootstrap
 from cellclf.evaluation.plots import plot_confused, plot_confusion
 from cellclf.evaluation.scores import SCORES, scores_in
+from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class ConfusedPair:
         return len(self.indices)
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(Result):
     """How good a classifier is on one set; made by ``evaluate``.
 
     Scores are ``Estimate``s: floats with ``.low`` and ``.high``. The macro averages, ``balanced_accuracy`` among them

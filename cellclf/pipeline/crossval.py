@@ -27,12 +27,13 @@ from cellclf.utils.atomic import write_json, write_text
 from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Jobs, Seed, check_arguments, check_value, plain
+from cellclf.utils.results import Result
 
 Job = Pipeline | Trainer
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CrossValidation:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CrossValidation(Result):
     """The result of ``cross_validate``.
 
     Args:

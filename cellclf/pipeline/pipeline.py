@@ -25,6 +25,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
 from cellclf.errors import OptionError, unknown
 from cellclf.evaluation.metrics import Report
+from cellclf.evaluation.ood import DomainShift
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
 from cellclf.pipeline.prepare import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
@@ -37,12 +38,13 @@ from cellclf.training.trainer import Trainer
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Example, Params, check_parameters, check_value, shortened, written
+from cellclf.utils.results import Result
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Outcome(Result):
     """The result of a pipeline.
 
     Args:
@@ -57,8 +59,24 @@ class Outcome:
     reports: Mapping[str, Report]
     page: Path | None = None
 
+    def summary(self) -> str:
+        """Give a line for each set, and where the page is."""
+        width = max(map(len, self.reports), default=0)
+        lines = [
+            f"{name:<{width}}  macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}  {report.n:>7,} images"
+            for name, report in self.reports.items()
+        ]
+        return "\n".join([*lines, f"report: {self.page}"] if self.page else lines)
 
-@dataclass(kw_only=True, eq=False)
+    def to_dict(self) -> dict[str, Any]:
+        """Give the scores of each set as plain data."""
+        return {
+            "reports": {name: report.to_dict() for name, report in self.reports.items()},
+            "page": None if self.page is None else str(self.page),
+        }
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class Pipeline(Params):
     """The whole job: each step can be left out, replaced or used alone.
 
@@ -288,7 +306,7 @@ class Pipeline(Params):
             table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
                 "command": command,
-                "source": dict(source or {}),
+                "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source or {}),
                 "split": {
                     **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
@@ -318,9 +336,15 @@ class Pipeline(Params):
             for name, test in (tests or {}).items():
                 sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
             min_counts = dict.fromkeys(tests or {}, min_count)
-            reports = {
-                name: run.evaluate(part, min_count=min_counts.get(name, 1), show=bars) for name, part in sets.items()
-            }
+            reports: dict[str, Report] = {}
+            domain_shifts: dict[str, DomainShift] = {}
+            for name, part in sets.items():
+                count = min_counts.get(name, 1)
+                if name in ("train", "val"):
+                    reports[name] = run.evaluate(part, min_count=count, show=bars)
+                else:  # once through the network
+                    reports[name], shift = run.evaluate_and_compare(part, min_count=count, show=bars)
+                    domain_shifts |= {} if shift is None else {name: shift}
             seconds["evaluation"] = time.perf_counter() - started
             page = None
             if folder is not None:
@@ -332,6 +356,7 @@ class Pipeline(Params):
                     augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
                     sets=sets,
                     reports=reports,
+                    domain_shifts=domain_shifts,
                     copies=copies,
                     seconds=seconds,
                     command=command,

@@ -16,6 +16,7 @@ from cellclf.evaluation.scores import Score, scores_in
 from cellclf.evaluation.significance import Paired, compare_paired, holm, points
 from cellclf.pages.figures import History, number, restored
 from cellclf.pages.template import duration, render, write
+from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns as lined_up
 from cellclf.utils.text_tables import markdown_table
 
@@ -93,7 +94,7 @@ class Candidate:
         return sum(known) if known else None
 
 
-class Comparison:
+class Comparison(Result):
     """Candidates side by side, the best macro F1 of the kept epoch first: that one is chosen.
 
     Args:

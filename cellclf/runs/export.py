@@ -9,7 +9,7 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from cellclf.data.sources import Images
 from cellclf.errors import CellclfError, ExportError, MissingPackageError, OptionError, unknown
 from cellclf.runs.predict import probabilities
 from cellclf.utils.atomic import replacing, replacing_folder, write_json
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from cellclf.runs.run import Run
@@ -40,8 +41,8 @@ _BATCH = 64
 Predictor = Callable[[Images], NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class Exported:
+@dataclass(frozen=True, repr=False)
+class Exported(Result):
     """A network that was exported for other programs; made by ``Run.export``.
 
     Args:
@@ -61,6 +62,10 @@ class Exported:
             f"{self.format}: {self.path}; its probabilities differ from the run's by at most {self.difference:.1e} on "
             f"{self.images:,} images"
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain data that JSON can hold."""
+        return asdict(self) | {"path": str(self.path)}
 
 
 def export(

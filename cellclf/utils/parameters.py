@@ -256,6 +256,11 @@ class Params:
     def __hash__(self) -> int:
         return hash(_comparable(self))
 
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        given = (f"{n}={v!r}" for n, v in _given(self).items() if repr(v) != repr(defaults[n].default))
+        return f"{type(self).__name__}({', '.join(given)})"
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name.
 

@@ -60,7 +60,7 @@ class Group:
         return len(self.members)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DedupResult(Selection):
     """Groups of duplicates of one set, their pairs, and which images are kept.
 
@@ -168,7 +168,7 @@ class DedupResult(Selection):
         return _rows_of_images(self, limit)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LeakResult(Selection):
     """Images of a training set that are in a test set, too; ``apply`` removes them from the training set.
 
@@ -216,7 +216,7 @@ class LeakResult(Selection):
             lines.append(f"{len(self.conflicts)} of them under another label")
         if len(self.near):
             lines.append(f"{len(self.near)} more look alike: one cell photographed twice? See .near")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.lost()])
 
     def to_dict(self) -> dict[str, Any]:
         """Give the pairs as plain data that JSON can hold."""
