@@ -167,6 +167,7 @@ class Comparison:
                 first.predicted,
                 len(first.class_names),
                 min_count=self.min_count,
+                groups=first.groups,
             )
             for report in known[1:]
         ]
