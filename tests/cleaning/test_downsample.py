@@ -24,6 +24,8 @@ def test_sizes_order_and_determinism(labels: list[int], seed: int, most: int) ->
     for target in ("min", most, 0.5):
         found = Downsample(target=target, seed=seed).find(given_)
         assert found == Downsample(target=target, seed=seed).find(given_)
+        if any(0 < n < 2 for n in found.after.values() if n):
+            continue  # refused: a class of one image is none to learn from, see test_losses
         smaller = found.apply(given_)
         sizes = [n for n in given_.counts().values() if n]
         limit = {"min": min(sizes), 0.5: int(np.quantile(sizes, 0.5))}.get(target, most)
