@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cellclf.augmentation.expand import Expand
+from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
@@ -30,6 +31,7 @@ from cellclf.pipeline.run_report import write_report
 from cellclf.runs.folder import check_folder
 from cellclf.runs.run import Run
 from cellclf.training.trainer import Trainer
+from cellclf.utils.backend import check_backend
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
 
@@ -175,7 +177,10 @@ class Pipeline:
         checks += [
             functools.partial(check_test_set, name, test, cells, part_names) for name, test in (tests or {}).items()
         ]
+        checks.append(check_backend)
         raise_all(checks)
+        # last, since it may download
+        (trainer.backbone if isinstance(trainer.backbone, Backbone) else Backbone(trainer.backbone)).check_published()
 
     def prepare(self, cells: ImageSet, *, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.

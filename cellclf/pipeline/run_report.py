@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellclf.data.image_set import ImageSet
+from cellclf.errors import printable
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.robustness.result import stored
 from cellclf.pipeline.prepare import Prepared, split_table
@@ -62,7 +63,7 @@ def write_report(
         name: run.domain_shift(part, show=False) for name, part in sets.items() if name not in ("train", "val")
     }
     content = PageContent(
-        title=folder.resolve().name,
+        title=printable(folder.resolve().name),
         cells_before=prepared.before,
         cells_after=prepared.after,
         removals=prepared.removals,
