@@ -16,6 +16,8 @@ import click
 import cellclf
 from cellclf.cli.output import note
 from cellclf.errors import CellclfError
+from cellclf.utils.atomic import check_writable
+from cellclf.utils.csv_tables import require_pyarrow
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -25,7 +27,7 @@ Decorator = Callable[[Any], Any]
 
 
 class OutFile(click.Path):
-    """A file to write, refused at once if its ending is none of those that can be written.
+    """A file to write, refused at once if it could not be written: by its ending, its place, or a missing package.
 
     Args:
         endings: Such as ``".png"``.
@@ -40,7 +42,9 @@ class OutFile(click.Path):
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self.endings:
             self.fail(f"{str(path)!r}; expected a name that ends in {' or '.join(self.endings)}", param, ctx)
-        return path
+        if path.suffix.lower() == ".parquet":
+            require_pyarrow(path)
+        return check_writable(path)
 
 
 IMAGE, PAGE, TABLE = OutFile(".png", ".svg", ".pdf"), OutFile(".html"), OutFile(".csv", ".parquet")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError, OptionError, printable
 from cellclf.evaluation.checks import check_predictions
 from cellclf.evaluation.intervals import Estimate, bootstrap
 from cellclf.evaluation.plots import plot_confused, plot_confusion
@@ -341,7 +341,7 @@ def evaluate(
         Sokolova & Lapalme, Information Processing & Management 45 (2009) 427-437 (the measures); the
         intervals: see ``cellclf.evaluation.intervals``.
     """
-    names = tuple(str(name) for name in class_names)
+    names = tuple(printable(str(name)) for name in class_names)
     truth, given = check_predictions(labels, probabilities, len(names))
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")

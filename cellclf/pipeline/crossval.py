@@ -23,7 +23,7 @@ from cellclf.pipeline.pipeline import Pipeline
 from cellclf.reporting.compare import Candidate
 from cellclf.training.trainer import Trainer
 from cellclf.utils.annotations import HUGE, Called
-from cellclf.utils.atomic import write_json, write_text
+from cellclf.utils.atomic import check_writable, write_json, write_text
 from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Jobs, Seed, check_arguments, check_value, plain
@@ -143,6 +143,8 @@ def cross_validate(
     if cells.labels is None:
         raise DataError("the images have no labels, so there is nothing to score; expected a class for each")
     folder = None if out is None else Path(out)
+    if folder is not None:
+        check_writable(folder / "folds.csv")
     with showing(show) as shown:
         dedup = next(iter(jobs.values())).dedup
         if dedup is not None:

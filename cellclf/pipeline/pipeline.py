@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
+from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
@@ -34,6 +35,7 @@ from cellclf.runs.folder import check_folder
 from cellclf.runs.run import Run
 from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
+from cellclf.utils.backend import check_backend
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Example, Params, check_parameters, check_value, shortened, written
@@ -204,7 +206,10 @@ class Pipeline(Params):
         checks += [
             functools.partial(check_test_set, name, test, cells, part_names) for name, test in (tests or {}).items()
         ]
+        checks.append(check_backend)
         raise_all(checks)
+        # last, since it may download
+        (trainer.backbone if isinstance(trainer.backbone, Backbone) else Backbone(trainer.backbone)).check_published()
 
     def prepare(self, cells: Cells, *, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellclf.data.image_set import ImageSet
+from cellclf.errors import printable
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import stored
@@ -60,7 +61,7 @@ def write_report(
     write_text(folder / "split.csv", split_table(prepared))
     write_text(folder / "recipe.toml", recipe_toml)
     content = PageContent(
-        title=folder.resolve().name,
+        title=printable(folder.resolve().name),
         cells_before=prepared.before,
         cells_after=prepared.after,
         removals=prepared.removals,

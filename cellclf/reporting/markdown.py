@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cellclf.errors import printable
 from cellclf.pages.template import count, duration, percent, plain, write
 from cellclf.reporting.score_tables import CLASS_SCORES, class_rows, left_out_lines, score_rows
 from cellclf.reporting.verdict import headline_name, verdict
-from cellclf.utils.text_tables import markdown_table
+from cellclf.utils.text_tables import markdown_table, without_html
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
@@ -35,11 +36,11 @@ def write_markdown(content: PageContent, path: str | Path) -> Path:
         >>> page.read_text(encoding="utf-8").splitlines()[0]
         '# two'
     """
-    return write(path, "\n\n".join(_parts(content)) + "\n")
+    return write(path, without_html("\n\n".join(_parts(content)) + "\n"))
 
 
 def _parts(content: PageContent) -> Iterator[str]:
-    yield f"# {content.title}"
+    yield f"# {printable(content.title)}"
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     lead = headline_name(content.evaluations, content.headline)
     if lead is not None:

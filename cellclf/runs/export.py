@@ -21,7 +21,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import CellclfError, ExportError, MissingPackageError, OptionError, unknown
 from cellclf.runs.predict import probabilities
-from cellclf.utils.atomic import replacing, replacing_folder, write_json
+from cellclf.utils.atomic import check_writable, replacing, replacing_folder, write_json
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def export(
     path = Path(path)
     kind = _format(path, format)
     _require(*_NEEDS[kind], what=f"writing {path.name}")
+    check_writable(path)
     cells = _images(run.input_shape) if check is None else check
     if not len(cells):
         raise OptionError("check holds no image; expected cells to compare on, or None")

@@ -37,6 +37,7 @@ from cellclf.training.precision import set_precision
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.trainer_checks import check_options, check_sets
+from cellclf.utils.device_memory import full_device_names_batch_size
 from cellclf.utils.locks import held
 from cellclf.utils.log import showing
 from cellclf.utils.parameters import Count, Example, NotNegative, Params, Seed, construct, plain
@@ -235,6 +236,7 @@ class Trainer(Params):
                 return load_run(folder)
             return settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
 
+    @full_device_names_batch_size
     def _fit(
         self,
         train: ImageSet,
