@@ -298,13 +298,13 @@ class _Rows:
         return found.label if not labelled and found.label is not None else label, found.group or group
 
     def path_of(self, row: Sequence[str]) -> str:
-        """Give the path of a row; an apostrophe that is part of the name is kept."""
+        """Give the path of a row; an apostrophe or a blank that is part of the name is kept."""
         place = self.columns.places["path"]
         assert place is not None
-        raw = row[place].strip()
-        if raw.startswith("'") and os.path.exists(self.folder / raw):
+        raw = row[place]
+        if raw[:1] in ("'", " ") and os.path.exists(self.folder / raw):
             return raw
-        return unguard(raw)
+        return unguard(raw.strip())
 
     def box(self, row: Sequence[str]) -> Box | str | None:
         """Give the box of a row, or why there is none; None in a table without boxes."""

@@ -39,11 +39,17 @@ def are_parts(names: Iterable[str]) -> bool:
     return bool(kinds) and (None not in kinds or ("train" in kinds and bool({"val", "test"} & {*kinds})))
 
 
-def choose(names: Iterable[str], kind: str) -> str | None:
-    """Give the name of a part of this kind: ``"test"`` of ``["train", "Testing"]`` is ``"Testing"``."""
-    return next((name for name in names if name == kind), None) or next(
-        (name for name in names if part_kind(name) == kind), None
-    )
+def choose(names: Iterable[str], part: str) -> str | None:
+    """Give the name that a part has, None if there is no such part.
+
+    Examples:
+        >>> choose(["train", "Testing"], "test"), choose(["train"], "Training"), choose(["train"], "val")
+        ('Testing', 'train', None)
+    """
+    if part in (names := list(names)):
+        return part
+    kind = part_kind(part)
+    return next((name for name in names if kind is not None and part_kind(name) == kind), None)
 
 
 def split_part(src: str) -> tuple[str, str | None]:

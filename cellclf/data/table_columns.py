@@ -173,7 +173,7 @@ class _Search:
         found = []
         for k, name in enumerate(self.names):
             name = name if name in order else name.removesuffix("s")
-            if name in order:
+            if name in order and not (name == "y" and "x" in self.names):  # a place, not a label
                 found.append((order[name], k))
         return [k for _, k in sorted(found)]
 
@@ -335,7 +335,7 @@ class _Search:
             2 <= len(different) <= min(_MOST_CLASSES, len(values) / 2)
             and len(values) > 0.8 * len(self.rows)
             and not self._numeric(place)
-            and all(re.search(r"[^\W\d]{2}", value) and len(value) < 60 for value in different)
+            and all(re.search(r"[^\W\d]", value) and len(value) < 60 for value in different)
             and not all(re.search(r"\d", value) for value in different)
         )
 
