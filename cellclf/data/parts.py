@@ -59,7 +59,7 @@ def split_part(src: str) -> tuple[str, str | None]:
 
     Examples:
         >>> split_part("blood.npz:test"), split_part(r"C:\data\blood.npz"), split_part("D:blood.npz:val")
-        (('blood.npz', 'test'), ('C:\\\\data\\\\blood.npz', None), ('D:blood.npz', 'val'))
+        (('blood.npz', 'test'), ('C:\\data\\blood.npz', None), ('D:blood.npz', 'val'))
     """
     file, _, part = src.rpartition(":")
     if not file or not part or re.search(r"[/\\*?]", part) or Path(src).expanduser().exists():
@@ -80,6 +80,7 @@ def parts_of(src: str) -> list[str]:
     from cellclf.data.csv_tables import TABLES, read_table
     from cellclf.data.folders import parts_of_folder
     from cellclf.data.npz import NpzArrays
+    from cellclf.data.table_rows import parts_of_table
 
     path = Path(src).expanduser()
     if path.is_dir():
@@ -89,5 +90,5 @@ def parts_of(src: str) -> list[str]:
     if path.suffix.lower() == ".npz":
         return sorted(parts_of_arrays(NpzArrays(path)))
     if path.suffix.lower() in TABLES:
-        return read_table(path).parts()
+        return parts_of_table(read_table(path))
     return []

@@ -17,7 +17,7 @@ Row = Sequence[str]
 
 _NAMES = {
     "path": """path filepath imagepath imgpath relativepath relpath fullpath file filename fname imagefile
-        imagefilename imgfile imagename imgname image img picture bild datei dateiname id imageid imgid cellid""",
+        imagefilename imgfile imagename imgname image img bild datei dateiname id imageid imgid cellid""",
     "label": """label class classname labelname classlabel category categoryname celltype cellclass celllabel cellname
         target y diagnosis dx classification annotation groundtruth truth truelabel trueclass klasse zelltyp
         classid labelid categoryid targetid""",
@@ -27,7 +27,7 @@ _NAMES = {
         specimen specimenid smear smearid wsi wsiid""",
     "id": "id imageid imgid cellid uid",
     "part": "part split subset partition",
-    "cluster": "cluster",
+    "cluster": "dedupcluster duplicatecluster",
     "margin": "margin",
 }
 NAMES = {kind: tuple(names.split()) for kind, names in _NAMES.items()}
@@ -144,6 +144,8 @@ class _Search:
                 places[kind] = next((place for place in self._all(kind) if place not in taken), None)
         if "id" not in self.given and places["id"] is not None and not self._unique(places["id"]):
             places["id"] = None
+        if not box:
+            places["margin"] = None
         taken |= {*places.values()}
         unused = [k for k, name in enumerate(self.first) if k not in taken and name.strip()]
         self._refuse_look_alikes(unused, places)

@@ -1,4 +1,4 @@
-"""Cells in fields: boxes of tables, VOC XML and COCO JSON are cut out lazily, with a margin, a field being one group."""
+"""Cells in fields: boxes of tables, VOC XML and COCO JSON are cut out with a margin; a field is one group."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ CORNERS = "filename,width,height,class,xmin,ymin,xmax,ymax"
 def write(fields, head, row, separator=","):
     rows = [
         row.format(k=k, name=name, l=left, t=top, r=right, b=bottom, w=right - left, h=bottom - top,
-                   cx=(left + right) / 2, cy=(top + bottom) / 2, rl=left / 100, rt=top / 96, rr=right / 100, rb=bottom / 96)
+                   cx=(left + right) / 2, cy=(top + bottom) / 2,
+                   rl=left / 100, rt=top / 96, rr=right / 100, rb=bottom / 96)
         for k in range(3) for name, left, top, right, bottom in BOXES
     ]  # fmt: skip
     (fields / "t.csv").write_text("\n".join([head, *rows] if head else rows) + "\n", "utf-8")
@@ -125,7 +126,8 @@ def test_edges(box, margin, edges):
 def test_boxes_that_cannot_be_cut_are_listed(fields):
     (fields / "bad.png").write_text("x")
     rows = [
-        "field0.png,RBC,0,10,20,30", "field0.png,RBC,90,10,120,30", "field0.png,RBC,200,10,220,30", "field0.png,RBC,,,,",
+        "field0.png,RBC,0,10,20,30", "field0.png,RBC,90,10,120,30", "field0.png,RBC,200,10,220,30",
+        "field0.png,RBC,,,,",
         "field0.png,RBC,5,5,5,9", "bad.png,RBC,0,0,9,9", "field1.png,WBC,30,8,54,32", "field1.png,RBC,30,8,54,32",
         "field2.png,WBC,30,8,54,32", "field2.png,WBC,30,8,54,32",
     ]  # fmt: skip
@@ -187,9 +189,14 @@ def coco(folder, file="_annotations.coco.json", **change):
     kinds = [{"id": k + 1, "name": name} for k, name in enumerate(names)]
     images = [{"id": 10 + k, "file_name": f"field{k}.png", "width": 100, "height": 96} for k in range(3)]
     boxes = [
-        {"image_id": 10 + k, "category_id": names.index(name) + 1, "bbox": [l, t, r - l, b - t], "iscrowd": 0}
+        {
+            "image_id": 10 + k,
+            "category_id": names.index(name) + 1,
+            "bbox": [left, top, right - left, bottom - top],
+            "iscrowd": 0,
+        }
         for k in range(3)
-        for name, l, t, r, b in BOXES
+        for name, left, top, right, bottom in BOXES
     ]
     folder.mkdir(exist_ok=True)
     found = {"images": images, "annotations": boxes, "categories": [*kinds, {"id": 0, "name": "cells"}]} | change

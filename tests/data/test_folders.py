@@ -10,7 +10,7 @@ from helpers.images import image
 
 import cellclf as cc
 from cellclf.data import folders, listing
-from cellclf.errors import DataError, OptionError, UnknownNameError
+from cellclf.errors import DataError, OptionError
 
 # Folders
 

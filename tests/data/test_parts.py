@@ -100,7 +100,7 @@ def test_folders_that_are_parts_are_refused_and_named(tmp_path, folders, parts):
 def test_parts_below_the_classes(tmp_path):
     names = [f"{label}/{part}/{k}.png" for label in ("lobed", "round") for part in ("train", "test") for k in range(2)]
     tree(tmp_path, *names)
-    with pytest.raises(DataError, match="each class folder of .* holds the folders test, train, which are parts"):
+    with pytest.raises(DataError, match=r"each class folder of .* holds the folders test, train, which are parts"):
         cc.load(tmp_path)
     train, test = cc.load(tmp_path, part="train"), cc.load(f"{tmp_path}:test")
     assert train.counts() == test.counts() == {"lobed": 2, "round": 2}
@@ -118,7 +118,7 @@ def test_a_single_folder_above_the_classes_is_passed_through(tmp_path):
         f"ignored what other programs left in {tmp_path.name}: __MACOSX (1, a Mac's zip)",
     )
     tree(tmp_path / "p", "set/train/lobed/1.png", "set/test/lobed/1.png")
-    with pytest.raises(DataError, match="parts, not classes"):
+    with pytest.raises(DataError, match=r"parts, not classes"):
         cc.load(tmp_path / "p")
     one = tree(tmp_path / "q", "neutrophil/P1/1.png", "neutrophil/P2/2.png")
     assert cc.load(one).class_names == ("neutrophil",) and "--" not in cc.load(one).notices[0]

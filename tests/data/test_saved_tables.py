@@ -36,7 +36,7 @@ def test_a_table_holds_what_is_known_and_is_read_again(cells, tmp_path, place, e
 def test_paths_are_relative_so_that_the_folder_can_move(cells, tmp_path):
     cells.save(tmp_path / "t.csv")
     text = (tmp_path / "t.csv").read_text("utf-8")
-    assert text.splitlines()[:2] == ["path,label,group,cluster,id", "cells/lobed/a.png,lobed,p1,4,lobed/a.png"]
+    assert text.splitlines()[:2] == ["path,label,group,dedup_cluster,id", "cells/lobed/a.png,lobed,p1,4,lobed/a.png"]
     assert str(tmp_path) not in text
     fingerprint = cells.fingerprint()
     (tmp_path / "there").mkdir()
@@ -164,7 +164,7 @@ def test_series_of_paths_and_labels(folder):
 @needs_pandas
 def test_to_frame_and_back(cells, folder):
     frame = cells.to_frame()
-    assert list(frame.columns) == ["id", "path", "label", "group", "cluster", "height", "width"]
+    assert list(frame.columns) == ["id", "path", "label", "group", "dedup_cluster", "height", "width"]
     assert frame["label"].tolist() == ["lobed", "lobed", "round", "round"] and frame["height"].tolist() == [8] * 4
     again = cc.load(frame[frame["label"] == "round"])
     assert again.ids.tolist() == ["round/a.png", "round/deep/er/c.bmp"] and again.notices == ()

@@ -92,7 +92,7 @@ def test_what_looks_like_something_is_asked_about(cells, head, row, message):
         row = "c{k}.png,{number},"
         rows = [f"c{k}.png,{k % 2},{1 - k % 2}" for k in range(8)]
         options = ("\n".join(rows) + "\n",)
-        with pytest.raises(DataError, match="MONO, LYMPH of t.csv hold one class each"):
+        with pytest.raises(DataError, match=r"MONO, LYMPH of t.csv hold one class each"):
             cells(head, *options)
         return
     if message is None:
@@ -171,7 +171,7 @@ def test_a_column_of_parts_is_a_cut(cells, tmp_path):
     assert cc.load(tmp_path / "t.csv", part="train").counts() == {"a": 4}
     assert cc.load(f"{tmp_path / 't.csv'}:test").counts() == {"b": 4}
     assert cc.load(tmp_path / "t.csv", columns={"part": None}).counts() == {"a": 4, "b": 4}
-    with pytest.raises(UnknownNameError, match="part of t.csv named 'val'"):
+    with pytest.raises(UnknownNameError, match=r"part of t.csv named 'val'"):
         cc.load(tmp_path / "t.csv", part="val")
 
 
