@@ -426,7 +426,7 @@ class ImageSet:
 
         ``.npz`` holds images and all that is known of them, and is memory-mapped when it is loaded. ``.csv`` and
         ``.parquet`` hold a row for each file with its label, group and cluster; paths are relative to the table, and
-        the images stay where they are.
+        no image is copied.
 
         Args:
             path: Where to, ending in ``.npz``, ``.csv`` or ``.parquet``; an existing file is replaced only when the

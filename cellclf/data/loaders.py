@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.annotations import list_annotations
 from cellclf.data.arrays import from_arrays
 from cellclf.data.batches import from_batches
-from cellclf.data.boxes import MARGIN, list_annotations, read_crops
+from cellclf.data.boxes import MARGIN, read_crops
 from cellclf.data.columns import refuse_missing
-from cellclf.data.csv_tables import TABLES, Table, is_frame, list_table, read_frame, read_table
+from cellclf.data.csv_tables import TABLES, Table, is_frame, read_frame, read_table
 from cellclf.data.decode import SUFFIXES, Reading
 from cellclf.data.fit import check_fit
 from cellclf.data.folders import junk, list_folder
@@ -29,6 +30,7 @@ from cellclf.data.parts import split_part
 from cellclf.data.path_patterns import PathPattern
 from cellclf.data.sources import as_source
 from cellclf.data.spelling import one_spelling, spelling_notices
+from cellclf.data.table_rows import list_table
 from cellclf.data.tiff import PAGES
 from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
 from cellclf.utils.parameters import NotNegative, check_value
