@@ -121,7 +121,7 @@ class CellclfWarning(UserWarning):
         return one_line(super().__str__())
 
 
-def joined(messages: Iterable[str], limit: int = 800) -> str:
+def joined(messages: Iterable[str], limit: int = 950) -> str:
     """Join messages to one line; those that make it longer than the limit are only counted.
 
     Examples:

@@ -33,6 +33,7 @@ from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
 from cellclf.runs.folder import check_folder
 from cellclf.runs.run import Run
+from cellclf.training.head import Head
 from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
 from cellclf.utils.backend import check_backend
@@ -191,6 +192,8 @@ class Pipeline(Params):
         checks: list[Callable[[], Any]] = [trainer.check_options]
         if isinstance(trainer.stages, list | tuple):
             checks += [stage.check for stage in trainer.stages if isinstance(stage, Stage)]
+        if isinstance(trainer.head, Head):
+            checks.append(trainer.head.check)
         if isinstance(augmenter := trainer.augmenter, Augmenter):
             checks.append(lambda: augmenter.check(cells.image_shape))
         for step in (self.split, self.dedup, self.outliers, self.downsample):

@@ -11,9 +11,9 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from os import PathLike, fspath
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from annotated_types import Interval
 
@@ -28,10 +28,9 @@ from cellclf.utils.annotations import (
     described,
     entry_of,
     fits,
-    is_literal,
     item_of,
     literals_of,
-    parts_of,
+    takes_names_only,
 )
 
 Share = Annotated[float, Interval(ge=0, le=1)]
@@ -89,8 +88,8 @@ def plain(value: Any) -> Any:
 
 def _numbers(value: Any, inside: Callable[[Any], Any]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
-        scalar: Any = value
-        return scalar.item() if hasattr(scalar, "dtype") else scalar  # numpy.float64 is a float, too
+        item = getattr(value, "item", None)  # numpy.float64 is a float, too
+        return value if item is None else item()
     if isinstance(value, Mapping):
         return {inside(key): inside(item) for key, item in value.items()}
     if type(value) in (list, tuple):
@@ -112,7 +111,7 @@ def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) 
         annotation: What it may be.
         name: What it is called in the message, such as ``"Stage epochs"``; one that begins with a bracket is a place in
             a recipe, and the message speaks as recipes do.
-        limits: False checks the kind only, not the limits of numbers and lengths.
+        limits: False checks the kind only, not the limits of numbers and lengths, and not which text it is.
 
     Raises:
         UnknownNameError: A text that is none of those allowed; the nearest is named.
@@ -134,7 +133,7 @@ def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) 
         if not fits(entry, inner, limits=limits):
             check_value(entry, inner, f"{name}[{place!r}]"[:120], limits=limits)
     names = literals_of(annotation)
-    if isinstance(given, str) and names and all(is_literal(p) or p is type(None) for p in parts_of(annotation)):
+    if isinstance(given, str) and takes_names_only(annotation):
         raise unknown(f"{name}:", given[:60], names)
     expected = described(annotation, toml=_in_recipe(name), full=_is_huge(given))
     near = difflib.get_close_matches(given, names, n=1) if isinstance(given, str) else []
@@ -382,24 +381,16 @@ def _is_huge(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) >= HUGE
 
 
-def _names(kind: Any) -> list[str]:
-    return _names_of(kind)
+def _names(kind: type) -> tuple[str, ...]:
+    return _described(cast(Hashable, kind))[0]
 
 
 @functools.cache
-def _names_of(kind: Any) -> list[str]:
-    return list(inspect.signature(kind).parameters)
-
-
-def _cached_properties(kind: Any) -> frozenset[str]:
-    return _cached_properties_of(kind)
-
-
-@functools.cache
-def _cached_properties_of(kind: Any) -> frozenset[str]:
-    return frozenset(
-        n for base in kind.__mro__ for n, v in vars(base).items() if isinstance(v, functools.cached_property)
-    )
+def _described(kind: Hashable) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Give the names of a class's arguments, and those of what it computes once and keeps."""
+    assert isinstance(kind, type)
+    computed = (n for base in kind.__mro__ for n, v in vars(base).items() if isinstance(v, functools.cached_property))
+    return tuple(inspect.signature(kind).parameters), frozenset(computed)
 
 
 def _given(thing: Any) -> dict[str, Any]:
@@ -409,7 +400,7 @@ def _given(thing: Any) -> dict[str, Any]:
 def _set(thing: Any, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         object.__setattr__(thing, name, value)  # frozen ones, too: only copies and what sklearn changes come here
-    for name in _cached_properties(type(thing)):
+    for name in _described(cast(Hashable, type(thing)))[1]:
         vars(thing).pop(name, None)  # it was made of the old values
 
 

@@ -48,7 +48,8 @@ def _values_of_part(part: Any) -> st.SearchStrategy[Any]:
         low = interval.ge if interval.ge is not None else interval.gt
         high = interval.le if interval.le is not None else interval.lt
         ends = {"exclude_min": interval.gt is not None, "exclude_max": interval.lt is not None}
-        return st.floats(low, high, **ends) | st.floats(low, high, **ends).map(np.float64)
+        numbers = st.floats(low, high, allow_nan=False, allow_infinity=False, **ends)
+        return numbers | numbers.map(np.float64)
     if (item := item_of(part)) is not None:
         length = next((one for one in metadata if isinstance(one, Len)), Len(0, 3))
         entries = st.lists(values_of(item), min_size=length.min_length, max_size=length.max_length or 3)
