@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from cellclf.data.columns import refuse_missing
 from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.parts import choose
@@ -54,17 +56,24 @@ def from_arrays(
         return ImageSet(
             source,
             column,
-            class_names=[str(name) for name in found["class_names"]] if "class_names" in found else None,
+            class_names=np.atleast_1d(found["class_names"]).tolist() if "class_names" in found else None,
             ids=found.get("ids"),
             groups=found.get("groups"),
             clusters=found.get("clusters"),
             sizes=found.get("sizes"),
             notices=[*(str(notice) for notice in found.get("notices", ())), *notices],
-            skipped=[Skipped(str(name), str(reason)) for name, reason in found.get("skipped", ())],
+            skipped=[Skipped(str(name), str(reason)) for name, reason in _pairs(found.get("skipped", ()))],
         )
     except DataError as error:
         text = str(error)
         raise DataError(text if text.startswith(where) else f"{where}: {text}") from None
+
+
+def _pairs(rows: Any) -> list[Any]:
+    table = np.asarray(rows)
+    if table.size and (table.ndim != 2 or table.shape[1] != 2):
+        raise DataError(f"skipped has shape {table.shape}; expected a file and a reason in each row")
+    return list(table.tolist())
 
 
 def parts_of_arrays(arrays: Iterable[str]) -> dict[str, str]:

@@ -19,12 +19,12 @@ from cellclf.data.decode import AS_THEY_ARE, SUFFIXES, Reading, Scan, scan
 from cellclf.data.fit import fitted
 from cellclf.data.held import HeldSource
 from cellclf.data.image_set import FilePlace, ImageSet, Skipped
-from cellclf.data.listing import Box, FileOptions, Listing, printable
+from cellclf.data.listing import Box, FileOptions, Listing
 from cellclf.data.looks import odd_looks
 from cellclf.data.opening import quiet
 from cellclf.data.pixels import Unreadable
 from cellclf.data.sources import Images, Rows
-from cellclf.errors import DataError
+from cellclf.errors import DataError, printable
 
 MARGIN = 0.1
 _LEAST_SIDE = 2

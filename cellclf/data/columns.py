@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError
+from cellclf.errors import DataError, printable
 
 _MOST_CLASSES = 100_000
 
@@ -86,7 +86,8 @@ def labels_and_names(
     column = _flat("labels", values, count, ": from one-hot, pass labels.argmax(1)")
     if column.dtype == object and all(isinstance(value, str) for value in column.tolist()):
         column = column.astype(str)
-    if column.dtype.kind == "U":
+    if column.dtype.kind in "SU":
+        column = _texts("labels", column, count)
         names = tuple(natural_order(set(column.tolist()))) if names is None else names
         number = {name: k for k, name in enumerate(names)}
         unmatched = sorted(set(column.tolist()) - set(number))
@@ -109,7 +110,8 @@ def labels_and_names(
 def _names(names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         raise DataError(f"class_names={names!r} is one text; expected a list with a name for each class")
-    texts = tuple(str(name) for name in names)
+    # bytes are how MATLAB and h5py give texts; names are printed, in tables as well
+    texts = tuple(printable(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n)) for n in names)
     if len(set(texts)) < len(texts):
         twice = sorted({name for name in texts if texts.count(name) > 1})
         raise DataError(f"the class name {twice[0]!r} occurs twice; expected each name once")
@@ -190,6 +192,9 @@ def _texts(name: str, values: Any, count: int) -> NDArray[np.str_]:
             fix = _OWN_GROUP if name == "groups" else f"give these images {name} of their own"
             raise DataError(f"{missing} of {count} {name} are missing; {fix}")
     try:
-        return np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
+        texts = np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
     except (UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{name} are not text ({error}); expected texts or whole numbers") from None
+    if "".join(texts.tolist()).isprintable():
+        return texts
+    return np.asarray([printable(text) for text in texts.tolist()], np.str_)

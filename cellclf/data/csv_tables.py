@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cellclf.data.columns import MISSING, is_missing, natural_order
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import ImageSet, Skipped
-from cellclf.data.listing import Box, Listing, printable
+from cellclf.data.listing import Box, Listing
 from cellclf.data.parts import choose, part_kind
 from cellclf.data.path_patterns import PathPattern
 from cellclf.data.spelling import spelling
 from cellclf.data.table_columns import Columns, find_columns, number
-from cellclf.errors import DataError, MissingPackageError, OptionError, unknown
+from cellclf.errors import DataError, MissingPackageError, OptionError, printable, unknown
 from cellclf.utils.atomic import write_text
 from cellclf.utils.csv_tables import write_table
 from cellclf.utils.spreadsheet import guard, read_rows, unguard

@@ -13,11 +13,11 @@ from cellclf.data.boxes import annotations_in, list_annotations
 from cellclf.data.columns import natural_order
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import Skipped
-from cellclf.data.listing import Listing, printable
+from cellclf.data.listing import Listing
 from cellclf.data.opening import OTHER_FORMATS
 from cellclf.data.parts import FILLERS, are_parts, choose, part_kind
 from cellclf.data.path_patterns import PathPattern
-from cellclf.errors import DataError, unknown
+from cellclf.errors import DataError, printable, unknown
 
 _JUNK = {
     "@eadir": "thumbnails of a NAS",

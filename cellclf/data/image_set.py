@@ -16,7 +16,7 @@ from cellclf.data import columns
 from cellclf.data.fit import check_fit
 from cellclf.data.sources import ArraySource, Images, ImageSource, ResizedSource, Rows, check_images
 from cellclf.data.spelling import matched
-from cellclf.errors import DataError, OptionError, unknown
+from cellclf.errors import DataError, OptionError, printable, unknown
 from cellclf.utils.progress import track
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class ImageSet:
     """Images of single cells and what is known of each one.
 
     Immutable: every change gives a new set, which shares its pixels with the old one. Files stay on disk until
-    they are read, batch by batch. An array that is passed in is not copied, so do not change it afterwards.
+    they are read, batch by batch. An array that is passed in is not copied, so do not change it afterwards. Names and
+    ids are printable: line ends and control characters in them are spelled as escapes.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255: an array, a memory map, or a lazy source (``shape``, ``len``,
@@ -115,8 +116,8 @@ class ImageSet:
             groups=columns.groups(groups, count),
             clusters=columns.clusters(clusters, count),
             sizes=columns.sizes(sizes, count, source.shape),
-            notices=tuple(notices),
-            skipped=tuple(skipped),
+            notices=tuple(map(printable, notices)),
+            skipped=tuple(Skipped(printable(one.id), printable(one.reason)) for one in skipped),
         )
 
     def _fill(self, **fields: Any) -> Self:

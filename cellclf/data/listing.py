@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,11 +19,10 @@ from cellclf.data.fit import typical_size
 from cellclf.data.image_set import ImageSet, Skipped
 from cellclf.data.looks import odd_looks
 from cellclf.data.sources import dark_note
-from cellclf.errors import DataError
+from cellclf.errors import DataError, printable
 
 _NEARLY_BLACK = 4096
 """A 16-bit image without a value from here on is within 0-15 of 255."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,6 @@ class Listing:
     boxes: list[Box] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-
-
-def printable(name: str) -> str:
-    """Escape a file name that is not valid text, or has line breaks, so that it prints as one line."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def list_files(paths: Sequence[str | Path]) -> Listing:

@@ -24,7 +24,7 @@ from cellclf.data.fit import check_fit
 from cellclf.data.folders import junk, list_folder
 from cellclf.data.image_set import ImageSet
 from cellclf.data.listing import FileOptions, Listing, id_of_file, list_files, read_listing
-from cellclf.data.npz import NpzArrays
+from cellclf.data.npz import NpzArrays, open_npy
 from cellclf.data.parts import split_part
 from cellclf.data.path_patterns import PathPattern
 from cellclf.data.sources import as_source
@@ -309,13 +309,7 @@ class _How:
                 f"there is no {str(path)!r}; expected a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
             )
         if suffix == ".npy":
-            try:
-                images = np.lib.format.open_memmap(path, mode="r")
-            except OSError:
-                raise
-            except Exception as error:  # a damaged header raises whatever its reader stumbles over
-                raise DataError(f"{path}: not a readable npy file ({error})") from None
-            source, notices = as_source(images, self.files.reading.bits)
+            source, notices = as_source(open_npy(path), self.files.reading.bits)
             return ImageSet(source, notices=notices)
         if suffix in SUFFIXES:
             return self.grouped(read_listing(list_files([path]), self.files, str(path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -28,6 +29,31 @@ class ImageSource(Protocol):
         ...
 
 
+class _FirstFullRead:
+    """Has the checksum of a mapped array verified once as many images were read as it has.
+
+    Opening a file of gigabytes shall not read it; what reads all of it reads it twice, the second time from the
+    system's cache.
+
+    Args:
+        images: One that has a method ``verify`` is verified.
+    """
+
+    def __init__(self, images: Any) -> None:
+        self._verify: Callable[[], None] | None = getattr(images, "verify", None)
+        self._left = len(images)
+
+    def count(self, number: int) -> None:
+        """Count images that are read; raises DataError if the file is damaged."""
+        self._left -= number
+        if self._left <= 0 and self._verify is not None:
+            self._verify()
+            self._verify = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_verify": None, "_left": 0}  # a pickle holds the pixels
+
+
 class ArraySource:
     """Images that are in memory or memory-mapped; reading consecutive rows copies nothing.
 
@@ -36,6 +62,7 @@ class ArraySource:
     """
 
     def __init__(self, images: Images) -> None:
+        self._check = _FirstFullRead(images)
         self.images = np.asarray(images).view()
         self.images.flags.writeable = False
         height, width, _ = images.shape[1:]
@@ -46,6 +73,7 @@ class ArraySource:
 
     def read(self, rows: Rows) -> Images:
         """Take the images at these places: a read-only view if they are consecutive, else a copy."""
+        self._check.count(len(rows))
         return taken(self.images, rows)
 
 
@@ -58,6 +86,7 @@ class ConvertedSource:
     """
 
     def __init__(self, images: NDArray[Any], bits: int = 16) -> None:
+        self._check = _FirstFullRead(images)
         self.images = np.asarray(images)
         self.bits = bits
         self.shape = (int(images.shape[1]), int(images.shape[2]), 3)
@@ -67,6 +96,7 @@ class ConvertedSource:
 
     def read(self, rows: Rows) -> Images:
         """Convert the images at these places."""
+        self._check.count(len(rows))
         pixels = taken(self.images, rows)
         if pixels.dtype == np.uint16:
             pixels = to_8_bits(pixels, self.bits)

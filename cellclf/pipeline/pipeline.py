@@ -75,7 +75,7 @@ class Outcome(Result):
         }
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Pipeline(Params):
     """The whole job: each step can be left out, replaced or used alone.
 

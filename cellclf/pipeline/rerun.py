@@ -104,6 +104,10 @@ def rerun(
         RunFolderError: The run is not finished, or its manifest does not name the source of its images.
     """
     first = load_run(folder)
+    if missing := [name for name in ("data", "trainer") if name not in first.manifest]:
+        raise RunFolderError(
+            f"the manifest of {folder} lacks {' and '.join(missing)}, so the run can predict but not be repeated"
+        )
     chosen = first.manifest.get("chosen")
     source = first.manifest.get("source") or {}
     of_pipeline = (Path(folder) / "recipe.toml").is_file()

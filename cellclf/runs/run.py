@@ -26,7 +26,9 @@ from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.folder import (
     MANIFEST,
     MODEL,
-    check_no_file,
+    check_model,
+    check_no_other,
+    class_names,
     read_history,
     read_manifest,
     read_model,
@@ -36,6 +38,7 @@ from cellclf.runs.folder import (
 )
 from cellclf.runs.predict import probabilities
 from cellclf.runs.predictions import Predictions, predictions
+from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.tta import view_names
 from cellclf.utils.atomic import replacing
 
@@ -131,7 +134,7 @@ class Run:
         parts = [self._fitted(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
         self.confidence = fit_confidence(self.model, *parts, show=show)
         if self.folder is not None:
-            self.confidence.save(self.folder / CONFIDENCE)
+            self.confidence.save(self.folder / CONFIDENCE, weights_sha256(self.model))
         return self.confidence
 
     def report_predictions(
@@ -500,18 +503,24 @@ class Run:
         """Write model, manifest and history into a folder; each file is whole or not there.
 
         Args:
-            folder: Made if missing.
+            folder: Made if missing; empty, or that of this very run.
 
         Returns:
             The folder.
+
+        Raises:
+            RunFolderError: Another run or something else is in the folder, the disk is full, or it cannot be written.
         """
-        folder = Path(folder)
-        check_no_file(folder)
+        folder, weights = Path(folder), weights_sha256(self.model)
+        check_no_other(folder, self.manifest, weights)
+        self.manifest = {**self.manifest, "class_names": list(self.class_names), "end_sha256": weights}
         with replacing(folder / MODEL) as new:
             self.model.save(new)
         write_history(folder, self.history)
         if self.confidence is not None:
-            self.confidence.save(folder / CONFIDENCE)
+            self.confidence.save(folder / CONFIDENCE, weights)
+        else:
+            (folder / CONFIDENCE).unlink(missing_ok=True)
         write_manifest(folder, self.manifest)
         self.folder = folder
         return folder
@@ -520,17 +529,23 @@ class Run:
 def load_run(folder: str | Path) -> Run:
     """Read a finished run.
 
+    Only the network and the names of its classes are needed; a damaged history or field of the manifest is left out,
+    with a warning. What does not belong to the network is refused.
+
     Args:
         folder: What ``Trainer.fit(out=...)`` or ``Run.save`` wrote.
 
     Raises:
-        RunFolderError: No run there, one that is not finished, or one whose network cannot be loaded: a plugin that it
-            needs is missing, and the message names it.
+        RunFolderError: No run there, one that is not finished, a damaged network, one that does not belong to its
+            manifest or its calibration, or one that cannot be loaded: a plugin that it needs is missing, and the
+            message names it.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); expected the --out folder of a training")
     model = read_model(folder, manifest)
-    names, known = tuple(manifest["class_names"]), load_confidence(folder / CONFIDENCE)
+    names = class_names(folder, manifest)
+    weights = check_model(folder, model, manifest)
+    known = load_confidence(folder / CONFIDENCE, weights)
     return Run(model, names, read_history(folder), manifest, folder, known)

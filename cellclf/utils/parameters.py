@@ -89,7 +89,8 @@ def plain(value: Any) -> Any:
 
 def _numbers(value: Any, inside: Callable[[Any], Any]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
-        return value.item() if hasattr(value, "dtype") else value  # numpy.float64 is a float, too
+        scalar: Any = value
+        return scalar.item() if hasattr(scalar, "dtype") else scalar  # numpy.float64 is a float, too
     if isinstance(value, Mapping):
         return {inside(key): inside(item) for key, item in value.items()}
     if type(value) in (list, tuple):
@@ -256,6 +257,11 @@ class Params:
     def __hash__(self) -> int:
         return hash(_comparable(self))
 
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        given = (f"{n}={v!r}" for n, v in _given(self).items() if repr(v) != repr(defaults[n].default))
+        return f"{type(self).__name__}({', '.join(given)})"
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name.
 
@@ -376,13 +382,21 @@ def _is_huge(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) >= HUGE
 
 
+def _names(kind: Any) -> list[str]:
+    return _names_of(kind)
+
+
 @functools.cache
-def _names(kind: type) -> list[str]:
+def _names_of(kind: Any) -> list[str]:
     return list(inspect.signature(kind).parameters)
 
 
+def _cached_properties(kind: Any) -> frozenset[str]:
+    return _cached_properties_of(kind)
+
+
 @functools.cache
-def _cached_properties(kind: type) -> frozenset[str]:
+def _cached_properties_of(kind: Any) -> frozenset[str]:
     return frozenset(
         n for base in kind.__mro__ for n, v in vars(base).items() if isinstance(v, functools.cached_property)
     )

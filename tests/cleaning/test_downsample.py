@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from cellclf import DataError, Downsample, ImageSet, OptionError
+from cellclf import DataError, Downsample, ImageSet, OptionError, UnknownNameError
 
 
 def cells(labels: list[int], names: list[str] | None = None) -> ImageSet:
@@ -43,7 +43,9 @@ def test_a_class_is_drawn_by_itself_and_evenly() -> None:
 
 def test_words_and_plot() -> None:
     found = Downsample(seed=7).find(cells([0] * 5 + [1] * 2, ["round", "lobed"]))
-    assert found.summary() == "7 images -> 4: 3 removed\n  round  5 -> 2\n  lobed  2 -> 2"
+    assert (
+        found.summary() == "7 images -> 4: 3 removed\n  round  5 -> 2\n  lobed  2 -> 2\nclass round loses 3 of 5 images"
+    )
     assert set(found.reasons[~found.keep]) == {"surplus: round has 5, 2 are kept"}
     assert json.loads(json.dumps(found.to_dict()))["after"] == {"round": 2, "lobed": 2}
     (axes,) = found.plot().axes
@@ -52,8 +54,8 @@ def test_words_and_plot() -> None:
 
 
 def test_empty_classes_are_ignored_and_names_kept() -> None:
-    found = Downsample().find(cells([0, 0, 2], ["a", "b", "c"]))
-    assert found.after == {"a": 1, "b": 0, "c": 1}
+    found = Downsample().find(cells([0, 0, 0, 2, 2], ["a", "b", "c"]))
+    assert found.after == {"a": 2, "b": 0, "c": 2}
     assert found.apply(found.cells).class_names == ("a", "b", "c")
 
 
@@ -61,8 +63,11 @@ def test_wrong_use() -> None:
     with pytest.raises(DataError, match="have no labels"):
         Downsample().find(ImageSet(np.zeros((2, 4, 4, 3), np.uint8)))
     for target in ("max", 0, -1, 1.5, True, None):
-        with pytest.raises(OptionError, match="target is"):
+        with pytest.raises((OptionError, UnknownNameError), match=r"Downsample target(=|: )"):
             Downsample(target=target).find(cells([0, 1]))  # type: ignore[arg-type] # wrong on purpose
+    alone = Downsample().find(cells([0, 0, 0, 1]))
+    with pytest.raises(DataError, match=r"class 0 loses 2 of 3 images: .* choose a target of 2 or more"):
+        alone.apply(alone.cells)
 
 
 def test_sklearn() -> None:

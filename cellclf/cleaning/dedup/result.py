@@ -216,7 +216,7 @@ class LeakResult(Selection):
             lines.append(f"{len(self.conflicts)} of them under another label")
         if len(self.near):
             lines.append(f"{len(self.near)} more look alike: one cell photographed twice? See .near")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.lost()])
 
     def to_dict(self) -> dict[str, Any]:
         """Give the pairs as plain data that JSON can hold."""
