@@ -15,7 +15,7 @@ from cellclf.cli.output import write_selection
 @click.command()
 @click.argument("src")
 @source_options
-@click.option("--fit", "fit_src", metavar="SRC", help="Learn what is normal from this set instead of SRC itself.")
+@click.option("--fit-on", "fit_src", metavar="SRC", help="Learn what is normal from this set instead of SRC itself.")
 @click.option("--method", default="forest", show_default=True, help="forest, mahalanobis or neighbours.")
 @click.option("--seed", default=0, show_default=True)
 @selection_options

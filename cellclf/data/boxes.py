@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data import decode as decoding
 from cellclf.data import listing as listings
-from cellclf.data.decode import AS_THEY_ARE, Reading, scan
+from cellclf.data.decode import AS_THEY_ARE, Reading, Scan, scan
+from cellclf.data.fit import fitted
+from cellclf.data.held import HeldSource
 from cellclf.data.image_set import FilePlace, ImageSet, Skipped
 from cellclf.data.listing import Box, FileOptions, Listing
+from cellclf.data.looks import odd_looks
 from cellclf.data.opening import quiet
 from cellclf.data.pixels import Unreadable
 from cellclf.data.sources import Images, Rows
@@ -44,8 +48,18 @@ class CropSource:
         return len(self.paths)
 
     def at_size(self, size: tuple[int, int], fit: str | None = None) -> CropSource:
-        """Give the same crops at another size; they are squares as far as their field allows, so ``fit`` is moot."""
-        return CropSource(self.paths, self.edges, size, self.reading)
+        """Give the same crops at another size."""
+        reading = self.reading if fit is None else replace(self.reading, fit=fit)
+        return CropSource(self.paths, self.edges, size, reading)
+
+    @property
+    def fit(self) -> str:
+        """How a crop that is no square, at the border of its field, is brought to the size."""
+        return self.reading.fit
+
+    def taken(self, rows: Rows) -> CropSource:
+        """Give some of the crops."""
+        return CropSource([self.paths[row] for row in rows], self.edges[rows], self.shape[:2], self.reading)
 
     def places(self, rows: Rows) -> list[FilePlace]:
         """Give the file and the edges of crops."""
@@ -70,22 +84,32 @@ class CropSource:
         return images
 
     def _cut(self, path: str, rows: Rows) -> Images:
-        from PIL import Image
-
         try:
-            field = Image.fromarray(decoding.decode(path, reading=self.reading)[0])
+            field = decoding.decode(path, reading=self.reading)[0]
         except Unreadable as problem:
             raise DataError(f"{path}: {problem}; load the set again, so that such files are skipped") from None
-        height, width = self.shape[:2]
+        return self.cut_out(field, rows)
+
+    def cut_out(self, field: Images, rows: Rows) -> Images:
+        """Cut crops out of their field.
+
+        Args:
+            field: (H, W, 3) uint8, the field of all of them.
+            rows: The crops.
+
+        Raises:
+            DataError: A field that is smaller than it was.
+        """
+        from PIL import Image
+
+        image = Image.fromarray(field)
         crops = np.empty((len(rows), *self.shape), np.uint8)
         for place, row in enumerate(rows):
             left, top, right, bottom = self.edges[row].tolist()
-            if right > field.width or bottom > field.height:
-                raise DataError(f"{path} has changed: a box ends at {right}, {bottom}, the image at {field.size}")
-            crop = field.crop((left, top, right, bottom))
-            crops[place] = np.asarray(
-                crop if crop.size == (width, height) else crop.resize((width, height), Image.Resampling.LANCZOS)
-            )
+            if right > image.width or bottom > image.height:
+                path = self.paths[row]
+                raise DataError(f"{path} has changed: a box ends at {right}, {bottom}, the image at {image.size}")
+            crops[place] = np.asarray(fitted(image.crop((left, top, right, bottom)), self.shape[:2], self.reading.fit))
         return crops
 
 
@@ -93,7 +117,8 @@ def read_crops(listing: Listing, options: FileOptions, where: str, margin: float
     """Make a set of the boxes of a listing.
 
     Each box gets the margin on every side and becomes a square round its middle as far as the field allows, so that
-    no cell is squeezed. Crops of one field are one group unless the listing names groups.
+    no cell is squeezed. Crops of one field are one group unless the listing names groups. The boxes are placed by the
+    headers of the fields, so that each field is decoded once.
 
     Args:
         listing: Fields, a box in each.
@@ -102,15 +127,59 @@ def read_crops(listing: Listing, options: FileOptions, where: str, margin: float
         margin: For boxes that have none of their own.
     """
     fields = list(dict.fromkeys(listing.paths))
-    scans = dict(
-        zip(fields, scan(fields, verify=options.verify, show=options.show, reading=options.reading), strict=True)
-    )
+    scans = dict(zip(fields, scan(fields, verify=False, show=False, reading=options.reading), strict=True))
+    skipped = list(listing.skipped)
+    kept, edges, clipped = _place(listing, scans, margin, skipped)
+    notices = list(listing.notices)
+    shape, held = (1, 1), None
+    if kept:
+        shape = listings._common_size(_sides(edges), options, [])
+        held = HeldSource(CropSource([listing.paths[k] for k in kept], edges, shape, options.reading))
+        if options.verify:
+            scans |= _keep_all(held, fields, scans, options)
     crops_of = Counter(listing.paths)
-    skipped = listing.skipped + [
+    skipped += [
         Skipped(printable(path), f"{scans[path].problem} ({crops_of[path]} boxes)")
         for path in fields
         if not scans[path].size
     ]
+    good = [place for place, k in enumerate(kept) if scans[listing.paths[k]].size]
+    if held is None or not good:
+        some = skipped[:1]
+        why = f"; the first: {some[0].id} ({some[0].reason})" if some else ""
+        raise DataError(f"{where} names no box in a readable image, of {len(listing.paths)} boxes{why}")
+    source = held if len(good) == len(kept) else held.taken(np.asarray(good))
+    kept, edges = [kept[place] for place in good], edges[good]
+    notices += listings._conversions([(printable(path), scans[path]) for path in fields if scans[path].size])
+    count = len({listing.paths[k] for k in kept})
+    notices.append(
+        f"{len(kept):,} boxes were cut out of {count:,} image{'s' * (count != 1)}, with a margin of {margin:g} of a box"
+    )
+    if clipped:
+        notices.append(f"{clipped:,} boxes reach beyond their image and were cut off at its border")
+    sizes = _sides(edges)
+    wanted = listings._common_size(sizes, options, notices)
+    source = source if wanted == shape else source.at_size(wanted)
+    if not listing.groups:
+        notices.append("crops of one image are one group, so that a split keeps them together")
+    groups = listing.groups or [printable(path) for path in listing.paths]
+    if options.verify:
+        notices += odd_looks(source, known=notices, limit=64, flat=False)
+    return ImageSet(
+        source,
+        [listing.labels[k] for k in kept] if listing.labels else None,
+        ids=[listing.ids[k] for k in kept],
+        groups=[groups[k] for k in kept],
+        sizes=sizes,
+        notices=notices,
+        skipped=skipped,
+    )
+
+
+def _place(
+    listing: Listing, scans: Mapping[str, Scan], margin: float, skipped: list[Skipped]
+) -> tuple[list[int], NDArray[np.int64], int]:
+    """Give the boxes that lie in their field, their edges in pixels, and how many reach beyond it."""
     kept: list[int] = []
     edges: list[tuple[int, int, int, int]] = []
     clipped = 0
@@ -127,35 +196,29 @@ def read_crops(listing: Listing, options: FileOptions, where: str, margin: float
         clipped += beyond
         kept.append(k)
         edges.append(found)
-    if not kept:
-        some = skipped[:1]
-        why = f"; the first: {some[0].id} ({some[0].reason})" if some else ""
-        raise DataError(f"{where} names no box in a readable image, of {len(listing.paths)} boxes{why}")
-    count = len({listing.paths[k] for k in kept})
-    notices = [
-        *listing.notices,
-        *listings._conversions([(printable(path), scans[path]) for path in fields if scans[path].size]),
-    ]
-    notices.append(
-        f"{len(kept):,} boxes were cut out of {count:,} image{'s' * (count != 1)}, with a margin of {margin:g} of a box"
-    )
-    if clipped:
-        notices.append(f"{clipped:,} boxes reach beyond their image and were cut off at its border")
-    column = np.asarray(edges, np.int64)
-    sizes = np.stack([column[:, 3] - column[:, 1], column[:, 2] - column[:, 0]], axis=1)
-    shape = listings._common_size(sizes, options, notices)
-    if not listing.groups:
-        notices.append("crops of one image are one group, so that a split keeps them together")
-    groups = listing.groups or [printable(path) for path in listing.paths]
-    return ImageSet(
-        CropSource([listing.paths[k] for k in kept], column, shape, options.reading),
-        [listing.labels[k] for k in kept] if listing.labels else None,
-        ids=[listing.ids[k] for k in kept],
-        groups=[groups[k] for k in kept],
-        sizes=sizes,
-        notices=notices,
-        skipped=skipped,
-    )
+    return kept, np.asarray(edges, np.int64).reshape(-1, 4), clipped
+
+
+def _sides(edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.stack([edges[:, 3] - edges[:, 1], edges[:, 2] - edges[:, 0]], axis=1)
+
+
+def _keep_all(
+    held: HeldSource[CropSource], fields: Sequence[str], scans: Mapping[str, Scan], options: FileOptions
+) -> dict[str, Scan]:
+    """Decode each readable field once, keep its crops, and say what it was found to be."""
+    rows: dict[str, list[int]] = {}
+    for row, path in enumerate(held.source.paths):
+        rows.setdefault(path, []).append(row)
+    readable = [path for path in fields if scans[path].size]
+
+    def keep(place: int, field: Images) -> None:
+        of_field = rows.get(readable[place], [])
+        for row, crop in zip(of_field, held.source.cut_out(field, np.asarray(of_field, np.int64)), strict=True):
+            held.keep(row, crop)
+
+    found = scan(readable, show=options.show, reading=options.reading, keep=keep)
+    return dict(zip(readable, found, strict=True))
 
 
 def cut(box: Box, size: tuple[int, int], margin: float) -> tuple[tuple[int, int, int, int] | None, bool]:
