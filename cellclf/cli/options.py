@@ -185,6 +185,21 @@ selection_options = together(
     click.option("--gallery", type=PAGE, help="Write a page of everything that would be removed."),
     click.option("--apply", type=OutFile(".npz", ".csv"), help="Write the cleaned set, or a CSV of what is kept."),
 )
+loss_options = together(
+    click.option(
+        "--max-loss",
+        default=0.2,
+        show_default=True,
+        help="Most of the different images of a class that may be removed, 0-1; copies of one image count once.",
+    ),
+    click.option(
+        "--on-loss",
+        default="refuse",
+        show_default=True,
+        type=click.Choice(("refuse", "warn")),
+        help="What --apply does where a class would lose more.",
+    ),
+)
 pair_options = together(
     click.option(
         "--foreground", is_flag=True, help="Find the same cell on another background too; centred cells only."

@@ -74,6 +74,7 @@ def write_selection(found: Selection, plot: Path | None, gallery: Path | None, a
             click.echo(f"gallery: {page}")
     if apply is None:
         return
+    found.check_losses()
     if found.cells is not None and apply.suffix.lower() == ".npz":
         found.apply(found.cells).save(apply)
     else:

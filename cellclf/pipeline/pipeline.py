@@ -16,7 +16,6 @@ from cellclf.augmentation.expand import Expand
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
-from cellclf.cleaning.outliers.scoring import OutlierScorer
 from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
@@ -164,7 +163,7 @@ class Pipeline:
         if self.dedup is not None:
             checks.append(self.dedup.check)
         if (outliers := self.outliers) is not None:
-            checks.append(lambda: OutlierScorer(method=outliers.method))
+            checks.append(outliers.check)
         if (expand := self.expand) is not None:
             checks.append(lambda: expand.check(cells))
         checks.append(lambda: check_parts(cells, self.split, self.downsample, trainer))
@@ -308,6 +307,7 @@ class Pipeline:
                     sets=sets,
                     reports=reports,
                     copies=copies,
+                    searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
                 )

@@ -28,6 +28,7 @@ def write_report(
     sets: Mapping[str, ImageSet],
     reports: Mapping[str, Report],
     copies: Mapping[str, int],
+    searched: str,
     seconds: Mapping[str, float],
     command: str,
 ) -> Path:
@@ -42,6 +43,7 @@ def write_report(
         sets: "train", "val", "test" and further sets.
         reports: Their scores.
         copies: Name of a set -> images in it that are copies of training or validation images.
+        searched: Which copies the search for them finds.
         seconds: Step -> how long it took.
         command: What the report names as the way to make it again.
 
@@ -71,6 +73,7 @@ def write_report(
         history=run.history,
         evaluations={name: (report, sets[name]) for name, report in reports.items()},
         copies=copies,
+        searched=searched,
         robustness=stored(folder),
         run=run,
         confidence=run.confidence,

@@ -96,7 +96,9 @@ def test_order_changes_nothing_but_which_copy_is_first(seed: int) -> None:
 
 def test_conflicts_and_large_groups_are_removed_and_small_groups_keep_one() -> None:
     base = smooth(5)
-    base[1] = 255 * (np.indices(base[1].shape[:2]).sum(0)[..., None] // 4 % 2)  # a chessboard is like none of the others
+    base[1] = 255 * (
+        np.indices(base[1].shape[:2]).sum(0)[..., None] // 4 % 2
+    )  # a chessboard is like none of the others
     images = np.concatenate([base, base[:1], np.repeat(base[1:2], 10, 0), np.repeat(base[2:3], 9, 0)])
     labels = np.zeros(len(images), int)
     labels[5] = 1
