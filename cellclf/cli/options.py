@@ -384,6 +384,21 @@ selection_options = together(
         help="Write the cleaned set, a SRC for the next command: images (.npz), or a table of the files that are kept.",
     ),
 )
+loss_options = together(
+    click.option(
+        "--max-loss",
+        default=0.2,
+        show_default=True,
+        help="Most of the different images of a class that may be removed, 0-1; copies of one image count once.",
+    ),
+    click.option(
+        "--on-loss",
+        default="refuse",
+        show_default=True,
+        type=click.Choice(("refuse", "warn")),
+        help="What --apply does where a class would lose more.",
+    ),
+)
 pair_options = together(
     click.option(
         "--foreground", is_flag=True, help="Find the same cell on another background too; centred cells only."

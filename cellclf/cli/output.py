@@ -80,7 +80,10 @@ def write_selection(found: Selection, plot: Path | None, gallery: Path | None, a
 
         for page in write_gallery(found, gallery):
             click.echo(f"gallery: {page}")
-    if apply is not None and found.cells is not None:
+    if apply is None:
+        return
+    found.check_losses()
+    if found.cells is not None:
         found.apply(found.cells).save(apply)
         click.echo(f"kept {len(found) - found.removed:,}: {apply}")
 

@@ -363,6 +363,7 @@ class Pipeline(Params):
                     reports=reports,
                     domain_shifts=domain_shifts,
                     copies=copies,
+                    searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
                 )

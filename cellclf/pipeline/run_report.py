@@ -31,6 +31,7 @@ def write_report(
     reports: Mapping[str, Report],
     domain_shifts: Mapping[str, DomainShift],
     copies: Mapping[str, int],
+    searched: str,
     seconds: Mapping[str, float],
     command: str,
 ) -> Path:
@@ -46,6 +47,7 @@ def write_report(
         reports: Their scores.
         domain_shifts: Name of a set -> whether it has the distribution of the training images.
         copies: Name of a set -> images in it that are copies of training or validation images.
+        searched: Which copies the search for them finds.
         seconds: Step -> how long it took.
         command: What the report names as the way to make it again.
 
@@ -70,6 +72,7 @@ def write_report(
         history=run.history,
         evaluations={name: (report, sets[name]) for name, report in reports.items()},
         copies=copies,
+        searched=searched,
         robustness=stored(folder),
         run=run,
         confidence=run.confidence,

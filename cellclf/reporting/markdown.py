@@ -44,7 +44,7 @@ def _parts(content: PageContent) -> Iterator[str]:
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     lead = headline_name(content.evaluations, content.headline)
     if lead is not None:
-        sentence, lines = verdict(reports, lead, content.copies)
+        sentence, lines = verdict(reports, lead, content.copies, content.searched)
         yield sentence
         yield "\n".join(f"- {line}" for line in lines)
         yield from _scores(reports, lead)
@@ -87,7 +87,9 @@ def _removed(content: PageContent) -> Iterator[str]:
         return
     text = f"## Images\n\n{count(len(before), 'image')} were read"
     text += "." if after is None else f", {count(len(after))} were used."
-    lines = [f"- {plain(name)}: {_kinds(found)}" for name, found in content.removals.items()]
+    lines = []
+    for name, found in content.removals.items():
+        lines += [f"- {plain(name)}: {_kinds(found)}", *(f"  - {line}" for line in found.lost())]
     if before.skipped:
         lines.append(f"- could not be read: {count(len(before.skipped))}, such as {before.skipped[0].id}")
     yield "\n".join([text, "", *lines]) if lines else text
