@@ -25,8 +25,8 @@ MEANINGS = {
     "identical": "The same image, pixel by pixel. One is kept.",
     "re-encoded": "The same image, saved again or made brighter or darker. One is kept.",
     "turned": "The same image, flipped or turned. One is kept.",
-    "augmented": "The same image, turned by some degrees, shifted, zoomed, cropped or brightened. The least altered one "
-    "is kept.",
+    "augmented": "The same image, turned by some degrees, shifted, zoomed, cropped or brightened. The least altered "
+    "one is kept.",
     "foreground": "The same cell on another background. One is kept.",
     "outlier": "Unlike the other images: perhaps a non-cell image, or an unusable one.",
     "surplus": "Nothing is wrong with them: chosen at random from a class that has more images than the others.",
