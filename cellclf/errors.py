@@ -15,17 +15,67 @@ Each class is also a built-in kind, so that code which does not know cellclf can
 
 A notice that does not stop the work is a CellclfWarning (UserWarning).
 
-Every message is one line: what is wrong, the value, what was expected, the fix.
+Every message is one line: what is wrong, the value, what was expected, the fix. It names files, classes and columns
+that may come from anyone, so it is always printable and below 1,000 characters.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
+
+_LONGEST = 990
+_PLAIN = re.compile(r"[\x20-\x7e]*")
+_KEPT = "\u200c\u200d"
+"""Joiners without a width: Persian and Hindi names are written with them, and they do nothing else."""
+
+
+def printable(text: str) -> str:
+    r"""Spell what would steer a terminal, break a line or be no text in a file as an escape.
+
+    Those are control and format characters, line ends, and bytes of a file name that are not UTF-8.
+
+    Args:
+        text: Any text: a class name, a file name.
+
+    Examples:
+        >>> print(printable("red\x1b[31m\nline"), printable("Zellen_\udcfc"), printable("κύτταρο"))
+        red\x1b[31m\nline Zellen_\xfc κύτταρο
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    return "".join(map(_spelled, text))
+
+
+def _spelled(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # how Python carries a byte that is not UTF-8
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    if sign.isprintable() or sign in _KEPT or unicodedata.category(sign) == "Zs":  # Zs: blanks of every width
+        return sign
+    return sign.encode("unicode_escape").decode("ascii")
+
+
+def one_line(text: str) -> str:
+    r"""Make a message one printable line of less than 1,000 characters; what is cut is in its middle.
+
+    Examples:
+        >>> one_line("a\n b"), len(one_line("long" * 1000))
+        ('a b', 990)
+    """
+    text = printable(re.sub(r"[ \t]*(?:\r\n|\r|\n)\s*", " ", text))
+    if len(text) <= _LONGEST:
+        return text
+    end = 300
+    return f"{text[: _LONGEST - end - 5]} ... {text[-end:]}"
 
 
 class CellclfError(Exception):
     """Root of the tree: catch it to catch everything that cellclf raises on purpose."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class DataError(CellclfError, ValueError):
@@ -67,8 +117,11 @@ class ExportError(CellclfError, RuntimeError):
 class CellclfWarning(UserWarning):
     """A notice that does not stop the work."""
 
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
-def joined(messages: Iterable[str], limit: int = 800) -> str:
+
+def joined(messages: Iterable[str], limit: int = 950) -> str:
     """Join messages to one line; those that make it longer than the limit are only counted.
 
     Examples:

@@ -73,7 +73,17 @@ def stable_names(model: Any) -> Any:
             if name not in explicit:
                 break
         names[layer["name"]] = name
-    if all(old == new for old, new in names.items()):
+    return renamed(model, {old: new for old, new in names.items() if old != new})
+
+
+def renamed(model: Any, names: dict[str, str]) -> Any:
+    """Return the model with other names for some layers; the model itself where there is nothing to rename.
+
+    Args:
+        model: A flat functional keras.Model.
+        names: Layer name -> new name.
+    """
+    if not names:
         return model
 
     def edit(config: dict[str, Any]) -> None:
@@ -165,6 +175,61 @@ def output_of(model: Any, name: str) -> Any:
         return layer.output
     by_depth = sorted(model._nodes_by_depth.items())  # 0 is the end of the graph
     return next(node.outputs[0] for _, nodes in by_depth for node in nodes if node.operation is layer)
+
+
+def zoomed(model: Any, factor: float) -> Any:
+    """Return the model behind a zoom: it takes images of the same size and sees their cells larger or smaller.
+
+    Above 1 the middle of the image is cut out and brought back to the full size. Below 1 the image is made smaller and
+    the network rebuilt for that size, since nothing is known of what lies around it. The graph stays flat.
+
+    Args:
+        model: A functional keras.Model for images of a fixed (height, width, channels).
+        factor: How much larger cells appear, above 0; 1 gives the model itself.
+
+    Raises:
+        OptionError: A factor that leaves no pixel, or a network that cannot be rebuilt for smaller images.
+
+    Examples:
+        >>> from cellclf.backbones.backbone import Backbone
+        >>> net = Backbone("residual").build((48, 48, 3))
+        >>> zoomed(net, 2.0).input_shape, zoomed(net, 2.0).output_shape == net.output_shape
+        ((None, 48, 48, 3), True)
+    """
+    import keras
+
+    height, width, channels = model.input_shape[1:]
+    if factor == 1:
+        return model
+    inner = (round(height / factor), round(width / factor)) if factor > 0 else (0, 0)
+    if min(inner) < 1:
+        raise OptionError(
+            f"zoom={factor:g} of images of {height}x{width}; expected a factor above 0 that leaves pixels"
+        )
+    if factor < 1:
+        smaller = (round(height * factor), round(width * factor), channels)
+        return resized(copied(model, input_shape=smaller), (height, width, channels))
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    cut = ((top, height - inner[0] - top), (left, width - inner[1] - left))
+    layers = keras.layers
+    steps = [
+        layers.Cropping2D(cut, data_format="channels_last", name="zoom_crop"),
+        layers.Resizing(height, width, interpolation="bilinear", data_format="channels_last", name="zoom"),
+    ]
+
+    def edit(config: dict[str, Any]) -> None:
+        entry = _input_layer(config)
+        for layer in config["layers"]:
+            layer["inbound_nodes"] = _renamed(layer["inbound_nodes"], {entry["name"]: "zoom"})
+        place, source, shape = config["layers"].index(entry) + 1, entry["name"], (height, width)
+        for step in steps:
+            tensor = {"shape": (None, *shape, channels), "dtype": "float32", "keras_history": [source, 0, 0]}
+            node = {"args": [{"class_name": "__keras_tensor__", "config": tensor}], "kwargs": {}}
+            described = keras.saving.serialize_keras_object(step)
+            config["layers"].insert(place, described | {"name": step.name, "inbound_nodes": [node]})
+            place, source, shape = place + 1, step.name, inner
+
+    return _rebuilt(model, edit)
 
 
 def _config(model: Any) -> dict[str, Any]:

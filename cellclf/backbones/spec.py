@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from cellclf.errors import OptionError, unknown
-from cellclf.utils.parameters import annotations_of, check_table, check_value, plain, shortened
+from cellclf.utils.parameters import annotations_of, check_value, plain, shortened
 
 API = 1
 """The version of the contract between cellclf and a backbone's package."""
@@ -139,7 +139,9 @@ class BackboneSpec:
         """
         settings: dict[str, Any] = json.loads(json.dumps(dict(self.params)))
         given = {} if params is None else plain(params)
-        check_table(given, f"params of backbone {self.name!r}", settings)
+        for key in given:
+            if key not in settings:
+                raise unknown(f"parameter of backbone {self.name!r}:", key, settings)
         declared = annotations_of(self.build)
         for key, value in given.items():
             default = settings[key]

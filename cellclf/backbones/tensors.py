@@ -6,13 +6,15 @@ need and refuses every other. It is for plugins whose weights are published in t
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,11 @@ STORAGES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
+_MOST_ENTRIES = 100_000
+_MOST_UNPACKED, _RATIO = 1 << 26, 20
+"""A storage above so many bytes that unpacks to more than so many times its size is no network's: PyTorch packs none,
+and numbers that were trained do not shrink."""
+
 SAFE = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
 
 
@@ -70,9 +77,10 @@ def read_tensors(path: str | Path) -> dict[str, NDArray[Any]]:
     """
     path = Path(path)
     try:
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        return _read_zip(path) if zipfile.is_zipfile(path) else _read_pickles(path)
+        read = _read_zip if zipfile.is_zipfile(path) else _read_pickles
+        if not (found := (_read_safetensors if path.suffix == ".safetensors" else read)(path)):
+            raise ValueError("it holds no tensor")
+        return found
     # zipfile, pickle, json and numpy raise a dozen kinds for a damaged file or one of another format
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -89,13 +97,19 @@ def _read_zip(path: Path) -> dict[str, NDArray[Any]]:
         root = next(name for name in [*names, ""] if name.endswith("data.pkl") or not name).removesuffix("data.pkl")
         if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
             raise ValueError("its numbers are big-endian")
-        with archive.open(f"{root}data.pkl") as file:
-            tensors = dict(_flat(_load(file)))
+        tensors = dict(_flat(_load(io.BytesIO(_unpacked(archive, f"{root}data.pkl")))))
         storages = {
-            key: np.frombuffer(archive.read(f"{root}data/{key}"), STORAGES[kind], count)
+            key: np.frombuffer(_unpacked(archive, f"{root}data/{key}"), STORAGES[kind], count)
             for kind, key, count in {tensor.storage for tensor in tensors.values()}
         }
-    return {name: _array(tensor, storages[tensor.storage[1]]) for name, tensor in tensors.items()}
+    return _arrays(tensors, storages)
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+    member = archive.getinfo(name)
+    if member.file_size > max(_MOST_UNPACKED, _RATIO * member.compress_size):
+        raise ValueError(f"{name} unpacks from {member.compress_size:,} to {member.file_size:,} bytes")
+    return archive.read(member)
 
 
 def _read_pickles(path: Path) -> dict[str, NDArray[Any]]:
@@ -105,19 +119,24 @@ def _read_pickles(path: Path) -> dict[str, NDArray[Any]]:
             raise ValueError("it does not begin like a PyTorch file, or its numbers are big-endian")
         tensors, keys = dict(_flat(_load(file))), _load(file)
         used = {tensor.storage[1]: tensor.storage for tensor in tensors.values()}
-        storages = {key: _storage(file, *used[key]) for key in keys}
-    return {name: _array(tensor, storages[tensor.storage[1]]) for name, tensor in tensors.items()}
+        left = path.stat().st_size - file.tell()
+        storages = {key: _storage(file, left, *used[key]) for key in keys}
+    return _arrays(tensors, storages)
 
 
-def _storage(file: IO[bytes], kind: str, _key: str, count: int) -> NDArray[Any]:
+def _storage(file: IO[bytes], left: int, kind: str, _key: str, count: int) -> NDArray[Any]:
     stored, dtype = int.from_bytes(file.read(8), "little"), np.dtype(STORAGES[kind])
+    if not 0 <= count * dtype.itemsize <= left:
+        raise ValueError(f"a storage claims {count:,} numbers, and {left:,} bytes are left in the file")
     data = file.read(count * dtype.itemsize)
     if stored != count or len(data) != count * dtype.itemsize:
         raise ValueError(f"a storage has {stored} numbers and {len(data)} bytes in the file, expected {count} numbers")
     return np.frombuffer(data, dtype)
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Reads a pickle in Python: that in C allocates its memo up to any number in the file: 34 GB for ten bytes."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
@@ -133,6 +152,12 @@ class _Unpickler(pickle.Unpickler):
         _, kind, key, _, count, *_ = pid
         return str(kind), str(key), int(count)
 
+    def _refuse(self) -> None:
+        raise pickle.UnpicklingError("it holds a bytearray, which a file of tensors does not need")
+
+    # a bytearray is allocated before its bytes are read, of whatever size the file names
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _refuse}
+
 
 def _load(file: IO[bytes]) -> Any:
     return _Unpickler(file).load()
@@ -146,20 +171,36 @@ def _parameter(data: Any, *_rest: object) -> Any:
     return data
 
 
-def _flat(state: Any, before: str = "") -> Iterator[tuple[str, Tensor]]:
+def _flat(state: Any, before: str = "", seen: list[None] | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Give the tensors of dicts in dicts by their joint names."""
     if not isinstance(state, Mapping):
         raise ValueError(f"it holds a {type(state).__name__}, expected a dict of tensors")
+    seen = [] if seen is None else seen
     for key, value in state.items():
+        seen.append(None)
+        if len(seen) > _MOST_ENTRIES:  # forty dicts that hold each other twice have a million million entries
+            raise ValueError(f"it holds more than {_MOST_ENTRIES:,} entries")
         if isinstance(value, Tensor):
             yield f"{before}{key}", value
         elif isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
+            yield from _flat(value, f"{before}{key}.", seen)
+
+
+def _arrays(tensors: Mapping[str, Tensor], storages: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Cut the tensors out of the storages; several may share one, but not repeat it without end."""
+    claimed = sum(math.prod(tensor.size) for tensor in tensors.values())
+    stored = sum(map(len, storages.values()))
+    if claimed > 16 * stored:
+        raise ValueError(f"its tensors have {claimed:,} numbers, and it holds {stored:,}")
+    return {name: _array(tensor, storages[tensor.storage[1]]) for name, tensor in tensors.items()}
 
 
 def _array(tensor: Tensor, storage: NDArray[Any]) -> NDArray[Any]:
     last = tensor.offset + sum((side - 1) * step for side, step in zip(tensor.size, tensor.stride, strict=True))
     if tensor.offset < 0 or min((*tensor.stride, 0)) < 0 or min((*tensor.size, 1)) < 1 or last >= len(storage):
         raise ValueError(f"a tensor of {tensor.size} reaches beyond its storage of {len(storage)} numbers")
+    if math.prod(tensor.size) > len(storage):
+        raise ValueError(f"a tensor of {tensor.size} repeats its storage of {len(storage)} numbers")
     strides = [step * storage.itemsize for step in tensor.stride]
     view = np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.size, strides, writeable=False)
     return _widened(view, tensor.storage[0] == "BFloat16Storage")
@@ -169,6 +210,10 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     data = np.fromfile(path, np.uint8)
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     header = json.loads(data[8:start].tobytes())
+    lengths = [entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"]
+    held = len(data) - start
+    if sum(last - first for first, last in lengths) > held or any(not 0 <= a <= b <= held for a, b in lengths):
+        raise ValueError(f"its tensors claim other bytes than the {held:,} behind the header")
     arrays = {}
     for name, entry in header.items():
         if name != "__metadata__":

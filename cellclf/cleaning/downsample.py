@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import ArrayLike
 
+from cellclf.cleaning.losses import LossLimit
 from cellclf.cleaning.selection import Selection, Selector
 from cellclf.data.door import Cells, as_cells
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError
+from cellclf.utils.parameters import Count, Seed, check_parameters, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Balance(Selection):
     """What ``Downsample`` found.
 
@@ -30,13 +33,12 @@ class Balance(Selection):
 
     def summary(self) -> str:
         """Give the number of images kept of each class."""
-        head = super().summary().partition("\n")[0]
         name, count = (
             max((len(f"{part:,}" if isinstance(part, int) else part) for part in column), default=0)
             for column in (self.before, self.before.values())
         )
         rows = (f"  {key:<{name}}  {n:>{count},} -> {self.after[key]:>{count},}" for key, n in self.before.items())
-        return "\n".join([head, *rows])
+        return "\n".join([self._head(), *rows, *self.lost()])
 
     def to_dict(self) -> dict[str, Any]:
         """Give the selection as plain data that JSON can hold."""
@@ -77,7 +79,8 @@ class Downsample(Selector):
     """Balance the classes: of each larger one, keep images drawn at random.
 
     Which images of a class are kept depends on the seed and on the images of that class only; the order is kept.
-    Classes below the target keep all their images; classes without an image are ignored.
+    Classes below the target keep all their images; classes without an image are ignored. ``apply`` refuses to leave one
+    image of a class that has more.
 
     Args:
         target: Most images of a class: "min" is the size of the smallest class, a whole number is itself, and a
@@ -91,11 +94,25 @@ class Downsample(Selector):
         6 images -> 4: 2 removed
           round  4 -> 2
           lobed  2 -> 2
+        class round loses 2 of 4 images
     """
 
-    def __init__(self, *, target: Literal["min"] | int | float = "min", seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        target: Literal["min"] | Count | Annotated[float, Interval(gt=0, lt=1)] = "min",
+        seed: Seed = 0,
+    ) -> None:
         self.target = target
         self.seed = seed
+
+    def check(self) -> None:
+        """Refuse options that cannot be used.
+
+        Raises:
+            OptionError: The target is neither "min", a whole number from 1 on, nor a fraction between 0 and 1.
+        """
+        check_parameters(self)
 
     def find(self, cells: Cells, labels: ArrayLike | None = None) -> Balance:
         """Choose the images to keep.
@@ -104,6 +121,7 @@ class Downsample(Selector):
             DataError: The images have no labels.
             OptionError: The target is neither "min", a whole number from 1 on, nor a fraction.
         """
+        self.check()
         cells = as_cells(cells, labels)
         if cells.labels is None:
             raise DataError("these images have no labels; Downsample balances classes: load them with labels")
@@ -118,18 +136,19 @@ class Downsample(Selector):
         surplus = [f"surplus: {name} has {before[name]:,}, {most:,} are kept" for name in names.tolist()]
         after = cells.subset(keep).counts()
         return Balance(
-            cells.ids, keep, np.where(keep, "", np.array(surplus, str)), cells=cells, before=before, after=after
+            cells.ids,
+            keep,
+            np.where(keep, "", np.array(surplus, str)),
+            cells=cells,
+            limit=LossLimit(None, remedy="choose a target of 2 or more"),
+            before=before,
+            after=after,
         )
 
     def _most(self, sizes: list[int]) -> int:
-        target = self.target
+        target = plain(self.target)
         if target == "min":
             return min(sizes, default=0)
-        if isinstance(target, int) and not isinstance(target, bool) and target >= 1:
+        if isinstance(target, int):
             return target
-        if isinstance(target, float) and 0 < target < 1:
-            return int(np.quantile(sizes, target)) if sizes else 0
-        raise OptionError(
-            f'target is {target!r}; expected "min" (the smallest class), a whole number from 1 on, or a fraction '
-            "between 0 and 1 (a quantile of the class sizes)"
-        )
+        return int(np.quantile(sizes, target)) if sizes else 0

@@ -21,5 +21,5 @@ def evaluate(run_folder: str, src: str, source: Source, min_count: int, as_json:
     """Score the run in the folder RUN on SRC."""
     import_keras()
     found = cellclf.load_run(run_folder)
-    report = found.evaluate(source.load(src, size=found.input_shape[:2]), min_count=min_count)
+    report = found.evaluate(source.of_run(found).load(src), min_count=min_count)
     click.echo(json.dumps(report.to_dict(), indent=1) if as_json else report)

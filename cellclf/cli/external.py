@@ -49,8 +49,12 @@ def external(
     mapping = {theirs: ours or None for theirs, _, ours in (pair.partition("=") for pair in pairs)}
     import_keras()
     run = cellclf.load_run(run_folder)
-    cells = source.load(src, size=run.input_shape[:2])
-    own = None if reference is None else Source(size=source.size).load(reference, size=run.input_shape[:2])
+    cells = source.of_run(run).load(src)
+    own = None
+    if reference is not None:
+        own, _ = source.of_run(run).further(
+            reference, source.first(src), size=run.input_shape[:2], what="SRC and --reference, the two"
+        )
     found = run.external(cells, mapping, reference=own, min_count=min_count, tta=tta, adapt=not no_adapt)
     click.echo(found)
     if plot is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cellclf.cli.options import IMAGE, Source, source_options
+from cellclf.cli.options import IMAGE, Source, as_options, source_options
 from cellclf.cli.output import save_figure
 
 
@@ -17,6 +17,6 @@ from cellclf.cli.output import save_figure
 def inspect(src: str, source: Source, plot: Path | None) -> None:
     """Describe SRC: counts, sizes, class balance, skipped files."""
     cells = source.read(src)
-    click.echo(cells.summary())
+    click.echo(as_options(cells.summary()))
     if plot is not None:
         save_figure(cells.plot(), plot)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +15,19 @@ import click
 
 import cellclf
 from cellclf.cli.output import note
+from cellclf.errors import CellclfError
+from cellclf.utils.atomic import check_writable
+from cellclf.utils.csv_tables import require_pyarrow
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
+    from cellclf.runs.run import Run
 
 Decorator = Callable[[Any], Any]
 
 
 class OutFile(click.Path):
-    """A file to write, refused at once if its ending is none of those that can be written.
+    """A file to write, refused at once if it could not be written: by its ending, its place, or a missing package.
 
     Args:
         endings: Such as ``".png"``.
@@ -36,7 +42,9 @@ class OutFile(click.Path):
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self.endings:
             self.fail(f"{str(path)!r}; expected a name that ends in {' or '.join(self.endings)}", param, ctx)
-        return path
+        if path.suffix.lower() == ".parquet":
+            require_pyarrow(path)
+        return check_writable(path)
 
 
 IMAGE, PAGE, TABLE = OutFile(".png", ".svg", ".pdf"), OutFile(".html"), OutFile(".csv", ".parquet")
@@ -54,62 +62,249 @@ class Source:
     part: str | None = None
     class_names: str | None = None
     size: tuple[int, int] | None = None
+    columns: str | None = None
+    root: str | None = None
+    group_from: str | None = None
+    margin: float | None = None
+    fit: str | None = None
+    bits: int | None = None
+    pages: str | None = None
 
-    def read(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
-        """Read a set; ``size`` counts unless the user gave another."""
-        cells: ImageSet = cellclf.load(src, part=self.part, class_names=self._names(), size=self.size or size)
+    def of_run(self, run: Run) -> Source:
+        """Read images as those that a run was trained on, and at its size; what the user asks for counts more."""
+        from cellclf.runs.folder import reading_of
+
+        own = reading_of(run.manifest)
+        return replace(
+            self,
+            size=self.size or run.input_shape[:2],
+            fit=self.fit or own.get("fit"),
+            bits=self.bits or own.get("bits"),
+            pages=self.pages or own.get("pages"),
+        )
+
+    def read(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
+        """Read a set; ``size`` counts unless the user gave another.
+
+        Args:
+            src: The SRC.
+            size: Height and width.
+            labels: False reads a folder at any depth, whatever its folders are called.
+        """
+        cells: ImageSet = cellclf.load(
+            src, None if labels else False, **self._arguments() | {"size": self.size or size}
+        )
         return cells
 
-    def load(self, src: str, *, size: tuple[int, int] | None = None) -> ImageSet:
+    def load(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
         """Read a set, and print on stderr what was converted or skipped."""
-        cells = self.read(src, size=size)
+        cells = self.read(src, size=size, labels=labels)
         for notice in cells.notices:
-            note(f"{src}: {notice}")
+            note(f"{src}: {as_options(notice)}")
         for skipped in cells.skipped[:5]:
-            note(f"{src}: skipped {skipped.id}: {skipped.reason}")
+            note(f"{src}: skipped {skipped.id}: {as_options(skipped.reason)}")
         if len(cells.skipped) > 5:
             note(f"{src}: and {len(cells.skipped) - 5:,} more skipped; `cellclf inspect` lists them")
         return cells
 
+    def further(
+        self, src: str, *beside: str, size: tuple[int, int] | None = None, part: str = "test", what: str = "the two"
+    ) -> tuple[ImageSet, str]:
+        """Load a set that is not the first: of a file with parts one of them, and never what stands beside it.
+
+        ``--part`` and ``--class-names`` count for the first set only; what describes tables and paths counts where it
+        fits.
+
+        Args:
+            src: The further SRC.
+            beside: The SRCs that it is compared with, as they are read.
+            size: Height and width, unless the user gave some.
+            part: Which part of a file that names none.
+            what: What the sets are called in messages.
+
+        Returns:
+            The set, and its SRC with the part.
+
+        Raises:
+            UsageError: It is one of ``beside``.
+        """
+        from cellclf.data.parts import choose, parts_of, split_part
+
+        parts = [] if split_part(src)[1] else parts_of(src)
+        chosen = choose(parts, part)
+        if parts and chosen is not None:
+            note(f"{src}: the part {chosen!r} is read; name another one as in {src}:{parts[0]}")
+            src = f"{src}:{chosen}"
+        for other in beside:
+            if _same(src, other):
+                raise click.UsageError(
+                    f"{what} sets are both {src}, so each image would be compared with itself; expected another file "
+                    "or part, such as FILE.npz:test"
+                )
+        how = replace(self, part=None, class_names=None)
+        if self.columns or self.root or self.group_from:
+            with contextlib.suppress(CellclfError):  # another table may be like this one, or like none
+                how.read(src, size=size)
+                return how.load(src, size=size), src
+            how = replace(how, columns=None, root=None, group_from=None)
+        return how.load(src, size=size), src
+
+    def first(self, src: str) -> str:
+        """Give a first SRC with its part."""
+        return f"{src}:{self.part}" if self.part else src
+
     def described(self, src: str) -> dict[str, Any]:
         """Describe how a SRC is read, so that ``rerun`` reads the same."""
-        found = {"src": os.path.abspath(src), "part": self.part, "class_names": self._names(), "size": self.size}
+        found = {"src": os.path.abspath(src)} | self._arguments()
+        if self.root is not None:
+            found["root"] = os.path.abspath(self.root)
         return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
 
-    def _names(self) -> list[str] | None:
-        return None if self.class_names is None else [name.strip() for name in self.class_names.split(",")]
+    def refuse_outputs(self, *sources: str | None, **outputs: Path | None) -> None:
+        """Refuse to write onto a file that is read.
+
+        Args:
+            sources: Every SRC of the command, also one that is not given.
+            outputs: Option -> the file to write, or None.
+
+        Raises:
+            UsageError: An output is a source, or an image of a source that is a folder.
+        """
+        from cellclf.data.parts import split_part
+
+        for name, path in outputs.items():
+            for src in sources if path is not None else ():
+                file = Path(split_part(src)[0]).expanduser() if src else Path()
+                if path is None or not src or not path.exists() or not file.exists():
+                    continue
+                inside = (
+                    file.is_dir()
+                    and path.suffix.lower() in (".png", ".jpg")
+                    and file.resolve() in path.resolve().parents
+                )
+                if path.samefile(file) or inside:
+                    raise click.UsageError(f"--{name} {path} is what {src} is read from; expected another name")
+
+    def _arguments(self) -> dict[str, Any]:
+        names = None if self.class_names is None else [name.strip() for name in self.class_names.split(",")]
+        found: dict[str, Any] = {"part": self.part, "class_names": names, "size": self.size}
+        found |= {"columns": _columns(self.columns), "root": self.root}
+        found |= {"group_from": self.group_from, "margin": self.margin}
+        found |= {"fit": self.fit, "bits": self.bits, "pages": self.pages}
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def _columns(text: str | None) -> dict[str, str | None] | None:
+    """Read ``path=file,label=cell type,group=``; nothing after the sign means that there is none."""
+    if text is None:
+        return None
+    found: dict[str, str | None] = {}
+    for pair in re.split(r",(?=\w+=)", text):
+        kind, sign, name = pair.partition("=")
+        if not sign:
+            raise click.UsageError(f"--columns {text}; expected KIND=NAME, such as path=file,label=cell_type")
+        found[kind.strip()] = name.strip() or None
+    return found
+
+
+def _same(one: str, two: str) -> bool:
+    """Whether two SRCs are one file or folder, and one part of it."""
+    from cellclf.data.parts import choose, parts_of, split_part
+
+    (file, part), (other, other_part) = split_part(one), split_part(two)
+    places = [Path(name).expanduser() for name in (file, other)]
+    if not all(place.exists() for place in places) or not places[0].samefile(places[1]):
+        return False
+    parts = parts_of(file)
+    return (choose(parts, part or "") or part) == (choose(parts, other_part or "") or other_part)
+
+
+def as_options(text: str) -> str:
+    """Spell arguments of ``load`` in a notice as the options that they are here."""
+    return re.sub(r"\b(fit|bits|pages)='?(\w+)'?", r"--\1 \2", text)
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``source``."""
 
     @click.option("--size", nargs=2, type=int, metavar="H W", help="Resize files to this height and width.")
+    @click.option(
+        "--fit",
+        type=click.Choice(["stretch", "pad", "crop", "refuse"]),
+        help="How files of other proportions come to one size; without it, stretch.",
+    )
+    @click.option("--bits", type=click.IntRange(8, 16), help="Of the camera, if 16-bit files use only some: 12.")
+    @click.option(
+        "--pages",
+        type=click.Choice(["auto", "first", "channels", "cells"]),
+        help="What the pages of a TIFF are: colour channels, or cells; without it, as its metadata say.",
+    )
     @click.option("--class-names", metavar="A,B,...", help="Names of the classes in label order.")
-    @click.option("--part", help="Part of an .npz that holds several: train reads train_images.")
+    @click.option(
+        "--part",
+        help="Part of the first SRC, if it holds several: train reads train_images. FILE.npz:test names one, too.",
+    )
+    @click.option(
+        "--columns",
+        metavar="KIND=NAME,...",
+        help="Columns of a table: path=file,label=cell_type,group=patient; group= none.",
+    )
+    @click.option("--root", metavar="FOLDER", help="What the paths in a table are relative to, if not its own folder.")
+    @click.option(
+        "--group-from", metavar="PATTERN", help="Patient, and perhaps class, from the path: '{label}/{group}/*'."
+    )
+    @click.option("--margin", type=float, metavar="X", help="Cut out boxes, with this fraction of a box on each side.")
     @functools.wraps(command)
     def with_source(
-        *args: Any, part: str | None, class_names: str | None, size: tuple[int, int] | None, **options: Any
+        *args: Any,
+        part: str | None,
+        class_names: str | None,
+        size: tuple[int, int] | None,
+        columns: str | None,
+        root: str | None,
+        group_from: str | None,
+        margin: float | None,
+        fit: str | None,
+        bits: int | None,
+        pages: str | None,
+        **options: Any,
     ) -> Any:
-        return command(*args, source=Source(part, class_names, size or None), **options)
+        source = Source(part, class_names, size or None, columns, root, group_from, margin, fit, bits, pages)
+        return command(*args, source=source, **options)
 
     return with_source
 
 
 test_option = click.option(
-    "--test", "tests", multiple=True, metavar="[NAME=]SRC", help="A further set that is only reported on."
+    "--test",
+    "tests",
+    multiple=True,
+    metavar="[NAME=]SRC",
+    help="A further set that is only reported on; of a file with parts the test part, or FILE.npz:PART.",
 )
 
 
-def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet) -> dict[str, ImageSet]:
-    """Load the sets of ``--test``, each ``[NAME=]SRC``, at the size of the training images."""
+def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet, src: str) -> dict[str, ImageSet]:
+    """Load the sets of ``--test``, each ``[NAME=]SRC``, at the size of the training images.
+
+    Args:
+        tests: What was given.
+        source: How the first set was read.
+        cells: The first set.
+        src: Where the first set is from.
+    """
+    from cellclf.data.parts import split_part
+
     found: dict[str, ImageSet] = {}
     for test in tests:
-        name, sign, src = test.partition("=")
-        if not sign or Path(test).exists():
-            name, src = Path(test).name, test
+        name, sign, further = test.partition("=")
+        if not sign or Path(split_part(test)[0]).exists():
+            name, further = Path(test).name, test
         if name in found:
             raise click.UsageError(f"two --test sets are called {name!r}; expected NAME=SRC with a name for each")
-        found[name] = Source(None, None, source.size).load(src, size=cells.image_shape[:2])
+        found[name], _ = source.further(
+            further, source.first(src), size=cells.image_shape[:2], what="the training and the --test"
+        )
     return found
 
 
@@ -183,7 +378,26 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 selection_options = together(
     click.option("--plot", type=IMAGE, help="Write a figure of what would be removed, PNG, SVG or PDF."),
     click.option("--gallery", type=PAGE, help="Write a page of everything that would be removed."),
-    click.option("--apply", type=OutFile(".npz", ".csv"), help="Write the cleaned set, or a CSV of what is kept."),
+    click.option(
+        "--apply",
+        type=OutFile(".npz", ".csv", ".parquet"),
+        help="Write the cleaned set, a SRC for the next command: images (.npz), or a table of the files that are kept.",
+    ),
+)
+loss_options = together(
+    click.option(
+        "--max-loss",
+        default=0.2,
+        show_default=True,
+        help="Most of the different images of a class that may be removed, 0-1; copies of one image count once.",
+    ),
+    click.option(
+        "--on-loss",
+        default="refuse",
+        show_default=True,
+        type=click.Choice(("refuse", "warn")),
+        help="What --apply does where a class would lose more.",
+    ),
 )
 pair_options = together(
     click.option(

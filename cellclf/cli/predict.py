@@ -36,13 +36,16 @@ def predict(
 ) -> None:
     """Predict the class of each image of SRC, and how sure it is.
 
+    A folder is read at any depth, whatever its folders are called.
+
     Out-of-distribution images get "unknown" instead of a class; the columns of the classes still hold their
     probabilities. `--refuse 0` gives every image a class. With `--accuracy` or `--threshold`, images that are not sure
     enough are "unsure" and left to a person; the summary says how many were classified, and what is promised of them.
     """
+    source.refuse_outputs(src, out=out)
     import_keras()
     found = cellclf.load_run(run_folder)
-    cells = source.load(src, size=found.input_shape[:2])
+    cells = source.of_run(found).load(src, labels=False)
     predictions = found.report_predictions(
         cells, error=error, per_class=per_class, refuse=refuse, accuracy=accuracy, threshold=threshold, tta=tta
     )

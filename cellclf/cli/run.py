@@ -43,10 +43,15 @@ def run(
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     if out is None and not check:
         raise click.UsageError("expected --out FOLDER for the run and its report")
+    from cellclf.data.looks import odd_looks
+
     try:
         pipe = cellclf.Pipeline.from_recipe(recipe.read())
         cells = source.load(src)
-        others = load_tests(tests, source, cells)
+        others = load_tests(tests, source, cells, src)
+        for name, one in {src: cells, **others}.items():
+            for line in odd_looks(one, known=one.notices):
+                note(f"{name}: {line}")
         if check:
             pipe.check(cells, tests=others, out=out)
     except CellclfError as error:

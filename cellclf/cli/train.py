@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -21,14 +22,19 @@ def train(train_src: str, val_src: str, recipe: RecipeChoice, source: Source, ou
     """Train on TRAIN, choose on VAL; no cleaning, no splitting."""
     pipe = cellclf.Pipeline.from_recipe(recipe.read())
     first = source.load(train_src)
-    second = source.load(val_src, size=first.image_shape[:2])
+    second, val_src = source.further(
+        val_src, source.first(train_src), size=first.image_shape[:2], part="val", what="TRAIN and VAL, the two"
+    )
     if first.labels is not None and second.labels is not None:
         second = second.align(first.class_names)
     import_keras()
     size = list(second.image_shape[:2])
     record = {
         "command": command_line(),
-        "source": {"train": source.described(train_src), "val": {"size": size} | source.described(val_src)},
+        "source": {
+            "train": source.described(train_src),
+            "val": {"size": size} | replace(source, part=None, class_names=None).described(val_src),
+        },
     }
     found = pipe.trainer.fit(first, second, out=out, record=record)
     click.echo(str(found.evaluate(second)))

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from cellclf.data.columns import refuse_missing
 from cellclf.data.image_set import ImageSet, Skipped
+from cellclf.data.parts import choose
 from cellclf.data.sources import as_source
 from cellclf.errors import DataError, unknown
 
@@ -14,51 +18,65 @@ LABEL_KEYS = ("labels", "y", "Y", "label")
 _OTHER_KEYS = ("class_names", "ids", "groups", "clusters", "sizes", "notices", "skipped")
 
 
-def from_arrays(arrays: Mapping[str, Any], part: str | None, where: str) -> ImageSet:
+def from_arrays(
+    arrays: Mapping[str, Any], part: str | None, where: str, bits: int | None = None, *, labels: bool = True
+) -> ImageSet:
     """Make a set of the arrays with known names; a notice lists the others.
 
     Args:
         arrays: By name; only what is used is looked up.
         part: ``"train"`` takes ``train_images`` or ``x_train``; None takes the names as they are.
         where: What holds the arrays, for messages.
+        bits: How many bits of 16-bit images are used; None takes all.
+        labels: False leaves the labels unread.
     """
     keys = {key: key for key in arrays} if part is None else _keys_of_part(arrays, part, where)
     image_key = next((key for key in IMAGE_KEYS if key in keys), None)
     if image_key is None:
-        parts = sorted(_parts(arrays))
+        parts = sorted(parts_of_arrays(arrays))
+        some = choose(parts, "train") or parts[0] if parts else ""
+        fix = f"choose part={some!r} (there are: {', '.join(parts)}), or name it in the path: FILE:{some}"
         raise DataError(
             f"{where} has no 'images' or 'x' but {', '.join(sorted(arrays)) or 'nothing'}; "
-            + (
-                f"choose part={parts[0]!r} (there are: {', '.join(parts)})"
-                if parts
-                else "name them 'images' and 'labels'"
-            )
+            + (fix if parts else "name them 'images' and 'labels'")
         )
     label_key = next((key for key in LABEL_KEYS if key in keys), None)
     known = {image_key, label_key, *_OTHER_KEYS}
     unused = sorted(keys[key] for key in keys if key not in known)
     found = {key: arrays[keys[key]] for key in _OTHER_KEYS if key in keys}
     try:
-        source, notices = as_source(arrays[keys[image_key]])
+        source, notices = as_source(arrays[keys[image_key]], bits)
         if unused:
             notices.append(f"arrays of {where} that were not used: {', '.join(unused)}")
+        column = arrays[keys[label_key]] if labels and label_key is not None else None
+        if column is not None and "class_names" not in found:
+            refuse_missing("labels", column)
+        if "groups" in found:
+            refuse_missing("groups", found["groups"])
         return ImageSet(
             source,
-            None if label_key is None else arrays[keys[label_key]],
-            class_names=[str(name) for name in found["class_names"]] if "class_names" in found else None,
+            column,
+            class_names=np.atleast_1d(found["class_names"]).tolist() if "class_names" in found else None,
             ids=found.get("ids"),
             groups=found.get("groups"),
             clusters=found.get("clusters"),
             sizes=found.get("sizes"),
             notices=[*(str(notice) for notice in found.get("notices", ())), *notices],
-            skipped=[Skipped(str(name), str(reason)) for name, reason in found.get("skipped", ())],
+            skipped=[Skipped(str(name), str(reason)) for name, reason in _pairs(found.get("skipped", ()))],
         )
     except DataError as error:
         text = str(error)
         raise DataError(text if text.startswith(where) else f"{where}: {text}") from None
 
 
-def _parts(arrays: Iterable[str]) -> dict[str, str]:
+def _pairs(rows: Any) -> list[Any]:
+    table = np.asarray(rows)
+    if table.size and (table.ndim != 2 or table.shape[1] != 2):
+        raise DataError(f"skipped has shape {table.shape}; expected a file and a reason in each row")
+    return list(table.tolist())
+
+
+def parts_of_arrays(arrays: Iterable[str]) -> dict[str, str]:
     """Find the parts of a file: ``{"train": "train_images"}``, or from ``x_train``."""
     found: dict[str, str] = {}
     for key in arrays:
@@ -72,8 +90,11 @@ def _parts(arrays: Iterable[str]) -> dict[str, str]:
 
 
 def _keys_of_part(arrays: Iterable[str], part: str, where: str) -> dict[str, str]:
-    if part not in _parts(arrays):
-        raise unknown(f"part of {where} named", part, _parts(arrays))
+    parts = parts_of_arrays(arrays)
+    found = part if part in parts else choose(sorted(parts), part)
+    if found is None:
+        raise unknown(f"part of {where} named", part, parts)
+    part = found
     keys = {"class_names": "class_names"} if "class_names" in arrays else {}
     keys |= {key.removeprefix(f"{part}_"): key for key in arrays if key.startswith(f"{part}_")}
     keys |= {key.removesuffix(f"_{part}"): key for key in arrays if key.endswith(f"_{part}")}

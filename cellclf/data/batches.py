@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -58,14 +59,35 @@ def from_batches(batches: Any) -> ImageSet:
     if len({(column.ndim, column.dtype.kind) for column in labels}) > 1:
         raise DataError("batches hold labels of several kinds; expected whole numbers (n,) in every batch")
     source, converted = as_source(np.concatenate(images))
-    return ImageSet(source, np.concatenate(labels) if labels else None, notices=[*notices, *converted])
+    column = np.concatenate(labels) if labels else None
+    names = _class_names(batches) if column is not None and column.ndim == 1 and column.dtype.kind in "iuf" else None
+    if names is not None and column is not None and column.max(initial=0) >= len(names):
+        names = None
+    return ImageSet(source, column, class_names=names, notices=[*notices, *converted])
 
 
 def _elements(batches: Any) -> Iterator[Any]:
+    """Give each batch once; an iterator with a length that begins again at its end is stopped there."""
     if isinstance(batches, Iterable):
-        yield from batches
+        yield from batches if (count := _length(batches)) is None else itertools.islice(batches, count)
     else:
         yield from (batches[k] for k in range(len(batches)))  # keras.utils.PyDataset
+
+
+def _length(batches: Any) -> int | None:
+    try:
+        return len(batches)
+    except TypeError:  # a generator, or a dataset that does not know its length
+        return None
+
+
+def _class_names(batches: Any) -> list[str] | None:
+    """Give the class names that Keras keeps beside its batches: a list, or a dict of name -> number."""
+    numbers = getattr(batches, "class_indices", None)
+    if isinstance(numbers, Mapping) and sorted(numbers.values()) == list(range(len(numbers))):
+        return [str(name) for name in sorted(numbers, key=lambda name: numbers[name])]
+    names = getattr(batches, "class_names", None)
+    return [str(name) for name in names] if isinstance(names, list | tuple) else None
 
 
 def _pair(batch: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
+from cellclf.data.spelling import matched
 from cellclf.errors import CellclfWarning, DataError
 
 _SAME_NAMES = "pass the same class names when loading (class_names=..., on the command line --class-names)"
@@ -17,8 +18,9 @@ _SAME_NAMES = "pass the same class names when loading (class_names=..., on the c
 def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int64]:
     """Number the labels of a set by the classes of a run.
 
-    Names that are bare numbers (from arrays without names) are positions in ``class_names``. If the run has only
-    numbers, a set with the same number of named classes is matched by position, with a warning.
+    Names are matched, also those that differ in capitals, blanks or Unicode form. Names that are bare numbers (from
+    arrays without names) are positions in ``class_names``. If the run has only numbers, a set with the same number of
+    named classes is matched by position, with a warning.
 
     Args:
         cells: With labels.
@@ -44,10 +46,11 @@ def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int6
             f"classes are matched by position: {pairs}; if that is wrong, {_SAME_NAMES}", CellclfWarning, stacklevel=3
         )
         return cells.labels
-    unmatched = [name for name in cells.class_names if name not in class_names]
+    known = matched(cells.class_names, class_names)
+    unmatched = [name for name in cells.class_names if name not in known]
     if unmatched:
         raise DataError(
             f"the run knows no class {', '.join(map(repr, unmatched))}; expected one of {', '.join(class_names)}: "
             f"{_SAME_NAMES}"
         )
-    return np.asarray([list(class_names).index(name) for name in cells.class_names], np.int64)[cells.labels]
+    return np.asarray([list(class_names).index(known[name]) for name in cells.class_names], np.int64)[cells.labels]

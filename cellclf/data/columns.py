@@ -8,9 +8,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError
+from cellclf.errors import DataError, printable
 
 _MOST_CLASSES = 100_000
+
+MISSING = frozenset(
+    ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN", "NaT", "None", "NULL", "null")
+)
+"""Texts that stand for a missing value, as pandas reads them."""
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value is None, NaN, or pandas' NA or NaT; a text is a value.
+
+    Examples:
+        >>> [is_missing(value) for value in (None, float("nan"), "NA", 0)]
+        [True, True, False, False]
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def refuse_missing(name: str, values: Any) -> None:
+    """Refuse a column of texts some of which stand for a missing value, such as ``"NA"`` or an empty one.
+
+    Args:
+        name: ``"labels"`` or ``"groups"``.
+        values: The column.
+
+    Raises:
+        DataError: How many are missing, and what to do.
+    """
+    column = np.asarray(values)
+    if column.dtype.kind not in "OUT":
+        return
+    texts = [value.strip() if isinstance(value, str) else value for value in column.ravel().tolist()]
+    missing = [value for value in texts if is_missing(value) or (isinstance(value, str) and value in MISSING)]
+    if missing:
+        fix = "remove these images, or complete them" if name == "labels" else _OWN_GROUP
+        raise DataError(f"{len(missing)} of {len(texts)} {name} are missing ({str(missing[0])!r}); {fix}")
+
+
+_OWN_GROUP = (
+    "are these images of other patients? Then give each a group of its own, such as its id; if not, complete them"
+)
 
 
 def natural_order(names: Collection[str]) -> list[str]:
@@ -44,7 +86,8 @@ def labels_and_names(
     column = _flat("labels", values, count, ": from one-hot, pass labels.argmax(1)")
     if column.dtype == object and all(isinstance(value, str) for value in column.tolist()):
         column = column.astype(str)
-    if column.dtype.kind == "U":
+    if column.dtype.kind in "SU":
+        column = _texts("labels", column, count)
         names = tuple(natural_order(set(column.tolist()))) if names is None else names
         number = {name: k for k, name in enumerate(names)}
         unmatched = sorted(set(column.tolist()) - set(number))
@@ -67,7 +110,8 @@ def labels_and_names(
 def _names(names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         raise DataError(f"class_names={names!r} is one text; expected a list with a name for each class")
-    texts = tuple(str(name) for name in names)
+    # bytes are how MATLAB and h5py give texts; names are printed, in tables as well
+    texts = tuple(printable(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n)) for n in names)
     if len(set(texts)) < len(texts):
         twice = sorted({name for name in texts if texts.count(name) > 1})
         raise DataError(f"the class name {twice[0]!r} occurs twice; expected each name once")
@@ -127,7 +171,7 @@ def _whole(name: str, column: NDArray[Any], expected: str) -> NDArray[np.int64]:
     if column.dtype.kind == "f":
         missing = int(np.isnan(column).sum())
     elif column.dtype == object:
-        missing = sum(value is None or value != value for value in column.ravel().tolist())
+        missing = sum(map(is_missing, column.ravel().tolist()))
     if missing:
         raise DataError(f"{missing} of {len(column)} {name} are missing; remove these images, or complete them")
     if not column.size:
@@ -143,12 +187,14 @@ def _whole(name: str, column: NDArray[Any], expected: str) -> NDArray[np.int64]:
 def _texts(name: str, values: Any, count: int) -> NDArray[np.str_]:
     column = _flat(name, values, count)
     if column.dtype.kind == "f" or column.dtype == object:
-        missing = sum(value is None or value != value for value in column.tolist())
+        missing = sum(map(is_missing, column.tolist()))
         if missing:
-            raise DataError(
-                f"{missing} of {count} {name} are missing; give these images {name} of their own, such as their ids"
-            )
+            fix = _OWN_GROUP if name == "groups" else f"give these images {name} of their own"
+            raise DataError(f"{missing} of {count} {name} are missing; {fix}")
     try:
-        return np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
+        texts = np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
     except (UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{name} are not text ({error}); expected texts or whole numbers") from None
+    if "".join(texts.tolist()).isprintable():
+        return texts
+    return np.asarray([printable(text) for text in texts.tolist()], np.str_)

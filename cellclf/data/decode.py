@@ -1,21 +1,33 @@
-"""Image files: which are readable, how they become 8-bit RGB, and a source that decodes them when they are read."""
+"""Image files: how they become 8-bit RGB, which are readable, and a source that decodes them when they are read."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from cellclf.data.sources import Images, Rows, dark_note, to_8_bits
+from cellclf.data.fit import fitted
+from cellclf.data.opening import (
+    SUFFIXES,
+    check_pixels,
+    deep_png,
+    has_long_text,
+    is_tiff,
+    open_image,
+    png_may_be_turned,
+    quiet,
+    why,
+    without_text,
+)
+from cellclf.data.pixels import Unreadable, to_rgb
+from cellclf.data.sources import Images, Rows, dark_note
 from cellclf.errors import DataError
 from cellclf.utils.progress import track
 
@@ -23,9 +35,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
-MOST_PIXELS = 50_000_000
-"""A crop of a cell has some thousands of pixels; a file that declares more than this is not decoded."""
+    from cellclf.data.image_set import FilePlace
+
+__all__ = ["AS_THEY_ARE", "SUFFIXES", "FileSource", "Reading", "Scan", "Unreadable", "decode", "scan"]
 
 _LARGE = 4_000_000
 """Images with more pixels are decoded one at a time: eight threads with 50 megapixels each fill the memory."""
@@ -37,20 +49,46 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Unreadable(Exception):
-    """A file that cannot become an image; the text says why."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read: arguments of ``load`` that change pixels.
+
+    Args:
+        fit: How an image of another size is brought to that of the set.
+        bits: How many bits of files with more than 8 are used; None takes all.
+        pages: What the pages of a TIFF are.
+    """
+
+    fit: str = "stretch"
+    bits: int | None = None
+    pages: str = "auto"
+
+
+AS_THEY_ARE = Reading()
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What one file was found to be: size before any resizing, a conversion, or why it cannot be read."""
+    """What one file was found to be.
+
+    Args:
+        size: Height and width before any resizing; None if it cannot be read.
+        note: What was converted ("" for nothing).
+        peak: The highest value of a file whose 16 bits were divided by 257.
+        problem: Why it cannot be read.
+        images: How many images it holds.
+    """
 
     size: tuple[int, int] | None = None
     note: str = ""
+    peak: int | None = None
     problem: str = ""
+    images: int = 1
 
 
-def decode(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Images, tuple[int, int], str]:
+def decode(
+    path: str | Path, size: tuple[int, int] | None = None, *, reading: Reading = AS_THEY_ARE, number: int = 0
+) -> tuple[Images, tuple[int, int], str]:
     """Read one file as 8-bit RGB.
 
     Grey is repeated over the channels, transparency is blended with white, 16 bits are divided by 257 (so that the
@@ -59,108 +97,127 @@ def decode(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image
     Args:
         path: jpg, png, tif or bmp, recognized by the content and not by the name.
         size: Height and width to resize to (Lanczos); None keeps the file's own.
+        reading: How it is read.
+        number: Which image of a file that holds several.
 
     Returns:
         (H, W, 3) uint8, the original height and width, and what was converted ("" for nothing).
 
     Raises:
-        Unreadable: Not an image, truncated, too large, or pixels without a 0-255 meaning.
+        Unreadable: Not an image, truncated, too large, or pixels without a 0-255 meaning; the text says what it is.
     """
-
-    def keep(opened: ImageFile) -> tuple[Images, tuple[int, int], str]:
-        image, original, note = _convert(opened, size)
-        return np.asarray(image), original, note
-
-    return _inside(path, keep)
+    image, found = _decoded(path, size, reading, number)
+    assert found.size is not None
+    dark = "" if found.peak is None else dark_note(found.peak)
+    return image, found.size, found.note + dark
 
 
-def _inside(path: str | Path, work: Callable[[ImageFile], Result]) -> Result:
-    """Open a file and run ``work`` on it, one large image at a time; nothing but the result stays in memory."""
-    with _quiet:
+def _decoded(path: str | Path, size: tuple[int, int] | None, reading: Reading, number: int) -> tuple[Images, Scan]:
+    def finished(image: Image, note: str, peak: int | None) -> tuple[Images, Scan]:
+        original = (image.height, image.width)
+        return np.asarray(image if size is None else fitted(image, size, reading.fit)), Scan(original, note, peak)
+
+    with quiet:
         try:
-            with _open(path) as opened, _one_large if _is_large(opened) else contextlib.nullcontext():
-                result = work(opened)
-                opened.close()
-                return result
-        except Exception as error:  # damaged files raise whatever their decoder stumbles over
-            raise _why(error) from None
-
-
-def _convert(opened: ImageFile, size: tuple[int, int] | None) -> tuple[Image, tuple[int, int], str]:
-    from PIL import Image
-
-    frames = getattr(opened, "n_frames", 1)
-    deep = ";16" in str(opened.tile[:1])
-    opened.load()
-    upright, turned = _turn(opened)
-    image, note = _to_rgb(upright, deep)
-    notes = ["first of several frames"] * (frames > 1) + ["rotated as its EXIF tag says"] * turned
-    original = (image.height, image.width)
-    if size is not None and original != tuple(size):
-        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    return image, original, "; ".join([*notes, note] if note else notes)
+            try:
+                with open_image(path) as opened:
+                    if opened.format != "TIFF" or _is_plain_tiff(opened):
+                        with _one_large if _is_large(opened) else contextlib.nullcontext():
+                            return finished(*_converted(opened, path, reading))
+            except Exception as error:  # damaged files raise whatever their decoder stumbles over
+                if has_long_text(error):
+                    with open_image(without_text(path)) as opened:
+                        return finished(*_converted(opened, path, reading))
+                if not _is_odd_tiff(error, path):
+                    raise
+            return finished(*_from_tiff(path, reading, number))
+        except Exception as error:  # as above
+            raise why(error, path) from None
 
 
 def _is_large(opened: ImageFile) -> bool:
     return opened.width * opened.height > _LARGE
 
 
-def _open(path: str | Path) -> ImageFile:
-    """Read the header, by one of four decoders: the many others of Pillow only widen what a damaged file can reach."""
-    from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401  # register
+def _is_plain_tiff(opened: ImageFile) -> bool:
+    from cellclf.data.tiff import is_plain
 
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise Unreadable("a pipe or a device, which may never end")
-    opened = Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP"))
-    width, height = opened.size
-    if width * height > MOST_PIXELS:
-        opened.close()
-        raise Unreadable(f"{width}x{height} pixels are too many for an image of a cell")
-    return opened
+    return is_plain(opened)  # type: ignore[arg-type]  # its format was checked
 
 
-def _why(error: Exception) -> Unreadable:
-    from PIL import Image, UnidentifiedImageError
+def _is_odd_tiff(error: Exception, path: str | Path) -> bool:
+    """Tell whether Pillow has failed to recognize a file that is a TIFF all the same."""
+    from PIL import UnidentifiedImageError
 
-    if isinstance(error, Unreadable):
-        return error
-    if isinstance(error, UnidentifiedImageError):
-        return Unreadable("not a jpg, png, tif or bmp image, or damaged in its first bytes")
-    if isinstance(error, FileNotFoundError):
-        return Unreadable("no such file")
-    if isinstance(error, Image.DecompressionBombError):
-        return Unreadable("declares far too many pixels for an image of a cell")
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return Unreadable(f"cannot be decoded: {getattr(error, 'strerror', None) or text}")
+    return isinstance(error, UnidentifiedImageError | KeyError | OSError) and os.path.isfile(path) and is_tiff(path)
 
 
-def _turn(image: Image) -> tuple[Image, bool]:
-    """Rotate an image as its EXIF tag says; a damaged tag is no reason to lose the image."""
-    from PIL import ImageOps
-
-    try:
-        if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
-            return ImageOps.exif_transpose(image), True
-    except Exception:  # as above: damaged metadata raises anything
-        pass
-    return image, False
-
-
-def _to_rgb(image: Image, deep: bool) -> tuple[Image, str]:
+def _from_tiff(path: str | Path, reading: Reading, number: int) -> tuple[Image, str, int | None]:
     from PIL import Image
 
-    if image.mode == "RGB":
-        return image, "16-bit colours reduced to 8 bits" if deep else ""
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high > 65535:
-            raise Unreadable(f"whole-number pixels within {low}-{high}, expected 0-65535")
-        return Image.fromarray(to_8_bits(values)).convert("RGB"), f"16-bit grey divided by 257{dark_note(high)}"
-    if image.mode == "F":
-        raise Unreadable("floating-point pixels have no 0-255 meaning: convert the file first")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    from cellclf.data.tiff import Tiff
+
+    with open(path, "rb") as file, Tiff(file, reading.pages) as tiff:
+        height, width = tiff.size(number)
+        check_pixels(width, height)
+        with _one_large if width * height > _LARGE else contextlib.nullcontext():
+            pixels, note, peak = to_rgb(tiff.read(number), reading.bits)
+            return Image.fromarray(pixels), "; ".join(part for part in (tiff.layout.note, note) if part), peak
+
+
+def _converted(opened: ImageFile, path: str | Path, reading: Reading) -> tuple[Image, str, int | None]:
+    """Convert what Pillow has opened."""
+    from PIL import Image
+
+    frames = getattr(opened, "n_frames", 1)
+    notes = [f"the first of {frames} frames"] * (frames > 1)
+    if opened.format == "PNG" and "16" in str(opened.tile[:1]):
+        with open_image(path) as again:
+            raw = deep_png(opened, again)
+        if raw is not None:
+            pixels, note, peak = to_rgb(raw, reading.bits)
+            upright, turned = _turn(opened, Image.fromarray(pixels))
+            return upright, "; ".join([*notes, *_TURNED * turned, note]), peak
+    opened.load()
+    upright, turned = _turn(opened, opened)
+    image, note = _to_rgb(upright)
+    return image, "; ".join([*notes, *_TURNED * turned, *([note] if note else [])]), None
+
+
+_TURNED = ["rotated as its EXIF tag says"]
+
+
+def _turn(opened: ImageFile, image: Image) -> tuple[Image, bool]:
+    """Rotate an image as the EXIF tag of its file says; a damaged tag is no reason to lose the image."""
+    from PIL import Image as Pillow
+
+    turns = {
+        2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+        3: Pillow.Transpose.ROTATE_180,
+        4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+        5: Pillow.Transpose.TRANSPOSE,
+        6: Pillow.Transpose.ROTATE_270,
+        7: Pillow.Transpose.TRANSVERSE,
+        8: Pillow.Transpose.ROTATE_90,
+    }
+    turn = turns.get(_orientation(opened))
+    return (image, False) if turn is None else (image.transpose(turn), True)
+
+
+def _orientation(opened: ImageFile) -> int:
+    try:
+        found = opened.getexif().get(_ORIENTATION, 1)
+        return found if isinstance(found, int) else 1
+    except Exception:  # damaged metadata raises anything
+        return 1
+
+
+def _to_rgb(image: Image) -> tuple[Image, str]:
+    from PIL import Image
+
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image, ""
+    if image.mode in ("RGB", "RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB"), "transparency blended with white"
@@ -172,66 +229,79 @@ def _to_rgb(image: Image, deep: bool) -> tuple[Image, str]:
     return image.convert("RGB"), kinds.get(image.mode, f"{image.mode} colours converted to RGB")
 
 
-class _Quiet:
-    """Ignore Pillow's warnings while images are decoded: what matters in them becomes a note or a reason for skipping.
-
-    The list of filters belongs to the whole process, and ``catch_warnings`` in several threads at once can leave it
-    changed for good; so the first one in saves it and the last one out restores it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._saved = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._saved = warnings.catch_warnings()
-                self._saved.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._saved.__exit__(None, None, None)
-
-
-_quiet = _Quiet()
-
-
-def scan(paths: Sequence[str], *, verify: bool = True, show: bool | None = None) -> list[Scan]:
+def scan(
+    paths: Sequence[str],
+    *,
+    verify: bool = True,
+    show: bool | None = None,
+    reading: Reading = AS_THEY_ARE,
+    numbers: Sequence[int] | None = None,
+    size: tuple[int, int] | None = None,
+    keep: Callable[[int, Images], None] | None = None,
+) -> list[Scan]:
     """Check files in threads: size, conversions, problems.
 
     Args:
         paths: The files.
         verify: True decodes each file once, so that truncated ones are found now; False reads only the headers.
         show: True draws a progress bar, None only on a terminal.
+        reading: How they are read.
+        numbers: Which image of each file; None takes the first.
+        size: What ``keep`` gets is brought to this height and width.
+        keep: Takes the place and the pixels of each image that was decoded, in any thread, so that a file is decoded
+            once.
     """
-    check = _scan_pixels if verify else _scan_header
-    with _quiet:
-        found = _in_threads(check, paths)
+
+    def pixels(place: int) -> Scan:
+        try:
+            number = 0 if numbers is None else numbers[place]
+            image, found = _decoded(paths[place], size, reading, number)
+        except Unreadable as problem:
+            return Scan(problem=str(problem))
+        if keep is not None:
+            keep(place, image)
+        return found
+
+    def header(place: int) -> Scan:
+        return _scan_header(paths[place], reading, 0 if numbers is None else numbers[place])
+
+    with quiet:
+        found = _in_threads(pixels if verify else header, range(len(paths)))
         return list(track(found, total=len(paths), label="reading images", unit="file", show=show))
 
 
-def _scan_pixels(path: str) -> Scan:
+def _scan_header(path: str, reading: Reading, number: int) -> Scan:
     try:
-        size, note = _inside(path, lambda opened: _convert(opened, None)[1:])
-    except Unreadable as problem:
-        return Scan(problem=str(problem))
-    return Scan(size, note)
+        try:
+            with open_image(path) as opened:
+                if opened.format != "TIFF" or _is_plain_tiff(opened):
+                    return Scan(_upright_size(opened))
+        except Exception as error:  # damaged files raise whatever their decoder stumbles over
+            if has_long_text(error):
+                with open_image(without_text(path)) as opened:
+                    return Scan(_upright_size(opened))
+            if not _is_odd_tiff(error, path):
+                raise
+        from cellclf.data.tiff import Tiff
+
+        with open(path, "rb") as file, Tiff(file, reading.pages) as tiff:
+            height, width = tiff.size(number)
+            check_pixels(width, height)
+            return Scan((height, width), tiff.layout.note, images=len(tiff))
+    except Exception as error:  # as above
+        return Scan(problem=str(why(error, path)))
 
 
-def _scan_header(path: str) -> Scan:
-    try:
-        with _open(path) as opened:
-            height, width = opened.height, opened.width
-            turned = opened.format == "JPEG" and opened.getexif().get(_ORIENTATION, 1) in range(5, 9)
-    except Exception as error:  # damaged files raise whatever their decoder stumbles over
-        return Scan(problem=str(_why(error)))
-    return Scan((width, height) if turned else (height, width))
+def _upright_size(opened: ImageFile) -> tuple[int, int]:
+    if opened.format == "TIFF":
+        from cellclf.data.tiff import size_of
+
+        return size_of(opened)  # type: ignore[arg-type]  # its format was checked
+    height, width = opened.height, opened.width
+    seen = opened.format in ("JPEG", "MPO") or (
+        opened.format == "PNG" and opened.fp is not None and png_may_be_turned(opened.fp)
+    )
+    return (width, height) if seen and _orientation(opened) in range(5, 9) else (height, width)
 
 
 def _in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -242,23 +312,56 @@ def _in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterat
 
 
 class FileSource:
-    """Image files, decoded in threads each time they are read.
+    """Image files, decoded in threads each time they are read; ``HeldSource`` keeps what was decoded.
 
     Args:
         paths: One file an image.
         size: Height and width that every image is given.
+        reading: How they are read.
+        numbers: Which image of each file; None takes the first.
     """
 
-    def __init__(self, paths: Sequence[str], size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        size: tuple[int, int],
+        *,
+        reading: Reading = AS_THEY_ARE,
+        numbers: Sequence[int] | None = None,
+    ) -> None:
         self.paths = list(paths)
         self.shape = (int(size[0]), int(size[1]), 3)
+        self.reading = reading
+        self.numbers = None if numbers is None else list(numbers)
+
+    @property
+    def fit(self) -> str:
+        """How images of another size are brought to this one."""
+        return self.reading.fit
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def at_size(self, size: tuple[int, int]) -> FileSource:
-        """Give the same files, decoded to another size."""
-        return FileSource(self.paths, size)
+    def at_size(self, size: tuple[int, int], fit: str | None = None) -> FileSource:
+        """Give the same files, decoded to another size, in the same way unless ``fit`` names another."""
+        reading = self.reading if fit is None else replace(self.reading, fit=fit)
+        return FileSource(self.paths, size, reading=reading, numbers=self.numbers)
+
+    def taken(self, rows: Rows) -> FileSource:
+        """Give some of the files."""
+        numbers = None if self.numbers is None else [self.numbers[row] for row in rows]
+        return FileSource([self.paths[row] for row in rows], self.shape[:2], reading=self.reading, numbers=numbers)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether each image is a file of its own, which a table can name: not if it is a page of one."""
+        return self.numbers is None or len(set(self.paths)) == len(self.paths)
+
+    def places(self, rows: Rows) -> list[FilePlace]:
+        """Give the file of each image."""
+        from cellclf.data.image_set import FilePlace
+
+        return [FilePlace(self.paths[row]) for row in rows]
 
     def read(self, rows: Rows) -> Images:
         """Decode the images at these places: (n, H, W, 3) uint8.
@@ -267,7 +370,7 @@ class FileSource:
             DataError: A file that was readable when the set was loaded, and no longer is.
         """
         images = np.empty((len(rows), *self.shape), np.uint8)
-        with _quiet:
+        with quiet:
             few = len(rows) < 8
             decoded = map(self._one, rows) if few else _in_threads(self._one, rows)  # type: ignore[arg-type]  # an array is a sequence enough
             for place, image in enumerate(decoded):
@@ -277,7 +380,8 @@ class FileSource:
     def _one(self, row: int) -> Images:
         path = self.paths[row]
         try:
-            return decode(path, self.shape[:2])[0]
+            number = 0 if self.numbers is None else self.numbers[row]
+            return _decoded(path, self.shape[:2], self.reading, number)[0]
         except Unreadable as problem:
             raise DataError(
                 f"{path}: {problem}; load the set again, so that such files are listed and skipped"

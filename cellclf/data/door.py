@@ -17,13 +17,20 @@ Cells: TypeAlias = Any
 ``FILE.npz:part``; a DataFrame, or a Series of paths; a ``tf.data`` set; a dict of arrays; a list of files."""
 
 
-def as_cells(cells: Cells, labels: ArrayLike | None = None, *, what: str = "cells") -> ImageSet:
+def as_cells(
+    cells: Cells,
+    labels: ArrayLike | None = None,
+    *,
+    what: str = "cells",
+    reading: Mapping[str, Any] | None = None,
+) -> ImageSet:
     """Give a set of whatever a user holds.
 
     Args:
         cells: See ``Cells``.
         labels: (N,) or (N, 1) labels beside an array.
         what: What the argument is called in messages.
+        reading: How files are read: further arguments of ``load``.
 
     Raises:
         DataError: Nothing that holds images; the message says what was expected.
@@ -40,7 +47,7 @@ def as_cells(cells: Cells, labels: ArrayLike | None = None, *, what: str = "cell
         raise DataError(
             f"{what} is {str(cells)[:60]!r}; expected images: an ImageSet, an array, a path, or a DataFrame"
         )
-    return load(cells, None if labels is None else np.asarray(labels))
+    return load(cells, None if labels is None else np.asarray(labels), **(reading or {}))
 
 
 def tests_as_cells(tests: Mapping[str, Cells] | None) -> dict[str, ImageSet]:
@@ -57,7 +64,14 @@ def tests_as_cells(tests: Mapping[str, Cells] | None) -> dict[str, ImageSet]:
     return {str(name): as_cells(test, what=f"the set {name!r}") for name, test in (tests or {}).items()}
 
 
-def at_size(cells: Cells, size: tuple[int, int], labels: ArrayLike | None = None, *, what: str = "cells") -> ImageSet:
+def at_size(
+    cells: Cells,
+    size: tuple[int, int],
+    labels: ArrayLike | None = None,
+    *,
+    what: str = "cells",
+    reading: Mapping[str, Any] | None = None,
+) -> ImageSet:
     """Give a set whose images have a certain size; others are resized, as files are, with one notice.
 
     Args:
@@ -65,11 +79,12 @@ def at_size(cells: Cells, size: tuple[int, int], labels: ArrayLike | None = None
         size: Height and width in pixels.
         labels: (N,) or (N, 1) labels beside an array.
         what: What the argument is called in messages.
+        reading: How files are read, see ``as_cells``; with ``fit``, a set that was loaded otherwise is resized so.
 
     Raises:
         DataError: Nothing that holds images.
     """
-    found = as_cells(cells, labels, what=what)
+    found = as_cells(cells, labels, what=what, reading=reading)
     height, width = found.image_shape[:2]
     if (height, width) == size:
         return found
@@ -79,4 +94,5 @@ def at_size(cells: Cells, size: tuple[int, int], labels: ArrayLike | None = None
         CellclfWarning,
         stacklevel=3,
     )
-    return found.resized(size)
+    fit = (reading or {}).get("fit")
+    return found.resized(size, None if fit == "refuse" else fit)

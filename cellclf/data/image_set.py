@@ -7,17 +7,20 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data import columns
+from cellclf.data.fit import check_fit
 from cellclf.data.sources import ArraySource, Images, ImageSource, ResizedSource, Rows, check_images
-from cellclf.errors import DataError, OptionError, unknown
+from cellclf.data.spelling import matched
+from cellclf.errors import DataError, OptionError, printable, unknown
 from cellclf.utils.progress import track
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.figure import Figure
 
 
@@ -34,11 +37,24 @@ class Skipped:
     reason: str
 
 
+class FilePlace(NamedTuple):
+    """Where an image comes from.
+
+    Args:
+        path: The file.
+        box: Left, top, right and bottom edge of a crop in it, in pixels; None for the whole file.
+    """
+
+    path: str
+    box: tuple[int, int, int, int] | None = None
+
+
 class ImageSet:
     """Images of single cells and what is known of each one.
 
     Immutable: every change gives a new set, which shares its pixels with the old one. Files stay on disk until
-    they are read, batch by batch. An array that is passed in is not copied, so do not change it afterwards.
+    they are read, batch by batch. An array that is passed in is not copied, so do not change it afterwards. Names and
+    ids are printable: line ends and control characters in them are spelled as escapes.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255: an array, a memory map, or a lazy source (``shape``, ``len``,
@@ -100,8 +116,8 @@ class ImageSet:
             groups=columns.groups(groups, count),
             clusters=columns.clusters(clusters, count),
             sizes=columns.sizes(sizes, count, source.shape),
-            notices=tuple(notices),
-            skipped=tuple(skipped),
+            notices=tuple(map(printable, notices)),
+            skipped=tuple(Skipped(printable(one.id), printable(one.reason)) for one in skipped),
         )
 
     def _fill(self, **fields: Any) -> Self:
@@ -247,8 +263,9 @@ class ImageSet:
         ids: Any = None,
         groups: Any = ...,
         clusters: Any = ...,
+        notices: Sequence[str] | None = None,
     ) -> ImageSet:
-        """Give the same images with other labels, names, ids, groups or clusters; the rest is kept.
+        """Give the same images with other labels, names, ids, groups, clusters or notices; the rest is kept.
 
         Other ``class_names`` rename the classes in place; to bring the labels into another list's order, ``align``.
 
@@ -272,10 +289,13 @@ class ImageSet:
             ids=self.ids if ids is None else columns.ids(ids, count),
             groups=self.groups if groups is ... else columns.groups(groups, count),
             clusters=self.clusters if clusters is ... else columns.clusters(clusters, count),
+            notices=self.notices if notices is None else tuple(notices),
         )
 
     def align(self, class_names: Sequence[str]) -> ImageSet:
         """Number the labels after another list of classes, matched by name: another set's, or a model's.
+
+        A name that differs only in capitals, blanks or Unicode form is matched, too, with a notice.
 
         Args:
             class_names: The classes in the expected order; it may hold classes that this set lacks.
@@ -291,11 +311,16 @@ class ImageSet:
         names = tuple(class_names)
         if self.labels is None or names == self.class_names:
             return self.replace(class_names=names)
-        for name, count in self.counts().items():
-            if count and name not in names:
+        counts, known = self.counts(), matched(self.class_names, names)
+        for name, count in counts.items():
+            if count and name not in known:
                 raise unknown("class", name, names)
-        number = np.asarray([names.index(name) if name in names else -1 for name in self.class_names], np.int64)
-        return self.replace(labels=number[self.labels], class_names=names)
+        number = np.asarray([names.index(known[n]) if n in known else -1 for n in self.class_names], np.int64)
+        other = {name: real for name, real in known.items() if name != real and counts[name]}
+        notices = [
+            f"the class {name!r} was read as {real!r}, which is spelt differently" for name, real in other.items()
+        ]
+        return self.replace(labels=number[self.labels], class_names=names, notices=[*self.notices, *notices])
 
     def counts(self) -> dict[str, int]:
         """Count the images of each class; empty without labels."""
@@ -304,20 +329,31 @@ class ImageSet:
         found = np.bincount(self.labels, minlength=self.num_classes)
         return {name: int(n) for name, n in zip(self.class_names, found, strict=True)}
 
-    def resized(self, size: tuple[int, int]) -> ImageSet:
+    @property
+    def fit(self) -> str:
+        """How images of another size were, and will be, brought to that of the set: see ``load``."""
+        return str(getattr(self._source, "fit", "stretch"))
+
+    def resized(self, size: tuple[int, int], fit: str | None = None) -> ImageSet:
         """Give the same images at another size: files are decoded to it, arrays are resized as they are read.
 
         Args:
             size: Height and width in pixels.
+            fit: ``"stretch"``, ``"pad"`` or ``"crop"``, see ``load``; None takes what the set was loaded with.
+
+        Raises:
+            OptionError: Another ``fit``.
 
         Examples:
             >>> ImageSet(np.zeros((2, 8, 8, 3), np.uint8)).resized((4, 6)).image_shape
             (4, 6, 3)
         """
+        if fit is not None:
+            check_fit(fit, but="refuse")
         if tuple(size) == self.image_shape[:2]:
             return self
         at = getattr(self._source, "at_size", None)
-        source = at(size) if at is not None else ResizedSource(self._source, size)
+        source = at(size, fit) if at is not None else ResizedSource(self._source, size, fit or self.fit)
         return self._changed(_source=source)
 
     def fingerprint(self) -> str:
@@ -332,20 +368,78 @@ class ImageSet:
             digest.update(np.ascontiguousarray(batch).data)
         return digest.hexdigest()
 
-    def save(self, path: str | Path) -> Path:
-        """Write the set with its notices as an npz file that ``cellclf.load`` memory-maps.
+    @property
+    def has_files(self) -> bool:
+        """Whether every image is a file, or a box in one, so that a table can name it."""
+        return bool(getattr(self._source, "has_files", hasattr(self._source, "places")))
 
-        Args:
-            path: Where to, ending in ``.npz``; an existing file is replaced only when the new one is complete.
+    def file_places(self) -> list[FilePlace]:
+        """Give the file of each image, and its edges if it is cut out of a field.
 
         Raises:
-            OptionError: Another suffix.
+            OptionError: Images that are no files.
         """
-        from cellclf.data.npz import write_npz
+        if not self.has_files:
+            raise OptionError("these images are in an array or pages of files, not files; save them as .npz")
+        return list(cast(Any, self._source).places(self._rows))
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Give what is known of each image as a DataFrame, which ``cellclf.load`` reads if the images are files.
+
+        Returns:
+            One row an image: ``id``, ``path`` (absolute, of files), the edges of a box, ``label`` (the class name),
+            ``group`` and ``cluster`` where they are known, original ``height`` and ``width``.
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        from cellclf.data.csv_tables import to_frame
+
+        return to_frame(self)
+
+    def check_save(self, path: str | Path) -> Path:
+        """Refuse a file that ``save`` could not write, before the work that comes first.
+
+        Raises:
+            OptionError: Another suffix, or a table of images that are no files.
+            MissingPackageError: Parquet without pyarrow.
+        """
+        from cellclf.utils.csv_tables import check_table_path
 
         path = Path(path)
+        if path.suffix.lower() not in (".npz", ".csv", ".parquet"):
+            raise OptionError(f"cannot save to {str(path)!r}; expected a name that ends in .npz, .csv or .parquet")
         if path.suffix.lower() != ".npz":
-            raise OptionError(f"cannot save to {str(path)!r}; expected a name that ends in .npz")
+            check_table_path(path)
+            if not self.has_files:
+                where = "pages of files" if hasattr(self._source, "has_files") else "in an array"
+                raise OptionError(
+                    f"cannot save to {str(path)!r}: these images are {where}, and a table only names files; "
+                    "expected a name that ends in .npz"
+                )
+        return path
+
+    def save(self, path: str | Path) -> Path:
+        """Write the set as a file that ``cellclf.load`` reads.
+
+        ``.npz`` holds images and all that is known of them, and is memory-mapped when it is loaded. ``.csv`` and
+        ``.parquet`` hold a row for each file with its label, group and cluster; paths are relative to the table, and
+        no image is copied.
+
+        Args:
+            path: Where to, ending in ``.npz``, ``.csv`` or ``.parquet``; an existing file is replaced only when the
+                new one is complete.
+
+        Raises:
+            OptionError: Another suffix, or a table of images that are no files.
+            MissingPackageError: Parquet without pyarrow.
+        """
+        from cellclf.data.csv_tables import write_cells
+        from cellclf.data.npz import write_npz
+
+        path = self.check_save(path)
+        if path.suffix.lower() != ".npz":
+            return write_cells(self, path)
         kept = {name: getattr(self, name) for name in ("labels", "ids", "groups", "clusters", "sizes")}
         kept |= {name: np.asarray(getattr(self, name), np.str_) for name in ("class_names", "notices")}
         kept["skipped"] = np.asarray([(s.id, s.reason) for s in self.skipped], np.str_).reshape(-1, 2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.looks import odd_looks
 from cellclf.utils.contact_sheet import PALETTE, drawable, sheet
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def summary(cells: Inspected) -> str:
     """Describe in a few lines what a set holds.
 
     Args:
-        cells: The set; nothing is decoded.
+        cells: The set; some of its images are read.
 
     Returns:
-        Counts, sizes, class balance with bars, groups, notices and skipped files.
+        Counts, sizes, class balance with bars, groups, odd looks, notices and skipped files.
     """
     lines = [repr(cells)]
     if cells.groups is not None:
@@ -65,7 +66,7 @@ def summary(cells: Inspected) -> str:
             bar = "█" * max(1, round(24 * count / most)) if count else ""
             lines.append(f"  {name:<{width}}  {count:>7,}  {count / max(1, len(cells)):6.1%}  {bar}".rstrip())
     lines += _balance(counts)
-    lines += [f"note: {notice}" for notice in cells.notices]
+    lines += [f"note: {notice}" for notice in (*cells.notices, *odd_looks(cells, known=cells.notices))]
     if cells.skipped:
         lines.append(f"skipped: {len(cells.skipped):,}")
         lines += [f"  {skipped.id}: {skipped.reason}" for skipped in cells.skipped[:_MOST_LISTED]]

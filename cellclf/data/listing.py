@@ -1,24 +1,28 @@
-"""Finding image files in folders and lists; what cannot be an image is listed as skipped, with a reason."""
+"""Lists of image files, before any is opened, and the set that is made of one."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.columns import natural_order
-from cellclf.data.decode import SUFFIXES, FileSource, scan
+from cellclf.data.decode import Reading, Scan, scan
+from cellclf.data.files import read_files
+from cellclf.data.fit import typical_size
 from cellclf.data.image_set import ImageSet, Skipped
-from cellclf.errors import DataError, unknown
+from cellclf.data.looks import odd_looks
+from cellclf.data.sources import dark_note
+from cellclf.errors import DataError, printable
 
-_PART_FOLDERS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NEARLY_BLACK = 4096
+"""A 16-bit image without a value from here on is within 0-15 of 255."""
 
 
 @dataclass(frozen=True)
@@ -26,114 +30,60 @@ class FileOptions:
     """How files are read: the arguments of ``load`` for files."""
 
     size: tuple[int, int] | None
-    mixed: str
+    reading: Reading
     verify: bool
     show: bool | None
 
 
+class Box(NamedTuple):
+    """Where a cell lies in its field, in pixels from the upper left corner.
+
+    Args:
+        left: Left edge.
+        top: Upper edge.
+        right: Right edge.
+        bottom: Lower edge.
+        relative: Whether the edges are fractions of the field's width and height.
+        margin: What is added on each side, as a fraction of the box; None takes that of ``load``.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    relative: bool = False
+    margin: float | None = None
+
+
 @dataclass
 class Listing:
-    """Files that were named, before any is opened; ``labels`` and ``groups`` are class and group names, or empty."""
+    """Files that were named, before any is opened; the columns after ``ids`` are of the same length, or empty.
+
+    Args:
+        paths: The files; of boxes, the field of each.
+        ids: One for each image.
+        labels: Class names.
+        groups: Names of patients or slides.
+        clusters: Numbers of duplicates.
+        boxes: What is cut out of each file.
+        skipped: What is no image, and why.
+        notices: What was noticed, in plain words.
+    """
 
     paths: list[str]
     ids: list[str]
     labels: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    clusters: list[int] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-
-
-def list_folder(root: Path, part: str | None = None) -> Listing:
-    """Find the images below a folder; each folder in it is a class, with all images below it.
-
-    Links are followed, but not to a folder above; names that begin with a dot are hidden and ignored.
-
-    Args:
-        root: The folder.
-        part: The folder in it that holds the classes, such as ``"train"``.
-    """
-    if part is not None:
-        if not (root / part).is_dir():
-            raise unknown(f"folder in {root} named", part, (p.name for p in root.iterdir() if p.is_dir()))
-        root = root / part
-    listing = Listing([], [])
-    found: dict[str, list[str]] = {}
-    loose: list[str] = []
-    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if os.path.isdir(entry.path):  # of a link that ends nowhere, entry.is_dir() may raise
-            found[entry.name] = _images_below(entry.path, root, listing)
-        elif _is_image(entry.path, root, listing):
-            loose.append(entry.path)
-    named = {name: paths for name, paths in found.items() if paths}
-    if named and {name.lower() for name in named} <= _PART_FOLDERS:
-        some = "train" if "train" in named else sorted(named)[0]
-        raise DataError(
-            f"{root} holds the folders {', '.join(sorted(named))}, which are parts, not classes; "
-            f"load one of them with part={some!r} or as {str(root / some)!r}"
-        )
-    if not named and not loose:
-        raise DataError(
-            f"{root} holds no image ({', '.join(sorted(SUFFIXES))}); expected one folder for each class"
-            + (f"; {len(listing.skipped)} other files are there" if listing.skipped else "")
-        )
-    listing.notices += [f"the folder {name!r} holds no image and is not a class" for name in found if name not in named]
-    if not named:
-        listing.paths, listing.ids = loose, [_id(path, root) for path in loose]
-        return listing
-    listing.skipped += [Skipped(_id(path, root), "no label: it lies outside the class folders") for path in loose]
-    for name in natural_order(named):
-        listing.paths += named[name]
-        listing.ids += [_id(path, root) for path in named[name]]
-        listing.labels += [_printable(name)] * len(named[name])
-    return listing
-
-
-def _images_below(folder: str, root: Path, listing: Listing) -> list[str]:
-    def closed(error: OSError) -> None:
-        listing.skipped.append(Skipped(_id(error.filename, root), f"the folder cannot be listed: {error.strerror}"))
-
-    images: list[str] = []
-    seen: set[str] = set()
-    top = os.path.join(os.path.realpath(root), "")
-    for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
-        real = os.path.realpath(here)
-        if top.startswith(os.path.join(real, "")):
-            listing.skipped.append(
-                Skipped(_id(here, root), "a link to a folder above, which would be followed without end")
-            )
-            seen.add(real)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            paths = (os.path.join(here, name) for name in sorted(files) if not name.startswith("."))
-            images += [path for path in paths if _is_image(path, root, listing)]
-        seen.add(real)
-    return images
-
-
-def _is_image(path: str, root: Path, listing: Listing) -> bool:
-    suffix = os.path.splitext(path)[1]
-    good = suffix.lower() in SUFFIXES
-    if not good:
-        listing.skipped.append(Skipped(_id(path, root), f"not an image: the suffix is {suffix or 'missing'}"))
-    return good
-
-
-def _id(path: str, root: Path) -> str:
-    return _printable(path.removeprefix(os.path.join(root, ""))).replace(os.sep, "/")
-
-
-def _printable(name: str) -> str:
-    """Escape a file name that is not valid text, or has line breaks, so that it prints as one line."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def list_files(paths: Sequence[str | Path]) -> Listing:
     """List files that were named one by one."""
     texts = [os.fspath(path) for path in paths]
-    return Listing(texts, [_printable(text) for text in texts])
+    return Listing(texts, [printable(text) for text in texts])
 
 
 def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet:
@@ -144,7 +94,12 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
         options: How to read them.
         where: What was listed, for messages.
     """
-    scans = scan(listing.paths, verify=options.verify, show=options.show)
+    numbers = None
+    if options.reading.pages == "cells":
+        listing, numbers = _each_image(listing, options)
+    held, scans = read_files(
+        listing.paths, options.size, options.reading, numbers=numbers, verify=options.verify, show=options.show
+    )
     good = [k for k, found in enumerate(scans) if found.size is not None]
     bad = [Skipped(listing.ids[k], found.problem) for k, found in enumerate(scans) if found.size is None]
     skipped = listing.skipped + bad
@@ -153,14 +108,21 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
         why = f"; the first: {some[0].id} ({some[0].reason})" if some else ""
         raise DataError(f"{where} names no readable image, of {len(skipped)} files{why}")
     sizes = np.asarray([scans[k].size for k in good], np.int64)
-    notices = listing.notices + _conversions([(listing.ids[k], scans[k].note) for k in good])
+    notices = listing.notices + _conversions([(listing.ids[k], scans[k]) for k in good])
+    if options.reading.bits is not None and options.verify and not any("-bit" in found.note for found in scans):
+        notices.append(f"bits={options.reading.bits} changes nothing: no file has more than 8 bits")
     shape = _common_size(sizes, options, notices)
+    source = held if len(good) == len(held) else held.taken(np.asarray(good))
+    if source.shape[:2] != shape:
+        source = source.at_size(shape)
+    if options.verify:  # else reading some would decode them now
+        notices += odd_looks(source, known=notices, limit=64, flat=False)
     labels = [listing.labels[k] for k in good] if listing.labels else None
     if labels is not None:
         lost = natural_order(set(listing.labels) - set(labels))
         notices += [f"the class {name!r} is lost: none of its files can be read" for name in lost]
     return ImageSet(
-        FileSource([listing.paths[k] for k in good], shape),
+        source,
         labels,
         ids=[listing.ids[k] for k in good],
         groups=[listing.groups[k] for k in good] if listing.groups else None,
@@ -170,29 +132,64 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
     )
 
 
-def _conversions(notes: list[tuple[str, str]]) -> list[str]:
-    counts = Counter(note for _, note in notes if note)
-    first = {note: name for name, note in reversed(notes)}
-    return [f"{_images(count)}: {note} (the first: {first[note]})" for note, count in sorted(counts.items())]
+def _conversions(found: list[tuple[str, Scan]]) -> list[str]:
+    """Count the images of each conversion; how dark 16-bit ones are is a matter of all of them together."""
+    notices = []
+    for note in sorted({one.note for _, one in found if one.note}):
+        of_it = [(name, one.peak) for name, one in found if one.note == note]
+        peaks = [peak for _, peak in of_it if peak is not None]
+        dark = dark_note(max(peaks)) if peaks else ""
+        few = sum(peak < _NEARLY_BLACK for peak in peaks)
+        if few and not dark:
+            dark = f", {few:,} of them nearly black: no value reaches {_NEARLY_BLACK}"
+        notices.append(f"{_images(len(of_it))}: {note}{dark} (the first: {of_it[0][0]})")
+    return notices
+
+
+def _each_image(listing: Listing, options: FileOptions) -> tuple[Listing, list[int]]:
+    """Give a listing with one entry for each image of a file, and its number in the file."""
+    counts = [found.images for found in scan(listing.paths, verify=False, show=options.show, reading=options.reading)]
+    rows = [(k, number) for k, count in enumerate(counts) for number in range(count)]
+    ids = [listing.ids[k] + f"#{number + 1}" * (counts[k] > 1) for k, number in rows]
+    taken = {
+        name: [column[k] for k, _ in rows] if (column := getattr(listing, name)) else []
+        for name in ("paths", "labels", "groups", "clusters", "boxes")
+    }
+    return replace(listing, ids=ids, **taken), [number for _, number in rows]
 
 
 def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[str]) -> tuple[int, int]:
     counts = Counter((int(height), int(width)) for height, width in sizes)
     ranked = sorted(counts, key=lambda s: (counts[s], s[0] * s[1], s), reverse=True)
     text = ", ".join(f"{h}x{w}: {counts[h, w]:,}" for h, w in ranked[:3]) + (", ..." if len(ranked) > 3 else "")
-    if len(ranked) > 1 and options.size is None and options.mixed == "refuse":
-        height, width = ranked[0]
+    typical = typical_size(sizes)
+    if len(ranked) > 1 and options.size is None and options.reading.fit == "refuse":
         raise DataError(
-            f"images have {len(ranked)} sizes ({text}); pass size=({height}, {width}) or mixed='resize' to resize them"
+            f"images have {len(ranked)} sizes ({text}); pass size={typical}, or fit='stretch', 'pad' or 'crop' to "
+            "resize them"
         )
-    height, width = options.size or ranked[0]
+    height, width = options.size or typical
     count = len(sizes) - counts[height, width]
     if count:
-        why = "" if options.size else ", the most frequent size"
-        squeezed = any(h * width != w * height for h, w in counts)
-        how = "; their proportions changed" if squeezed else ""
-        notices.append(f"{_images(count)}: resized to {height}x{width}{why} (there are {text}){how}")
+        why = "" if options.size else ", the median height and width"
+        notices.append(
+            f"{_images(count)}: resized to {height}x{width}{why} (there are {text}){_change(sizes, options)}"
+        )
     return int(height), int(width)
+
+
+def _change(sizes: NDArray[np.int64], options: FileOptions) -> str:
+    """Say what happens to images whose proportions differ from those of the set."""
+    height, width = options.size or typical_size(sizes)
+    if all(h * width == w * height for h, w in sizes.tolist()):
+        return ""
+    how = {"pad": "padded in the colour of their edge", "crop": "cropped around the centre"}
+    return f"; {how.get(options.reading.fit, 'their proportions changed (fit=pad or fit=crop keeps them)')}"
+
+
+def id_of_file(id_: str, known: Container[str]) -> str:
+    """Give the id of the file of an image, which may be a page of it: ``stack.tif`` of ``stack.tif#1``."""
+    return id_ if id_ in known else id_.rpartition("#")[0]
 
 
 def _images(count: int) -> str:

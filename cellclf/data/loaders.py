@@ -1,38 +1,59 @@
-"""Loading a data set: npz, a folder for each class, a CSV, files, arrays, a tf.data pipeline."""
+"""Loading a data set: npz, folders, tables, boxes in fields, files, arrays, a tf.data pipeline."""
 
 from __future__ import annotations
 
 import glob
+import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.annotations import list_annotations
 from cellclf.data.arrays import from_arrays
 from cellclf.data.batches import from_batches
-from cellclf.data.csv_tables import list_csv
-from cellclf.data.decode import SUFFIXES
+from cellclf.data.boxes import MARGIN, read_crops
+from cellclf.data.columns import refuse_missing
+from cellclf.data.csv_tables import TABLES, Table, is_frame, read_frame, read_table
+from cellclf.data.decode import SUFFIXES, Reading
+from cellclf.data.fit import check_fit
+from cellclf.data.folders import junk, list_folder
 from cellclf.data.image_set import ImageSet
-from cellclf.data.listing import FileOptions, Listing, list_files, list_folder, read_listing
-from cellclf.data.npz import NpzArrays
+from cellclf.data.listing import FileOptions, Listing, id_of_file, list_files, read_listing
+from cellclf.data.npz import NpzArrays, open_npy
+from cellclf.data.parts import split_part
+from cellclf.data.path_patterns import PathPattern
 from cellclf.data.sources import as_source
-from cellclf.errors import CellclfError, DataError, OptionError
+from cellclf.data.spelling import one_spelling, spelling_notices
+from cellclf.data.table_rows import list_table
+from cellclf.data.tiff import PAGES
+from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
+from cellclf.utils.parameters import NotNegative, check_value
 
 
 def load(
     src: Any,
-    labels: Sequence[int] | Sequence[str] | NDArray[Any] | None = None,
+    labels: Sequence[int] | Sequence[str] | NDArray[Any] | Literal[False] | None = None,
     *,
     part: str | None = None,
     class_names: Sequence[str] | None = None,
     groups: Sequence[object] | None = None,
+    group_from: str | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    root: str | Path | None = None,
+    margin: float | None = None,
     size: tuple[int, int] | None = None,
-    mixed: str = "resize",
+    fit: str = "stretch",
+    bits: int | None = None,
+    pages: str = "auto",
     verify: bool = True,
     show: bool | None = None,
+    mixed: str | None = None,
 ) -> ImageSet:
     """Read images and what is known of them.
 
@@ -41,34 +62,61 @@ def load(
 
             - an ``.npz`` with ``images`` (or ``x``) and, if known, ``labels`` (or ``y``), ``class_names``, ``ids``,
               ``groups``; stored without compression it is memory-mapped, not read;
-            - a folder with one folder for each class, or with images only (no labels then);
-            - a ``.csv`` whose columns are path, label and group (only the first is needed; paths are relative to the
-              CSV's folder);
-            - a list of image files, or a pattern such as ``"slides/*.png"``;
+            - a folder with one folder for each class, or with images only (no labels then). A single folder above the
+              classes, and folders of patients above classes, are recognized, with a notice; what a NAS, a Mac or
+              Windows left is ignored, with a notice;
+            - a table: ``.csv`` as a program or a spreadsheet wrote it, ``.parquet``, or a DataFrame. Columns are found
+              by the usual names (path, file, filename, image, id; label, class, category, cell_type; group, patient,
+              slide ...) or named in ``columns``; paths are relative to the table (a DataFrame's to the current folder).
+              Of two rows for one file that contradict each other neither is taken, rows without a label are left
+              out, and rows without a group beside others with one are refused;
+            - boxes in fields: VOC XML (a file, or a folder of them beside the images), COCO JSON, or, with ``margin``,
+              a table with ``xmin, ymin, xmax, ymax`` (or ``x, y, width, height``). Each box is cut out when it is read;
+            - a list or Series of image files, or a pattern such as ``"slides/*.png"``;
             - an array (N, H, W, 3) uint8, a pair (images, labels), or a dict of arrays; grey, RGBA and 16-bit
               images are converted, with a notice;
             - a ``tf.data.Dataset`` or any iterable of batches (images, labels), read once into memory; floats
               within 0-255 are rounded, with a notice;
             - an ``ImageSet``.
-        labels: (N,) whole numbers or class names, beside an array, an npz or a list of files.
+        labels: (N,) whole numbers or class names, beside an array, an npz or a list of files. False reads none: a
+            folder is then searched at any depth, whatever its folders are called, and a table needs none.
         part: Which part of a source that holds several: ``"train"`` reads the arrays ``train_images`` and
-            ``train_labels`` (or ``x_train`` and ``y_train``) of an npz, or the folder ``train``.
+            ``train_labels`` (or ``x_train`` and ``y_train``) of an npz, the folder ``train``, or the rows of a table
+            whose column ``split`` says so. ``"blood.npz:train"`` as ``src`` means the same.
         class_names: The classes in label order. A source with class names is matched by name, so that the labels of
             two sets mean the same; a source with numbers only takes the names in this order.
         groups: (N,) patient or slide of each image, beside an array, an npz or a list of files.
+        group_from: Where paths (for arrays, ids) say the patient, and perhaps the class:
+            ``"{label}/{group}/*"``, ``"{group}/{label}/*"``, ``"**/{group}_*"``. ``*`` is anything within a name,
+            ``**`` across folders; of a folder the pattern is the whole path in it, else its end.
+        columns: Of a table: which column is ``path``, ``label``, ``group``, ``id`` or ``part``, or ``xmin`` ... of a
+            box; None for what is not to be read.
+        root: Of tables and boxes: the folder that paths are relative to.
+        margin: Of boxes: added on each side, as a fraction of the longer side; None is 0.1, and refuses a table of
+            boxes, whose rows may as well be images of cells. Crops are square as far as the field allows, so that no
+            cell is squeezed.
         size: Height and width that files are resized to; None keeps their own.
-        mixed: What to do with files of several sizes when ``size`` is None: ``"resize"`` to the most frequent size
-            (with a notice), or ``"refuse"``.
-        verify: True decodes every file once now, so that damaged ones are listed in ``.skipped``; False reads
-            the headers only, and a damaged file raises an error later.
+        fit: How files of several sizes come to ``size`` or, if it is None, to their median height and width:
+            ``"stretch"`` changes the proportions, ``"pad"`` keeps them and fills the border in the colour of the
+            image's edge, ``"crop"`` keeps them and cuts what stands out; ``"refuse"`` raises an error instead.
+        bits: How many bits the camera has whose images are in 16-bit files or arrays, 8 to 16: 12 takes 0-4095 as the
+            full range. None takes 0-65535, with a notice if the images come out dark.
+        pages: What the pages of a TIFF are: ``"channels"`` joins two or three as red, green and blue; ``"cells"``
+            makes each an image, with the id ``"stack.tif#1"``; ``"first"`` takes the first; ``"auto"`` joins those
+            that the metadata declare as channels, and three grey ones that nothing is known of, and of others takes
+            the first, each with a notice.
+        verify: True decodes every file now, and keeps its pixels, so that damaged ones are listed in ``.skipped``;
+            False reads the headers only: files are decoded when they are first read, and a damaged one raises an
+            error then.
         show: True draws a progress bar; None does on a terminal and in a notebook.
+        mixed: The former name of ``fit``: ``"resize"`` is ``fit="stretch"``.
 
     Returns:
         The set; ``.notices`` says what was converted, ``.skipped`` lists each file that was skipped and why.
 
     Raises:
         DataError: Nothing readable, or images that are not 0-255 pixels; the message says how to convert.
-        OptionError: A wrong ``mixed`` or ``size``, or an argument that does not fit the source.
+        OptionError: A wrong ``fit``, ``bits``, ``pages`` or ``size``, or an argument that does not fit the source.
         UnknownNameError: No such ``part``, or a class that ``class_names`` lacks.
 
     Examples:
@@ -76,47 +124,272 @@ def load(
         >>> cells.counts()
         {'round': 1, 'lobed': 2}
     """
-    if mixed not in ("resize", "refuse"):
-        raise OptionError(f"mixed={mixed!r}; expected 'resize' or 'refuse'")
+    reading = _reading(fit, bits, pages, mixed)
     if size is not None and (len(size) != 2 or min(size) < 1 or any(side != int(side) for side in size)):
         raise OptionError(f"size={size!r}; expected (height, width) in pixels")
-    files = FileOptions(None if size is None else (int(size[0]), int(size[1])), mixed, verify, show)
-    columns: dict[str, Any] = {
-        name: value for name, value in (("labels", labels), ("groups", groups)) if value is not None
-    }
+    check_value(margin, NotNegative | None, "margin")
+    files = FileOptions(None if size is None else (int(size[0]), int(size[1])), reading, verify, show)
+    how = _How(
+        part=part,
+        labels=labels is not False,
+        columns=columns,
+        root=None if root is None else Path(root).expanduser(),
+        group_from=group_from,
+        margin=None if margin is None else float(margin),
+        files=files,
+    )
+    beside = {"labels": None if labels is False else labels, "groups": groups}
+    beside = {name: value for name, value in beside.items() if value is not None}
     if isinstance(src, tuple) and len(src) == 2 and not isinstance(src[0], str | Path):
-        if labels is not None:
+        if "labels" in beside:
             raise OptionError(
                 "labels are given twice, in the pair (images, labels) and as labels=; expected one of them"
             )
-        src, columns["labels"] = src
-    if isinstance(src, str | Path):
-        if columns and Path(src).suffix.lower() not in (".npz", ".npy"):
-            raise OptionError(
-                f"{' and '.join(columns)} cannot be given beside {str(src)!r}, which has its own; "
-                "expected arrays or a list of files"
-            )
-        cells = _from_path(Path(src).expanduser(), part, files)
-    elif isinstance(src, Sequence) and src and all(isinstance(item, str | Path) for item in src):
-        cells, columns = _from_files(src, columns, files)
-    elif isinstance(src, ImageSet):
-        cells = src
-    elif isinstance(src, Mapping):
-        cells = from_arrays(src, part, "this dict")
-    elif isinstance(src, np.ndarray) or hasattr(src, "__array__"):
-        source, notices = as_source(src)
-        cells = ImageSet(source, notices=notices)
-    elif isinstance(src, Iterable) or (hasattr(src, "__getitem__") and hasattr(src, "__len__")):
-        cells = from_batches(src)
-    else:
-        raise DataError(f"cannot load from {type(src).__name__}; expected a path, arrays, or an iterable of batches")
-    if part is not None and not isinstance(src, str | Path | Mapping):
-        raise OptionError(f"part={part!r} needs an npz or a folder that holds several parts; remove it")
+        src, pair = src
+        beside |= {"labels": pair} if labels is not False else {}
+    cells = how.read(src, beside)
     if size is not None and cells.image_shape[:2] != files.size:
         raise OptionError(f"size={size} is for files; these images are in an array: resize that, or remove it")
-    if columns:
-        cells = cells.replace(**columns)
-    return cells if class_names is None else _named(cells, list(class_names))
+    if labels is False and cells.labels is not None:
+        cells = cells.replace(labels=None)
+    return _one_name_each(cells) if class_names is None else _named(cells, list(class_names))
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a source is read: what ``load`` was asked for."""
+
+    part: str | None
+    labels: bool
+    columns: Mapping[str, str | None] | None
+    root: Path | None
+    group_from: str | None
+    margin: float | None
+    files: FileOptions
+
+    def read(self, src: Any, beside: dict[str, Any]) -> ImageSet:
+        """Read a source; ``beside`` are columns that were given with it."""
+        for name, values in beside.items():
+            refuse_missing(name, values)
+        paths, src = _paths(src)
+        if isinstance(src, str | Path):
+            if beside and Path(split_part(str(src))[0]).suffix.lower() not in (".npz", ".npy"):
+                raise OptionError(
+                    f"{' and '.join(beside)} cannot be given beside {str(src)!r}, which has its own; "
+                    "expected arrays or a list of files"
+                )
+            return _with(self.path(src), beside)
+        if is_frame(src):
+            if beside:
+                raise OptionError(f"{' and '.join(beside)} cannot be given beside a DataFrame; make them columns of it")
+            return self.table(read_frame(src))
+        if self.part is not None and not isinstance(src, Mapping):
+            raise OptionError(
+                f"part={self.part!r} needs an npz, a table or a folder that holds several parts; remove it"
+            )
+        self.refuse_columns(type(src).__name__)
+        if paths is not None:
+            return self.list(paths, beside)
+        if isinstance(src, ImageSet):
+            cells = src
+        elif isinstance(src, Mapping):
+            cells = from_arrays(src, self.part, "this dict", self.files.reading.bits, labels=self.labels)
+        elif isinstance(src, np.ndarray) or hasattr(src, "__array__"):
+            source, notices = as_source(src, self.files.reading.bits)
+            cells = ImageSet(source, notices=notices)
+        elif isinstance(src, Iterable) or (hasattr(src, "__getitem__") and hasattr(src, "__len__")):
+            cells = from_batches(src)
+        else:
+            raise DataError(
+                f"cannot load from {type(src).__name__}; expected a path, arrays, or an iterable of batches"
+            )
+        return self.grouped(_with(cells, beside))
+
+    def pattern(self, *, whole: bool) -> PathPattern | None:
+        """Give the pattern of ``group_from``."""
+        return None if self.group_from is None else PathPattern(self.group_from, whole=whole)
+
+    def grouped(self, cells: ImageSet) -> ImageSet:
+        """Take groups, and labels that are not known, from ids."""
+        pattern = self.pattern(whole=False)
+        if pattern is None:
+            return cells
+        found = [pattern.match(id_) for id_ in cells.ids.tolist()]
+        missing = [id_ for id_, one in zip(cells.ids.tolist(), found, strict=True) if one is None]
+        if missing:
+            raise DataError(pattern.no_match(missing))
+        if "group" in pattern.names:
+            cells = cells.replace(groups=[one.group for one in found if one is not None])
+        if "label" in pattern.names and cells.labels is None and self.labels:
+            cells = cells.replace(labels=[one.label for one in found if one is not None])
+        return cells
+
+    def refuse_columns(self, what: str) -> None:
+        """Refuse what is for tables only."""
+        for name, value in (("columns", self.columns), ("root", self.root)):
+            if value is not None:
+                raise OptionError(f"{name}= is for tables and boxes, and this is a {what}; remove it")
+
+    def list(self, paths: list[str | Path], beside: dict[str, Any]) -> ImageSet:
+        """Read files; of the columns given with them, keep the rows of the files that are images."""
+        listing = list_files(paths)
+        for name, values in beside.items():
+            if len(values) != len(listing.paths):
+                raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; expected one for each file")
+        cells = read_listing(listing, self.files, "the list")
+        place = {id_: k for k, id_ in enumerate(listing.ids)}
+        kept = [place[id_of_file(id_, place)] for id_ in cells.ids.tolist()]
+        return self.grouped(_with(cells, {name: np.asarray(values)[kept] for name, values in beside.items()}))
+
+    def table(self, table: Table) -> ImageSet:
+        """Read a table."""
+        listing = list_table(
+            table,
+            root=self.root,
+            columns=self.columns,
+            part=self.part,
+            labels=self.labels,
+            pattern=self.pattern(whole=False),
+        )
+        if self.margin is None and any(box.margin is None for box in listing.boxes):
+            raise DataError(
+                f"the rows of {table.where} are boxes ({', '.join(table.rows[0])[:200]}), {len(listing.boxes):,} in "
+                f"{len({*listing.paths}):,} images: pass margin=0.1 (--margin 0.1) to cut the cells out with so much "
+                "round them, or columns={'box': None} (--columns box=) if each row is the image of one cell"
+            )
+        return self.files_of(listing, table.where)
+
+    def files_of(self, listing: Listing, where: str) -> ImageSet:
+        """Open the files of a listing, or cut its boxes out."""
+        if listing.boxes:
+            cells = read_crops(listing, self.files, where, MARGIN if self.margin is None else self.margin)
+        else:
+            cells = read_listing(listing, self.files, where)
+        if listing.clusters:
+            number = dict(zip(listing.ids, listing.clusters, strict=True))
+            cells = cells.replace(clusters=[number[id_of_file(id_, number)] for id_ in cells.ids.tolist()])
+        return cells
+
+    def path(self, src: str | Path) -> ImageSet:
+        """Read a file, a folder or a pattern."""
+        name, part = split_part(str(src))
+        if part is not None and self.part not in (None, part):
+            raise OptionError(f"part={self.part!r} and {str(src)!r} name two parts; expected one")
+        how = self if part is None else replace(self, part=part)
+        try:
+            return how.open(Path(name).expanduser())
+        except CellclfError:
+            raise
+        except OSError as error:
+            raise DataError(f"cannot read {name!r}: {error.strerror or error}") from None
+
+    def open(self, path: Path) -> ImageSet:
+        """Read what is at a path."""
+        suffix = path.suffix.lower()
+        if path.is_dir():
+            listing = list_folder(path, self.part, labels=self.labels, pattern=self.pattern(whole=True), root=self.root)
+            if not listing.boxes:
+                self.refuse_columns("folder")
+            return self.files_of(listing, str(path))
+        if suffix in TABLES and path.exists():
+            return self.table(read_table(path))
+        if suffix in (".xml", ".json") and path.exists():
+            return self.files_of(list_annotations([path], self.root, labels=self.labels), str(path))
+        self.refuse_columns(f"{suffix or 'path'} that is no table")
+        if suffix == ".npz" and path.exists():
+            return self.grouped(
+                from_arrays(NpzArrays(path), self.part, str(path), self.files.reading.bits, labels=self.labels)
+            )
+        if self.part is not None and path.exists():
+            raise OptionError(
+                f"part={self.part!r} needs an npz, a table or a folder that holds several parts; remove it"
+            )
+        if not path.exists():
+            if any(sign in str(path) for sign in "*?["):
+                return self.pattern_of_files(str(path))
+            raise DataError(
+                f"there is no {str(path)!r}; expected a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
+            )
+        if suffix == ".npy":
+            source, notices = as_source(open_npy(path), self.files.reading.bits)
+            return ImageSet(source, notices=notices)
+        if suffix in SUFFIXES:
+            return self.grouped(read_listing(list_files([path]), self.files, str(path)))
+        raise DataError(
+            f"cannot load {str(path)!r}: {suffix or 'no suffix'} is not supported; expected .npz, .npy, .csv, "
+            ".parquet, a folder or an image"
+        )
+
+    def pattern_of_files(self, pattern: str) -> ImageSet:
+        """Read the files that match a pattern; what other programs left beside them is passed over."""
+        found = sorted(_below(pattern) if "**" in Path(pattern).parts else glob.glob(pattern))
+        found = [name for name in found if not any(junk(part) for part in Path(name).parts)]
+        if found and all(Path(name).suffix.lower() == ".xml" for name in found):
+            listing = list_annotations([Path(name) for name in found], self.root, labels=self.labels)
+            return self.files_of(listing, repr(pattern))
+        paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
+        if not paths:
+            raise DataError(f"no image matches {pattern!r} ({len(found)} other files do)")
+        return self.grouped(read_listing(list_files(paths), self.files, repr(pattern)))
+
+
+def _paths(src: Any) -> tuple[list[str | Path] | None, Any]:
+    """Look for paths in a sequence, a Series, an array of texts, an iterator of them.
+
+    Returns:
+        The paths, or None; and the source, of which nothing was read.
+    """
+    if isinstance(src, Sequence) and not isinstance(src, str | bytes):
+        return (list(src) if src and all(isinstance(item, str | Path) for item in src) else None), src
+    if isinstance(src, np.ndarray) or (hasattr(src, "dtype") and hasattr(src, "to_numpy")):
+        column = np.asarray(src)
+        values = column.tolist() if column.ndim == 1 and column.dtype.kind in "OUT" else []
+        named = [isinstance(value, str | Path) for value in values]
+        if any(named) and not all(named):
+            raise DataError(f"a column of paths holds {values[named.index(False)]!r}; expected a file in every row")
+        return values or None if any(named) else None, src
+    if isinstance(src, Set) or (isinstance(src, Iterator) and not hasattr(src, "__len__")):
+        rest = iter(src)
+        first = next(rest, None)
+        if isinstance(first, str | Path):
+            return sorted([first, *rest], key=str), src
+        return None, itertools.chain([] if first is None else [first], rest)
+    return None, src
+
+
+def _with(cells: ImageSet, beside: dict[str, Any]) -> ImageSet:
+    return cells.replace(**beside) if beside else cells
+
+
+def _one_name_each(cells: ImageSet) -> ImageSet:
+    """Make one class, and one group, of those whose names differ only in what nobody sees."""
+    counts = cells.counts()
+    if merged := one_spelling(counts):
+        names = [name for name in cells.class_names if name not in merged]
+        number = np.asarray([names.index(merged.get(name, name)) for name in cells.class_names], np.int64)
+        notices = [*cells.notices, *spelling_notices(merged, counts, "classes")]
+        cells = cells.replace(labels=number[cells.labels], class_names=names, notices=notices)
+    if cells.groups is not None:
+        named, sizes = np.unique(cells.groups, return_counts=True)
+        counts = dict(zip(named.tolist(), sizes.tolist(), strict=True))
+        if merged := one_spelling(counts):
+            notices = [*cells.notices, *spelling_notices(merged, counts, "groups")]
+            cells = cells.replace(groups=[merged.get(g, g) for g in cells.groups.tolist()], notices=notices)
+    return cells
+
+
+def _reading(fit: str, bits: int | None, pages: str, mixed: str | None) -> Reading:
+    if mixed is not None:
+        if mixed not in ("resize", "refuse"):
+            raise OptionError(f"mixed={mixed!r}; expected fit='stretch', 'pad', 'crop' or 'refuse' in its place")
+        fit = "stretch" if mixed == "resize" else mixed
+        warnings.warn(f"mixed={mixed!r} is now fit={fit!r}", CellclfWarning, stacklevel=3)
+    check_fit(fit)
+    if bits is not None and (isinstance(bits, bool) or bits not in range(8, 17)):
+        raise OptionError(f"bits={bits!r}; expected a whole number from 8 to 16, or None")
+    if pages not in PAGES:
+        raise OptionError(f"pages={pages!r}; expected 'auto', 'first', 'channels' or 'cells'")
+    return Reading(fit, None if bits is None else int(bits), pages)
 
 
 def _named(cells: ImageSet, names: list[str]) -> ImageSet:
@@ -128,54 +401,6 @@ def _named(cells: ImageSet, names: list[str]) -> ImageSet:
     return cells.replace(labels=number[cells.labels], class_names=names)
 
 
-def _from_path(path: Path, part: str | None, files: FileOptions) -> ImageSet:
-    try:
-        return _open(path, part, files)
-    except CellclfError:
-        raise
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-
-
-def _open(path: Path, part: str | None, files: FileOptions) -> ImageSet:
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        return read_listing(list_folder(path, part), files, str(path))
-    if suffix == ".npz" and path.exists():
-        return from_arrays(NpzArrays(path), part, str(path))
-    if part is not None:
-        raise OptionError(f"part={part!r} needs an npz or a folder that holds several parts; remove it")
-    if not path.exists():
-        if any(sign in str(path) for sign in "*?["):
-            return read_listing(_matching(str(path)), files, repr(str(path)))
-        raise DataError(
-            f"there is no {str(path)!r}; expected a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
-        )
-    if suffix == ".npy":
-        try:
-            images = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{path}: not a readable npy file ({error})") from None
-        source, notices = as_source(images)
-        return ImageSet(source, notices=notices)
-    if suffix == ".csv":
-        return read_listing(list_csv(path), files, str(path))
-    if suffix in SUFFIXES:
-        return read_listing(list_files([path]), files, str(path))
-    raise DataError(
-        f"cannot load {str(path)!r}: {suffix or 'no suffix'} is not supported; expected .npz, .npy, .csv, a folder or "
-        "an image"
-    )
-
-
-def _matching(pattern: str) -> Listing:
-    found = sorted(_below(pattern) if "**" in Path(pattern).parts else glob.glob(pattern))
-    paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
-    if not paths:
-        raise DataError(f"no image matches {pattern!r} ({len(found)} other files do)")
-    return list_files(paths)
-
-
 def _below(pattern: str) -> list[str]:
     """Match a pattern with ``**``; unlike ``glob.glob``, follow no links: two to a folder above never end."""
     parts = Path(pattern).parts
@@ -184,16 +409,3 @@ def _below(pattern: str) -> list[str]:
     # within a name, ** means * for glob; pathlib refuses it
     found = base.glob(os.path.join(*(part if part == "**" else part.replace("**", "*") for part in rest)))
     return [str(path) for path in found if not any(part.startswith(".") for part in path.relative_to(base).parts)]
-
-
-def _from_files(
-    paths: Sequence[str | Path], columns: dict[str, Any], files: FileOptions
-) -> tuple[ImageSet, dict[str, Any]]:
-    """Read files; of the columns given with them, keep the rows of the files that are images."""
-    listing = list_files(paths)
-    for name, values in columns.items():
-        if len(values) != len(listing.paths):
-            raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; expected one for each file")
-    cells = read_listing(listing, files, "the list")
-    kept = np.isin(listing.ids, cells.ids)
-    return cells, {name: np.asarray(values)[kept] for name, values in columns.items()}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -15,14 +13,34 @@ from numpy.typing import NDArray
 from cellclf.data.sources import Images
 from cellclf.errors import DataError
 from cellclf.utils.atomic import replacing
+from cellclf.utils.npz_files import DamagedFile, checksum, members, read_header, read_member
 
 _LEAST_MAPPED = 1 << 20
+
+
+class MappedArray(np.memmap[Any, Any]):
+    """A memory-mapped array of an npz; ``verify`` compares its bytes with the checksum that the file holds."""
+
+    member: zipfile.ZipInfo | None = None
+    start: int = 0
+
+    def verify(self) -> None:
+        """Read all bytes and compare.
+
+        Raises:
+            DataError: They are not those that were saved.
+        """
+        if self.member is None:
+            return
+        if checksum(Path(str(self.filename)), self.start, self.member.file_size) != self.member.CRC:
+            name = self.member.filename.removesuffix(".npy")
+            raise DataError(f"{self.filename}: {name!r} is damaged (its checksum differs); copy the file again")
 
 
 class NpzArrays(Mapping[str, NDArray[Any]]):
     """The arrays of an npz file by name; each is read on access.
 
-    An array of a mebibyte or more that is stored without compression is memory-mapped, not read.
+    Images of a mebibyte or more that are stored without compression are memory-mapped, not read.
 
     Args:
         path: The file.
@@ -34,11 +52,9 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.infolist()
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            self._members = members(path)
+        except DamagedFile as error:
             raise DataError(f"{path}: not a readable npz file ({error}); if it is truncated, copy it again") from None
-        self._members = {m.filename.removesuffix(".npy"): m for m in members if m.filename.endswith(".npy")}
 
     def __len__(self) -> int:
         return len(self._members)
@@ -52,56 +68,65 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
             mapped = self._map(member)
             if mapped is not None:
                 return mapped
-            if member.file_size > _memory():
-                raise DataError(
-                    f"{self.path}: {name!r} unpacks to {member.file_size / 1e9:,.1f} GB and this machine has "
-                    f"{_memory() / 1e9:,.1f}; save it without compression (np.savez), and it is memory-mapped instead"
-                )
-            with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
-        except DataError:
-            raise
-        except ValueError as error:
-            if "allow_pickle" in str(error):
-                raise DataError(
-                    f"{self.path}: {name!r} holds Python objects, which could run code when read, and is never "
-                    "unpickled; save plain arrays instead (all images of one size, dtype uint8)"
-                ) from None
-            raise DataError(f"{self.path}: {name!r} cannot be read ({error})") from None
-        except RuntimeError as error:  # a password, or a compression that zipfile does not know
-            raise DataError(
-                f"{self.path}: {name!r} cannot be unpacked ({error}); save it with np.savez or np.savez_compressed"
-            ) from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            with zipfile.ZipFile(self.path) as archive:
+                return read_member(archive, member)
+        except DamagedFile as error:
+            raise DataError(f"{self.path}: {name!r} {_advice(str(error))}") from None
+        except OSError as error:
             raise DataError(f"{self.path}: {name!r} is damaged ({error}); copy the file again") from None
 
     def _map(self, member: zipfile.ZipInfo) -> NDArray[Any] | None:
-        if member.compress_type != zipfile.ZIP_STORED or member.file_size < _LEAST_MAPPED:
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 or member.file_size < _LEAST_MAPPED:
             return None
         with self.path.open("rb") as file:
             file.seek(member.header_offset + 26)  # the lengths here can differ from those in the zip's directory
-            name_length, extra_length = np.frombuffer(file.read(4), "<u2").tolist()
+            lengths = file.read(4)
+            if len(lengths) < 4:
+                raise DamagedFile("it lies behind the end of the file")
+            name_length, extra_length = np.frombuffer(lengths, "<u2").tolist()
             start = member.header_offset + 30 + name_length + extra_length
             file.seek(start)
-            version = np.lib.format.read_magic(file)
-            if version not in ((1, 0), (2, 0)):
-                return None
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(file)
+            shape, fortran, dtype = read_header(file, member.file_size)
             offset = file.tell()
-        if dtype.hasobject:
+            file.seek(0, 2)
+            if start + member.file_size > file.tell():
+                raise DamagedFile(f"it lacks {start + member.file_size - file.tell():,} bytes at its end")
+        if len(shape) < 3:  # labels and ids: read, and their checksum with them
             return None
-        if offset - start + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > member.file_size:
-            raise ValueError(f"shape {shape} does not fit into its {member.file_size} bytes")
-        return np.memmap(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
+        mapped = MappedArray(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
+        mapped.member, mapped.start = member, start
+        return mapped
 
 
-def _memory() -> float:
-    """Give the bytes of memory that this machine has; infinity where the system does not report it."""
+def _advice(reason: str) -> str:
+    """Put a reason for a damaged array into a sentence with the fix."""
+    if "Python objects" in reason:
+        return f"{reason.removeprefix('it ')}; save plain arrays instead (all images of one size, dtype uint8)"
+    if "unpacks to" in reason:
+        return reason.removeprefix("it ")
+    if "password" in reason or "compression" in reason or "encrypted" in reason:
+        return f"cannot be unpacked ({reason}); save it with np.savez or np.savez_compressed"
+    return f"is damaged ({reason}); copy the file again"
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """Map an npy file.
+
+    Raises:
+        DataError: Not an npy file, or a damaged one.
+    """
     try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
+        with path.open("rb") as file:
+            shape, fortran, dtype = read_header(file, path.stat().st_size)
+            offset = file.tell()
+        if not np.prod(shape):
+            return np.empty(shape, dtype)
+        return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+    except DamagedFile as error:
+        reason = str(error)
+    except (OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise DataError(f"{path}: not a readable npy file ({reason}); copy it again") from None
 
 
 def write_npz(

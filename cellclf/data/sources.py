@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.fit import fitted
 from cellclf.errors import DataError
 
 Images: TypeAlias = NDArray[np.uint8]
@@ -27,6 +29,31 @@ class ImageSource(Protocol):
         ...
 
 
+class _FirstFullRead:
+    """Has the checksum of a mapped array verified once as many images were read as it has.
+
+    Opening a file of gigabytes shall not read it; what reads all of it reads it twice, the second time from the
+    system's cache.
+
+    Args:
+        images: One that has a method ``verify`` is verified.
+    """
+
+    def __init__(self, images: Any) -> None:
+        self._verify: Callable[[], None] | None = getattr(images, "verify", None)
+        self._left = len(images)
+
+    def count(self, number: int) -> None:
+        """Count images that are read; raises DataError if the file is damaged."""
+        self._left -= number
+        if self._left <= 0 and self._verify is not None:
+            self._verify()
+            self._verify = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_verify": None, "_left": 0}  # a pickle holds the pixels
+
+
 class ArraySource:
     """Images that are in memory or memory-mapped; reading consecutive rows copies nothing.
 
@@ -35,6 +62,7 @@ class ArraySource:
     """
 
     def __init__(self, images: Images) -> None:
+        self._check = _FirstFullRead(images)
         self.images = np.asarray(images).view()
         self.images.flags.writeable = False
         height, width, _ = images.shape[1:]
@@ -45,7 +73,8 @@ class ArraySource:
 
     def read(self, rows: Rows) -> Images:
         """Take the images at these places: a read-only view if they are consecutive, else a copy."""
-        return _take(self.images, rows)
+        self._check.count(len(rows))
+        return taken(self.images, rows)
 
 
 class ConvertedSource:
@@ -53,10 +82,13 @@ class ConvertedSource:
 
     Args:
         images: (N, H, W), (N, H, W, 1), (N, H, W, 3) or (N, H, W, 4), uint8 or uint16.
+        bits: How many bits of 16 are used.
     """
 
-    def __init__(self, images: NDArray[Any]) -> None:
+    def __init__(self, images: NDArray[Any], bits: int = 16) -> None:
+        self._check = _FirstFullRead(images)
         self.images = np.asarray(images)
+        self.bits = bits
         self.shape = (int(images.shape[1]), int(images.shape[2]), 3)
 
     def __len__(self) -> int:
@@ -64,9 +96,10 @@ class ConvertedSource:
 
     def read(self, rows: Rows) -> Images:
         """Convert the images at these places."""
-        pixels = _take(self.images, rows)
+        self._check.count(len(rows))
+        pixels = taken(self.images, rows)
         if pixels.dtype == np.uint16:
-            pixels = to_8_bits(pixels)
+            pixels = to_8_bits(pixels, self.bits)
         if pixels.ndim == 3 or pixels.shape[3] == 1:
             return np.repeat(pixels.reshape(len(pixels), *self.shape[:2], 1), 3, axis=3)
         if pixels.shape[3] == 4:
@@ -81,10 +114,12 @@ class ResizedSource:
     Args:
         source: Gives the images.
         size: Height and width in pixels.
+        fit: How, see ``cellclf.data.fit.fitted``.
     """
 
-    def __init__(self, source: ImageSource, size: tuple[int, int]) -> None:
+    def __init__(self, source: ImageSource, size: tuple[int, int], fit: str = "stretch") -> None:
         self.source = source
+        self.fit = fit
         self.shape = (int(size[0]), int(size[1]), 3)
 
     def __len__(self) -> int:
@@ -96,31 +131,50 @@ class ResizedSource:
 
         images = np.empty((len(rows), *self.shape), np.uint8)
         for place, image in enumerate(self.source.read(rows)):
-            small = Image.fromarray(image).resize((self.shape[1], self.shape[0]), Image.Resampling.LANCZOS)
-            images[place] = np.asarray(small)
+            images[place] = np.asarray(fitted(Image.fromarray(image), self.shape[:2], self.fit))
         return images
 
 
-def to_8_bits(values: NDArray[Any]) -> Images:
+def to_8_bits(values: NDArray[Any], bits: int = 16) -> Images:
     """Scale 0-65535 to 0-255, rounded, so that the full range stays the full range.
+
+    Args:
+        values: Whole numbers from 0 to 2 ** bits - 1.
+        bits: How many bits of each number are used, 1 to 16.
 
     Examples:
         >>> to_8_bits(np.array([0, 128, 129, 65535]))
         array([  0,   0,   1, 255], dtype=uint8)
+        >>> to_8_bits(np.array([0, 4095]), 12)
+        array([  0, 255], dtype=uint8)
     """
-    return ((2 * values.astype(np.uint32) + 257) // 514).astype(np.uint8)
+    full = (1 << bits) - 1
+    return ((510 * values.astype(np.uint32) + full) // (2 * full)).astype(np.uint8)
 
 
 def dark_note(brightest: int) -> str:
-    """Give what to add to a 16-bit notice when the images come out nearly black, as from 12-bit cameras."""
-    return ", nearly black: no value reaches 4096, so rescale 12-bit images first" if brightest < 4096 else ""
+    """Give what to add to a 16-bit notice when only the lowest of the 16 bits are used, as by cameras of 8 to 14 bits.
+
+    Args:
+        brightest: The highest value.
+
+    Examples:
+        >>> dark_note(60_000)
+        ''
+        >>> dark_note(4_000)
+        ', nearly black: no value reaches 4096, so pass bits=12 for a camera of 12 bits'
+    """
+    bits = next((bits for bits in (8, 10, 12, 14) if brightest < 1 << bits), 16)
+    look = "nearly black" if bits <= 12 else "dark"
+    return f", {look}: no value reaches {1 << bits}, so pass bits={bits} for a camera of {bits} bits" * (bits < 16)
 
 
-def as_source(images: object) -> tuple[ImageSource, list[str]]:
+def as_source(images: object, bits: int | None = None) -> tuple[ImageSource, list[str]]:
     """Take an array of images as it is, or convert it if the conversion loses nothing visible.
 
     Args:
         images: Any array; see ``ConvertedSource`` for what is converted.
+        bits: How many bits of a 16-bit array are used; None takes all 16.
 
     Returns:
         The source, and what is converted, in words.
@@ -137,12 +191,22 @@ def as_source(images: object) -> tuple[ImageSource, list[str]]:
     _refuse_empty(array)
     notices = []
     if deep:
-        notices.append(f"16-bit pixels were divided by 257{dark_note(int(array.max(initial=0)))}")
+        notices.append(_deep_note(int(array.max(initial=0)), bits))
     if grey or array.shape[3] == 1:
         notices.append("grey was repeated over the three channels")
     elif layered:
         notices.append("transparency was blended with white")
-    return ConvertedSource(array), notices
+    return ConvertedSource(array, bits or 16), notices
+
+
+def _deep_note(brightest: int, bits: int | None) -> str:
+    if bits is None or bits == 16:
+        return f"16-bit pixels were divided by 257{dark_note(brightest)}"
+    if brightest >= 1 << bits:
+        raise DataError(
+            f"images are uint16 up to {brightest}, more than bits={bits} can hold; expected bits=16, or none"
+        )
+    return f"16-bit pixels were read as {bits} bits"
 
 
 def refuse_unit_range(images: NDArray[Any]) -> None:
@@ -233,7 +297,8 @@ def _wrong_type(array: NDArray[Any]) -> str:
     return f"{found}; {_EXPECTED}: rescale them first"
 
 
-def _take(images: NDArray[Any], rows: Rows) -> NDArray[Any]:
+def taken(images: NDArray[Any], rows: Rows) -> NDArray[Any]:
+    """Take some images of an array: a view if they are consecutive, else a copy."""
     first, count = int(rows[0]) if len(rows) else 0, len(rows)
     if count and int(rows[-1]) - first == count - 1 and np.array_equal(rows, np.arange(first, first + count)):
         return images[first : first + count]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Interval
@@ -11,18 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import OptionError
-from cellclf.utils.parameters import Params, Seed, check_parameters
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+from cellclf.data.stratify import assign, round_to
+from cellclf.errors import CellclfWarning, DataError, OptionError
+from cellclf.utils.parameters import Count, Params, Seed, check_parameters, check_value, plain
+from cellclf.utils.results import Result
 
 Fraction = Annotated[float, Interval(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
-class Parts:
+@dataclass(frozen=True, repr=False)
+class Parts(Result):
     """The parts of a set, each an ImageSet in the order of the original.
 
     Args:
@@ -47,14 +46,21 @@ class Parts:
         totals = " ".join(f"{len(part):>8,}" for part in (self.train, self.val, self.test))
         return "\n".join([*lines, f"{'all':<{width}}  {totals}"])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give the number of images of each class in each part."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: {"images": len(part), "classes": part.counts()} for name, part in parts.items()}
+
 
 class Split(Params):
     """Split a set into train, val and test: stratified by class; patients, slides and duplicates stay together.
 
     Images that share a group (patient, slide) or a cluster (duplicates) are joined into connected components, and
-    no component is split across parts. Components are assigned largest first, each to the part that lacks most of its
-    classes, so that each part comes as near as possible to its fraction of every class; without groups and clusters
-    the fractions are exact to one image a class.
+    no component is split across parts. Each part comes as near as possible to its fraction of every class, and a rare
+    class counts as much as a common one; without groups and clusters the fractions are exact to one image a class.
+
+    **Training has every class**: what is never trained on cannot be judged. A class that only one patient has is
+    trained on, and a warning says that validation lacks it.
 
     Args:
         val: Fraction of the images for validation, 0 to below 1.
@@ -63,6 +69,7 @@ class Split(Params):
 
     Raises:
         OptionError: Fractions that leave nothing to train on (when the set is split).
+        DataError: Nothing can be cut off, because all images hang together (when the set is split).
 
     Examples:
         >>> cells = ImageSet(np.zeros((10, 8, 8, 3), np.uint8), [0] * 5 + [1] * 5)
@@ -80,7 +87,7 @@ class Split(Params):
         return f"Split(val={self.val}, test={self.test}, seed={self.seed})"
 
     def check(self) -> None:
-        """Raise OptionError if the fractions cannot be used."""
+        """Raise OptionError if the fractions or the seed cannot be used."""
         check_parameters(self)
         if self.val + self.test >= 1:
             raise OptionError(f"val={self.val} and test={self.test} leave nothing to train on; expected a sum below 1")
@@ -94,11 +101,25 @@ class Split(Params):
 
         Returns:
             Train, val and test; together they are the set, and they share no image, group or cluster.
+
+        Raises:
+            DataError: A part would be empty, because its images hang together with those that are trained on.
         """
         cells = as_cells(cells, labels)
         self.check()
-        part = _assign(cells, [1 - self.val - self.test, self.val, self.test], self.seed)
-        return Parts(*(cells.subset(part == k) for k in range(3)))
+        val, test = float(self.val), float(self.test)
+        fractions = [1 - val - test, val, test]
+        component = components(cells)
+        part = assign(component, *_classes(cells), fractions, plain(self.seed), favoured=0)
+        found = Parts(*(cells.subset(part == k) for k in range(3)))
+        bound = len(cells) > 1 and bool(len(component)) and component.max() + 1 < len(cells)
+        for name, fraction in (("val", val), ("test", test)) if bound else ():
+            chosen: ImageSet = getattr(found, name)
+            if round(fraction * len(cells)) and not len(chosen):
+                raise DataError(_uncut(cells, component, name))
+            if fraction and (lacking := _lacking(cells, chosen, fraction)):
+                warnings.warn(f"{name} has no image of {lacking}", CellclfWarning, stacklevel=2)
+        return found
 
     def folds(self, cells: Cells, count: int = 5) -> list[Parts]:
         """Split the set ``count`` times so that each image is in exactly one ``val`` (k-fold cross-validation).
@@ -108,12 +129,27 @@ class Split(Params):
             count: Folds, at least 2; ``val`` and ``test`` of this Split are ignored.
 
         Returns:
-            One Parts a fold; ``test`` is empty.
+            One Parts a fold; ``test`` is empty. A class that at least two patients have is in every ``train``.
+
+        Raises:
+            OptionError: More folds than images.
+            DataError: More folds than patients, slides or single images.
         """
         cells = as_cells(cells)
+        check_value(count, Count, "count")
         if not 2 <= count <= max(2, len(cells)):
             raise OptionError(f"count={count} folds of {len(cells)} images; expected from 2 to {len(cells)}")
-        part = _assign(cells, [1 / count] * count, self.seed)
+        check_value(self.seed, Seed, "Split seed")
+        component = components(cells)
+        units = int(component.max()) + 1 if len(cells) else 0
+        if units < min(count, len(cells)):
+            raise DataError(
+                f"count={count} folds of {units} groups ({len(cells):,} images; those of one {_bond(cells)} stay "
+                f"together); expected at most {units}"
+                if units > 1
+                else _uncut(cells, component, "fold")
+            )
+        part = assign(component, *_classes(cells), [1 / count] * count, plain(self.seed))
         none = cells.subset([])
         return [Parts(cells.subset(part != k), cells.subset(part == k), none) for k in range(count)]
 
@@ -140,7 +176,7 @@ def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
         return cells
     labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels
     support = np.bincount(labels)
-    counts = _round_to(np.asarray(support * (count / len(cells)), np.float64), count)
+    counts = round_to(np.asarray(support * (count / len(cells)), np.float64), count)
     rng = np.random.default_rng(seed)
     drawn = [rng.permutation(np.flatnonzero(labels == k))[:most] for k, most in enumerate(counts)]
     return cells.subset(np.sort(np.concatenate(drawn)))
@@ -179,57 +215,41 @@ def _by_appearance(numbers: NDArray[Any]) -> NDArray[np.int64]:
     return rank[which]
 
 
-def _assign(cells: ImageSet, fractions: Sequence[float], seed: int) -> NDArray[np.int64]:
-    """Assign each image to a part; the first part takes what rounding leaves."""
+def _classes(cells: ImageSet) -> tuple[NDArray[np.int64], int]:
     labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels
-    classes = max(1, cells.num_classes)
-    component = components(cells)
-    sizes = np.bincount(component) if len(cells) else np.empty(0, np.int64)
-    content = np.zeros((len(sizes), classes))
-    np.add.at(content, (component, labels), 1)
-    missing = _targets(np.bincount(labels, minlength=classes), fractions)
+    return labels, max(1, cells.num_classes)
 
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(sizes))
-    assigned = np.zeros(len(sizes), np.int64)
-    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
-    large = order[sizes[order] > 1]
-    for number in large:
-        part = int(np.argmax(_improvement(missing, content[number], fractions)))
-        assigned[number] = part
-        missing[part] -= content[number]
-    single = order[sizes[order] == 1]
-    label_of = content[single].argmax(1) if len(single) else np.empty(0, np.int64)
-    for label in range(classes):
-        free = single[label_of == label]
-        room = np.maximum(missing[:, label], 0)
-        counts = (
-            _round_to(room / room.sum() * len(free), len(free))
-            if room.sum()
-            else _round_to(np.asarray(fractions) * len(free), len(free))
+
+def _uncut(cells: ImageSet, component: NDArray[np.int64], part: str) -> str:
+    """Say why nothing is left for a part."""
+    units, bond, count = int(component.max()) + 1, _bond(cells), len(cells)
+    fix = "load a set of other patients for it" if cells.groups is not None else "use other images for it"
+    if units > 1:
+        return (
+            f"nothing is left for {part}: the {count:,} images are {units} groups (those of one {bond} stay together), "
+            f"and no cut gives every part an image and training every class; {fix}"
         )
-        assigned[free] = np.repeat(np.arange(len(fractions)), counts)
-    return assigned[component] if len(cells) else np.empty(0, np.int64)
+    some = f" {str(cells.groups[0])!r}" if cells.groups is not None and bond == "group" else ""
+    return f"no {part} can be cut off: all {count:,} images are of one {bond}{some}; {fix}"
 
 
-def _targets(counts: NDArray[np.int64], fractions: Sequence[float]) -> NDArray[np.float64]:
-    """How many images of each class each part should hold: (parts, classes), whole, summing to the counts."""
-    return np.stack([_round_to(np.asarray(fractions) * count, int(count)) for count in counts], axis=1).astype(float)
+def _bond(cells: ImageSet) -> str:
+    if cells.groups is None:
+        return "cluster of duplicates"
+    if cells.clusters is None or len(np.unique(cells.groups)) == 1:
+        return "group"
+    return "chain of groups and duplicates"
 
 
-def _round_to(exact: NDArray[np.float64], total: int) -> NDArray[np.int64]:
-    """Round down and give what is left to the largest remainders (Hamilton's method)."""
-    whole = np.floor(exact + 1e-9).astype(np.int64)
-    order = np.argsort(-(exact - whole), kind="stable")
-    whole[order[: total - whole.sum()]] += 1
-    return whole
-
-
-def _improvement(
-    missing: NDArray[np.float64], content: NDArray[np.float64], fractions: Sequence[float]
-) -> NDArray[np.float64]:
-    """By how much a component lowers each part's squared lack of images, in units of the part's fraction."""
-    scale = np.maximum(np.asarray(fractions), 1e-12)[:, None]
-    before = (missing**2 / scale).sum(1)
-    after = ((missing - content) ** 2 / scale).sum(1)
-    return np.where(np.asarray(fractions) > 0, before - after, -np.inf)
+def _lacking(cells: ImageSet, part: ImageSet, fraction: float) -> str:
+    """Name the classes of which a part should have an image and has none."""
+    counts, found = cells.counts(), part.counts()
+    names = [name for name, count in counts.items() if round(fraction * count) and not found[name]]
+    units = components(cells)
+    told = []
+    for name in names:
+        assert cells.labels is not None
+        patients = len(np.unique(units[cells.labels == cells.class_names.index(name)]))
+        where = "all in one group, which is trained on" if patients == 1 else f"in {patients} groups"
+        told.append(f"{name!r} ({counts[name]:,} images, {where})")
+    return ", ".join(told)

@@ -13,6 +13,7 @@ from cellclf.evaluation.checks import check_predictions
 from cellclf.evaluation.confidence_plots import plot_reliability
 from cellclf.evaluation.intervals import Estimate, binomial_interval
 from cellclf.evaluation.scores import log_loss
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,8 +107,8 @@ class Bin:
     accuracy: Estimate
 
 
-@dataclass(frozen=True)
-class Calibration:
+@dataclass(frozen=True, repr=False)
+class Calibration(Result):
     """How far confidence and accuracy are apart; made by ``calibrate``.
 
     Args:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.checks import check_predictions
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -81,8 +82,8 @@ class Conformal:
         return found
 
 
-@dataclass(frozen=True)
-class Coverage:
+@dataclass(frozen=True, repr=False)
+class Coverage(Result):
     """Coverage and size of prediction sets; made by ``coverage``.
 
     Args:
@@ -108,6 +109,13 @@ class Coverage:
             "sizes": {str(size): share for size, share in self.sizes.items()},
             "classes": {name: None if share != share else share for name, share in self.classes.items()},
         }
+
+    def summary(self) -> str:
+        """Say how often the sets hold the true class, and how large they are."""
+        return (
+            f"{100 * self.covered:.2f} % of {self.n:,} sets hold the true class; a set has "
+            f"{self.mean_size:.2f} classes on average"
+        )
 
 
 def fit_conformal(labels: ArrayLike, probabilities: ArrayLike) -> Conformal:

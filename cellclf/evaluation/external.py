@@ -12,7 +12,8 @@ from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.plots import plot_external
 from cellclf.evaluation.scores import SCORES
 from cellclf.evaluation.significance import Change, Paired, points
-from cellclf.utils.text_tables import columns, markdown_table
+from cellclf.utils.results import Result
+from cellclf.utils.text_tables import columns, markdown_table, without_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,8 +53,8 @@ class Remedy:
     gain: Paired | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class External:
+@dataclass(frozen=True, eq=False, repr=False)
+class External(Result):
     """The scores of a run on another laboratory's images; made by ``Run.external``.
 
     Args:
@@ -226,7 +227,7 @@ class External:
         parts = ["\n".join(f"- {line}" for line in self.headline())]
         parts += [f"**{title[0].upper()}{title[1:]}**\n\n{markdown_table(rows)}" for title, rows in self._tables()]
         parts += [str(self.domain_shift)] if self.domain_shift is not None else []
-        return "\n\n".join([*parts, *filter(None, [" ".join(self._remarks())])]) + "\n"
+        return without_html("\n\n".join([*parts, *filter(None, [" ".join(self._remarks())])]) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain data that JSON can hold."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError
 from cellclf.evaluation.checks import check_predictions
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 _SMALLEST = np.finfo(np.float32).tiny
 
 
-@dataclass(frozen=True, eq=False)
-class LabelProblems:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelProblems(Result):
     """How much the label of each image is contradicted; made by ``find_label_problems``.
 
     Args:

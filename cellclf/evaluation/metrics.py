@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError, OptionError, printable
 from cellclf.evaluation.checks import check_predictions
 from cellclf.evaluation.groups import number_groups, unit_text
 from cellclf.evaluation.intervals import Estimate, Grouped, bootstrap
 from cellclf.evaluation.plots import plot_confused, plot_confusion
 from cellclf.evaluation.scores import SCORES, scores_in
+from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class ConfusedPair:
         return len(self.indices)
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(Result):
     """How good a classifier is on one set; made by ``evaluate``.
 
     Scores are ``Estimate``s: floats with ``.low`` and ``.high``. The macro averages, ``balanced_accuracy`` among them
@@ -360,7 +361,7 @@ def evaluate(
         Sokolova & Lapalme, Information Processing & Management 45 (2009) 427-437 (the measures); the
         intervals: see ``cellclf.evaluation.intervals``.
     """
-    names = tuple(str(name) for name in class_names)
+    names = tuple(printable(str(name)) for name in class_names)
     truth, given = check_predictions(labels, probabilities, len(names))
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -167,8 +168,8 @@ class OodDetector:
         )
 
 
-@dataclass(frozen=True)
-class DomainShift:
+@dataclass(frozen=True, repr=False)
+class DomainShift(Result):
     """Whether a set has the distribution that a classifier was trained on; made by ``OodDetector.compare``.
 
     Args:

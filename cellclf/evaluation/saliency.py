@@ -13,6 +13,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images, Rows
 from cellclf.errors import OptionError
 from cellclf.utils.colour import LUMA
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,8 +28,8 @@ _STRENGTH = 0.62  # opacity of the heat over an image
 _TINY = 1e-30
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(Result):
     """Heatmaps of what in each image is evidence for one class; made by ``Run.explain``.
 
     Args:
@@ -127,6 +128,30 @@ class Explanation:
                 }
             )
         return found
+
+    def summary(self) -> str:
+        """Say what was explained."""
+        names = ", ".join(f"{self.class_names[c]} ({int((self.classes == c).sum())})" for c in np.unique(self.classes))
+        layer = "" if self.layer is None else f" of the layer {self.layer}"
+        return f"{len(self.heat):,} heat maps by {self.method}{layer}: {names}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give class, probability and peak of each image as plain data; the maps are in ``heat``."""
+        return {
+            "method": self.method,
+            "layer": self.layer,
+            "images": [
+                {
+                    "id": id_,
+                    "class": self.class_names[label],
+                    "probability": round(float(probability), 6),
+                    "peak": float(peak),
+                }
+                for id_, label, probability, peak in zip(
+                    self.cells.ids.tolist(), self.classes.tolist(), self.probabilities, self.peak, strict=True
+                )
+            ],
+        }
 
 
 def grad_cam(maps: Floats, gradients: Floats) -> NDArray[np.float64]:

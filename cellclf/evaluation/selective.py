@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellclf.errors import OptionError
 from cellclf.evaluation.checks import check_predictions
 from cellclf.evaluation.confidence_plots import plot_abstention
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Promise:
+@dataclass(frozen=True, repr=False)
+class Promise(Result):
     """An accuracy that holds for images above a threshold; made by ``Abstention.at``.
 
     Args:
@@ -47,9 +48,13 @@ class Promise:
             f"confidence, from {self.n:,} images; observed {100 * self.observed:.1f} %"
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain data that JSON can hold."""
+        return asdict(self)
 
-@dataclass(frozen=True, eq=False)
-class Abstention:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Abstention(Result):
     """The abstention curve, from the most confident images to all of them; made by ``abstain``.
 
     Args:
@@ -122,6 +127,13 @@ class Abstention:
         """Draw accuracy against the share that is classified."""
         return plot_abstention(self.answered, self.accuracy, n=self.n)
 
+    def summary(self) -> str:
+        """Give the accuracy when the least confident images are left to a person."""
+        parts = [
+            f"{100 * share:.0f} %: {100 * self.accuracy_without(share):.1f} %" for share in (0, 0.05, 0.1, 0.2, 0.5)
+        ]
+        return f"accuracy on {self.n:,} images when so many are left to a person: {', '.join(parts)}"
+
 
 def abstain(labels: ArrayLike, probabilities: ArrayLike) -> Abstention:
     """Measure how accuracy grows when only images of high confidence are classified.
@@ -134,9 +146,9 @@ def abstain(labels: ArrayLike, probabilities: ArrayLike) -> Abstention:
         DataError: Arrays that do not fit together.
 
     Examples:
-        >>> curve = abstain([0] * 99 + [1], [[0.9, 0.1]] * 99 + [[0.6, 0.4]])
-        >>> curve.at(0.95).answered
-        0.99
+        >>> curve = abstain([0] * 99 + [1] * 9, [[0.9, 0.1]] * 99 + [[0.6, 0.4]] * 9)
+        >>> round(curve.at(0.95).answered, 3)
+        0.917
 
     Source:
         Geifman & El-Yaniv 2017, Selective classification for deep neural networks, arXiv 1705.08500.

@@ -13,6 +13,7 @@ from cellclf.errors import DataError
 from cellclf.evaluation.groups import number_groups, resample_groups, stretch
 from cellclf.evaluation.intervals import Counts, Estimate, widened
 from cellclf.evaluation.scores import Score, scores_in
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -65,8 +66,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in found]
 
 
-@dataclass(frozen=True, eq=False)
-class Paired:
+@dataclass(frozen=True, eq=False, repr=False)
+class Paired(Result):
     """The difference between two classifiers on the same images; made by ``compare_paired``.
 
     Args:
@@ -112,6 +113,15 @@ class Paired:
             "only_second": self.only_second,
             "p_value": self.p_value,
         }
+
+    def summary(self) -> str:
+        """Give the difference of each score with its interval, and McNemar's test."""
+        lines = [
+            f"{name}: {100 * value:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f})"
+            for name, value in self.differences.items()
+        ]
+        test = f"right where the other is wrong: {self.only_first:,} and {self.only_second:,} of {self.n:,} images"
+        return "\n".join([*lines, f"{test}; McNemar's exact test: p = {self.p_value:.3g}"])
 
 
 def compare_paired(
@@ -204,8 +214,8 @@ def compare_paired(
     )
 
 
-@dataclass(frozen=True)
-class Change:
+@dataclass(frozen=True, repr=False)
+class Change(Result):
     """One score on two sets.
 
     Args:
@@ -224,6 +234,14 @@ class Change:
         """Give plain data that JSON can hold."""
         parts = {"before": self.before, "after": self.after, "difference": self.difference}
         return {"name": self.name} | {name: value.to_dict() for name, value in parts.items()}
+
+    def summary(self) -> str:
+        """Give the score before and after, and the difference with its interval."""
+        value = self.difference
+        return (
+            f"{self.name}: {100 * self.before:.1f} % to {100 * self.after:.1f} %, {100 * value:+.1f} points "
+            f"({100 * value.low:+.1f} to {100 * value.high:+.1f})"
+        )
 
 
 def compare_sets(

@@ -23,16 +23,17 @@ from cellclf.pipeline.pipeline import Pipeline
 from cellclf.reporting.compare import Candidate
 from cellclf.training.trainer import Trainer
 from cellclf.utils.annotations import HUGE, Called
-from cellclf.utils.atomic import write_json, write_text
+from cellclf.utils.atomic import check_writable, write_json, write_text
 from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Jobs, Seed, check_arguments, check_value, plain
+from cellclf.utils.results import Result
 
 Job = Pipeline | Trainer
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CrossValidation:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CrossValidation(Result):
     """The result of ``cross_validate``.
 
     Args:
@@ -144,6 +145,8 @@ def cross_validate(
     if cells.labels is None:
         raise DataError("the images have no labels, so there is nothing to score; expected a class for each")
     folder = None if out is None else Path(out)
+    if folder is not None:
+        check_writable(folder / "folds.csv")
     with showing(show) as shown:
         dedup = next(iter(jobs.values())).dedup
         if dedup is not None:

@@ -25,7 +25,7 @@ from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.parameters import Jobs, Seed, check_arguments
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelCheck(Selection):
     """The labels that predictions contradict with high probability; made by ``check_labels``.
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
+from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
@@ -25,23 +26,27 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
 from cellclf.errors import OptionError, unknown
 from cellclf.evaluation.metrics import Report
+from cellclf.evaluation.ood import DomainShift
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
 from cellclf.pipeline.prepare import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
 from cellclf.runs.folder import check_folder
 from cellclf.runs.run import Run
+from cellclf.training.head import Head
 from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
+from cellclf.utils.backend import check_backend
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Example, Params, check_parameters, check_value, shortened, written
+from cellclf.utils.results import Result
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Outcome(Result):
     """The result of a pipeline.
 
     Args:
@@ -56,8 +61,24 @@ class Outcome:
     reports: Mapping[str, Report]
     page: Path | None = None
 
+    def summary(self) -> str:
+        """Give a line for each set, and where the page is."""
+        width = max(map(len, self.reports), default=0)
+        lines = [
+            f"{name:<{width}}  macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}  {report.n:>7,} images"
+            for name, report in self.reports.items()
+        ]
+        return "\n".join([*lines, f"report: {self.page}"] if self.page else lines)
 
-@dataclass(kw_only=True, eq=False)
+    def to_dict(self) -> dict[str, Any]:
+        """Give the scores of each set as plain data."""
+        return {
+            "reports": {name: report.to_dict() for name, report in self.reports.items()},
+            "page": None if self.page is None else str(self.page),
+        }
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class Pipeline(Params):
     """The whole job: each step can be left out, replaced or used alone.
 
@@ -171,6 +192,8 @@ class Pipeline(Params):
         checks: list[Callable[[], Any]] = [trainer.check_options]
         if isinstance(trainer.stages, list | tuple):
             checks += [stage.check for stage in trainer.stages if isinstance(stage, Stage)]
+        if isinstance(trainer.head, Head):
+            checks.append(trainer.head.check)
         if isinstance(augmenter := trainer.augmenter, Augmenter):
             checks.append(lambda: augmenter.check(cells.image_shape))
         for step in (self.split, self.dedup, self.outliers, self.downsample):
@@ -186,7 +209,10 @@ class Pipeline(Params):
         checks += [
             functools.partial(check_test_set, name, test, cells, part_names) for name, test in (tests or {}).items()
         ]
+        checks.append(check_backend)
         raise_all(checks)
+        # last, since it may download
+        (trainer.backbone if isinstance(trainer.backbone, Backbone) else Backbone(trainer.backbone)).check_published()
 
     def prepare(self, cells: Cells, *, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.
@@ -285,7 +311,7 @@ class Pipeline(Params):
             table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
                 "command": command,
-                "source": dict(source or {}),
+                "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source or {}),
                 "split": {
                     **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
@@ -315,9 +341,15 @@ class Pipeline(Params):
             for name, test in (tests or {}).items():
                 sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
             min_counts = dict.fromkeys(tests or {}, min_count)
-            reports = {
-                name: run.evaluate(part, min_count=min_counts.get(name, 1), show=bars) for name, part in sets.items()
-            }
+            reports: dict[str, Report] = {}
+            domain_shifts: dict[str, DomainShift] = {}
+            for name, part in sets.items():
+                count = min_counts.get(name, 1)
+                if name in ("train", "val"):
+                    reports[name] = run.evaluate(part, min_count=count, show=bars)
+                else:  # once through the network
+                    reports[name], shift = run.evaluate_and_compare(part, min_count=count, show=bars)
+                    domain_shifts |= {} if shift is None else {name: shift}
             seconds["evaluation"] = time.perf_counter() - started
             page = None
             if folder is not None:
@@ -329,7 +361,9 @@ class Pipeline(Params):
                     augmenter=self.trainer.augmenter or (None if self.expand is None else self.expand.augmenter()),
                     sets=sets,
                     reports=reports,
+                    domain_shifts=domain_shifts,
                     copies=copies,
+                    searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
                 )

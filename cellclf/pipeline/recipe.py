@@ -163,8 +163,6 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
     if "backbone" not in table:
         raise OptionError('[trainer] lacks backbone; expected a table such as { name = "mobilenet" }')
     settings = {"seed": seed} | dict(table)
-    if isinstance(settings["backbone"], str):
-        settings["backbone"] = {"name": settings["backbone"]}
     # another seed for the validation copy: it must not be augmented in the same way as the training images
     for name, offset in (("augmenter", 0), ("val_augmenter", 1), ("mix", 0)):
         if isinstance(settings.get(name), Mapping):

@@ -15,16 +15,18 @@ from cellclf.data.loaders import load
 from cellclf.errors import RunFolderError
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.pipeline.recipe import make_trainer
+from cellclf.runs.folder import reading_of
 from cellclf.runs.run import Run, load_run
 from cellclf.training.trainer import with_all_settings
 from cellclf.utils.locks import scratch
+from cellclf.utils.results import Result
 
 ROUNDING = 1e-3
 """Largest difference of a probability that counts as rounding."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rerun:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Rerun(Result):
     """A run and its repetition.
 
     Args:
@@ -70,6 +72,17 @@ class Rerun:
             lines = ["NOT the same: other images"]
         return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give what differs as plain data."""
+        return {
+            "matches": self.matches,
+            "exact": self.exact,
+            "largest_difference": self.largest,
+            "same_images": self.images,
+            "same_epochs": self.same_epochs,
+            "differences": list(self.differences),
+        }
+
 
 def rerun(
     folder: str | Path,
@@ -91,6 +104,10 @@ def rerun(
         RunFolderError: The run is not finished, or its manifest does not name the source of its images.
     """
     first = load_run(folder)
+    if missing := [name for name in ("data", "trainer") if name not in first.manifest]:
+        raise RunFolderError(
+            f"the manifest of {folder} lacks {' and '.join(missing)}, so the run can predict but not be repeated"
+        )
     chosen = first.manifest.get("chosen")
     source = first.manifest.get("source") or {}
     of_pipeline = (Path(folder) / "recipe.toml").is_file()
@@ -135,7 +152,12 @@ def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
             "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
         )
     size = tuple(source["size"]) if "size" in source else None
-    cells: ImageSet = load(source["src"], part=source.get("part"), class_names=source.get("class_names"), size=size)
+    given = {
+        name: source[name]
+        for name in ("part", "class_names", "columns", "root", "group_from", "margin")
+        if name in source
+    }
+    cells: ImageSet = load(source["src"], size=size, **given, **reading_of({"source": source}))
     return cells
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellclf.data.image_set import ImageSet
+from cellclf.errors import printable
 from cellclf.evaluation.metrics import Report
+from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import stored
 from cellclf.pipeline.prepare import Prepared, split_table
 from cellclf.pipeline.recipe import Table, recipe_text
@@ -27,7 +29,9 @@ def write_report(
     augmenter: Augmenter | None,
     sets: Mapping[str, ImageSet],
     reports: Mapping[str, Report],
+    domain_shifts: Mapping[str, DomainShift],
     copies: Mapping[str, int],
+    searched: str,
     seconds: Mapping[str, float],
     command: str,
 ) -> Path:
@@ -41,7 +45,9 @@ def write_report(
         augmenter: Of the training images; the page shows examples. None if there is none.
         sets: "train", "val", "test" and further sets.
         reports: Their scores.
+        domain_shifts: Name of a set -> whether it has the distribution of the training images.
         copies: Name of a set -> images in it that are copies of training or validation images.
+        searched: Which copies the search for them finds.
         seconds: Step -> how long it took.
         command: What the report names as the way to make it again.
 
@@ -56,11 +62,8 @@ def write_report(
     recipe_toml = recipe_text(recipe)
     write_text(folder / "split.csv", split_table(prepared))
     write_text(folder / "recipe.toml", recipe_toml)
-    domain_shifts = {
-        name: run.domain_shift(part, show=False) for name, part in sets.items() if name not in ("train", "val")
-    }
     content = PageContent(
-        title=folder.resolve().name,
+        title=printable(folder.resolve().name),
         cells_before=prepared.before,
         cells_after=prepared.after,
         removals=prepared.removals,
@@ -69,10 +72,11 @@ def write_report(
         history=run.history,
         evaluations={name: (report, sets[name]) for name, report in reports.items()},
         copies=copies,
+        searched=searched,
         robustness=stored(folder),
         run=run,
         confidence=run.confidence,
-        domain_shifts={name: shift for name, shift in domain_shifts.items() if shift is not None},
+        domain_shifts=domain_shifts,
         seconds=seconds,
         manifest=run.manifest,
         recipe_toml=recipe_toml,

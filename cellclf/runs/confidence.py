@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +40,13 @@ class Confidence:
     familiar: OodDetector
     abstention: Abstention | None = None
 
-    def save(self, path: Path) -> None:
-        """Write one npz file, whole or not at all."""
+    def save(self, path: Path, weights: str) -> None:
+        """Write one npz file, whole or not at all.
+
+        Args:
+            path: The file.
+            weights: ``weights_sha256`` of the network that it belongs to.
+        """
         known = self.familiar
         extra: dict[str, Any] = {}
         if known.reference_class is not None:
@@ -53,6 +57,7 @@ class Confidence:
         with replacing(path) as new:
             np.savez_compressed(
                 new,
+                weights_sha256=weights,
                 temperature=self.temperature,
                 given=self.conformal.given,
                 classes=self.conformal.classes,
@@ -66,16 +71,25 @@ class Confidence:
             )
 
 
-def load_confidence(path: Path) -> Confidence | None:
+def load_confidence(path: Path, weights: str) -> Confidence | None:
     """Read what ``Confidence.save`` wrote; None if there is no such file.
 
+    Args:
+        path: The file; those of version 0.1 do not name the network that they belong to.
+        weights: ``weights_sha256`` of the network.
+
     Raises:
-        RunFolderError: The file is damaged.
+        RunFolderError: The file is damaged, or belongs to another network.
     """
     if not path.exists():
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:  # closed even if it is not an archive
+            if "weights_sha256" in found and str(found["weights_sha256"]) != weights:
+                raise RunFolderError(
+                    f"{path} is the calibration of another network than the model.keras beside "
+                    "it; remove it to use the run without calibration, or copy both from one run"
+                )
             return Confidence(
                 temperature=float(found["temperature"]),
                 conformal=Conformal(found["given"], found["classes"], int(found["num_classes"])),
@@ -93,8 +107,11 @@ def load_confidence(path: Path) -> Confidence | None:
                 if "validation_images" in found
                 else None,
             )
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise RunFolderError(f"{path} is damaged ({error}); remove it and call Run.calibrate again") from None
+    except RunFolderError:
+        raise
+    except Exception as error:  # zipfile, its decompressors and numpy raise a dozen kinds for a damaged file
+        reason = "it is no npz file" if "pickle" in str(error) else " ".join(str(error).split())[:200]
+        raise RunFolderError(f"{path} is damaged ({reason}); remove it and call Run.calibrate again") from None
 
 
 def fit_confidence(

@@ -9,7 +9,7 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import CellclfError, ExportError, MissingPackageError, OptionError, unknown
 from cellclf.runs.predict import probabilities
-from cellclf.utils.atomic import replacing, replacing_folder, write_json
+from cellclf.utils.atomic import check_writable, replacing, replacing_folder, write_json
+from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
     from cellclf.runs.run import Run
@@ -40,8 +41,8 @@ _BATCH = 64
 Predictor = Callable[[Images], NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class Exported:
+@dataclass(frozen=True, repr=False)
+class Exported(Result):
     """A network that was exported for other programs; made by ``Run.export``.
 
     Args:
@@ -62,6 +63,10 @@ class Exported:
             f"{self.images:,} images"
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain data that JSON can hold."""
+        return asdict(self) | {"path": str(self.path)}
+
 
 def export(
     run: Run, path: str | Path, *, format: str | None = None, check: ImageSet | None = None, show: bool | None = None
@@ -70,6 +75,7 @@ def export(
     path = Path(path)
     kind = _format(path, format)
     _require(*_NEEDS[kind], what=f"writing {path.name}")
+    check_writable(path)
     cells = _images(run.input_shape) if check is None else check
     if not len(cells):
         raise OptionError("check holds no image; expected cells to compare on, or None")

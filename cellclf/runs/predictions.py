@@ -19,6 +19,7 @@ from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import Confidence
 from cellclf.utils.atomic import write_json
 from cellclf.utils.csv_tables import csv_text, write_table
+from cellclf.utils.results import Result
 
 UNKNOWN, UNSURE = "unknown", "unsure"
 """Class in tables of an out-of-distribution image, and of one whose probability is below the threshold."""
@@ -27,8 +28,8 @@ ENDINGS = (".csv", ".json", ".parquet")
 _UNIT = 0.005  # this fraction of known cells has an ood_score above 1
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions(Result):
     """Predictions of a run on a set of images; made by ``Run.report_predictions``.
 
     Args:
@@ -163,6 +164,16 @@ class Predictions:
         )
         each = dict.fromkeys((f"p_{name}" for name in self.class_names), "number")
         return {"id": "text", "class": "text", "probability": "number", **extra, **each, "skipped": "text"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the rows and what is known of the set as plain data."""
+        return {
+            "images": len(self),
+            "rows": list(self.rows()),
+            "domain_shift": None if self.domain_shift is None else self.domain_shift.to_dict(),
+            "promise": None if self.promise is None else self.promise.to_dict(),
+            "views": self.views,
+        }
 
 
 def predictions(

@@ -26,15 +26,19 @@ from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.folder import (
     MANIFEST,
     MODEL,
-    check_no_file,
+    check_model,
+    check_no_other,
+    class_names,
     read_history,
     read_manifest,
     read_model,
+    reading_of,
     write_history,
     write_manifest,
 )
 from cellclf.runs.predict import probabilities
 from cellclf.runs.predictions import Predictions, predictions
+from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.tta import view_names
 from cellclf.utils.atomic import replacing
 
@@ -130,7 +134,7 @@ class Run:
         parts = [self._fitted(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
         self.confidence = fit_confidence(self.model, *parts, show=show)
         if self.folder is not None:
-            self.confidence.save(self.folder / CONFIDENCE)
+            self.confidence.save(self.folder / CONFIDENCE, weights_sha256(self.model))
         return self.confidence
 
     def report_predictions(
@@ -240,9 +244,9 @@ class Run:
         return None if self.confidence is None else self.report_predictions(cells, show=show).domain_shift
 
     def _fitted(self, cells: Cells, labels: ArrayLike | None = None) -> ImageSet:
-        """Give any images at the size that the run was trained on."""
+        """Give any images at the size that the run was trained on, read and resized as its own."""
         height, width, _ = self.input_shape
-        return at_size(cells, (height, width), labels)
+        return at_size(cells, (height, width), labels, reading=reading_of(self.manifest))
 
     def evaluate(
         self,
@@ -273,6 +277,32 @@ class Run:
         truth = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, tta=tta, show=show)
         return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
+
+    def evaluate_and_compare(
+        self, cells: Cells, *, min_count: int = 1, seed: int = 0, show: bool | None = None
+    ) -> tuple[Report, DomainShift | None]:
+        """Score the run on a set with labels, and test it for domain shift, in one pass through the network.
+
+        Args:
+            cells: What to score on.
+            min_count: Classes with fewer images are listed but not in the macro averages.
+            seed: Of the bootstrap intervals.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+        Returns:
+            What ``evaluate`` and ``domain_shift`` give.
+
+        Raises:
+            DataError: No labels, no images, or a class that the run does not have.
+        """
+        cells = self._fitted(cells)
+        if self.confidence is None or not len(cells):
+            return self.evaluate(cells, min_count=min_count, seed=seed, show=show), None
+        truth = match_labels(cells, self.class_names)
+        features, found = self._reader.read(cells, show=show)
+        familiar = self.confidence.familiar
+        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed)
+        return report, familiar.compare(familiar.distance(features))
 
     def adapt(self, cells: Cells, *, prior: int = 16, show: bool | None = None) -> Run:
         """Give a run whose BatchNorm statistics are adapted to images without labels; this run is not changed.
@@ -478,18 +508,24 @@ class Run:
         """Write model, manifest and history into a folder; each file is whole or not there.
 
         Args:
-            folder: Made if missing.
+            folder: Made if missing; empty, or that of this very run.
 
         Returns:
             The folder.
+
+        Raises:
+            RunFolderError: Another run or something else is in the folder, the disk is full, or it cannot be written.
         """
-        folder = Path(folder)
-        check_no_file(folder)
+        folder, weights = Path(folder), weights_sha256(self.model)
+        check_no_other(folder, self.manifest, weights)
+        self.manifest = {**self.manifest, "class_names": list(self.class_names), "end_sha256": weights}
         with replacing(folder / MODEL) as new:
             self.model.save(new)
         write_history(folder, self.history)
         if self.confidence is not None:
-            self.confidence.save(folder / CONFIDENCE)
+            self.confidence.save(folder / CONFIDENCE, weights)
+        else:
+            (folder / CONFIDENCE).unlink(missing_ok=True)
         write_manifest(folder, self.manifest)
         self.folder = folder
         return folder
@@ -498,17 +534,23 @@ class Run:
 def load_run(folder: str | Path) -> Run:
     """Read a finished run.
 
+    Only the network and the names of its classes are needed; a damaged history or field of the manifest is left out,
+    with a warning. What does not belong to the network is refused.
+
     Args:
         folder: What ``Trainer.fit(out=...)`` or ``Run.save`` wrote.
 
     Raises:
-        RunFolderError: No run there, one that is not finished, or one whose network cannot be loaded: a plugin that it
-            needs is missing, and the message names it.
+        RunFolderError: No run there, one that is not finished, a damaged network, one that does not belong to its
+            manifest or its calibration, or one that cannot be loaded: a plugin that it needs is missing, and the
+            message names it.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); expected the --out folder of a training")
     model = read_model(folder, manifest)
-    names, known = tuple(manifest["class_names"]), load_confidence(folder / CONFIDENCE)
+    names = class_names(folder, manifest)
+    weights = check_model(folder, model, manifest)
+    known = load_confidence(folder / CONFIDENCE, weights)
     return Run(model, names, read_history(folder), manifest, folder, known)

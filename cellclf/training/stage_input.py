@@ -78,7 +78,7 @@ def stage_input(
     if caching.mode is None:
         yield plain
         return
-    with scratch() if caching.folder is None else nullcontext(caching.folder) as folder:
+    with scratch() if caching.place is None else nullcontext(caching.place) as folder:
         try:
             given = _cached(plain, stage, blocks, caching, folder, show)
         except OptionError as error:

@@ -13,6 +13,7 @@ from annotated_types import Interval, Len
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
+from cellclf.backbones.precision import set_precision
 from cellclf.backbones.registry import list_plugins
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
@@ -33,10 +34,10 @@ from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
 from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
-from cellclf.training.precision import set_precision
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.trainer_checks import check_options, check_sets
+from cellclf.utils.device_memory import full_device_names_batch_size
 from cellclf.utils.locks import held
 from cellclf.utils.log import showing
 from cellclf.utils.parameters import Count, Example, NotNegative, Params, Seed, construct, plain
@@ -239,6 +240,7 @@ class Trainer(Params):
                 return load_run(folder)
             return settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
 
+    @full_device_names_batch_size
     def _fit(
         self,
         train: ImageSet,

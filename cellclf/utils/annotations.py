@@ -114,6 +114,13 @@ def literals_of(annotation: Any) -> list[str]:
     return [c for part in parts_of(annotation) if is_literal(part) for c in get_args(part) if isinstance(c, str)]
 
 
+def takes_names_only(annotation: Any) -> bool:
+    """Return whether the literals are all that an annotation allows beside None and objects of classes."""
+    plain = {int, float, bool, str}
+    rest = [part for part in parts_of(annotation) if not is_literal(part) and part is not type(None)]
+    return bool(literals_of(annotation)) and all(set(classes_of(part)) - plain for part in rest)
+
+
 def item_of(annotation: Any) -> Any:
     """Give what the entries of a list are annotated with; None if an annotation allows no list."""
     for part in parts_of(annotation):
@@ -269,7 +276,7 @@ def fits(value: Any, annotation: Any, *, limits: bool = True) -> bool:
     Args:
         value: Plain: Python's numbers, lists for sequences.
         annotation: What it may be.
-        limits: False checks the kind only, not the limits of numbers and lengths.
+        limits: False checks the kind only, not the limits of numbers and lengths, and not which text it is.
     """
     import pydantic
 
@@ -306,7 +313,7 @@ def _checkable(annotation: Any, limits: bool) -> Any:
 
     origin = get_origin(annotation)
     if origin is Literal:
-        return annotation
+        return annotation if limits else Union.__getitem__(tuple({type(choice) for choice in get_args(annotation)}))
     if origin is Annotated:
         inner, *metadata = get_args(annotation)
         kept = tuple(one for one in metadata if limits and isinstance(one, Interval | Len | Predicate))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cellclf.errors import MissingPackageError, OptionError
-from cellclf.utils.atomic import replacing, write_text
+from cellclf.utils.atomic import check_writable, replacing, write_text
+from cellclf.utils.spreadsheet import disarmed, quoted
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Write a table as CSV text; what a row lacks is an empty cell.
 
+    A text that a spreadsheet would run as a formula gets an apostrophe, which the readers here take out again.
+
     Args:
         columns: Names of the columns, in order.
         rows: One mapping a row; None is an empty cell.
+
+    Raises:
+        ValueError: A row has a column that is not named.
 
     Examples:
         >>> print(csv_text(["id", "n"], [{"id": "a", "n": 1}, {"id": "b"}]))
@@ -26,12 +30,21 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
         a,1
         b,
         <BLANKLINE>
+        >>> print(csv_text(["id"], [{"id": "=1+1"}]).splitlines()[1])
+        '=1+1
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    lines = [",".join(map(_cell, columns))]
+    for row in rows:
+        if unnamed := row.keys() - set(columns):
+            raise ValueError(f"a row has {', '.join(sorted(unnamed))}; expected the columns {', '.join(columns)}")
+        lines.append(",".join(_cell(row.get(name)) for name in columns) or '""')
+    return "\n".join([*lines, ""])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return quoted(disarmed(value)) if isinstance(value, str) else quoted(str(value))
 
 
 def check_table_path(path: str | Path, what: str = "the table") -> Path:
@@ -44,18 +57,22 @@ def check_table_path(path: str | Path, what: str = "the table") -> Path:
     Raises:
         OptionError: The name ends neither in ".csv" nor in ".parquet".
         MissingPackageError: Parquet without pyarrow.
+        RunFolderError: Nothing can be written there.
     """
     path = Path(path)
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise OptionError(f"{what} cannot be written to {path.name!r}; expected a name ending in .csv or .parquet")
     if path.suffix.lower() == ".parquet":
-        try:
-            importlib.import_module("pyarrow.parquet")
-        except ImportError:
-            raise MissingPackageError(
-                f"writing {path.name} needs pyarrow: pip install pyarrow, or write .csv"
-            ) from None
-    return path
+        require_pyarrow(path)
+    return check_writable(path)
+
+
+def require_pyarrow(path: Path) -> None:
+    """Raise MissingPackageError if a Parquet file cannot be written for want of its package."""
+    try:
+        importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise MissingPackageError(f"writing {path.name} needs pyarrow: pip install pyarrow, or write .csv") from None
 
 
 def write_table(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import shutil
 import socket
 import tempfile
@@ -18,9 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cellclf.errors import CellclfWarning, RunFolderError
+from cellclf.utils.atomic import PART
 
 LOCK = ".lock"
-_PART = re.compile(r"\..+\.\d+\.part(\.\w+)*")
 _SCRATCH = "cellclf-scratch-"
 _GRACE = 60.0
 """Seconds for which the lock file of a temporary folder may exist unlocked: its owner is about to lock it."""
@@ -102,7 +101,7 @@ def make_folder(folder: Path) -> None:
 
 def is_free(folder: Path) -> bool:
     """Decide whether a folder holds nothing but what a killed run may have left before it wrote its first file."""
-    return not folder.exists() or all(item.name == LOCK or _PART.fullmatch(item.name) for item in folder.iterdir())
+    return not folder.exists() or all(item.name == LOCK or PART.fullmatch(item.name) for item in folder.iterdir())
 
 
 def sweep(folder: Path) -> None:
@@ -110,7 +109,7 @@ def sweep(folder: Path) -> None:
     for place in (folder, folder / "checkpoint"):
         if place.is_dir():
             for item in place.iterdir():
-                if _PART.fullmatch(item.name):
+                if PART.fullmatch(item.name):
                     item.unlink(missing_ok=True)
 
 

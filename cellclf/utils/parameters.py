@@ -11,9 +11,9 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from os import PathLike, fspath
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from annotated_types import Interval
 
@@ -28,10 +28,9 @@ from cellclf.utils.annotations import (
     described,
     entry_of,
     fits,
-    is_literal,
     item_of,
     literals_of,
-    parts_of,
+    takes_names_only,
 )
 
 Share = Annotated[float, Interval(ge=0, le=1)]
@@ -80,15 +79,28 @@ def plain(value: Any) -> Any:
         >>> plain([np.int64(3), np.float32(0.5)])
         [3, 0.5]
     """
-    if hasattr(value, "dtype") and hasattr(value, "tolist") and len(getattr(value, "shape", (0, 0))) < 2:
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(plain(item) for item in value)
     if isinstance(value, Params):
-        return _with(value, {name: plain(given) for name, given in _given(value).items()})
-    return value
+        made = copy.copy(value)
+        _set(made, {name: plain(given) for name, given in _given(value).items()})
+        return made
+    return _numbers(value, plain)
+
+
+def _numbers(value: Any, inside: Callable[[Any], Any]) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        item = getattr(value, "item", None)  # numpy.float64 is a float, too
+        return value if item is None else item()
+    if isinstance(value, Mapping):
+        return {inside(key): inside(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(inside(item) for item in value)
+    is_array = hasattr(value, "dtype") and hasattr(value, "tolist") and not isinstance(value, type)
+    return value.tolist() if is_array and len(value.shape) < 2 else value
+
+
+def _outer(value: Any) -> Any:
+    """Do as ``plain``, but leave objects as they are."""
+    return _numbers(value, _outer)
 
 
 def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) -> None:
@@ -99,7 +111,7 @@ def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) 
         annotation: What it may be.
         name: What it is called in the message, such as ``"Stage epochs"``; one that begins with a bracket is a place in
             a recipe, and the message speaks as recipes do.
-        limits: False checks the kind only, not the limits of numbers and lengths.
+        limits: False checks the kind only, not the limits of numbers and lengths, and not which text it is.
 
     Raises:
         UnknownNameError: A text that is none of those allowed; the nearest is named.
@@ -112,7 +124,7 @@ def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) 
         cellclf.errors.OptionError: val='high'; expected a number from 0 to 1
     """
     try:
-        given = plain(value)
+        given = _outer(value)
     except RecursionError:  # a list that holds itself
         given = object()
     if fits(given, annotation, limits=limits):
@@ -121,7 +133,7 @@ def check_value(value: Any, annotation: Any, name: str, *, limits: bool = True) 
         if not fits(entry, inner, limits=limits):
             check_value(entry, inner, f"{name}[{place!r}]"[:120], limits=limits)
     names = literals_of(annotation)
-    if isinstance(given, str) and names and all(is_literal(p) or p is type(None) for p in parts_of(annotation)):
+    if isinstance(given, str) and takes_names_only(annotation):
         raise unknown(f"{name}:", given[:60], names)
     expected = described(annotation, toml=_in_recipe(name), full=_is_huge(given))
     near = difflib.get_close_matches(given, names, n=1) if isinstance(given, str) else []
@@ -244,6 +256,11 @@ class Params:
     def __hash__(self) -> int:
         return hash(_comparable(self))
 
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        given = (f"{n}={v!r}" for n, v in _given(self).items() if repr(v) != repr(defaults[n].default))
+        return f"{type(self).__name__}({', '.join(given)})"
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name.
 
@@ -364,8 +381,16 @@ def _is_huge(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) >= HUGE
 
 
-def _names(kind: type) -> list[str]:
-    return list(inspect.signature(kind).parameters)
+def _names(kind: type) -> tuple[str, ...]:
+    return _described(cast(Hashable, kind))[0]
+
+
+@functools.cache
+def _described(kind: Hashable) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Give the names of a class's arguments, and those of what it computes once and keeps."""
+    assert isinstance(kind, type)
+    computed = (n for base in kind.__mro__ for n, v in vars(base).items() if isinstance(v, functools.cached_property))
+    return tuple(inspect.signature(kind).parameters), frozenset(computed)
 
 
 def _given(thing: Any) -> dict[str, Any]:
@@ -375,15 +400,8 @@ def _given(thing: Any) -> dict[str, Any]:
 def _set(thing: Any, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         object.__setattr__(thing, name, value)  # frozen ones, too: only copies and what sklearn changes come here
-    for name in list(vars(thing)):
-        if isinstance(inspect.getattr_static(type(thing), name, None), functools.cached_property):
-            del vars(thing)[name]  # it was made of the old values
-
-
-def _with(thing: Any, values: Mapping[str, Any]) -> Any:
-    made = copy.copy(thing)
-    _set(made, values)
-    return made
+    for name in _described(cast(Hashable, type(thing)))[1]:
+        vars(thing).pop(name, None)  # it was made of the old values
 
 
 def _comparable(value: Any) -> Any:

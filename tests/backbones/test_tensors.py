@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import pickle
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -185,3 +187,84 @@ def test_strides_are_followed() -> None:
     tensor = tensors.Tensor(("FloatStorage", "0", 7), 1, (2, 3), (1, 2))
     array = tensors._array(tensor, np.arange(7, dtype=np.float32))
     assert array.tolist() == [[1, 3, 5], [2, 4, 6]]
+
+
+def write_pkl(path: Path, content: bytes, **storages: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", content)
+        for key, data in storages.items():
+            archive.writestr(f"net/data/{key.removeprefix('_')}", data)
+    return path
+
+
+class Expanded(TorchLike):
+    """Pickles arrays whose strides are 0: one number, as often as one likes."""
+
+    def reducer_override(self, thing):
+        made = super().reducer_override(thing)
+        if made is NotImplemented or isinstance(made, str):
+            return made
+        function, (data, offset, _, _, *rest) = made
+        return function, (data, offset, self.size, (0,) * len(self.size), *rest)
+
+
+def expanded(*size: int) -> bytes:
+    file = io.BytesIO()
+    pickler = Expanded(file, "FloatStorage")
+    pickler.size = size
+    pickler.dump({"weight": np.ones(1, np.float32)})
+    return file.getvalue()
+
+
+def nested(levels: int) -> dict:
+    state: dict = {"a": ARRAYS["stem.bias"]}
+    for _ in range(levels):
+        state = {"a": state, "b": state}
+    return state
+
+
+def safe(entries: dict, data: bytes) -> bytes:
+    header = json.dumps(entries).encode()
+    return len(header).to_bytes(8, "little") + header + data
+
+
+FOUR = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+BOMBS = {
+    "memo.pth": lambda p: write_pkl(p, b"\x80\x02}r\xff\xff\xff\x0f."),
+    "memo2.pth": lambda p: write_pkl(p, b"\x80\x02}r\xff\xff\xff\x7f."),
+    "bytearray.pth": lambda p: write_pkl(p, b"\x80\x05\x96" + (1 << 35).to_bytes(8, "little") + b"."),
+    "text.pth": lambda p: write_pkl(p, b"\x80\x04\x8d" + (1 << 35).to_bytes(8, "little") + b"a."),
+    "frame.pth": lambda p: write_pkl(p, b"\x80\x04\x95" + (1 << 35).to_bytes(8, "little") + b"}."),
+    "packed.pth": lambda p: write_pkl(p, b"\x80\x02X" + (1 << 27).to_bytes(4, "little") + b"a" * (1 << 27) + b"."),
+    "stride.pth": lambda p: write_pkl(p, expanded(400_000_000), _0=bytes(4)),
+    "strides.pth": lambda p: write_pkl(p, expanded(20_000, 20_000), _0=bytes(4)),
+    "zeros.pth": lambda p: write_pkl(p, expanded(1), _0=bytes(1 << 27)),
+    "nested.pth": lambda p: write_zip(p, nested(40)),
+    "old.pth": lambda p: p.write_bytes(
+        b"".join(pickle.dumps(part, 2) for part in (tensors.MAGIC, 1001, {"little_endian": True}))
+        + b"\x80\x02}r\xff\xff\xff\x0f."
+    ),
+    "header.safetensors": lambda p: p.write_bytes((1 << 40).to_bytes(8, "little") + b"{}"),
+    "same.safetensors": lambda p: p.write_bytes(safe({f"t{k}": FOUR for k in range(9999)}, bytes(16))),
+    "back.safetensors": lambda p: p.write_bytes(safe({"a": FOUR | {"data_offsets": [16, 0]}}, bytes(16))),
+    "shape.safetensors": lambda p: p.write_bytes(safe({"a": FOUR | {"shape": [1 << 40]}}, bytes(16))),
+    "deep.safetensors": lambda p: p.write_bytes((10**5).to_bytes(8, "little") + b"[" * 10**5),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_never_takes_much_memory(name: str, tmp_path: Path) -> None:
+    BOMBS[name](tmp_path / name)
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError, match="cannot be read as tensors") as caught:
+            read_tensors(tmp_path / name)
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_tensors_may_share_a_storage_and_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
+    state = OrderedDict(b={"x": ARRAYS["stem.bias"], "y": ARRAYS["stem.weight"]}, a=ARRAYS["stem.bias"])
+    assert list(read_tensors(write_zip(tmp_path / "net.pth", state))) == ["b.x", "b.y", "a"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import tomllib
 
 from helpers.command import run, width_of
@@ -31,13 +30,13 @@ def test_dedup_writes_all_that_is_asked_for(npz, tmp_path):
     assert set(cleaned.ids.tolist()) == set(cellclf.Dedup().apply(cells).ids.tolist())
 
 
-def test_outliers_writes_the_ids_and_a_gallery(npz, tmp_path):
-    done = run("outliers", npz, "--apply", tmp_path / "ids.csv", "--gallery", tmp_path / "outliers.html")
+def test_outliers_writes_the_files_that_are_kept_and_a_gallery(folder, tmp_path):
+    done = run("outliers", folder, "--apply", tmp_path / "kept.csv", "--gallery", tmp_path / "outliers.html")
     assert done.exit_code == 0, done.output
-    with (tmp_path / "ids.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(cellclf.load(npz))
-    assert all((row["keep"] == "True") == (row["reason"] == "") for row in rows)
+    cells, kept = cellclf.load(folder), cellclf.load(tmp_path / "kept.csv")
+    found = cellclf.OutlierFilter().fit(cells).find(cells)
+    assert kept.ids.tolist() == cells.ids[found.keep].tolist() and kept.class_names == cells.class_names
+    assert f"kept {len(kept)}: " in done.stdout
     assert (tmp_path / "outliers.html").stat().st_size > 1000
 
 

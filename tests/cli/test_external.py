@@ -46,7 +46,7 @@ def test_external_prints_draws_and_writes(lab, tmp_path):
 
 def test_external_says_what_is_wrong(lab):
     done = run("external", lab / "good", lab / "theirs.npz", "--map", "D:dark")
-    assert done.exit_code == 2 and "wanted THEIRS=OURS" in done.output
+    assert done.exit_code == 2 and "expected THEIRS=OURS" in done.output
     done = run("external", lab / "good", lab / "theirs.npz", "--map", "D=drak")
     assert done.exit_code == 1 and "did you mean 'dark'" in done.output
     left = run("external", lab / "good", lab / "theirs.npz", "--map", "D=", "--no-adapt", "--tta", "1")
@@ -57,7 +57,7 @@ def test_finished_runs_are_compared_without_training(lab, tmp_path):
     done = run("compare", lab / "own.npz", lab / "poor", lab / "good", "--out", tmp_path / "side")
     assert done.exit_code == 0, done.output
     assert "Chosen: good, which has the highest macro F1 on own.npz (100.0 %)" in done.output
-    assert "Every other candidate is worse" in done.output
+    assert "Every other candidate is significantly worse" in done.output
     assert {path.name for path in (tmp_path / "side").iterdir()} == {"compare.html", "compare.md", "compare.json"}
     data = json.loads((tmp_path / "side" / "compare.json").read_text("utf-8"))
     assert [one["name"] for one in data["candidates"]] == ["good", "poor"]
@@ -69,4 +69,4 @@ def test_runs_and_backbones_are_not_mixed(lab):
     done = run("compare", lab / "own.npz", lab / "good", "--test", lab / "theirs.npz")
     assert done.exit_code == 2 and "finished runs are only scored" in done.output
     done = run("compare", lab / "own.npz", "mobilenet")
-    assert done.exit_code == 2 and "wanted --out FOLDER" in done.output
+    assert done.exit_code == 2 and "expected --out FOLDER" in done.output

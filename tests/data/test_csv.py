@@ -41,20 +41,22 @@ def test_csv_of_every_spelling(folder, text, encoding):
 
 def test_csv_rows_that_cannot_be_used_are_listed(folder):
     text = (
-        "path,label,group,note\nlobed/a.png,lobed,p1,x\n./lobed/a.png,round,p1,\nround/a.png,round\n"
-        "lobed/b.PNG,,p1,\ngone.png,round,p3,\n,round,p4,\nlobed/a.png,lobed,p1\n"
+        "path,label,group,note\nlobed/a.png,lobed,p1,x\n./lobed/a.png,lobed,p1,\nround/a.png,round,p2\n"
+        "lobed/b.PNG,,p1,\ngone.png,round,p3,\n,round,p4,\nlobed/a.png,Lobed,p1\n"
     )
     cells = cc.load(table(folder, text))
-    assert cells.ids.tolist() == ["lobed/a.png", "round/a.png"]
-    assert cells.groups.tolist() == ["p1", "only round/a.png"]  # nobody else's
+    assert cells.ids.tolist() == ["lobed/a.png", "round/a.png"] and cells.groups.tolist() == ["p1", "p2"]
     assert [(s.id, s.reason) for s in cells.skipped] == [
-        ("./lobed/a.png", "listed in an earlier row with the label 'lobed', now 'round': the first one is used"),
+        ("./lobed/a.png", "listed in an earlier row"),
         ("lobed/b.PNG", "no label"),
         (",round,p4,", "the row names no file"),
         ("lobed/a.png", "listed in an earlier row"),
         ("gone.png", "no such file"),
     ]
-    assert cells.notices == ("columns of cells.csv that were not used: note",)
+    assert cells.notices == (
+        "columns of cells.csv that were not used: note",
+        "1 of 7 rows of cells.csv have no label (empty, NA) and are left out; the first: lobed/b.PNG",
+    )
 
 
 def test_csv_of_paths_only_and_absolute_paths(folder, tmp_path):
@@ -77,9 +79,11 @@ def test_csv_labels_that_are_numbers_are_places_in_class_names(folder):
         (b"\n\n", "is empty"),
         (b"path,label\n", "no readable image, of 0 files"),
         (b"name,kind\nx,y\n", "has the columns name, kind; expected path, label"),
-        (CSV.encode("utf-16"), "is not UTF-8"),
-        ("path,label\nk\xe4se.png,round\n".encode("latin-1"), "is not UTF-8"),
-        (b'path,label\n"a.png' + b"x" * 200_000, "is not a CSV"),
+        (b'path,label\n"a.png' + b"x" * 200_000, "is no CSV"),
+        (b"PK\x03\x04 a workbook", "is a workbook"),
+        (b"path,label\na.png,\x00\n", "zero bytes"),
+        (b"path,label\na.png,round,p1\n", "row 2 of cells.csv has 3 cells"),
+        (b"a.png,round,p1,40,20\n", "5 columns and no line that names them"),
         (b"path,label\ngone.png,round\n", r"the first: gone\.png \(no such file\)"),
     ],
 )

@@ -9,12 +9,13 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from cellclf.data import decode as module
-from cellclf.data.decode import FileSource, Unreadable, decode, scan
+from cellclf.data.decode import FileSource, Reading, Unreadable, decode, scan
 from cellclf.errors import DataError
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
@@ -128,7 +129,7 @@ def test_of_several_frames_the_first_is_taken(tmp_path):
     first, second = Image.fromarray(RGB), Image.fromarray(255 - RGB)
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
     found, _, note = decode(tmp_path / "a.tif")
-    assert np.array_equal(found, RGB) and note == "first of several frames"
+    assert np.array_equal(found, RGB) and note == "the first of 2 pages; pages='cells' makes each an image"
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif", "png"])
@@ -203,6 +204,18 @@ def files():
         exif[0x0112] = 6
         Image.fromarray(RGB).save(buffer, kind, exif=exif, **options)
         yield buffer.getvalue()
+    deep = RGB.astype(np.uint16) * 257
+    for options in (
+        {"photometric": "rgb"},
+        {"photometric": "rgb", "compression": "zlib", "tile": (16, 16)},
+        {"photometric": "minisblack", "imagej": True, "metadata": {"axes": "ZYX"}},
+        {"photometric": "minisblack", "ome": True, "metadata": {"axes": "CYX"}},
+    ):
+        buffer = io.BytesIO()
+        grey = options["photometric"] == "minisblack"
+        tifffile.imwrite(buffer, deep.transpose(2, 0, 1) if grey else deep, **options)
+        yield buffer.getvalue()
+    yield png_of(10, 12, 16, 2, b"".join(b"\0" + row.tobytes() for row in deep.astype(">u2")))
 
 
 @given(
@@ -224,6 +237,7 @@ def test_damage_gives_a_image_or_a_reason_and_nothing_else(tmp_path_factory, dat
         except Unreadable as problem:
             assert str(problem) and "\n" not in str(problem)
         assert len(scan([str(path)], verify=False)) == 1
+        assert len(scan([str(path)], verify=False, reading=Reading(pages="cells"))) == 1
 
 
 def test_a_source_reads_any_rows_in_order_and_says_what_is_lost(tmp_path):

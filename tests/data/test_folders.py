@@ -9,8 +9,8 @@ import pytest
 from helpers.images import image
 
 import cellclf as cc
-from cellclf.data import listing
-from cellclf.errors import DataError, OptionError, UnknownNameError
+from cellclf.data import folders, listing
+from cellclf.errors import DataError, OptionError
 
 # Folders
 
@@ -57,15 +57,17 @@ def test_what_is_no_image_is_listed(folder):
     reasons = {skipped.id: skipped.reason for skipped in cells.skipped}
     assert reasons.keys() == {
         "notes.txt",
-        "round/Thumbs.db",
         "round/bad.jpg",
         "round/empty.png",
         "round/gone.png",
         "loose.png",
     }
     assert "no such file" in reasons["round/gone.png"] and "class folders" in reasons["loose.png"]
-    assert cells.notices == ("the folder 'empty' holds no image and is not a class",)
-    assert "skipped: 6" in cells.summary()
+    assert cells.notices == (
+        "the folder 'empty' holds no image and is not a class",
+        "ignored what other programs left in cells: ._* (1, a Mac), Thumbs.db (1, Windows' thumbnails)",
+    )
+    assert "skipped: 5" in cells.summary()
 
 
 def test_links_are_followed_and_never_in_a_circle(folder, tmp_path):
@@ -81,7 +83,7 @@ def test_links_are_followed_and_never_in_a_circle(folder, tmp_path):
 
 def test_a_folder_that_cannot_be_listed_is_reported(tmp_path):
     found = listing.Listing([], [])
-    assert listing._images_below(str(tmp_path / "round" / "deep"), tmp_path, found) == []
+    assert folders._Walk(tmp_path, found).below(str(tmp_path / "round" / "deep")) == []
     assert [(s.id, s.reason) for s in found.skipped] == [
         ("round/deep", "the folder cannot be listed: No such file or directory")
     ]
@@ -107,18 +109,6 @@ def test_a_folder_of_images_only_has_no_labels(tmp_path):
     cells = cc.load(tmp_path)
     assert cells.labels is None and cells.ids.tolist() == ["0.png", "1.png", "2.png"]
     assert "no labels" in repr(cells)
-
-
-def test_parts_are_no_classes(folder, tmp_path):
-    root = tmp_path / "all"
-    for part in ("train", "val", "Test"):
-        image(root / part / "round" / "a.png")
-    with pytest.raises(DataError, match=r"parts, not classes; load one of them with part='train'"):
-        cc.load(root)
-    assert cc.load(root, part="val").class_names == ("round",)
-    assert cc.load(root, part="val").ids.tolist() == ["round/a.png"]
-    with pytest.raises(UnknownNameError, match=r"'vall'; did you mean 'val'\?"):
-        cc.load(root, part="vall")
 
 
 @pytest.mark.parametrize("inside", [None, "a.txt"])
@@ -151,13 +141,13 @@ def test_mixed_sizes_are_resized_with_notice_or_refused(tmp_path):
     assert cells.image_shape == (8, 8, 3)
     assert cells.sizes.tolist() == [[8, 8], [8, 8], [16, 8], [20, 20]]
     assert cells.notices == (
-        "2 images: resized to 8x8, the most frequent size (there are 8x8: 2, 20x20: 1, 16x8: 1); "
-        "their proportions changed",
+        "2 images: resized to 8x8, the median height and width (there are 8x8: 2, 20x20: 1, 16x8: 1); "
+        "their proportions changed (fit=pad or fit=crop keeps them)",
     )
     assert "heights 8 to 20, widths 8 to 20" in cells.summary()
-    with pytest.raises(DataError, match=r"3 sizes .*pass size=\(8, 8\) or mixed='resize'"):
-        cc.load(tmp_path, mixed="refuse")
-    given = cc.load(tmp_path, size=[10, 12], mixed="refuse")
+    with pytest.raises(DataError, match=r"3 sizes .*pass size=\(8, 8\), or fit='stretch'"):
+        cc.load(tmp_path, fit="refuse")
+    given = cc.load(tmp_path, size=[10, 12], fit="refuse")
     assert given.image_shape == (10, 12, 3) and "4 images: resized to 10x12 (" in given.notices[0]
     assert given.images.shape == (4, 10, 12, 3)
 

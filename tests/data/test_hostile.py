@@ -14,8 +14,8 @@ from helpers.hostile import bomb
 from PIL import Image
 
 import cellclf as cc
-from cellclf.data import npz
 from cellclf.errors import DataError
+from cellclf.utils import npz_files
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="links, pipes and such names are another matter on Windows")
 RGB = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
@@ -127,7 +127,7 @@ def test_a_compressed_array_that_no_memory_holds_is_refused(tmp_path, monkeypatc
     path = tmp_path / "cells.npz"
     np.savez_compressed(path, images=np.zeros((40, 96, 96, 3), np.uint8))
     assert path.stat().st_size < 100_000 and len(cc.load(path)) == 40
-    monkeypatch.setattr(npz, "_memory", lambda: 1e6)
+    monkeypatch.setattr(npz_files, "memory", lambda: 1e6)
     with pytest.raises(DataError, match=r"cells\.npz: 'images' unpacks to 0.0 GB and .* has 0.0; .*") as caught:
         cc.load(path)
     assert str(caught.value).count("cells.npz") == 1

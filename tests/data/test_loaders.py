@@ -16,7 +16,7 @@ from cellclf.errors import CellclfError, DataError, OptionError, UnknownNameErro
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        ({"mixed": "crop"}, OptionError, "mixed='crop'"),
+        ({"fit": "squeeze"}, OptionError, "fit='squeeze'"),
         ({"size": (0, 5)}, OptionError, r"size=\(0, 5\)"),
         ({"size": (5,)}, OptionError, r"expected \(height, width\)"),
         ({"size": (4, 4)}, OptionError, "is for files"),

@@ -1,4 +1,9 @@
+"""A cut keeps patients and duplicates together, training has every class, and what cannot be cut is refused."""
+
 from __future__ import annotations
+
+import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -7,7 +12,11 @@ from hypothesis import strategies as st
 
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split, components, sample
-from cellclf.errors import OptionError
+from cellclf.errors import CellclfWarning, DataError, OptionError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:val has no image:cellclf.CellclfWarning", "ignore:test has no image:cellclf.CellclfWarning"
+)
 
 
 def make(labels, groups=None, clusters=None):
@@ -24,10 +33,29 @@ def sets(draw):
     return make(labels, groups, clusters)
 
 
+def a_cut_exists(cells, fractions):
+    """Whether some assignment of the units gives training every class, and each part that is due an image one."""
+    unit = components(cells)
+    held = [np.unique(cells.labels[unit == k]) for k in range(unit.max() + 1)]
+    due = {k for k, fraction in enumerate(fractions) if round(fraction * len(cells)) or k == 0}
+    if len(held) > 8:
+        return True
+    for parts in itertools.product(range(3), repeat=len(held)):
+        trained = {label for part, labels in zip(parts, held, strict=True) if part == 0 for label in labels.tolist()}
+        if due <= {*parts} and trained == {*cells.labels.tolist()}:
+            return True
+    return False
+
+
 @given(cells=sets(), val=st.floats(0, 0.5), test=st.floats(0, 0.4), seed=st.integers(0, 9))
-def test_parts_are_a_partition_that_tears_no_group_and_no_cluster(cells, val, test, seed):
+def test_parts_are_a_partition_that_separates_no_group_and_no_cluster(cells, val, test, seed):
     split = Split(val=val, test=test, seed=seed)
-    parts = split.apply(cells)
+    try:
+        parts = split.apply(cells)
+    except DataError as error:
+        assert "one " in str(error) and not a_cut_exists(cells, [1, val, test])
+        return
+    assert {*parts.train.labels.tolist()} == {*cells.labels.tolist()}
     ids = [set(part.ids.tolist()) for part in (parts.train, parts.val, parts.test)]
     assert sorted(x for part in ids for x in part) == sorted(cells.ids.tolist())
     for name in ("groups", "clusters"):
@@ -46,8 +74,9 @@ def test_without_groups_the_fractions_are_exact_to_one_image_a_class(labels, val
         assert abs((parts.val.labels == label).sum() - val * labels.count(label)) < 1
 
 
-def test_a_class_with_one_image_is_trained_on():
-    parts = Split(val=0.2).apply(make([0] * 20 + [1]))
+@pytest.mark.parametrize("val", [0.1, 0.2, 0.5, 0.9])
+def test_a_class_with_one_image_is_trained_on(val):
+    parts = Split(val=val).apply(make([0] * 20 + [1]))
     assert parts.train.counts()["b"] == 1
 
 
@@ -57,8 +86,16 @@ def test_folds_validate_each_image_once(cells, count):
         with pytest.raises(OptionError, match="folds"):
             Split().folds(cells, count)
         return
+    unit = components(cells)
+    if unit.max() + 1 < min(count, len(cells)):
+        with pytest.raises(DataError, match=r"one (cluster|chain|group)"):
+            Split().folds(cells, count)
+        return
     folds = Split(seed=3).folds(cells, count)
     assert len(folds) == count
+    for label in np.unique(cells.labels):
+        if len(np.unique(unit[cells.labels == label])) > 1:
+            assert all((fold.train.labels == label).any() for fold in folds)
     assert sorted(x for fold in folds for x in fold.val.ids.tolist()) == sorted(cells.ids.tolist())
     assert all(len(fold.train) + len(fold.val) == len(cells) for fold in folds)
 
@@ -94,10 +131,109 @@ def test_large_groups_leave_both_parts_near_their_fraction():
         assert 0.15 < fraction < 0.35
 
 
-@pytest.mark.parametrize(("val", "test"), [(1.0, 0), (-0.1, 0), (0.5, 0.5)])
-def test_unusable_fractions_are_refused(val, test):
+def study(rng, holders):
+    """Some patients with four common classes, some of them with a few cells of a rare one."""
+    patients = int(rng.integers(6, 16))
+    rare = {*rng.choice(patients, holders, replace=False).tolist()}
+    labels, groups = [], []
+    for p, size in enumerate(rng.integers(20, 300, patients)):
+        one = rng.choice(4, size, p=rng.dirichlet([5, 3, 2, 1])).tolist() + [4] * (6 if p in rare else 0)
+        labels += one
+        groups += [p] * len(one)
+    images = np.broadcast_to(np.zeros((1, 2, 2, 3), np.uint8), (len(labels), 2, 2, 3))
+    return ImageSet(images, labels, groups=groups)
+
+
+@pytest.mark.parametrize("holders", [1, 2, 3])
+def test_a_rare_class_is_trained_on_and_folds_are_nearer_to_their_fractions_than_those_of_scikit_learn(holders):
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    rng = np.random.default_rng(0)
+    ours, theirs = [], []
+    for draw in range(100):
+        cells = study(rng, holders)
+        counts = np.bincount(cells.labels)
+        parts = Split(val=0.2, seed=draw).apply(cells)
+        assert parts.train.counts()["4"] > 0
+        assert (parts.val.counts()["4"] > 0) == (holders > 1)
+        folds = Split(seed=draw).folds(cells, 5)
+        assert holders == 1 or all(fold.train.counts()["4"] for fold in folds)
+        found = np.array([list(fold.val.counts().values()) for fold in folds]) / counts
+        ours.append(((found - 0.2) ** 2).mean())
+        kind = StratifiedGroupKFold(5, shuffle=True, random_state=draw)
+        held = [cells.labels[val] for _, val in kind.split(cells.ids, cells.labels, cells.groups)]
+        found = np.array([np.bincount(labels, minlength=5) for labels in held]) / counts
+        theirs.append(((found - 0.2) ** 2).mean())
+    assert np.mean(ours) < np.mean(theirs)
+
+
+def test_each_of_two_folds_has_every_class_where_that_is_possible():
+    cells = make([1, 1, 0, 0, 2, 2], groups=list("xyyzzw"))
+    for seed in range(10):
+        for fold in Split(seed=seed).folds(cells, 2):
+            assert min(fold.train.counts().values()) and min(fold.val.counts().values())
+
+
+def test_a_class_that_validation_lacks_is_named():
+    cells = make([0] * 30 + [1] * 10, groups=["p"] * 10 + ["q"] * 10 + ["r"] * 20)
+    with pytest.warns(CellclfWarning, match=r"val has no image of 'b' \(10 images, all in one group"):
+        parts = Split(val=0.25).apply(cells)
+    assert parts.train.counts()["b"] == 10 and len(parts.val) == 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Split(val=0.2).apply(make([0] * 20 + [1] * 4 + [2]))  # one image of a class is no matter of patients
+
+
+@pytest.mark.parametrize(
+    ("groups", "clusters", "labels", "cause"),
+    [
+        (["p1"] * 6, None, [0, 1] * 3, r"no val can be cut off: all 6 images are of one group 'p1'"),
+        (["p1"] * 6, range(6), [0, 1] * 3, r"one group 'p1'"),
+        (None, [3] * 6, [0, 1] * 3, r"one cluster of duplicates"),
+        (["p"] * 3 + ["q"] * 3, [0, 1, 2, 2, 3, 4], [0, 1] * 3, r"one chain of groups and duplicates"),
+        (["p"] * 3 + ["q"] * 3, None, [0] * 3 + [1] * 3, r"the 6 images are 2 groups .* no cut gives every part"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused_by_its_cause(groups, clusters, labels, cause):
+    cells = make(labels, groups, clusters)
+    with pytest.raises(DataError, match=cause):
+        Split(val=0.3).apply(cells)
+    if "2 groups" not in cause:
+        with pytest.raises(DataError, match="no fold can be cut off"):
+            Split().folds(cells, 3)
+    assert len(Split(val=0).apply(cells).train) == 6  # nothing is asked for
+
+
+def test_more_folds_than_patients_are_refused():
+    with pytest.raises(DataError, match=r"count=4 folds of 3 groups \(6 images.*at most 3"):
+        Split().folds(make([0, 1] * 3, groups=list("ppqqrr")), 4)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"val": 1.0},
+        {"val": -0.1},
+        {"val": 0.5, "test": 0.5},
+        {"val": float("nan")},
+        {"val": "0.2"},
+        {"test": None},
+        {"val": True},
+        {"seed": -1},
+        {"seed": 1.5},
+        {"seed": "7"},
+        {"seed": 2**40},
+    ],
+)
+def test_unusable_arguments_are_refused(arguments):
     with pytest.raises(OptionError, match="expected"):
-        Split(val=val, test=test).apply(make([0, 1]))
+        Split(**arguments).apply(make([0, 1]))
+
+
+def test_numbers_of_numpy_are_numbers():
+    cells = make([0, 1] * 20)
+    plain = Split(val=0.25, seed=3).apply(cells)
+    assert np.array_equal(Split(val=np.float64(0.25), seed=np.int64(3)).apply(cells).val.ids, plain.val.ids)
 
 
 def test_a_sample_keeps_the_fractions_of_the_classes_and_the_order():

@@ -45,6 +45,7 @@ ODD = [
     "x" * 5000,
     Path("missing") / "there.h5",
     cc.Stage,
+    np.float64,
     STAGE,
 ]
 """What people and searches hand in where something else is expected."""

@@ -211,7 +211,7 @@ def test_backbones_of_a_table():
     assert make_backbone({"name": "mobilenet"}).weights == "default"
     with pytest.raises(OptionError, match="lacks name"):
         make_backbone({})
-    assert make_trainer({"backbone": "sequential"}, 4).backbone.name == "sequential"
+    assert make_trainer({"backbone": "sequential"}, 4).used_backbone().name == "sequential"
 
 
 def test_a_variant_changes_slots_and_nothing_else():

@@ -54,7 +54,7 @@ class Looker:
 
     model = "any"
 
-    def explain(self, cells: ImageSet, *, classes: np.ndarray) -> Explanation:
+    def explain(self, cells: ImageSet, *, classes: np.ndarray, show: bool | None = None) -> Explanation:
         heat = np.zeros((len(cells), 3, 3), np.float32)
         heat[:, 1, 1] = one = np.ones(len(cells), np.float32)
         return Explanation(heat, one, classes, one, NAMES, "gradcam", "map", cells)

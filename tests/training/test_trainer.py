@@ -119,6 +119,6 @@ def test_enlarging_inside_the_model(small_trainer, parts):
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(small_trainer, parts):
-    wild = small_trainer(optimizer="sgd", stages=(cc.Stage(epochs=3, learning_rate=1e30, unfreeze="all"),))
+    wild = small_trainer(optimizer="sgd", stages=(cc.Stage(epochs=3, learning_rate=2e9, unfreeze="all"),))
     with pytest.raises(cc.TrainingError, match="lower learning_rate"):
         wild.fit(parts.train, parts.val)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.cleaning.dedup.colours import GRID, colour_grids
 from cellclf.cleaning.dedup.hashes import (
     CENTRE_SIDE,
     FLAT,
@@ -40,18 +41,20 @@ class Fingerprints:
         blocks: (N, 16, 16) float16 DCT blocks of the whole images.
         centres: (N, 12, 12) float16 DCT blocks of the centres, or None.
         digests: (N, 16) uint8 first half of the SHA-256 of shape and pixels, or None.
+        colours: (N, 4, 4, 3) float16 averages of ``colour_grids``, or None.
     """
 
     blocks: Blocks
     centres: Blocks | None = None
     digests: NDArray[np.uint8] | None = None
+    colours: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return len(self.blocks)
 
     @classmethod
     def joined(cls, parts: list[Fingerprints], *, centres: bool) -> Fingerprints:
-        """Join the fingerprints of several sets, one after the other; digests are kept if all have them.
+        """Join the fingerprints of several sets, one after the other; digests and colours are kept if all have them.
 
         Args:
             parts: Of each set.
@@ -60,15 +63,17 @@ class Fingerprints:
         blocks = [np.empty((0, SIDE, SIDE), np.float16), *(part.blocks for part in parts)]
         middles = [part.centres for part in parts if part.centres is not None]
         sums = [part.digests for part in parts if part.digests is not None]
+        tints = [part.colours for part in parts if part.colours is not None]
         return cls(
             np.concatenate(blocks),
             np.concatenate([np.empty((0, CENTRE_SIDE, CENTRE_SIDE), np.float16), *middles]) if centres else None,
             np.concatenate([np.empty((0, 16), np.uint8), *sums]) if len(sums) == len(parts) else None,
+            np.concatenate([np.empty((0, GRID, GRID, 3), np.float16), *tints]) if len(tints) == len(parts) else None,
         )
 
 
 def fingerprint(
-    cells: ImageSet, *, centres: bool = False, digests: bool = False, n_jobs: int | None = None
+    cells: ImageSet, *, centres: bool = False, lasting: bool = False, n_jobs: int | None = None
 ) -> Fingerprints:
     """Read every image once and take its fingerprint.
 
@@ -77,7 +82,7 @@ def fingerprint(
     Args:
         cells: What to read; files are decoded batch by batch.
         centres: Keep the centre's block, too.
-        digests: Keep a digest of the content, too.
+        lasting: Keep a digest of the content and the colours, too, for which the images would be read again.
         n_jobs: Tasks at once; None takes joblib's setting, or else every core.
 
     Examples:
@@ -88,33 +93,34 @@ def fingerprint(
     count = len(cells)
     blocks = np.empty((count, SIDE, SIDE), np.float16)
     middles = np.empty((count, CENTRE_SIDE, CENTRE_SIDE), np.float16) if centres else None
-    sums = np.empty((count, 16), np.uint8) if digests else None
+    sums = np.empty((count, 16), np.uint8) if lasting else None
+    tints = np.empty((count, GRID, GRID, 3), np.float16) if lasting else None
     start = 0
-    for part in map_parts(cells, _fingerprint, centres, digests, n_jobs=n_jobs, label="hashing images"):
+    for part in map_parts(cells, _fingerprint, centres, lasting, n_jobs=n_jobs, label="hashing images"):
         stop = start + len(part)
         blocks[start:stop] = part.blocks
-        if middles is not None:
-            middles[start:stop] = part.centres
-        if sums is not None:
-            sums[start:stop] = part.digests
+        for into, made in ((middles, part.centres), (sums, part.digests), (tints, part.colours)):
+            if into is not None:
+                into[start:stop] = made
         start = stop
-    return Fingerprints(blocks, middles, sums)
+    return Fingerprints(blocks, middles, sums, tints)
 
 
-def _fingerprint(cells: ImageSet, centres: bool, digests: bool) -> Fingerprints:
+def _fingerprint(cells: ImageSet, centres: bool, lasting: bool) -> Fingerprints:
     height, width, _ = cells.image_shape
     bases = [whole(height, width)] + ([centre(height, width)] if centres else [])
     made = [np.empty((len(cells), len(basis.rows), len(basis.rows)), np.float16) for basis in bases]
-    sums = np.empty((len(cells), 16), np.uint8)
+    sums = np.empty((len(cells), 16), np.uint8) if lasting else None
+    tints = np.empty((len(cells), GRID, GRID, 3), np.float16) if lasting else None
     start = 0
     for images in cells.batches(_READ, show=False):
         stop = start + len(images)
         for into, blocks in zip(made, dct_blocks(images, *bases), strict=True):
             into[start:stop] = blocks
-        if digests:
-            sums[start:stop] = digest(images)
+        if sums is not None and tints is not None:
+            sums[start:stop], tints[start:stop] = digest(images), colour_grids(images)
         start = stop
-    return Fingerprints(made[0], made[1] if centres else None, sums if digests else None)
+    return Fingerprints(made[0], made[1] if centres else None, sums, tints)
 
 
 def hash_images(cells: ImageSet, method: str, *, n_jobs: int | None = None) -> Hashes:

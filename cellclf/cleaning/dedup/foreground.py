@@ -15,6 +15,7 @@ from cellclf.cleaning.dedup.verify import Pairs, find_pairs, similarities
 from cellclf.errors import DataError
 
 if TYPE_CHECKING:
+    from cellclf.cleaning.dedup.colours import Colours
     from cellclf.data.image_set import ImageSet
 
 _FAINT = (32 * 1.5) ** 2  # energy of a centre block below which it shows no cell
@@ -28,6 +29,7 @@ def pair_centres(
     offset: int,
     sources: list[ImageSet],
     side: NDArray[np.bool_] | None = None,
+    colours: Colours | None = None,
 ) -> Pairs:
     """Pair images whose centres show the same cell.
 
@@ -42,6 +44,7 @@ def pair_centres(
         offset: Pixels, 0-3.
         sources: Where the images are read again for an offset.
         side: (N,) bool; given, only pairs with one image on each side are found.
+        colours: Of the images; None does not look at them.
 
     Returns:
         Pairs of the kind "foreground".
@@ -74,7 +77,10 @@ def pair_centres(
     named = [_named(pairs)]
     if offset:
         named.append(_named(_moved(prints, thresholds, places, rules, offset, sources, side)))
-    return Pairs.joined(named)
+    found = Pairs.joined(named)
+    if colours is not None:
+        found = found[colours.agree(found.first, found.second, found.turn, middle=True)]
+    return found
 
 
 def _named(pairs: Pairs) -> Pairs:

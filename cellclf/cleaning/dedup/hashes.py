@@ -198,6 +198,14 @@ def turned_image(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
     return image[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
 
 
+def turned_grids(grids: NDArray[Any], turn: int) -> NDArray[Any]:
+    """Flip or turn small images (N, k, k, 3) as ``turned`` does with blocks."""
+    flip_rows, flip_columns, transpose = _MOVES[turn]
+    if transpose:
+        grids = grids.swapaxes(1, 2)
+    return grids[:, :: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+
+
 def calibrate(blocks: Blocks) -> NDArray[np.float32]:
     """Find the thresholds that half of these images, with all their turns, exceed: one for each low frequency.
 

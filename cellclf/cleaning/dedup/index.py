@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.decide import decide, names_of
+from cellclf.cleaning.dedup.decide import decide
 from cellclf.cleaning.dedup.dedup import HASHES, Dedup, rank_of
 from cellclf.cleaning.dedup.fingerprints import Fingerprints, content_numbers, energies, fingerprint
-from cellclf.cleaning.dedup.hashes import calibrate
+from cellclf.cleaning.dedup.hashes import CENTRE_SIDE, SIDE, calibrate
 from cellclf.cleaning.dedup.result import DedupResult
+from cellclf.cleaning.selection import names_of
 from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError, OptionError
+from cellclf.utils.npz_files import DamagedFile, read_npz
 
 if TYPE_CHECKING:
     pass
@@ -28,8 +31,8 @@ class Index:
     The first batch calibrates the bits, and that calibration is kept: ten batches give the same pairs as one.
 
     Args:
-        dedup: What counts as a copy; None takes ``Dedup()``. Its method is "dct" or "content"; ``offset`` and
-            ``background`` need the images, which an index does not have.
+        dedup: What counts as a copy; None takes ``Dedup()``. Its method is "dct" or "content"; ``offset``,
+            ``background`` and augmented copies need the images, which an index does not have.
         cut: (8, 8) float32 calibration to start with (another index's ``cut``); None takes the first batch's.
 
     Raises:
@@ -49,10 +52,11 @@ class Index:
     def __init__(self, dedup: Dedup | None = None, *, cut: NDArray[np.float32] | None = None) -> None:
         self.dedup = Dedup() if dedup is None else dedup
         self.dedup.check()
-        if self.dedup.method in HASHES or self.dedup.offset or self.dedup.background:
+        searched = self.dedup.augmented in ("cluster", "remove")
+        if self.dedup.method in HASHES or self.dedup.offset or self.dedup.background or searched:
             raise OptionError(
                 f"{self.dedup!r} cannot be used with an index, which keeps no images; expected the method 'dct' or "
-                "'content' without offset and background"
+                "'content' without offset, background and a search for augmented copies"
             )
         self.cut = cut
         self.ids = np.empty(0, "<U1")
@@ -83,7 +87,7 @@ class Index:
                 f"{int((times > 1).sum())} of these ids are in the index already, {str(seen[times > 1][0])!r} among "
                 "them; append images once, or rename them with cells.replace(ids=...)"
             )
-        part = fingerprint(cells, centres=self.dedup.foreground, digests=True, n_jobs=self.dedup.n_jobs)
+        part = fingerprint(cells, centres=self.dedup.foreground, lasting=True, n_jobs=self.dedup.n_jobs)
         if self.cut is None and len(part):
             self.cut = calibrate(part.blocks)
         self._parts.append(part)
@@ -108,7 +112,7 @@ class Index:
         prints = self.prints
         rank = rank_of(self.dedup.keep, self.sizes, energies(prints.blocks)[0])
         copies = self.dedup.copies(prints, content_numbers(prints, []), rank, [], self.cut)
-        return decide(copies, self.ids, self.names, self.dedup.max_copies, [], None)
+        return decide(copies, self.ids, self.names, self.dedup.max_copies, [], None, self.dedup.limit())
 
     def save(self, path: str | Path) -> Path:
         """Write the index; a stop leaves the old file or the new one.
@@ -126,6 +130,7 @@ class Index:
             "sizes": self.sizes,
             "blocks": prints.blocks,
             "digests": prints.digests,
+            "colours": prints.colours,
             "centres": prints.centres,
             "cut": self.cut,
             **{f"dedup_{name}": value for name, value in self.dedup.get_params().items()},
@@ -142,20 +147,46 @@ class Index:
             path: What ``save`` wrote.
 
         Raises:
-            DataError: The file is not an index, or one of another version.
+            FileNotFoundError: There is no such file.
+            DataError: The file is not an index, a damaged one, or one of another version.
         """
         path = Path(path)
+        path.stat()
         try:
-            with np.load(path, allow_pickle=False) as file:
-                data = {name: file[name] for name in file.files}
-        except FileNotFoundError:
+            data = read_npz(path, ["version", "ids", "names", "sizes", "blocks", "digests"])
+            if data["version"].tolist() != _VERSION:
+                raise DataError(f"{path} is not an index of version {_VERSION}; append the images to a new Index")
+            settings = {name[6:]: value.item() for name, value in data.items() if name.startswith("dedup_")}
+            index = cls(Dedup(**settings), cut=data.get("cut"))
+            _check_arrays(data, centres=index.dedup.foreground)
+        except DamagedFile as error:
+            raise DataError(f"{path} is not an index that can be read ({error}); write one with Index.save") from None
+        except DataError:
             raise
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is not an index that can be read ({error}); write one with Index.save") from error
-        if int(data.get("version", -1)) != _VERSION:
-            raise DataError(f"{path} is not an index of version {_VERSION}; append the images to a new Index")
-        settings = {name[6:]: value.item() for name, value in data.items() if name.startswith("dedup_")}
-        index = cls(Dedup(**settings), cut=data.get("cut"))
+        except (TypeError, ValueError, LookupError) as error:  # settings that this version does not have
+            raise DataError(f"{path} is not an index of this version ({error}); make a new one") from None
         index.ids, index.names, index.sizes = data["ids"], data["names"], data["sizes"]
-        index._parts = [Fingerprints(data["blocks"], data.get("centres"), data["digests"])]
+        index._parts = [Fingerprints(data["blocks"], data.get("centres"), data["digests"], data.get("colours"))]
         return index
+
+
+def _check_arrays(data: Mapping[str, NDArray[Any]], *, centres: bool) -> None:
+    """Check that the columns of an index fit together.
+
+    Raises:
+        DamagedFile: Another shape or type than ``save`` writes.
+    """
+    count = len(data["ids"]) if data["ids"].ndim == 1 else -1
+    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+        "ids": ("U", (count,)),
+        "names": ("U", (count,)),
+        "sizes": ("i", (count, 2)),
+        "blocks": ("f", (count, SIDE, SIDE)),
+        "digests": ("u", (count, 16)),
+        **({"centres": ("f", (count, CENTRE_SIDE, CENTRE_SIDE))} if centres else {}),
+        **({"cut": ("f", (8, 8))} if "cut" in data else {}),
+    }
+    for name, (kind, shape) in expected.items():
+        if name not in data or data[name].dtype.kind != kind or data[name].shape != shape:
+            found = f"{data[name].dtype} {data[name].shape}" if name in data else "nothing"
+            raise DamagedFile(f"{name!r} holds {found}, which an index does not")

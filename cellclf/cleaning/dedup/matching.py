@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.fingerprints import Fingerprints
+from cellclf.cleaning.dedup.fingerprints import Fingerprints, energies
 from cellclf.cleaning.dedup.hamming import near_pairs
 from cellclf.cleaning.dedup.hashes import INVERSE, Blocks, Hashes, calibrate, to_bits
-from cellclf.cleaning.dedup.verify import Pairs, find_pairs, similarities, thin_buckets
+from cellclf.cleaning.dedup.verify import RECOLOURED, Pairs, find_pairs, similarities, thin_buckets
+
+if TYPE_CHECKING:
+    from cellclf.cleaning.dedup.colours import Colours
 
 NEAR_MARGIN = 0.03
 """Pairs that are less similar than copies, by up to this margin, are reported as near."""
@@ -73,8 +77,13 @@ def pair_images(
     places: NDArray[np.int64],
     rules: Rules,
     side: NDArray[np.bool_] | None = None,
+    colours: Colours | None = None,
 ) -> Pairs:
-    """Pair images of different content by their blocks: copies, and near ones that only look alike."""
+    """Pair images of different content by their blocks: copies, and near ones that only look alike.
+
+    One shape in two colours (stains, channels of one field shown in false colours) is near; of flat images, which have
+    no shape, nothing is left then.
+    """
     found = find_pairs(
         prints.blocks,
         thresholds,
@@ -84,9 +93,15 @@ def pair_images(
         min_similarity=rules.similarity - NEAR_MARGIN,
         turns=rules.turns,
         side=side,
+        colours=colours,
         n_jobs=rules.n_jobs,
     )
-    kinds = np.where(found.similarity >= rules.similarity, kind_of(found.turn), "near").astype("<U10")
+    alike, other_colours = found.similarity >= rules.similarity, found.kind == RECOLOURED
+    shaped = np.ones(len(found), bool)
+    shaped[other_colours] = ~energies(prints.blocks[found.first[other_colours]])[1]
+    wanted = ~other_colours | (alike & shaped)
+    kinds = np.where(alike & ~other_colours, kind_of(found.turn), "near").astype("<U10")[wanted]
+    found = found[wanted]
     return Pairs(found.first, found.second, found.turn, found.similarity, found.distance, kinds)
 
 
@@ -99,6 +114,7 @@ def copies_by_blocks(
     hashes: Hashes,
     thresholds: NDArray[np.float32],
     more: Pairs | None = None,
+    colours: Colours | None = None,
 ) -> Copies:
     """Find each image's keeper: identical ones first, then by the blocks.
 
@@ -110,19 +126,20 @@ def copies_by_blocks(
         hashes: (N,) the images' bits.
         thresholds: (8, 8) that the hashes were made with.
         more: Further pairs (of the centres), of any images.
+        colours: Of the images; None does not look at them.
     """
     best = best_of(content, rank)
     if rules is None:
         return _with_identical(best, np.arange(len(best)), Pairs.none(), Pairs.none())
     places = np.flatnonzero(best == np.arange(len(best)))
     places = places[np.argsort(rank[places])]
-    remaining, represented_by = thin_buckets(prints.blocks, hashes, places)
-    found = pair_images(prints, hashes, thresholds, remaining, rules)
+    remaining, represented_by = thin_buckets(prints.blocks, hashes, places, colours)
+    found = pair_images(prints, hashes, thresholds, remaining, rules, colours=colours)
     is_near = found.kind == "near"
     copies, near = found[~is_near], found[is_near]
     if more is not None:
         copies = Pairs.joined([copies, more])
-    keeper, pairs = _keepers(len(best), copies, rank)
+    keeper, pairs = keepers_of(len(best), copies, rank)
     # thinned images follow their representative only if they themselves are similar to its keeper
     thinned = places[represented_by != places]
     head = represented_by[represented_by != places]
@@ -130,6 +147,8 @@ def copies_by_blocks(
     turn[pairs.second] = pairs.turn
     similarity = similarities(prints.blocks, keeper[head], thinned, turn[head])
     good = similarity >= rules.similarity
+    if colours is not None:
+        good[good] = colours.agree(keeper[head[good]], thinned[good], turn[head[good]])
     thinned, head, similarity = thinned[good], head[good], similarity[good]
     keeper[thinned] = keeper[head]
     zeros = np.zeros(len(thinned), np.uint8)
@@ -137,7 +156,7 @@ def copies_by_blocks(
     return _with_identical(best, keeper, Pairs.joined([pairs, followers]), near)
 
 
-def _keepers(count: int, copies: Pairs, rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], Pairs]:
+def keepers_of(count: int, copies: Pairs, rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], Pairs]:
     """Give the keeper of each image, and the pairs (keeper, copy)."""
     chosen = choose_keepers(count, copies, rank)
     keeper = np.arange(count)
@@ -158,6 +177,7 @@ def _oriented(pairs: Pairs, right: NDArray[np.bool_]) -> Pairs:
         pairs.similarity,
         pairs.distance,
         pairs.kind,
+        pairs.change,
     )
 
 
@@ -197,7 +217,7 @@ def copies_by_hash(hashes: Hashes, rank: NDArray[np.int64], distance: int, kind:
         found.distance,
         np.full(len(found), kind, "<U10"),
     )
-    keeper, pairs = _keepers(len(hashes), pairs, rank)
+    keeper, pairs = keepers_of(len(hashes), pairs, rank)
     copies = _with_identical(best, keeper, pairs, Pairs.none())
     pairs = copies.pairs  # equal hashes are no proof of equal images, so all pairs carry the hash's name
     kinds = np.full(len(pairs), kind, "<U10")
@@ -214,6 +234,7 @@ def leaks_by_blocks(
     hashes: Hashes,
     thresholds: NDArray[np.float32],
     more: Pairs | None = None,
+    colours: Colours | None = None,
 ) -> Pairs:
     """Pair the images of one set with their copies in another.
 
@@ -228,6 +249,7 @@ def leaks_by_blocks(
         hashes: (N,) the images' bits.
         thresholds: (8, 8) that the hashes were made with.
         more: Further pairs (of the centres) across the two sets.
+        colours: Of the images; None does not look at them.
     """
     count = len(content)
     number = np.arange(count)
@@ -239,21 +261,25 @@ def leaks_by_blocks(
     else:
         remaining = []
         for here in (places[~side[places]], places[side[places]]):
-            left, heads = thin_buckets(prints.blocks, hashes, here)
+            left, heads = thin_buckets(prints.blocks, hashes, here, colours)
             represented_by[here] = heads
             remaining.append(left)
-        found = pair_images(prints, hashes, thresholds, np.concatenate(remaining), rules, side)
+        found = pair_images(prints, hashes, thresholds, np.concatenate(remaining), rules, side, colours)
         if more is not None:  # before the near ones: a copy by its centre counts more than a near pair
             found = Pairs.joined([found[found.kind != "near"], more, found])
     represented_by = represented_by[best]
-    pairs = _expanded(found, represented_by)
+    pairs = expanded(found, represented_by)
     # a pair that was passed on from a representative must be similar itself
     first, second = pairs.first, pairs.second
     passed_on = (represented_by[first] != best[first]) | (represented_by[second] != best[second])
     if rules is not None and passed_on.any():
         similarity = similarities(prints.blocks, first[passed_on], second[passed_on], pairs.turn[passed_on])
+        alike = similarity >= rules.similarity
+        if colours is not None:
+            some = np.flatnonzero(passed_on)[alike]
+            alike[alike] = colours.agree(first[some], second[some], pairs.turn[some])
         good = np.ones(len(pairs), bool)
-        good[np.flatnonzero(passed_on)[similarity < rules.similarity]] = False
+        good[np.flatnonzero(passed_on)[~alike]] = False
         pairs = pairs[good]
     return Pairs.joined([_identical_across(content, side), pairs])
 
@@ -278,7 +304,7 @@ def _identical_across(content: NDArray[np.int64], side: NDArray[np.bool_]) -> Pa
     return Pairs.joined([Pairs(low, high, zeros, ones, zeros, np.full(len(low), "identical", "<U10"))])
 
 
-def _expanded(pairs: Pairs, represented_by: NDArray[np.int64]) -> Pairs:
+def expanded(pairs: Pairs, represented_by: NDArray[np.int64]) -> Pairs:
     """Pass each pair on to all images that its two images represent: all of one end with the other end."""
     order = np.argsort(represented_by, kind="stable")
     heads = represented_by[order]
@@ -290,9 +316,7 @@ def _expanded(pairs: Pairs, represented_by: NDArray[np.int64]) -> Pairs:
         offset = np.arange(len(which)) - np.repeat(np.cumsum(high - low) - (high - low), high - low)
         member = order[low[which] + offset]
         some = pairs[which]
-        first = member if end is pairs.first else some.first
-        second = some.second if end is pairs.first else member
-        parts.append(Pairs(first, second, some.turn, some.similarity, some.distance, some.kind))
+        parts.append(replace(some, first=member) if end is pairs.first else replace(some, second=member))
     return Pairs.joined(parts)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.dedup.hamming import search
-from cellclf.cleaning.dedup.hashes import FLAT, INVERSE, Blocks, Hashes, to_bits, turned
+from cellclf.cleaning.dedup.hashes import FLAT, INVERSE, TURNS, Blocks, Hashes, to_bits, turned
+
+if TYPE_CHECKING:
+    from cellclf.cleaning.dedup.colours import Colours
+
+RECOLOURED = "recoloured"
+"""Kind of pairs that show one shape in different colours."""
 
 _LARGE_BUCKET = 64  # more images with one hash are thinned before all their pairs are compared
 _SAME = 0.999  # similarity to a bucket's first image from which on that image represents another one
@@ -28,6 +34,7 @@ class Pairs:
         similarity: (n,) float32 cosine of the two images' gradients, 0-1; of the hashes for imagehash's methods.
         distance: (n,) uint8 differing bits of the hashes.
         kind: (n,) str.
+        change: (n,) str, what was done to the first to give the second, where ``turn`` does not say it; None: "".
     """
 
     first: NDArray[np.int64]
@@ -36,12 +43,21 @@ class Pairs:
     similarity: NDArray[np.float32]
     distance: NDArray[np.uint8]
     kind: NDArray[np.str_]
+    change: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.first)
 
     def __getitem__(self, which: NDArray[Any]) -> Self:
-        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {n: None if column is None else column[which] for n, column in columns.items()}
+        return type(self)(**chosen)
+
+    @property
+    def changes(self) -> NDArray[np.str_]:
+        """What was done to the first to give the second: (n,) str."""
+        turned = np.array(TURNS)[self.turn]
+        return turned if self.change is None else np.where(self.change == "", turned, self.change)
 
     @classmethod
     def none(cls) -> Self:
@@ -54,7 +70,12 @@ class Pairs:
         """Join several lists of pairs; a pair that is in two of them is kept as in the earlier list."""
         if not parts:
             return cls.none()
-        joined = cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        if all(part.change is None for part in parts):
+            del columns["change"]
+        else:
+            columns["change"] = [np.full(len(part), "") if part.change is None else part.change for part in parts]
+        joined = cls(**{name: np.concatenate(column) for name, column in columns.items()})
         pairs = np.stack([joined.first, joined.second])
         _, first_time = np.unique(pairs, axis=1, return_index=True)
         return joined[first_time]
@@ -136,7 +157,7 @@ class _Buckets:
 
 
 def thin_buckets(
-    blocks: Blocks, hashes: Hashes, places: NDArray[np.int64]
+    blocks: Blocks, hashes: Hashes, places: NDArray[np.int64], colours: Colours | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where very many images have one hash, let one image represent those that are nearly identical to it.
 
@@ -146,6 +167,7 @@ def thin_buckets(
         blocks: (N, k, k).
         hashes: (N,).
         places: (n,) positions of the images to pair, the best ones first.
+        colours: Of the images; None does not look at them.
 
     Returns:
         The positions that remain, in order, and for each of ``places`` the one that represents it (mostly itself).
@@ -158,7 +180,10 @@ def thin_buckets(
         left = buckets.places[buckets.starts[number] : buckets.starts[number + 1]]
         while len(left):
             head = np.full(len(left), left[0])
-            same = similarities(blocks, head, left, np.zeros(len(left), np.uint8)) >= _SAME
+            unturned = np.zeros(len(left), np.uint8)
+            same = similarities(blocks, head, left, unturned) >= _SAME
+            if colours is not None:
+                same[same] = colours.agree(head[same], left[same], unturned[same])
             same[0] = True  # rounding must not keep the head from leaving the loop
             represented_by[where[left[same]]] = left[0]
             left = left[~same]
@@ -175,6 +200,7 @@ def find_pairs(
     min_similarity: float,
     turns: bool,
     side: NDArray[np.bool_] | None = None,
+    colours: Colours | None = None,
     n_jobs: int = 1,
 ) -> Pairs:
     """Find the pairs of images within a distance of each other whose blocks agree.
@@ -188,21 +214,23 @@ def find_pairs(
         min_similarity: Similarity that a pair must reach.
         turns: Search flips and turns, too.
         side: (N,) bool; given, only pairs with one image on each side are searched.
+        colours: Of the images; None does not look at them.
         n_jobs: Threads for the search.
 
     Returns:
-        Pairs with first < second, sorted, with the best turn of each pair and an empty kind.
+        Pairs with first < second, sorted, with the best turn of each pair; the kind is ``RECOLOURED`` or empty.
     """
     buckets = _Buckets.of(hashes, places)
     # images with equal hashes: the search pairs different hashes only
     several = np.flatnonzero(buckets.sizes > 1)
     zeros = np.zeros(len(several), np.uint8)
-    found = [_verified(blocks, buckets, several, several, zeros, zeros, min_similarity, side)]
+    found = [_verified(blocks, buckets, several, several, zeros, zeros, min_similarity, side, colours)]
 
-    def unturned(first: NDArray[np.int64], second: NDArray[np.int64], bits: NDArray[np.uint8]) -> Pairs:
-        return _verified(blocks, buckets, first, second, np.zeros(len(bits), np.uint8), bits, min_similarity, side)
+    def as_it_is(first: NDArray[np.int64], second: NDArray[np.int64], bits: NDArray[np.uint8]) -> Pairs:
+        unturned = np.zeros(len(bits), np.uint8)
+        return _verified(blocks, buckets, first, second, unturned, bits, min_similarity, side, colours)
 
-    found += search(buckets.hashes, distance=distance, n_jobs=n_jobs, take=unturned)
+    found += search(buckets.hashes, distance=distance, n_jobs=n_jobs, take=as_it_is)
     if turns and len(buckets.hashes):
         # turn 6 undoes 5: a pair (a, b) with 6 is found as (b, a) with 5, so 6 is not searched
         searched = np.array([1, 2, 3, 4, 5, 7], np.uint8)
@@ -217,7 +245,8 @@ def find_pairs(
             turn = np.where(swap, np.uint8(INVERSE[5]), turn)
             # every pair of buckets comes in both orders: one is enough
             new = (first < second) | ((first == second) & (buckets.sizes[first] > 1))
-            return _verified(blocks, buckets, first[new], second[new], turn[new], bits[new], min_similarity, side)
+            one, two, turn, bits = first[new], second[new], turn[new], bits[new]
+            return _verified(blocks, buckets, one, two, turn, bits, min_similarity, side, colours)
 
         found += search(variants, buckets.hashes, distance=distance, n_jobs=n_jobs, take=with_turn)
     return _best_turns(found)
@@ -240,8 +269,9 @@ def _verified(
     bits: NDArray[np.uint8],
     min_similarity: float,
     side: NDArray[np.bool_] | None,
+    colours: Colours | None,
 ) -> Pairs:
-    """List all pairs of images of paired buckets and keep those that reach the similarity."""
+    """List all pairs of images of paired buckets, keep those that reach the similarity, and compare their colours."""
     sizes = buckets.sizes
     counts = sizes[one] * sizes[two]
     ends = np.cumsum(counts)
@@ -263,16 +293,22 @@ def _verified(
     if not verified:
         return Pairs.none()
     first, second, turn, similarity, bits = (np.concatenate(column) for column in zip(*verified, strict=True))
+    kind = np.full(len(first), "", "<U10")
+    if colours is not None:
+        kind[~colours.agree(first, second, turn)] = RECOLOURED
     swap = first > second
     turn = np.where(swap, np.array(INVERSE, np.uint8)[turn], turn)
     first, second = np.where(swap, second, first), np.where(swap, first, second)
-    return Pairs(first, second, turn, similarity, bits, np.full(len(first), "", "<U10"))
+    return Pairs(first, second, turn, similarity, bits, kind)
 
 
 def _best_turns(parts: list[Pairs]) -> Pairs:
     """Join pairs, sorted, and keep the best turn of each."""
-    pairs = Pairs(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Pairs)))
-    pairs = pairs[np.lexsort((pairs.turn, -pairs.similarity.round(4), pairs.second, pairs.first))]
+    columns = [f.name for f in fields(Pairs) if f.name != "change"]
+    pairs = Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+    other_colours = pairs.kind == RECOLOURED
+    order = np.lexsort((pairs.turn, -pairs.similarity.round(4), other_colours, pairs.second, pairs.first))
+    pairs = pairs[order]
     best = np.ones(len(pairs), bool)
     best[1:] = (pairs.first[1:] != pairs.first[:-1]) | (pairs.second[1:] != pairs.second[:-1])
     return pairs[best]

@@ -78,6 +78,28 @@ WORDS: dict[str, tuple[str, str]] = {
 
 NAMES: tuple[str, ...] = tuple(WORDS)
 
+_TOLERANCES: dict[str, float] = {
+    **{"red": 16, "green": 17, "blue": 6, "red spread": 11, "green spread": 12, "blue spread": 4},
+    **{"lightness": 6, "contrast": 4, "dark tones": 7, "middle tones": 8, "light tones": 0.5},
+    **{"magenta": 3.5, "yellow": 6, "magenta spread": 2.5, "yellow spread": 4.5},
+    **{"greenest part": 1, "most magenta part": 4, "bluest part": 6, "most yellow part": 1},
+    **{"saturation": 0.04, "saturation spread": 0.045, "most saturated part": 0.1, "one hue": 0.08},
+    **{"second colour": 2, "third colour": 1.1, "number of colours": 3, "black": 0.005, "white": 0.005},
+    **{"flat": 0.06, "edges": 4, "edge peaks": 0.2, "sharpness": 0.3, "grain": 0.2},
+    **{"stripes": 0.045, "across over down": 0.045, "detail 1": 0.5, "detail 2": 0.35, "detail 3": 0.15},
+    **{"detail 4": 0.17, "detail 5": 0.16, "detail 6": 0.2, "detail 7": 0.27, "colour detail": 0.2},
+    **{"centre lightness": 15, "centre magenta": 8, "centre yellow": 14, "centre saturation": 0.12},
+    **{"centre contrast": 5, "border contrast": 2, "left to right": 1.4, "top to bottom": 1.8},
+    **{"dark area": 0.09, "off centre": 0.065},
+}
+
+TOLERANCES: tuple[float, ...] = tuple(_TOLERANCES[name] for name in NAMES)
+"""For each descriptor: some four fifths of half the range in which 80 % of blood cells of eight classes lie.
+
+In a set that varies less (one class, one slide, a descriptor that is constant), an image within the usual range is no
+outlier, so that none is one for a tint that nobody can see.
+"""
+
 
 def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Measure the descriptors of some images.

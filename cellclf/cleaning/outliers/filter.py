@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cellclf.cleaning.outliers.descriptors import NAMES, WORDS, describe
+from cellclf.cleaning.losses import LossLimit, OnLoss, class_losses
+from cellclf.cleaning.outliers.by_class import ClassScorer
+from cellclf.cleaning.outliers.descriptors import NAMES, TOLERANCES, WORDS, describe
 from cellclf.cleaning.outliers.scoring import Method, OutlierScorer
-from cellclf.cleaning.selection import Selection, Selector
+from cellclf.cleaning.selection import Selection, Selector, names_of
 from cellclf.data.door import Cells, as_cells
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError
+from cellclf.utils.parameters import Positive, Seed, Share, check_parameters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +29,7 @@ _FEWEST = 20  # different images to fit on
 _MANY = 0.02  # fraction of outliers from which on the user should check them first
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outliers(Selection):
     """What ``OutlierFilter`` found.
 
@@ -44,11 +47,11 @@ class Outliers(Selection):
 
     def summary(self) -> str:
         """Give how many images are removed, for which main reason, and what to know before trusting it."""
-        head = super().summary().partition("\n")[0]
         main = (reason.partition(": ")[2].partition(" (")[0] for reason in self.reasons[~self.keep].tolist())
         kinds = Counter(main).most_common()
         width = len(str(max((n for _, n in kinds), default=0)))
-        lines = [f"{head} (score above {self.threshold:.2f})", *(f"  {n:>{width}}  {kind}" for kind, n in kinds)]
+        head = f"{self._head()} (score above {self.threshold:.2f})"
+        lines = [head, *(f"  {n:>{width}}  {kind}" for kind, n in kinds), *self.lost()]
         return "\n".join([*lines, *(f"note: {notice}" for notice in self.notices)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,8 +89,10 @@ class OutlierFilter(Selector):
 
     Each image is described by some fifty numbers (colour, texture, sharpness, DCT bands, layout), or by a network's
     embedding; the filter is fitted on the set itself, outliers included. The scale of the scores is absolute,
-    so a set without outliers loses (almost) nothing, and no fraction of outliers has to be guessed. Twenty or more
-    outliers that are as similar to each other as cells are count as another stain or microscope and are kept.
+    so a set without outliers loses (almost) nothing, and no fraction of outliers has to be guessed. Where the set
+    varies less than cells of eight classes do, it is scored as if it varied that much. With labels, an image that is
+    unlike the set and ordinary for its class is kept: a rare class is no outlier. Twenty or more outliers that are as
+    similar to each other as cells are count as another stain or microscope and are kept.
     Identical images count once in fitting, so that copies cannot pass as inliers; similar ones can: run ``Dedup``
     first.
 
@@ -100,6 +105,9 @@ class OutlierFilter(Selector):
         embed: A function from (n, H, W, 3) uint8 images to (n, d) numbers, such as a pooled backbone; None uses the
             descriptors. Reasons are always given in descriptors.
         seed: Of the synthetic rows and the forest.
+        max_loss: Most of the different images of a class that may be removed, 0-1; beyond it, ``apply`` does as
+            ``on_loss`` says. None sets no limit. A class is never left with fewer than two different images.
+        on_loss: "refuse" raises an error that names the class; "warn" warns and goes on.
 
     Examples:
         >>> from cellclf import make_cells
@@ -116,33 +124,52 @@ class OutlierFilter(Selector):
         self,
         *,
         method: Method = "forest",
-        threshold: float | None = None,
+        threshold: Positive | None = None,
         embed: Callable[[NDArray[np.uint8]], Any] | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
+        max_loss: Share | None = 0.2,
+        on_loss: OnLoss = "refuse",
     ) -> None:
         self.method = method
         self.threshold = threshold
         self.embed = embed
         self.seed = seed
+        self.max_loss = max_loss
+        self.on_loss = on_loss
 
-    def fit(self, cells: Cells, labels: ArrayLike | None = None) -> OutlierFilter:
+    def check(self) -> None:
+        """Refuse options that cannot be used.
+
+        Raises:
+            UnknownNameError: There is no such method, or no such ``on_loss``.
+            OptionError: A value of another kind, or out of its range.
+        """
+        check_parameters(self)
+
+    def fit(self, X: Cells, y: ArrayLike | None = None) -> OutlierFilter:
         """Fit on a set, such as the training part.
 
         Args:
-            cells: 20 or more different images; a few percent of them may be outliers.
-            labels: (N,) or (N, 1) labels beside an array.
+            X: 20 or more different images; a few percent of them may be outliers. Whatever ``load`` reads.
+            y: (N,) or (N, 1) labels of any kind beside an array.
 
         Returns:
             The filter itself, fitted.
 
         Raises:
             DataError: Too few different images, or embeddings of a wrong shape.
-            OptionError: A threshold that is not a positive number.
+            OptionError: A parameter that cannot be used.
             UnknownNameError: There is no such method.
         """
-        cells = as_cells(cells, labels)
+        self.check()
+        cells = as_cells(X, y)
         self._fitted = _Fitted(self, cells, *self._measure(cells))
         return self
+
+    def fit_resample(self, X: NDArray[np.uint8], y: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Fit on arrays and select from them, whatever the filter was fitted on; see ``Selector.fit_resample``."""
+        unfitted = OutlierFilter(**self.get_params(deep=False))
+        return super(OutlierFilter, unfitted).fit_resample(X, y)
 
     def find(self, cells: Cells, labels: ArrayLike | None = None) -> Outliers:
         """Find the outliers of a set.
@@ -155,19 +182,20 @@ class OutlierFilter(Selector):
         Raises:
             DataError: Images of another size than those fitted on; or what ``fit`` raises.
         """
+        self.check()
         cells = as_cells(cells, labels)
         described, rows, contents = self._measure(cells)
         fitted: _Fitted = getattr(self, "_fitted", None) or _Fitted(self, cells, described, rows, contents)
         if cells.image_shape != fitted.shape:
             before, now = ("x".join(map(str, shape[:2])) for shape in (fitted.shape, cells.image_shape))
             raise DataError(f"the filter was fitted on {before} images, these are {now}; resize them to {before}")
-        scores = fitted.scorer.score(rows)
+        scores = fitted.score(rows, names_of(cells))
         keep = scores <= fitted.threshold
         reasons = np.full(len(cells), "", dtype=object)
         reasons[~keep] = [fitted.reason(row) for row in described[~keep]]
         notices = list(fitted.notices)
-        copies = len(contents) - len(np.unique(contents))
-        if copies:
+        first, same = np.unique(contents, return_inverse=True)
+        if copies := len(contents) - len(first):
             notices.append(
                 f"{copies:,} of {len(cells):,} images are identical to another one; run Dedup first: "
                 "outliers in many similar versions pass as inliers"
@@ -182,6 +210,10 @@ class OutlierFilter(Selector):
             keep,
             reasons.astype(str),
             cells=cells,
+            losses=class_losses(keep, names_of(cells), same),
+            limit=LossLimit(
+                self.max_loss, self.on_loss, "leave the outlier filter out, or raise max_loss (--max-loss)"
+            ),
             scores=scores,
             threshold=fitted.threshold,
             notices=tuple(notices),
@@ -216,9 +248,6 @@ class _Fitted:
         rows: NDArray[Any],
         contents: NDArray[np.bytes_],
     ) -> None:
-        limit = options.threshold
-        if limit is not None and not (isinstance(limit, int | float) and np.isfinite(limit) and limit > 0):
-            raise OptionError(f"threshold is {limit!r}; expected a number above 0, such as 1, or None")
         different = np.sort(np.unique(contents, return_index=True)[1])
         if len(different) < _FEWEST:
             raise DataError(
@@ -226,9 +255,17 @@ class _Fitted:
                 "fit on a larger set, or leave out the outlier filter"
             )
         self.shape = cells.image_shape
-        self.scorer = OutlierScorer(method=options.method, seed=options.seed).fit(rows[different])
-        self.threshold = float(self.scorer.threshold if limit is None else limit)
+        tolerances = TOLERANCES if options.embed is None else None
+        self.scorer = OutlierScorer(method=options.method, seed=options.seed).fit(rows[different], tolerances)
+        self.threshold = float(self.scorer.threshold if options.threshold is None else options.threshold)
         scores = self.scorer.score(rows[different])
+        self.classes, label = np.unique(names_of(cells)[different], return_inverse=True)
+        self.by_class = None
+        if len(self.classes) > 1:
+            narrow = self.scorer.narrow if options.embed is None else 1.0
+            self.by_class = ClassScorer(narrow=narrow).fit(
+                self.scorer.project(np.asarray(rows[different], np.float64)), label, tolerances
+            )
         self._low, self._middle, self._high = np.quantile(
             described[different][scores <= self.scorer.threshold], (0.005, 0.5, 0.995), axis=0
         )
@@ -238,6 +275,18 @@ class _Fitted:
                 f"{self.scorer.populations:,} images differ from the rest but not from each other, and are kept: "
                 "another stain or microscope?",
             )
+
+    def score(self, rows: NDArray[Any], names: NDArray[np.str_]) -> NDArray[np.float64]:
+        """Score rows beside all, and those that are unlike all of them beside their class."""
+        scores = self.scorer.score(rows)
+        usual = self.scorer.threshold
+        unlike = np.flatnonzero(scores > min(usual, self.threshold))
+        if self.by_class is not None and len(unlike):
+            place = np.searchsorted(self.classes, names[unlike]).clip(max=len(self.classes) - 1)
+            label = np.where(self.classes[place] == names[unlike], place, -1)
+            own = self.by_class.score(self.scorer.project(np.asarray(rows[unlike], np.float64)), label)
+            scores[unlike] = np.minimum(scores[unlike], usual * own)
+        return scores
 
     def reason(self, row: NDArray[np.float32]) -> str:
         """Give the reason: the three most extreme descriptors of an image at most."""

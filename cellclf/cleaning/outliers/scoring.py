@@ -7,7 +7,7 @@ needs no guess of how many outliers there are, and removes nothing from a set wi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -23,6 +23,8 @@ _ROWS = 50_000  # most rows to fit on, drawn at random
 _POPULATION = 20  # fewest outliers that, as close to each other as inliers are, make a population of their own
 _SET_ASIDE = 8  # upper quartiles above the median of the column-wise score: not fitted on at first
 _CLEAR_OUTLIER = 14  # the same: an outlier by its columns alone, as much as a synthetic row
+_FAR = 0.38  # mean column-wise score up to which a row may be tolerated: of real cells under a rare stain it is .35
+_NARROW = 0.2  # of what is tolerated: columns that lack more are narrow
 _COLUMNS = 64  # wider tables, such as embeddings, are reduced to their principal axes
 
 
@@ -35,7 +37,9 @@ class OutlierScorer:
     outlier: they set the scale, and an isolation forest is grown on them, too, so that it can distinguish far from
     very far, which a forest grown on inliers only cannot. Outliers that are as close together as inliers, 20 or more,
     are fitted on, too. ``threshold`` is the score from which on rows are outliers, ``inliers`` marks the rows that
-    were fitted on, ``populations`` counts the former outliers among them.
+    were fitted on, ``populations`` counts the former outliers among them. Where it is known how much columns usually
+    vary, and these rows vary less (``narrow`` is the share of such columns), rows that are unlike the others and still
+    within what is usual are no outliers.
 
     Args:
         method: ``"forest"`` (isolation forest), ``"mahalanobis"`` (distance to the centre) or ``"neighbours"``
@@ -64,11 +68,12 @@ class OutlierScorer:
         self.method = method
         self.seed = seed
 
-    def fit(self, rows: NDArray[Any]) -> OutlierScorer:
+    def fit(self, rows: NDArray[Any], tolerances: Sequence[float] | None = None) -> OutlierScorer:
         """Fit on rows, outliers among them.
 
         Args:
             rows: (n, d) finite numbers, n at least 20.
+            tolerances: d numbers, half the range in which 80 % of the rows of a varied set lie; None if unknown.
         """
         rng = np.random.default_rng(self.seed)
         table = np.asarray(rows[np.sort(rng.permutation(len(rows))[:_ROWS])], np.float64)
@@ -76,15 +81,16 @@ class OutlierScorer:
         if table.shape[1] > _COLUMNS:
             self._centre = np.median(_unit(table), axis=0)
             self._axes = _principal(_unit(table) - self._centre)
-        table = self._project(table)
+        table = self.project(table)
         self._middle = np.median(table, axis=0)
         smallest = 1e-3 * np.maximum(np.abs(self._middle), 1)
         self._below = np.maximum(self._middle - np.quantile(table, 0.1, axis=0), smallest)
         self._above = np.maximum(np.quantile(table, 0.9, axis=0) - self._middle, smallest)
+        self._tolerate(table, tolerances)
         # few rows do not show how their columns are correlated: the fewer, the more each column counts by itself
         self._column_weight = 0.5 * min(1.0, 4 * table.shape[1] / len(table))
         scaled = self._scale(table)
-        self._usual = np.quantile(_extremeness(scaled), (0.5, 0.75))
+        self._usual = np.quantile(extremeness(scaled), (0.5, 0.75))
         excess = self._excess(scaled)
         self.populations = 0
         self.inliers = excess <= _SET_ASIDE
@@ -119,10 +125,30 @@ class OutlierScorer:
             (n,) float64.
         """
         parts = (np.asarray(rows[start : start + 8192], np.float64) for start in range(0, len(rows), 8192))
-        scores = [self._scores(self._scale(self._project(part))) for part in parts]
+        scores = [self._tolerant(self.project(part)) for part in parts]
         return np.concatenate(scores) if scores else np.empty(0)
 
-    def _project(self, table: Array) -> Array:
+    def _tolerate(self, table: Array, tolerances: Sequence[float] | None) -> None:
+        """Learn how narrow the columns are beside what is tolerated."""
+        self.narrow, self._wide = 0.0, (self._below, self._above)
+        if tolerances is None or self._axes is not None:
+            return
+        usual = np.asarray(tolerances, np.float64)
+        lacking = np.clip(usual - (self._below + self._above) / 2, 0, None)
+        self.narrow = float((lacking > _NARROW * usual).mean())
+        self._wide = self._below + lacking, self._above + lacking
+
+    def _tolerant(self, table: Array) -> Array:
+        scores = self._scores(self._scale(table))
+        limit = _FAR * table.shape[1] * min(1.0, 2 * self.narrow)
+        unlike = np.flatnonzero(scores > self.threshold)
+        if limit > 0 and len(unlike):
+            away, (below, above) = table[unlike] - self._middle, self._wide
+            far = extremeness(away / np.where(away < 0, below, above))
+            scores[unlike] = np.minimum(scores[unlike], self.threshold * far / limit)
+        return scores
+
+    def project(self, table: Array) -> Array:
         """Reduce a wide table to its principal axes and the rest that they leave; directions count, lengths do not."""
         if self._axes is None:
             return table
@@ -150,7 +176,7 @@ class OutlierScorer:
     def _excess(self, scaled: Array) -> Array:
         """How extreme the columns are by themselves, in upper quartiles above the median."""
         middle, upper = self._usual
-        excess: Array = (_extremeness(scaled) - middle) / max(upper - middle, 1e-6)
+        excess: Array = (extremeness(scaled) - middle) / max(upper - middle, 1e-6)
         return excess
 
     def _scores(self, scaled: Array) -> Array:
@@ -176,8 +202,12 @@ class OutlierScorer:
         self._one = max(float(np.median(self._raw(synthetic))), self._zero + 1e-6)
 
 
-def _extremeness(scaled: Array) -> Array:
-    """How extreme a row's columns are, each by itself; by the logarithm, a few columns do not decide alone."""
+def extremeness(scaled: Array) -> Array:
+    """Sum how extreme a row's columns are, each by itself; by the logarithm, a few columns do not decide alone.
+
+    Args:
+        scaled: (n, d) in typical deviations.
+    """
     far: Array = np.log1p(np.clip(np.abs(scaled) - 1, 0, None)).sum(1)
     return far
 

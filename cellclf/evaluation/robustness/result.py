@@ -13,6 +13,7 @@ import numpy as np
 
 from cellclf.errors import RunFolderError
 from cellclf.evaluation.intervals import Estimate
+from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class CorruptionScores:
     relative_be: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Robustness:
+@dataclass(frozen=True, eq=False, repr=False)
+class Robustness(Result):
     """The scores of a classifier on a suite of corrupted or shifted images; made by ``robustness``.
 
     With E(c, s) = 1 - balanced accuracy under corruption c at severity s, and E on clean images::

@@ -2,6 +2,7 @@
 
 A cache is one ``.npy`` file. Its name is the hash of all that determines its content, so that a changed network, set or
 augmentation never finds an old cache; it is written beside its place and renamed, so that none is found half-written.
+Files of other names are never touched.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from cellclf.utils.atomic import replacing
 from cellclf.utils.parameters import shortened
 from cellclf.utils.progress import track
 
+OWN_FOLDER = "cellclf-features"
+"""Name of the folder in the user's ``cache_dir`` in which caches are made, and removed when they take too much."""
+
+_NAME = re.compile(r"features-[0-9a-f]{40}\.npy")
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -49,6 +54,11 @@ class Caching:
     folder: Path | None
     kept: bool
     content: Mapping[str, Any]
+
+    @property
+    def place(self) -> Path | None:
+        """Where the caches lie: in a folder that is the user's, in one of their own."""
+        return self.folder / OWN_FOLDER if self.kept and self.folder is not None else self.folder
 
 
 def byte_count(size: int | str) -> int:
@@ -176,11 +186,11 @@ def make_room(folder: Path, limit: int) -> None:
     """Delete the least recently used caches of a folder until they take at most ``limit`` bytes.
 
     Args:
-        folder: Holds caches; other files in it are left.
+        folder: Holds caches; other files in it are left, whatever their names begin with.
         limit: In bytes.
     """
     found = []
-    for path in folder.glob("features-*.npy"):
+    for path in (path for path in folder.iterdir() if _NAME.fullmatch(path.name) and not path.is_symlink()):
         with suppress(OSError):  # removed meanwhile
             state = path.stat()
             found.append((state.st_mtime, state.st_size, path))

@@ -96,6 +96,9 @@ def test_order_changes_nothing_but_which_copy_is_first(seed: int) -> None:
 
 def test_conflicts_and_large_groups_are_removed_and_small_groups_keep_one() -> None:
     base = smooth(5)
+    base[1] = 255 * (
+        np.indices(base[1].shape[:2]).sum(0)[..., None] // 4 % 2
+    )  # a chessboard is like none of the others
     images = np.concatenate([base, base[:1], np.repeat(base[1:2], 10, 0), np.repeat(base[2:3], 9, 0)])
     labels = np.zeros(len(images), int)
     labels[5] = 1
@@ -265,7 +268,7 @@ def test_wrong_options_are_named() -> None:
     cells = ImageSet(smooth(2))
     for wrong, error, text in (
         (Dedup(method="pash"), UnknownNameError, "did you mean 'phash'"),  # type: ignore[arg-type]  # wrong on purpose
-        (Dedup(keep="last"), UnknownNameError, "keep policy"),  # type: ignore[arg-type]  # wrong on purpose
+        (Dedup(keep="last"), UnknownNameError, "Dedup keep"),  # type: ignore[arg-type]  # wrong on purpose
         (Dedup(distance=70), OptionError, "0 to 64"),
         (Dedup(similarity=2), OptionError, "0.5 to 1"),
         (Dedup(offset=4, foreground=True), OptionError, "0 to 3"),

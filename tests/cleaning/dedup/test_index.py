@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from helpers.smooth import jpeg, pasted, smooth
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.dedup.hashes import turned_image
 from cellclf.cleaning.dedup.index import Index
+from cellclf.data.generated import make_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 
@@ -74,3 +79,58 @@ def test_what_an_index_cannot_do(tmp_path: Path) -> None:
         Index.load(tmp_path / "b.npz")
     with pytest.raises(FileNotFoundError):
         Index.load(tmp_path / "c.npz")
+
+
+def changed(**columns: object) -> Callable[[bytes, dict[str, Any]], bytes]:
+    """Give a function that writes an index with other columns; None leaves one out."""
+
+    def write(_: bytes, held: dict[str, Any]) -> bytes:
+        file = io.BytesIO()
+        np.savez(file, **{name: value for name, value in (held | columns).items() if value is not None})
+        return file.getvalue()
+
+    return write
+
+
+def flipped(data: bytes, held: dict[str, Any]) -> bytes:
+    place = data.find(b"blocks.npy") + 300
+    return data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data, _: data[: len(data) // 2], "not an index that can be read"),
+        (lambda data, _: b"", "not an index that can be read"),
+        (lambda data, _: b"hello", "not an index that can be read"),
+        (lambda data, _: data[:-30], "not an index that can be read"),
+        (lambda data, _: data.replace(b"'descr': '<f2'", b"'descr': '<f9'"), "'blocks'"),
+        (lambda data, _: data.replace(b"(8, 16, 16)", b"(8, 16, 99)"), "does not fit into"),
+        (flipped, "CRC"),
+        (changed(ids=None), "lacks ids"),
+        (changed(digests=None), "lacks digests"),
+        (changed(version=np.array("one")), "version 1"),
+        (changed(version=np.array([1])), "version 1"),
+        (changed(version=np.array(2)), "version 1"),
+        (changed(ids=np.arange(8)), "'ids' holds int64 (8,)"),
+        (changed(ids=np.array(["a"])), "'names' holds"),
+        (changed(sizes=np.zeros((8, 3), int)), "'sizes' holds int64 (8, 3)"),
+        (changed(blocks=np.zeros((8, 12, 12), np.float16)), "'blocks' holds float16 (8, 12, 12)"),
+        (changed(cut=np.zeros(3, np.float32)), "'cut' holds float32 (3,)"),
+        (changed(dedup_method=np.array("sha")), "not an index of this version"),
+        (changed(dedup_speed=np.array(3)), "not an index of this version"),
+        (changed(dedup_method=np.array(["dct", "content"])), "not an index of this version"),
+        (changed(ids=np.array([{}] * 8, object)), "never unpickled"),
+        (changed(dedup_foreground=np.array(True), centres=None), "'centres' holds nothing"),
+    ],
+)
+def test_a_damaged_index_is_refused_in_one_line(damage: Any, words: str, tmp_path: Path) -> None:
+    index = Index()
+    index.append(make_cells(8, size=16))
+    path = index.save(tmp_path / "i.npz")
+    with np.load(path) as held:
+        path.write_bytes(damage(path.read_bytes(), dict(held)))
+    with pytest.raises(DataError, match=re.escape(words)) as caught:
+        Index.load(path)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
+    assert "allow_pickle" not in str(caught.value)

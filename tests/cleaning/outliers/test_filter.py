@@ -127,8 +127,8 @@ def test_wide_embeddings_count_by_direction(method: str) -> None:
 def test_wrong_use_is_refused_in_one_line(dirty: ImageSet) -> None:
     for wrong, error, words in (
         ({"method": "forrest"}, UnknownNameError, "did you mean 'forest'"),
-        ({"threshold": 0}, OptionError, "threshold is 0; expected a number above 0"),
-        ({"threshold": float("nan")}, OptionError, "threshold is nan"),
+        ({"threshold": 0}, OptionError, "threshold=0; expected a number above 0"),
+        ({"threshold": float("nan")}, OptionError, "threshold=nan"),
     ):
         with pytest.raises(error, match=words) as raised:
             OutlierFilter(**wrong).fit(dirty)  # type: ignore[arg-type] # wrong on purpose

@@ -20,7 +20,16 @@ import cellclf as cc
 from cellclf import training
 from cellclf.augmentation.mixing import Mix
 from cellclf.augmentation.steps.colour import Brightness
-from cellclf.runs.features.cache import Cache, Features, byte_count, key_of, make_room, size_text, sweep
+from cellclf.runs.features.cache import (
+    OWN_FOLDER,
+    Cache,
+    Features,
+    byte_count,
+    key_of,
+    make_room,
+    size_text,
+    sweep,
+)
 from cellclf.training.freezing import freeze
 from cellclf.training.split_model import split_for_stage
 
@@ -116,11 +125,10 @@ def test_the_cache_holds_the_views_and_each_epoch_takes_one(small_trainer, parts
     trainer = small_trainer(stages=HEAD, augmenter=augmenter, cache=training.Cache(views=2, dir=tmp_path))
     caplog.set_level("INFO", "cellclf")
     trainer.fit(parts.train, parts.val)
-    assert (
-        f"stage 1: feature cache of {size_text((2 * 72 + 24) * 16 * 4)} in {tmp_path}, 2 views of each" in caplog.text
-    )
+    size = size_text((2 * 72 + 24) * 16 * 4)
+    assert f"stage 1: feature cache of {size} in {tmp_path / OWN_FOLDER}, 2 views of each" in caplog.text
     assert "runs 2 instead of 3 times over 72 images" in caplog.text
-    (path,) = tmp_path.iterdir()
+    (path,) = (tmp_path / OWN_FOLDER).iterdir()
     held = np.load(path, mmap_mode="r")
     assert held.shape == (2 * 72 + 24, 16)
     assert path.stat().st_size == pytest.approx(held.nbytes, abs=128)
@@ -135,7 +143,7 @@ def test_the_cache_holds_the_views_and_each_epoch_takes_one(small_trainer, parts
     caplog.clear()
     trainer.fit(parts.train, parts.val)
     assert "found in" in caplog.text
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert [p.name for p in tmp_path.rglob("*")] == [OWN_FOLDER, path.name]
 
 
 @pytest.mark.parametrize(
@@ -232,19 +240,70 @@ def test_a_failure_while_it_is_written_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def named(letter):
+    """Give the name of a cache, whose hash has 40 hexadecimal digits."""
+    return f"features-{letter * 40}.npy"
+
+
 def test_room_is_made_by_what_was_used_longest_ago(tmp_path):
-    for age, name in enumerate(["new", "middle", "old"]):
-        path = tmp_path / f"features-{name}.npy"
+    for age, letter in enumerate("abc"):
+        path = tmp_path / named(letter)
         small_cache(path)[0].open()
         os.utime(path, (1e9 - age, 1e9 - age))
     (tmp_path / "mine.npy").write_bytes(b"x" * 1000)
-    size = (tmp_path / "features-old.npy").stat().st_size
-    small_cache(tmp_path / "features-old.npy")[0].open()  # used again
+    size = (tmp_path / named("c")).stat().st_size
+    small_cache(tmp_path / named("c"))[0].open()  # used again
     make_room(tmp_path, 2 * size)
-    assert {p.name for p in tmp_path.iterdir()} == {"features-new.npy", "features-old.npy", "mine.npy"}
-    cache, _ = small_cache(tmp_path / "features-next.npy", limit=2 * size)
+    assert {p.name for p in tmp_path.iterdir()} == {named("a"), named("c"), "mine.npy"}
+    cache, _ = small_cache(tmp_path / named("d"), limit=2 * size)
     cache.open()
-    assert {p.name for p in tmp_path.iterdir()} == {"features-next.npy", "features-old.npy", "mine.npy"}
+    assert {p.name for p in tmp_path.iterdir()} == {named("d"), named("c"), "mine.npy"}
+
+
+OTHERS = (
+    "features-hospital_a.npy",
+    "features-.npy",
+    "features-2024.npy",
+    f"features-{'a' * 39}.npy",
+    f"features-{'a' * 41}.npy",
+    f"features-{'A' * 40}.npy",
+    f"features-{'g' * 40}.npy",
+    f"features-{'a' * 40}.npz",
+    f"features-{'a' * 40}.npy.bak",
+    f"my-features-{'a' * 40}.npy",
+    "features-" + "a" * 40,
+)
+
+
+@pytest.mark.parametrize("place", ["", OWN_FOLDER])
+def test_files_of_others_are_never_removed(tmp_path, place):
+    folder = tmp_path / place
+    folder.mkdir(exist_ok=True)
+    for name in OTHERS:
+        (folder / name).write_bytes(b"x" * 50_000)
+        os.utime(folder / name, (1, 1))
+    linked = folder / named("e")
+    linked.symlink_to(folder / OTHERS[0])
+    make_room(folder, 0)
+    small_cache(folder / named("a"), limit=1)[0].open()
+    sweep(folder, after=0)
+    assert {p.name for p in folder.iterdir()} - {OWN_FOLDER} == {*OTHERS, linked.name, named("a")}
+
+
+def test_two_containers_whose_processes_have_one_number_write_two_files(tmp_path):
+    """Each process is number 1 in its own container; the folder is shared."""
+    path, rows = tmp_path / named("a"), np.arange(32, dtype="f4").reshape(8, 4)
+    other, _ = small_cache(path)
+
+    def slowly():
+        yield rows[:4]
+        other.open()  # the other container writes the same cache meanwhile, and is done first
+        yield rows[4:]
+
+    first = Cache(path=path, shape=(8, 4), dtype=np.dtype("f4"), make=slowly, limit=10**9)
+    np.testing.assert_array_equal(first.open(), rows)
+    np.testing.assert_array_equal(other.open(), rows)
+    assert [p.name for p in tmp_path.iterdir()] == [named("a")]
 
 
 def test_parts_of_killed_processes_are_removed(tmp_path):

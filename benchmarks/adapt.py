@@ -1,0 +1,294 @@
+"""What a run is worth in other laboratories before and after a few of their cells are labelled.
+
+usage: CELLCLF_DATA=FOLDER python benchmarks/adapt.py RUN TRAINING_SET --cache FOLDER [--sets a,b] [--seeds 10]
+       [--counts 25,50] [--modes suggested,random] [--table]
+
+RUN is the run of recipe `challenge` (seed 7) on TRAINING_SET, which make_challenge.py writes. The 2,388 cells on which
+it was chosen are made again (the manifest's sha256 shows that they are the right ones), and five pretended laboratories
+from them (adapt_laboratories.py); bccd_crops is a real one, on which nothing was chosen.
+
+Every draw cuts a laboratory in halves: labels come from one, scores from the other. Modes:
+  suggested  labels of suggested cells; random: of cells drawn at random
+  wrong      suggested, two of the labels changed to another class
+  permuted   suggested, all labels dealt anew: nothing can be learnt
+  rounds     suggested in three rounds of a third each, the last run choosing
+Features are read once a set and zoom, results written after every draw: what is there is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from adapt_laboratories import LABORATORIES, pretend
+
+from cellclf import ImageSet, load, load_run
+from cellclf.backbones.graph import zoomed
+from cellclf.data.classes import match_labels
+from cellclf.errors import CellclfError
+from cellclf.pipeline import Pipeline
+from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.suggest import choose
+from cellclf.runs.tta import VIEWS
+from cellclf.training.adapt.adapt import Adapted, adapt_labelled, adapt_unlabelled
+from cellclf.training.adapt.candidates import Reading
+from cellclf.training.adapt.space import learn_space
+
+ZOOMS = (1.0, 0.7, 1.5, 2.0)
+MODES = ("suggested", "random", "wrong", "permuted", "rounds")
+BCCD = "bccd_crops"
+
+
+def chosen_on(run, training_set: Path, cache: Path) -> ImageSet:
+    """Give the cells on which the run was chosen, made again once."""
+    path = cache / "val.npz"
+    if not path.exists():
+        cells = load(training_set, class_names=list(run.class_names))
+        Pipeline.from_recipe("challenge").prepare(cells, show=True).val.save(path)
+    cells = load(path)
+    expected, found = run.manifest["data"]["val"]["sha256"], cells.fingerprint()
+    if found != expected:
+        sys.exit(f"{path} has sha256 {found}; the run was chosen on {expected}: another training set or version")
+    return cells
+
+
+@dataclass(eq=False)
+class Laboratory:
+    """A laboratory's cells as the run reads them.
+
+    Args:
+        name: Of the set.
+        labels: (N,) places in ``columns``.
+        columns: (C,) the run's column of each class, -1 for one that it is made to lack.
+        widths: Of the layers.
+        features: Zoom -> (8, N, D).
+        given: Zoom -> (8, N, K).
+        scored: Classes that count.
+    """
+
+    name: str
+    labels: np.ndarray
+    columns: np.ndarray
+    widths: tuple[int, ...]
+    features: dict[float, np.ndarray]
+    given: dict[float, np.ndarray]
+    scored: list[int]
+
+    def score(self, rows: np.ndarray, called: np.ndarray) -> float:
+        """Give the balanced accuracy over the classes that count."""
+        truth = self.labels[rows]
+        return float(np.mean([(called[truth == k] == k).mean() for k in self.scored if (truth == k).any()]))
+
+    def own(self, rows: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Give what the run as it was calls the cells, one view."""
+        columns = self.columns if columns is None else columns
+        taken = np.where(columns >= 0, self.given[1.0][0][rows][:, np.maximum(columns, 0)], -1)
+        return taken.argmax(1)
+
+    def reading(self, zoom: float, pool: np.ndarray, picked: np.ndarray, views: int) -> Reading:
+        """Give the arrays that an adaptation sees: the labelled cells first, then some others in all views."""
+        rest = np.setdiff1d(pool, picked)[: max(0, views - len(picked))]
+        rows = np.concatenate([picked, rest])
+        features, given = self.features[zoom], self.given[zoom]
+        return Reading(zoom, self.widths, features[0, pool], given[0, pool], features[:, rows], given[:, rows])
+
+
+def read(name: str, cells: ImageSet, run, cache: Path, removed: str | None, least: int) -> Laboratory:
+    """Read a laboratory's cells in all views and zooms, once."""
+    features, given, widths = {}, {}, ()
+    key = hashlib.sha256((cells.fingerprint() + str(run.manifest.get("end_sha256"))).encode()).hexdigest()[:12]
+    layers = feature_layers(run.model, 3)
+    for zoom in ZOOMS:
+        path = cache / f"features_{name.replace(' ', '_').replace(',', '')}_{zoom:g}_{key}.npz"
+        if not path.exists():
+            started = time.perf_counter()
+            reader = LayerReader(zoomed(run.model, zoom), layers, batch_size=128)
+            found, probabilities = reader.read(cells, views=list(VIEWS))
+            np.savez(path.with_suffix(".part.npz"), features=found, given=probabilities, widths=reader.widths)
+            path.with_suffix(".part.npz").replace(path)
+            print(f"read {name} at zoom {zoom:g}: {time.perf_counter() - started:.1f} s", flush=True)
+        with np.load(path) as stored:
+            features[zoom], given[zoom] = stored["features"], stored["given"]
+            widths = tuple(int(width) for width in stored["widths"])
+    columns = np.arange(len(run.class_names))
+    if removed is not None:
+        place = run.class_names.index(removed)
+        columns = np.where(columns == place, -1, columns - (columns > place))
+        for zoom, found in given.items():
+            kept = np.delete(found, place, axis=-1)
+            given[zoom] = kept / kept.sum(-1, keepdims=True)
+    labels = match_labels(cells, run.class_names)
+    scored = [k for k in range(len(columns)) if (labels == k).sum() >= least]
+    return Laboratory(name, labels, columns, widths, features, given, scored)
+
+
+def laboratories(options: argparse.Namespace, data: Path) -> Iterator[Laboratory]:
+    """Give the laboratories that were asked for, one after the other."""
+    run = load_run(options.run)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    wanted = options.sets.split(",") if options.sets else None
+    if wanted is None or BCCD in wanted:
+        yield read(BCCD, load(data / BCCD), run, options.cache, None, 20)
+    cells = chosen_on(run, Path(options.training_set), options.cache)
+    for place, one in enumerate(LABORATORIES):
+        short = one.name.replace(",", "").replace(" ", "_")
+        if wanted is None or short in wanted:
+            found = read(short, pretend(cells, one, place), run, options.cache, one.removed, 10)
+            start = found.score(np.arange(len(found.labels)), found.own(np.arange(len(found.labels))))
+            print(f"{short}: {len(found.labels)} cells, the run as it was {start:.3f}", flush=True)
+            if start > 0.75:
+                sys.exit(f"{short} is too easy to count: the run has {start:.3f} there, at most .75 is allowed")
+            yield found
+
+
+def pick(lab: Laboratory, pool: np.ndarray, count: int, mode: str, seed: int) -> np.ndarray:
+    """Choose the cells that are labelled."""
+    if mode == "random":
+        return pool[np.random.default_rng([seed, count]).permutation(len(pool))[:count]]
+    used = [place >= len(lab.widths) - 2 for place in range(len(lab.widths))]
+    views = lab.features[1.0][:, pool[:256]]
+    coordinates = learn_space(lab.features[1.0][0, pool], views, lab.widths, columns=used).apply(
+        lab.features[1.0][0, pool]
+    )
+    given = lab.given[1.0][0, pool]
+    names = [f"class {k}" for k in range(given.shape[1])]
+    if mode != "rounds":
+        return pool[choose(coordinates, given, names, count, seed=seed).rows]
+    picked = np.empty(0, np.int64)
+    for part in np.array_split(np.arange(count), 3):
+        if len(picked):
+            made = adapt(lab, pool, pool[picked], lab.labels[pool[picked]], seed, curve=False)
+            given = made.mixture.probabilities(lab.features[made.zoom][0, pool], lab.given[made.zoom][0, pool])
+            names = [f"class {k}" for k in range(given.shape[1])]
+        rows = choose(coordinates, given, names, len(part), labelled=picked, seed=seed).rows
+        picked = np.concatenate([picked, rows])
+    return pool[picked]
+
+
+def adapt(
+    lab: Laboratory, pool: np.ndarray, picked: np.ndarray, labels: np.ndarray, seed: int, *, curve: bool
+) -> Adapted:
+    """Adapt the run with labels."""
+    readings = {zoom: lab.reading(zoom, pool, picked, 256 if zoom == 1 else 128) for zoom in lab.features}
+    return adapt_labelled(readings, labels, lab.columns, seed=seed, curve=curve)
+
+
+def draw(lab: Laboratory, mode: str, count: int, seed: int) -> dict[str, object]:
+    """Make one draw: cut in halves, choose, adapt, score on the other half."""
+    order = np.random.default_rng([seed, 77]).permutation(len(lab.labels))
+    pool, test = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
+    result: dict[str, object] = {"set": lab.name, "mode": mode, "count": count, "seed": seed}
+    result["before"] = lab.score(test, lab.own(test))
+    if not count:
+        occurring = np.unique(lab.labels)
+        columns = np.where(np.isin(np.arange(len(lab.columns)), occurring), lab.columns, -1)
+        readings = {zoom: lab.reading(zoom, pool, pool[:0], 256) for zoom in lab.features}
+        for name, used in (("unlabelled", lab.columns), ("classes", columns)):
+            made = adapt_unlabelled(readings, used)
+            found = made.mixture.probabilities(lab.features[made.zoom][:, test], lab.given[made.zoom][:, test])
+            result[name], result[f"{name} 8 views"] = (lab.score(test, p.argmax(1)) for p in (found[0], found.mean(0)))
+            result[f"{name} zoom"] = made.zoom
+        return result
+    picked = pick(lab, pool, count, mode, seed)
+    labels, rng = lab.labels[picked].copy(), np.random.default_rng([seed, count, 5])
+    wrong: list[int] = []
+    if mode == "permuted":
+        labels = rng.permutation(labels)
+    if mode == "wrong":
+        wrong = sorted(int(row) for row in rng.choice(count, 2, replace=False))
+        for row in wrong:
+            labels[row] = rng.choice([k for k in np.unique(lab.labels[picked]) if k != labels[row]])
+    started, worked = time.perf_counter(), time.process_time()
+    try:
+        made = adapt(lab, pool, picked, labels, seed, curve=mode == "suggested")
+    except CellclfError as error:
+        return result | {"refused": str(error)}
+    result |= {"seconds": time.perf_counter() - started, "cpu": time.process_time() - worked}
+    found = made.mixture.probabilities(lab.features[made.zoom][:, test], lab.given[made.zoom][:, test])
+    result["after"], result["after 8 views"] = (lab.score(test, p.argmax(1)) for p in (found[0], found.mean(0)))
+    result |= {"chosen": made.candidate.name, "temperature": made.temperature, "wrong": wrong}
+    result["tried"] = {one.name: [one.loss, one.accuracy] for one in made.tried}
+    result["proof"] = {k: v for k, v in asdict(made.proof).items() if k != "classes"}
+    return result
+
+
+def table(lines: list[dict]) -> None:
+    """Print the figures: means over seeds."""
+    print(
+        f"\n{'set':18} {'mode':10} {'n':>4} {'draws':>5} {'before':>7} {'after':>7} {'lower q':>7} {'8 views':>7} "
+        f"{'covered':>7} {'width':>6} {'bias':>6} {'shown':>6}  chosen"
+    )
+    for name, mode, count in sorted({(one["set"], one["mode"], one["count"]) for one in lines}):
+        some = [one for one in lines if (one["set"], one["mode"], one["count"]) == (name, mode, count)]
+        before = np.mean([one["before"] for one in some])
+        if not count:
+            mean = {key: np.mean([one[key] for one in some]) for key in ("unlabelled", "classes", "classes 8 views")}
+            zooms = sorted({one["unlabelled zoom"] for one in some})
+            print(
+                f"{name:18} {'no labels':10} {0:4} {len(some):5} {before:7.3f} {mean['unlabelled']:7.3f}; classes= "
+                f"{mean['classes']:.3f}, with 8 views {mean['classes 8 views']:.3f}; zooms {zooms}"
+            )
+            continue
+        some = [one for one in some if "after" in one]
+        after, eight = (np.asarray([one[key] for one in some]) for key in ("after", "after 8 views"))
+        value, low, high = (
+            np.asarray([one["proof"]["after"][key] for one in some]) for key in ("value", "low", "high")
+        )
+        shown = np.mean([one["proof"]["helps"] for one in some])
+        kinds = {one["chosen"] for one in some}
+        chosen = ", ".join(f"{kind} {sum(one['chosen'] == kind for one in some)}" for kind in sorted(kinds))
+        if mode == "wrong":
+            first = np.mean([set(one["wrong"]) <= set(one["proof"]["doubts"]) for one in some])
+            chosen = f"both among the first five doubts in {100 * first:.0f} %; {chosen}"
+        print(
+            f"{name:18} {mode:10} {count:4} {len(some):5} {before:7.3f} {after.mean():7.3f} "
+            f"{np.quantile(after, 0.25):7.3f} {eight.mean():7.3f} {((low <= after) & (after <= high)).mean():7.2f} "
+            f"{(high - low).mean():6.3f} {(value - after).mean():+6.3f} {shown:6.2f}  {chosen}"
+        )
+
+
+def main() -> None:
+    """Make the draws that are not there yet and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("training_set")
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--sets", default="")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--counts", default="0,10,25,50,100")
+    parser.add_argument("--modes", default="suggested,random")
+    parser.add_argument("--table", action="store_true", help="print what is there and draw nothing")
+    options = parser.parse_args()
+    root = os.environ.get("CELLCLF_DATA")
+    if not root:
+        sys.exit("set CELLCLF_DATA to the folder that holds data/")
+    for mode in options.modes.split(","):
+        if mode not in MODES:
+            sys.exit(f"--modes {mode}; expected some of {', '.join(MODES)}")
+    store = options.cache / "adapt.jsonl"
+    lines = [json.loads(line) for line in store.read_text().splitlines()] if store.exists() else []
+    done = {(one["set"], one["mode"], one["count"], one["seed"]) for one in lines}
+    if not options.table:
+        for lab in laboratories(options, Path(root) / "data"):
+            for mode in options.modes.split(","):
+                for count in map(int, options.counts.split(",")):
+                    for seed in range(options.seeds):
+                        if (lab.name, mode, count, seed) in done or (not count and mode != "suggested"):
+                            continue
+                        line = draw(lab, mode, count, seed)
+                        with store.open("a") as file:
+                            file.write(json.dumps(line) + "\n")
+                        lines.append(line)
+    table(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Crowds: more copies of one image than anybody takes of a cell. Is it a cell, of a class that was evened out?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+
+_OTHERS = 60  # images of the class, and of the other classes, that a crowd is compared with
+
+
+def like_their_class(
+    crowds: list[int], cells: ImageSet, names: NDArray[np.str_], different: NDArray[np.int64]
+) -> set[int]:
+    """Find the crowds whose image is like the others of its class, by the descriptors of the outlier filter.
+
+    Args:
+        crowds: The position of one image of each crowd; its copies agree on its label.
+        cells: The set that was searched.
+        names: (N,) class names.
+        different: Positions of one image of each group of copies with one label, and of all images without a copy.
+
+    Returns:
+        Those of ``crowds`` that are like their class. A class that has no other image can't be judged.
+    """
+    if not crowds:
+        return set()
+    from cellclf.cleaning.outliers.by_class import ClassScorer
+    from cellclf.cleaning.outliers.descriptors import TOLERANCES, describe
+
+    rng = np.random.default_rng(0)
+    affected = np.unique(names[crowds])
+    elsewhere = different[~np.isin(names[different], affected)]
+    drawn = [rng.permutation(elsewhere)[:_OTHERS]]
+    drawn += [rng.permutation(different[names[different] == name])[:_OTHERS] for name in affected.tolist()]
+    places = np.union1d(np.concatenate(drawn), np.array(crowds, np.int64)).astype(np.intp)
+    rows = np.concatenate([describe(cells.read(some)) for some in np.array_split(places, len(places) // 64 + 1)])
+    labels = np.unique(names[places], return_inverse=True)[1]
+    scores = ClassScorer(narrow=1).fit(rows, labels, TOLERANCES).score(rows, labels)
+    return set(places[scores <= 1].tolist()) & set(crowds)

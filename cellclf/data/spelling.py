@@ -1,0 +1,115 @@
+"""Names that differ only in what nobody sees on paper: capitals, blanks, Unicode form. They are one name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+
+def spelling(name: str) -> str:
+    r"""Give what names that are one have in common.
+
+    An underscore counts as a blank. Accents, hyphens and signs are kept: ``CD4+`` and ``CD4-`` are two classes.
+
+    Examples:
+        >>> spelling("Band_Neutrophil ") == spelling("band\u00a0 neutrophil")
+        True
+        >>> spelling("CD4+") == spelling("CD4-")
+        False
+    """
+    text = unicodedata.normalize("NFKC", name)
+    text = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")  # soft hyphens, zero-width blanks
+    text = re.sub(r"[\s_]+", " ", text).strip().casefold()
+    return unicodedata.normalize("NFKC", text)
+
+
+def one_spelling(counts: Mapping[str, int]) -> dict[str, str]:
+    """Choose one of several spellings: the most frequent, of equally frequent ones the plainest, then the first.
+
+    Args:
+        counts: How often each name occurs.
+
+    Returns:
+        Each name that is another spelling -> the name that is kept.
+
+    Examples:
+        >>> one_spelling({"Neutrophil": 2, "neutrophil": 7, "monocyte": 3})
+        {'Neutrophil': 'neutrophil'}
+    """
+    found: dict[str, list[str]] = {}
+    for name in counts:
+        found.setdefault(spelling(name), []).append(name)
+    kept = {key: max(names, key=lambda name: (counts[name], _plain(name) == name)) for key, names in found.items()}
+    return {name: kept[key] for key, names in found.items() for name in names if name != kept[key]}
+
+
+def spelling_notices(merged: Mapping[str, str], counts: Mapping[str, int], what: str) -> list[str]:
+    """Say which spellings became one.
+
+    Args:
+        merged: Of ``one_spelling``.
+        counts: How often each name occurs.
+        what: ``"classes"`` or ``"groups"``.
+    """
+    return [
+        f"the {what} {_shown(kept, other)} ({counts[kept]:,}) and {_shown(other, kept)} ({counts[other]:,}) differ "
+        f"only in {_difference(kept, other)} and are one"
+        for other, kept in merged.items()
+    ]
+
+
+def _shown(name: str, other: str) -> str:
+    """Quote a name; of two that look the same, with the code of each sign that is not ASCII."""
+    alike = unicodedata.normalize("NFC", _visible(name)) == unicodedata.normalize("NFC", _visible(other))
+    return ascii(name) if alike else repr(name)
+
+
+def _visible(name: str) -> str:
+    return "".join(" " if sign.isspace() else sign for sign in name if unicodedata.category(sign) != "Cf")
+
+
+def _difference(one: str, two: str) -> str:
+    if one.casefold() == two.casefold():
+        return "capitals"
+    if _squeezed(one) == _squeezed(two):
+        return "blanks"
+    if unicodedata.normalize("NFKC", one) == unicodedata.normalize("NFKC", two):
+        return "Unicode form"
+    return "capitals, blanks or Unicode form"
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", _squeezed(name))
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[\s_]+", " ", _visible(name)).strip()
+
+
+def matched(names: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """Match names with known ones: exactly, else by another spelling of which there is only one.
+
+    Args:
+        names: The names of one set.
+        known: The names of another set, or of a model.
+
+    Returns:
+        Each name that is known -> the known one.
+
+    Examples:
+        >>> matched(["neutrophil", "Band"], ["Neutrophil", "monocyte"])
+        {'neutrophil': 'Neutrophil'}
+    """
+    exact = {*known}
+    by_spelling: dict[str, list[str]] = {}
+    for name in known:
+        by_spelling.setdefault(spelling(name), []).append(name)
+    found = {}
+    for name in names:
+        near = by_spelling.get(spelling(name), [])
+        if name in exact:
+            found[name] = name
+        elif len(near) == 1:
+            found[name] = near[0]
+    return found

@@ -1,0 +1,270 @@
+"""What can be made of a run for another laboratory: heads on pooled features, fitted on a few labelled cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellclf.errors import DataError
+from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
+from cellclf.training.adapt.space import FeatureSpace, learn_space, spread
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+FLOOR = 1e-3
+"""Added to the run's probabilities before their logarithm is taken: a class that it excludes is not impossible."""
+
+_PSEUDO = 500  # unlabelled cells that self-training looks at, at most
+_SHARPER = 2.0  # pseudo-labels are raised to this power: nearer to the class that they favour
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a network makes of a laboratory's cells when they are shown to it in one way.
+
+    Args:
+        zoom: How much the images are enlarged before the network sees them; 1 leaves them as they are.
+        widths: Width of each layer's part of the features.
+        pool: (M, D) features of unlabelled cells, the labelled ones may be among them; one view.
+        pool_given: (M, K) the run's probabilities for them.
+        views: (V, S, D) features of some cells in V views, the first view being the image as it is. The labelled
+            cells come first, in the order of the labels.
+        views_given: (V, S, K) the run's probabilities for them.
+        home: (H, D) features of cells of the run's own laboratory; None if there are none.
+        home_labels: (H,) their labels in the run's order.
+    """
+
+    zoom: float
+    widths: tuple[int, ...]
+    pool: NDArray[np.float32]
+    pool_given: NDArray[np.float32]
+    views: NDArray[np.float32]
+    views_given: NDArray[np.float32]
+    home: NDArray[np.float32] | None = None
+    home_labels: Labels | None = None
+
+    def check(self) -> None:
+        """Raise DataError for arrays that do not fit together."""
+        width, classes = sum(self.widths), self.pool_given.shape[-1]
+        fits = (
+            self.pool.shape == (len(self.pool_given), width)
+            and self.views.ndim == 3
+            and self.views.shape[2] == width
+            and self.views_given.shape == (*self.views.shape[:2], classes)
+        )
+        if not fits:
+            raise DataError(
+                f"pool {self.pool.shape}, {self.pool_given.shape} and views {self.views.shape}, "
+                f"{self.views_given.shape} do not fit together; expected (M, D), (M, K), (V, S, D), (V, S, K)"
+            )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to make a head.
+
+    Args:
+        name: In plain words, for tables.
+        layers: How many of the layers that were read are used, counted from the last one; 0 fits nothing but how
+            often each class occurs.
+        pull: How much the run's own log-probabilities count in the logits: 0 is a head for the laboratory alone, 1
+            one that starts from the run.
+        self_training: Whether the unlabelled cells are used, under what a first fit takes them for.
+        home_weight: How much home cells count against the labelled ones.
+        zoom: Which reading it uses.
+        strength: See ``fit_logistic``.
+    """
+
+    name: str
+    layers: int = 2
+    pull: float = 0.3
+    self_training: bool = False
+    home_weight: float = 0.0
+    zoom: float = 1.0
+    strength: float = 1_000.0
+
+
+UNCHANGED = Candidate("the run as it was", layers=0, pull=1.0)
+
+
+def sizes(readings: Mapping[float, Reading]) -> list[Candidate]:
+    """List the same head for every zoom that was read, the image as it is first.
+
+    In what size the cells are shown decides more than any head does where magnification differs: a network that was
+    trained on cells of one size keeps its classes apart there alone.
+    """
+    main = readings[1.0]
+    layers = min(2, len(main.widths))
+    first = Candidate("last and middle layers" if layers > 1 else "last layer", layers=layers)
+    others = [
+        replace(first, name=f"shown {zoom:g} times as large", zoom=zoom) for zoom in sorted(readings) if zoom != 1.0
+    ]
+    return [first, *others]
+
+
+def heads(first: Candidate, reading: Reading) -> list[Candidate]:
+    """List the other heads that are tried in the size that was chosen.
+
+    Args:
+        first: The one to beat: of the candidates it lost least, where it was not the best, on pretended laboratories
+            (``benchmarks/adapt.py``).
+        reading: In that size.
+    """
+    found = []
+    if first.layers > 1:
+        found.append(replace(first, name="last layer alone", layers=1))
+    if len(reading.widths) > first.layers:
+        found.append(replace(first, name="last and more middle layers", layers=len(reading.widths)))
+    found += [
+        replace(first, name="the laboratory alone", pull=0.0),
+        replace(first, name="pulled towards the run", pull=1.0),
+        replace(first, name="self-training", self_training=True),
+        replace(first, name="how often each class occurs", layers=0, pull=1.0),
+    ]
+    if reading.home is not None and reading.home_labels is not None:
+        found.append(replace(first, name="home cells mixed in", home_weight=0.3))
+    if first.zoom != 1.0:
+        found = [replace(one, name=f"{first.name}, {one.name}") for one in found]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A fitted head: logits = features @ kernel + bias + pull * log(probability of the run + FLOOR).
+
+    Args:
+        classes: Which classes it tells apart: numbers in the order that labels use.
+        source: (n,) for each of them the run's own column, -1 for a class that the run does not have.
+        kernel: (D, n).
+        bias: (n,).
+        pull: See ``Candidate``.
+    """
+
+    classes: Labels
+    source: Labels
+    kernel: Floats
+    bias: Floats
+    pull: float
+
+    def logits(self, features: NDArray[np.floating], given: NDArray[np.floating]) -> Floats:
+        """Give the logits (..., n) of features (..., D) and the run's probabilities (..., K)."""
+        found: Floats = np.asarray(features, np.float64) @ self.kernel + self.bias
+        if self.pull:
+            found = found + self.pull * log_given(given, self.source)
+        return found
+
+    def scaled(self, temperature: float) -> Head:
+        """Give the same head with logits divided by a temperature."""
+        return replace(
+            self, kernel=self.kernel / temperature, bias=self.bias / temperature, pull=self.pull / temperature
+        )
+
+
+def log_given(given: NDArray[np.floating], source: Labels) -> Floats:
+    """Give the run's log-probabilities (..., n) of some columns; of a class that it does not have, log FLOOR."""
+    taken = np.asarray(given, np.float64)[..., np.maximum(source, 0)]
+    found: Floats = np.log(np.where(source >= 0, taken, 0.0) + FLOOR)
+    return found
+
+
+class Fitter:
+    """Fits candidates on some of the labelled cells; what does not depend on labels is made once.
+
+    Args:
+        readings: By zoom; 1.0 must be among them.
+        labels: (n,) of the labelled cells, which come first among the ``views`` of each reading.
+        source: (C,) the run's column of each class that labels speak of, -1 for a new class.
+        weights: (n,) how much each label counts; None for one each.
+    """
+
+    def __init__(
+        self, readings: Mapping[float, Reading], labels: Labels, source: Labels, weights: Floats | None = None
+    ) -> None:
+        for reading in readings.values():
+            reading.check()
+            if len(labels) > reading.views.shape[1]:
+                raise DataError(f"{len(labels)} labels and {reading.views.shape[1]} cells read in several views")
+        self.readings, self.labels, self.source = readings, labels, source
+        self.weights = np.ones(len(labels)) if weights is None else weights
+        self._spaces: dict[tuple[float, int], tuple[FeatureSpace, Floats]] = {}
+
+    def fit(self, candidate: Candidate, rows: Labels, *, quick: bool = False) -> Head:
+        """Fit a candidate on the labelled cells at ``rows``.
+
+        Args:
+            candidate: What to fit.
+            rows: (m,) positions among the labelled cells.
+            quick: Every other view and fewer steps, for comparisons.
+        """
+        reading = self.readings[candidate.zoom]
+        classes, labels = np.unique(self.labels[rows], return_inverse=True)
+        source = self.source[classes]
+        views = slice(None, None, 2 if quick else 1)
+        steps = 30 if quick else 80
+        given = reading.views_given[views][:, rows]
+        offsets = candidate.pull * log_given(given, source)
+        count = len(given)
+        targets = np.tile(np.eye(len(classes))[labels], (count, 1))
+        weights = np.tile(balanced(labels, len(classes)) * self.weights[rows], count)
+        weights /= weights.sum()
+        if not candidate.layers:
+            kernel, bias = fit_logistic(
+                np.zeros((len(targets), 1)), targets, offsets.reshape(len(targets), -1), weights, bias_strength=3.0
+            )
+            return Head(classes, source, np.zeros((sum(reading.widths), len(classes))), bias, candidate.pull)
+        space, coordinates = self._space(candidate)
+        width = coordinates.shape[-1]
+        parts: list[tuple[Floats, ...]] = [
+            (coordinates[views][:, rows].reshape(-1, width), targets, offsets.reshape(len(targets), -1), weights)
+        ]
+        if candidate.home_weight and reading.home is not None and reading.home_labels is not None:
+            parts.append(self._home(candidate, reading, space, source))
+        kernel, bias = self._solve(parts, candidate, steps)
+        if candidate.self_training:
+            parts.append(self._pseudo(candidate, reading, space, source, kernel, bias))
+            kernel, bias = self._solve(parts, candidate, steps)
+        return Head(classes, source, space.axes @ kernel, bias - space.mean @ space.axes @ kernel, candidate.pull)
+
+    def _solve(self, parts: Sequence[tuple[Floats, ...]], candidate: Candidate, steps: int) -> tuple[Floats, Floats]:
+        rows, targets, offsets, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return fit_logistic(rows, targets, offsets, weights, strength=candidate.strength, steps=steps)
+
+    def _space(self, candidate: Candidate) -> tuple[FeatureSpace, Floats]:
+        key = (candidate.zoom, candidate.layers)
+        if key not in self._spaces:
+            reading = self.readings[candidate.zoom]
+            used = [place >= len(reading.widths) - candidate.layers for place in range(len(reading.widths))]
+            space = learn_space(reading.pool, reading.views, reading.widths, columns=used)
+            self._spaces[key] = space, space.apply(reading.views[:, : len(self.labels)])
+        return self._spaces[key]
+
+    def _home(self, candidate: Candidate, reading: Reading, space: FeatureSpace, source: Labels) -> tuple[Floats, ...]:
+        assert reading.home is not None and reading.home_labels is not None
+        place = {int(column): k for k, column in enumerate(source) if column >= 0}
+        rows = np.flatnonzero([int(label) in place for label in reading.home_labels])
+        rows = rows[spread(len(rows), _PSEUDO)]
+        labels = np.asarray([place[int(label)] for label in reading.home_labels[rows]], np.int64)
+        if not len(rows):
+            return (
+                np.empty((0, space.axes.shape[1])),
+                np.empty((0, len(source))),
+                np.empty((0, len(source))),
+                np.empty(0),
+            )
+        weights = np.full(len(rows), candidate.home_weight / len(rows))
+        targets = np.eye(len(source))[labels]
+        # at home the run is right, so that its own word is what is known
+        return space.apply(reading.home[rows]), targets, candidate.pull * np.log(targets + FLOOR), weights
+
+    def _pseudo(
+        self, candidate: Candidate, reading: Reading, space: FeatureSpace, source: Labels, kernel: Floats, bias: Floats
+    ) -> tuple[Floats, ...]:
+        rows = spread(len(reading.pool), _PSEUDO)
+        found = space.apply(reading.pool[rows])
+        offsets = candidate.pull * log_given(reading.pool_given[rows], source)
+        sure = softmax(found @ kernel + bias + offsets) ** _SHARPER
+        return found, sure / sure.sum(1, keepdims=True), offsets, np.full(len(rows), 1.0 / len(rows))

@@ -1,0 +1,81 @@
+"""Pooled features of named layers, in several views, batch by batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cellclf.backbones.backbone import Backbone
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import OptionError, UnknownNameError
+from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.tta import VIEWS
+from cellclf.training.head import Head
+
+
+@pytest.fixture(scope="module")
+def model():
+    import keras
+
+    base = Backbone("residual").build((32, 32, 3))
+    return keras.Model(base.inputs, Head(units=(8,)).build(base.output, 3))
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return ImageSet(np.random.default_rng(0).integers(0, 256, (11, 32, 32, 3), np.uint8))
+
+
+def test_features_are_the_means_of_the_maps(model, cells):
+    import keras
+
+    reader = LayerReader(model)
+    features, given = reader.read(cells)
+    maps = keras.Model(model.inputs, [model.get_layer(name).output for name in reader.layers])
+    expected = np.concatenate([np.mean(one, (1, 2)) for one in maps.predict_on_batch(cells.images)], 1)
+    np.testing.assert_allclose(features[0], expected, atol=1e-5)
+    np.testing.assert_allclose(given[0], model.predict_on_batch(cells.images), atol=1e-6)
+    assert sum(reader.widths) == features.shape[-1]
+
+
+def test_views_are_those_of_test_time_augmentation(model, cells):
+    reader = LayerReader(model, batch_size=4)
+    features, given = reader.read(cells, views=list(VIEWS))
+    assert features.shape[:2] == (8, 11)
+    assert given.shape == (8, 11, 3)
+    flipped = ImageSet(np.ascontiguousarray(cells.images[:, :, ::-1]))
+    np.testing.assert_allclose(features[list(VIEWS).index("flip")], reader.read(flipped)[0][0], atol=1e-5)
+
+
+def test_batches_and_rows_change_nothing(model, cells):
+    whole = LayerReader(model).read(cells)[0]
+    np.testing.assert_allclose(LayerReader(model, batch_size=2).read(cells)[0], whole, atol=1e-5)
+    rows = np.asarray([7, 2, 2])
+    np.testing.assert_allclose(LayerReader(model).read(cells, rows)[0], whole[:, rows], atol=1e-5)
+
+
+def test_no_cells_give_empty_arrays(model, cells):
+    features, given = LayerReader(model).read(cells, np.empty(0, np.int64), views=["as_is", "flip"])
+    assert features.shape[:2] == (2, 0)
+    assert given.shape == (2, 0, 3)
+
+
+def test_the_coarsest_maps_are_named_from_the_input_on(model):
+    assert feature_layers(model, 2) == ("block2_out", "block3_out")
+    assert feature_layers(model, 99)[-1] == "block3_out"
+
+
+def test_a_network_without_maps_gives_what_its_last_layer_reads():
+    import keras
+
+    x = keras.Input((4, 4, 3))
+    y = keras.layers.Dense(5, name="row")(keras.layers.Flatten()(x))
+    model = keras.Model(x, keras.layers.Dense(2, activation="softmax")(y))
+    reader = LayerReader(model, ["row"])
+    assert reader.read(ImageSet(np.zeros((3, 4, 4, 3), np.uint8)))[0].shape == (1, 3, 5)
+
+
+@pytest.mark.parametrize(("layers", "error"), [(["none"], UnknownNameError), ([], OptionError)])
+def test_layers_that_cannot_be_read_are_refused(model, layers, error):
+    with pytest.raises(error):
+        LayerReader(model, layers)
