@@ -96,7 +96,7 @@ def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequen
     """
     import tensorflow as tf
 
-    run: Callable[..., Any] | None = None
+    runs: dict[int, Callable[..., Any]] = {}
     train_step = tf.function(model.train_step, autograph=False, jit_compile=True if model.jit_compile else None)
 
     def train(features: Any, labels: Any, weights: Any) -> None:
@@ -107,16 +107,16 @@ def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequen
         tf.while_loop(lambda k: k < tf.shape(features)[0], step, (0,), parallel_iterations=1)
 
     def fit_groups(groups: Iterable[Group], after_batch: AfterBatch, metrics: Sequence[NDArray[Any]]) -> None:
-        nonlocal run
         for number, group in enumerate(groups):
-            if run is None:
+            size = len(group[0][0])
+            if size not in runs:  # the last batch of an epoch may be smaller
                 signature = [tf.TensorSpec((None, *entries.shape[1:]), entries.dtype) for entries in group]
-                run = tf.function(train, input_signature=signature, autograph=False)
+                runs[size] = tf.function(train, input_signature=signature, autograph=False)
             if number == 0:
                 model.reset_metrics()
                 if metrics:
                     assign(model.metrics_variables, metrics)
-            run(*(tf.constant(entries) for entries in group))
+            runs[size](*(tf.constant(entries) for entries in group))
             if after_batch(len(group[0])):
                 break
         model.optimizer.finalize_variable_values(model.trainable_weights)

@@ -23,9 +23,9 @@ from cellclf.runs.features.cache import Cached
 from cellclf.runs.folder import read_manifest, write_manifest
 from cellclf.runs.provenance import machine, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
-from cellclf.training.batches import Batches, altered_copy, in_memory
+from cellclf.training.batches import Batches, altered_copy, check_accumulate, in_memory
 from cellclf.training.cache import Cache
-from cellclf.training.callbacks import Callbacks
+from cellclf.training.callbacks import Callbacks, check_callbacks
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.chosen import choose
 from cellclf.training.class_weights import image_weights
@@ -142,6 +142,7 @@ class Trainer(Params):
         for notice in self.used_backbone().check(self._shape(train)):
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         image_weights(train, self.class_weight)
+        check_accumulate(self.accumulate, -(-len(train) // self.batch_size))
 
     def check_options(self) -> None:
         """Raise for mistakes in the arguments alone, before there is any data."""
@@ -206,8 +207,10 @@ class Trainer(Params):
             out: Folder for the run. The state is saved there after each epoch; after a kill the same call resumes
                 with the next one, and a finished run is only read.
             show: True shows a line an epoch, False hides it; None shows it on a terminal and in a notebook.
-            callbacks: Functions that get each epoch's row of the history as a dict, or Keras callbacks such as
-                ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved.
+            callbacks: Functions that get each epoch's row of the history as a dict, or Keras callbacks that look on,
+                such as ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved,
+                ``self.model.stop_training = True`` the stage. One that sets weights or the rate is refused, with the
+                option that does its work.
             record: Further entries of the manifest, such as where the images come from.
             chosen: The entry ``chosen`` of another run's manifest: what that one chose by itself (XLA, caches) is then
                 done again, on whatever machine. None chooses; a training that is resumed takes what it chose before.
@@ -222,6 +225,7 @@ class Trainer(Params):
         """
         train, val = as_cells(train, what="the training set"), as_cells(val, what="the validation set")
         self.check(train, val)
+        check_callbacks(callbacks)
         settled = self.resolved()
         manifest = (
             settled.manifest(train, val) | dict(record or {}) | ({} if chosen is None else {"chosen": dict(chosen)})
@@ -267,7 +271,15 @@ class Trainer(Params):
         weights = image_weights(train, self.class_weight)
         views = 3 if self.consistency else 1
         batches = Batches(
-            train, self.augmenter, self.batch_size, weights, self.seed, self.mix, views, sampling=self.sampling
+            train,
+            self.augmenter,
+            self.batch_size,
+            weights,
+            self.seed,
+            self.mix,
+            views,
+            sampling=self.sampling,
+            devices=self.compute.devices,
         )
         checkpoint = Checkpoint(folder)
         confidence: list[Confidence] = []
