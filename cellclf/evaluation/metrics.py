@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from cellclf.evaluation.groups import number_groups, unit_text
 from cellclf.evaluation.intervals import Estimate, Grouped, bootstrap
 from cellclf.evaluation.plots import plot_confused, plot_confusion
 from cellclf.evaluation.scores import SCORES, scores_in
+from cellclf.utils.parameters import shortened
 from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns
 
@@ -361,6 +362,8 @@ def evaluate(
         Sokolova & Lapalme, Information Processing & Management 45 (2009) 427-437 (the measures); the
         intervals: see ``cellclf.evaluation.intervals``.
     """
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise OptionError(f"class_names={shortened(class_names)}; expected a name for each class, in a list")
     names = tuple(printable(str(name)) for name in class_names)
     truth, given = check_predictions(labels, probabilities, len(names))
     if not 0 < confidence < 1:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cellclf.errors import DataError, OptionError
 from cellclf.runs.run import Run
+from cellclf.utils.parameters import shortened
 
 
 def ensemble(runs: Sequence[Run]) -> Run:
@@ -29,6 +30,8 @@ def ensemble(runs: Sequence[Run]) -> Run:
     """
     import keras
 
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, Run) for run in runs):
+        raise OptionError(f"runs={shortened(runs)}; expected a list of two or more runs, such as load_run gives")
     if len(runs) < 2:
         raise OptionError(f"an ensemble of {len(runs)} runs; expected two or more")
     first = runs[0]
