@@ -43,7 +43,7 @@ def number_groups(groups: ArrayLike | None, count: int) -> NDArray[np.int64] | N
     given = np.asarray(groups)
     if given.shape != (count,):
         raise DataError(f"groups have shape {given.shape}; expected ({count},): one for each image")
-    missing = [one is None or one != one for one in given.tolist()]
+    missing = [one is None or type(one).__name__ == "NAType" or one != one for one in given.tolist()]
     if any(missing):
         raise DataError(f"{sum(missing)} of {count} images have no group; expected one for each image, or groups=None")
     if given.dtype.kind == "O":

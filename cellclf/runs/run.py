@@ -301,7 +301,7 @@ class Run:
         truth = match_labels(cells, self.class_names)
         features, found = self._reader.read(cells, show=show)
         familiar = self.confidence.familiar
-        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed)
+        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
         return report, familiar.compare(familiar.distance(features))
 
     def adapt(self, cells: Cells, *, prior: int = 16, show: bool | None = None) -> Run:

@@ -113,7 +113,7 @@ def check_labels(y: ArrayLike) -> NDArray[Any]:
     if given.ndim != 1:
         raise DataError(f"y has shape {given.shape}; expected one label for each image: of a one-hot code, y.argmax(1)")
     values = given.tolist()
-    missing = sum(one is None or one != one or type(one).__name__ in ("NAType", "NaTType") for one in values)
+    missing = sum(one is None or type(one).__name__ in ("NAType", "NaTType") or one != one for one in values)
     if missing:
         raise DataError(
             f"{missing} of {len(values)} labels are missing (NaN or None); expected images with labels only"
