@@ -65,9 +65,9 @@ def dedup(
 ) -> None:
     """Find duplicates and contamination in SRC; changes nothing.
 
-    Found are identical, re-encoded, brightened, flipped and quarter-turned images; with --augmented cluster or remove also
-    images turned by up to 20 degrees, shifted by 6 %, zoomed by .85 to 1.18, cropped to 80 % of the area or brightened by
-    .7 to 1.4. Images that were changed more, or stained or coloured in another way, are not found.
+    Found are identical, re-encoded, brightened, flipped and quarter-turned images; with --augmented cluster or remove
+    also images turned by up to 20 degrees, shifted by 6 %, zoomed by .85 to 1.18, cropped to 80 % of the area or
+    brightened by .7 to 1.4. Images that were changed more, or stained or coloured in another way, are not found.
     """
     if pairs is not None:
         check_table_path(pairs, "pairs")

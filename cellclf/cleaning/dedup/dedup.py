@@ -222,7 +222,7 @@ class Dedup(Selector):
         return ties.removed(copies, found, ties.alteration_rank(cells, found))
 
     def searched(self) -> str:
-        """Say which copies of a set are found in another one, and which are not; "" for hashes, which are unverified."""
+        """Say which copies of a set are found in another one, and which are not; "" for unverified hashes."""
         if self.method == "content":
             return "identical images only"
         from cellclf.cleaning.dedup import ties

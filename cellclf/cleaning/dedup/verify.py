@@ -49,8 +49,8 @@ class Pairs:
         return len(self.first)
 
     def __getitem__(self, which: NDArray[Any]) -> Self:
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{name: None if column is None else column[which] for name, column in columns.items()})
+        columns = (getattr(self, field.name) for field in fields(self))
+        return type(self)(*(None if column is None else column[which] for column in columns))
 
     @property
     def changes(self) -> NDArray[np.str_]:
