@@ -49,9 +49,8 @@ class Pairs:
         return len(self.first)
 
     def __getitem__(self, which: NDArray[Any]) -> Self:
-        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        chosen: dict[str, Any] = {n: None if column is None else column[which] for n, column in columns.items()}
-        return type(self)(**chosen)
+        columns = (getattr(self, field.name) for field in fields(self))
+        return type(self)(*(None if column is None else column[which] for column in columns))
 
     @property
     def changes(self) -> NDArray[np.str_]:
