@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellclf.backbones.graph import batch_norms, copied
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
+from cellclf.utils.backend import float32
 from cellclf.utils.progress import track
 
 _BATCH = 64
@@ -19,6 +20,7 @@ _KEPT_BYTES = 2**28
 """Bytes of feature maps that are kept, so that the layers before them need not run again."""
 
 
+@float32()
 def adapt_batch_norm(
     model: Any, cells: ImageSet, *, prior: int = 16, limit: int = 512, seed: int = 0, show: bool | None = None
 ) -> Any:
