@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, Source, source_options
+from cellclf.cli.options import IMAGE, Source, skipped_are_reported, source_options
 from cellclf.cli.output import import_keras, save_figure
 from cellclf.utils.csv_tables import csv_text
 
@@ -15,6 +15,7 @@ from cellclf.utils.csv_tables import csv_text
 @click.command()
 @click.argument("run_folder", metavar="RUN")
 @click.argument("src")
+@skipped_are_reported
 @source_options
 @click.option(
     "--method",
