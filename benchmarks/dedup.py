@@ -95,8 +95,8 @@ def measure_ours(images: Images, truth: Truth, behind: NDArray[np.int64], classe
 def measure_classes(cells: ImageSet) -> dict[str, Any]:
     """Even out rare classes of real cells by copying files, and count what is left of the different images.
 
-    Neutrophils and a rare class of 12 and of 40 images, each copied 16 times; a long tail in which every class is copied
-    up to the largest; and one class alone.
+    Neutrophils and a rare class of 12 and of 40 images, each copied 16 times; a long tail in which every class is
+    copied up to the largest; and one class alone.
     """
     assert cells.labels is not None
     sizes: dict[str, dict[str, int]] = {

@@ -232,8 +232,8 @@ def main() -> None:
     train = labelled.images
     val, other = (load(data / name).images for name in ("acevedo96/val", "bccd_crops"))
     photos = photographs(Path(root))
-    print(
-        f"{len(train)} + {len(val)} cells, {len(other)} of an external laboratory, {len(photos)} photographs; ", end=""
+    cells = f"{len(train)} + {len(val)} cells, {len(other)} of an external laboratory, {len(photos)} photographs"
+    print(cells, end="; ")
     print(f"method {options.method}, seeds 0-{options.seeds - 1}, default threshold")
     print(f"{'situation':34} {'n':>6} {'lost':>6} {'share':>7} {'s':>5}  found of each planted kind (how many)")
 

@@ -37,6 +37,7 @@ from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimize
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.trainer_checks import check_options, check_sets
+from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import full_device_names_batch_size
 from cellclf.utils.locks import held
 from cellclf.utils.log import showing
@@ -241,6 +242,7 @@ class Trainer(Params):
             return settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
 
     @full_device_names_batch_size
+    @float32()
     def _fit(
         self,
         train: ImageSet,
@@ -344,6 +346,7 @@ class Trainer(Params):
     def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
         return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
 
+    @float32()
     def _build(self, image_shape: tuple[int, int, int], classes: int) -> tuple[Any, list[list[Any]], list[Any]]:
         import keras
 

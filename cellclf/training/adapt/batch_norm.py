@@ -14,6 +14,7 @@ from cellclf.backbones.graph import batch_norms, copied
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 from cellclf.runs.predict import probabilities
+from cellclf.utils.backend import float32
 from cellclf.utils.progress import track
 
 Floats = NDArray[np.float64]
@@ -25,6 +26,7 @@ _FEW = 4
 """Images that a class needs to count in full."""
 
 
+@float32()
 def adapt_batch_norm(
     model: Any,
     cells: ImageSet,
