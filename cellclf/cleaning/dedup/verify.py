@@ -49,8 +49,9 @@ class Pairs:
         return len(self.first)
 
     def __getitem__(self, which: NDArray[Any]) -> Self:
-        columns = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(None if column is None else column[which] for column in columns))
+        columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        chosen: list[Any] = [None if column is None else column[which] for column in columns]
+        return type(self)(*chosen)
 
     @property
     def changes(self) -> NDArray[np.str_]:
