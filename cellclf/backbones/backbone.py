@@ -14,7 +14,8 @@ from cellclf.backbones.graph import copied, seeded, stable_names
 from cellclf.backbones.registry import registry
 from cellclf.backbones.spec import BackboneSpec
 from cellclf.backbones.weights import check_path, load_weights
-from cellclf.errors import MissingPackageError, OptionError, PluginError, WeightsError
+from cellclf.errors import OptionError, PluginError, WeightsError
+from cellclf.utils.backend import check_backend, float32
 from cellclf.utils.parameters import Params, check_parameters, check_table, check_value, construct, shortened, written
 
 DEFAULT = "default"
@@ -176,6 +177,7 @@ class Backbone(Params):
             )
         return ()
 
+    @float32()
     def build(self, input_shape: Sequence[int], *, seed: int = 0) -> Any:
         """Build the network.
 
@@ -213,6 +215,15 @@ class Backbone(Params):
             load_weights(model, file, network=f"backbone {spec.name!r}", alpha=settings.get("alpha"))
         return model
 
+    def check_published(self) -> None:
+        """Load the published weights, if these are chosen: they may have to be downloaded, which can fail.
+
+        Raises:
+            WeightsError: There is no connection, or a broken download.
+        """
+        if self._chosen()[0] in self.spec.published:
+            self.build((max(self.spec.min_size, self.spec.grid_from or 0),) * 2 + (3,))
+
     def _chosen(self) -> tuple[str | None, Path | None]:
         """Return the weights to pass to ``build``, and the file to load after it."""
         spec, weights = self.spec, self.weights
@@ -248,15 +259,11 @@ def require_keras() -> Any:
 
     Raises:
         MissingPackageError: It has no backend.
-        OptionError: It is set to channels first.
+        OptionError: It is set to a backend that cellclf does not run on, or to channels first.
     """
-    try:
-        import keras
-    except ImportError as error:
-        raise MissingPackageError(
-            f"Keras has no backend to run on ({' '.join(str(error).split())}): "
-            "pip install 'cellclf[cpu]' brings TensorFlow"
-        ) from error
+    check_backend()
+    import keras
+
     if keras.config.image_data_format() != "channels_last":
         raise OptionError(
             "keras.config.image_data_format() is 'channels_first', cellclf needs 'channels_last': "

@@ -113,7 +113,7 @@ class LossLimit:
         if beyond := self.beyond(losses):
             text = f"{_named(beyond)}: more than max_loss={self.share:g} allows"
             if self.on_loss == "refuse":
-                raise DataError(f"{text}; look at them with plot(), then {self.remedy}, or on_loss='warn'")
+                raise DataError(f"{text}; look at them with plot(), then {self.remedy}, or choose on_loss='warn'")
             warnings.warn(f"{text}; look at them with plot()", CellclfWarning, stacklevel=4)
 
 

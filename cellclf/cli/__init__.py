@@ -35,8 +35,9 @@ from cellclf.cli.group import Group
 def main() -> None:
     """From a messy set of single-cell images to a classifier that works on next month's slides.
 
-    SRC is an .npz (images, labels), a folder with one folder for each class, a .csv of path,label[,group], or a
-    quoted pattern such as 'cells/*.png'. Start with `cellclf demo`, then `cellclf inspect SRC`.
+    SRC is an .npz (images, labels), a folder with one folder for each class, a .csv or .parquet of path, label and
+    perhaps patient, or a quoted pattern such as 'cells/*.png'; SRC:train names its part. Start with `cellclf demo`,
+    then `cellclf inspect SRC`.
     """
 
 

@@ -10,6 +10,7 @@ import click
 import cellclf
 from cellclf.cli.options import Source, change_option, load_tests, source_options, test_option
 from cellclf.cli.output import import_keras
+from cellclf.utils.atomic import check_writable
 
 if TYPE_CHECKING:
     from cellclf.reporting.compare import Comparison
@@ -55,6 +56,8 @@ def compare(
         raise click.UsageError(f"{', '.join(folders)}: finished runs, {others}: not; expected all of one kind")
     if folders and (files or epochs or changes or tests):
         raise click.UsageError("--weights, --epochs, --set and --test are for backbones; finished runs are only scored")
+    if out is not None:
+        check_writable(out / "compare.html")
     if folders:
         import_keras()
         _print_comparison(

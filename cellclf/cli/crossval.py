@@ -9,6 +9,7 @@ import click
 import cellclf
 from cellclf.cli.options import RecipeChoice, Source, recipe_options, source_options
 from cellclf.cli.output import import_keras
+from cellclf.utils.atomic import check_writable
 
 
 @click.command()
@@ -23,6 +24,8 @@ def crossval(src: str, recipe: RecipeChoice, source: Source, folds: int, n_jobs:
 
     Each fold is held out once: a classifier is trained on the rest and scored on what was held out.
     """
+    if out is not None:
+        check_writable(out / "folds.csv")
     pipe = cellclf.Pipeline.from_recipe(recipe.read())
     cells = source.load(src)
     import_keras()

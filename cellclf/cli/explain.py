@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, Source, source_options
+from cellclf.cli.options import IMAGE, Source, skipped_are_reported, source_options
 from cellclf.cli.output import import_keras, save_figure
 from cellclf.utils.csv_tables import csv_text
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
 
 
 @click.command()
 @click.argument("run_folder", metavar="RUN")
 @click.argument("src")
+@skipped_are_reported
 @source_options
 @click.option(
     "--method",
@@ -53,8 +58,20 @@ def explain(
     from cellclf.data import sample
 
     run = cellclf.load_run(run_folder)
-    labels = not Path(src).is_dir()  # folders of new images may be called anything
-    cells = sample(source.of_run(run).load(src, labels=labels), limit, seed=seed)
+    reader = source.of_run(run)
+    cells = _labelled(reader.load(src, labels=False), run.class_names) if Path(src).is_dir() else reader.load(src)
+    cells = sample(cells, limit, seed=seed)
     found = run.explain(cells, method=method, classes=asked, layer=layer)
     click.echo(csv_text(["id", "class", "probability", "x", "y"], found.to_rows()), nl=False)
     save_figure(found.plot(limit=limit), out)
+
+
+def _labelled(cells: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
+    """Take the folders of images for labels if all are classes of the run: those of patients or days are none."""
+    from cellclf.data.spelling import matched
+
+    folders = [id_.rpartition("/")[0].partition("/")[0] for id_ in cells.ids.tolist()]
+    known = matched([*{*folders}], class_names)
+    if not {*folders} <= known.keys():
+        return cells
+    return cells.replace(labels=[known[name] for name in folders], class_names=class_names)

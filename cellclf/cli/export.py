@@ -9,6 +9,7 @@ import click
 import cellclf
 from cellclf.cli.options import Source, source_options
 from cellclf.cli.output import import_keras
+from cellclf.utils.atomic import check_writable
 
 
 @click.command()
@@ -23,6 +24,7 @@ def export(run_folder: str, out: Path, check: str | None, source: Source) -> Non
 
     The written network must give the probabilities of the run, else nothing is kept.
     """
+    check_writable(out)
     import_keras()
     found = cellclf.load_run(run_folder)
     cells = None if check is None else source.of_run(found).load(check)

@@ -12,7 +12,10 @@ import click
 
 from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
-from cellclf.errors import CellclfError, CellclfWarning
+from cellclf.errors import CellclfError, CellclfWarning, one_line
+from cellclf.utils.backend import check_backend
+from cellclf.utils.console import any_text, open_closed_descriptors
+from cellclf.utils.device_memory import is_out_of_memory
 from cellclf.utils.log import showing
 
 
@@ -26,6 +29,11 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and show its progress lines on stderr; only a mistake in the program gives a traceback."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it once, when it is imported
+        open_closed_descriptors()
+        with any_text():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             with warnings.catch_warnings(), showing(True):
                 warnings.simplefilter("always", CellclfWarning)
@@ -33,20 +41,36 @@ class Group(click.Group):
                 return super().invoke(ctx)
         except CellclfError as error:
             note(f"cellclf: {error}")
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "tensorflow":
-                raise
-            note("cellclf: Keras has no backend to run on: pip install 'cellclf[cpu]' brings TensorFlow")
         except OSError as error:
             if error.errno == errno.EPIPE:  # `cellclf ... | head`: click ends quietly
                 raise
-            note(f"cellclf: {' '.join(str(error).split()) or type(error).__name__}")
+            note(f"cellclf: {one_line(str(error)) or type(error).__name__}")
         except MemoryError as error:
-            note(f"cellclf: not enough memory ({str(error) or 'none is left'}); a smaller set or --size needs less")
+            reason = one_line(str(error)) or "none is left"
+            note(f"cellclf: not enough memory ({reason}); a smaller set or --size needs less")
         except KeyboardInterrupt as stop:
             note(f"\ncellclf: {str(stop) or 'stopped; no file is half written, and the same command continues a run'}")
             ctx.exit(ExitCode.INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # of a backend, which is not imported here
+            line = _expected(error)
+            if line is None:
+                raise
+            note(f"cellclf: {line}")
         ctx.exit(ExitCode.ERROR)
+
+
+def _expected(error: Exception) -> str | None:
+    """Give the line for an error of Keras or its backend that is no mistake in this program; None for any other."""
+    if is_out_of_memory(error):
+        reason = one_line(str(error))[:200]
+        return f"the device has not enough memory ({reason}); a smaller batch_size needs less"
+    try:
+        check_backend()  # what Keras raises without one depends on which
+    except CellclfError as found:
+        return str(found)
+    return None
 
 
 def _noting_once(default: Callable[..., None]) -> Callable[..., None]:

@@ -9,6 +9,7 @@ import click
 import cellclf
 from cellclf.cli.options import RecipeChoice, Source, recipe_options, source_options
 from cellclf.cli.output import import_keras
+from cellclf.utils.atomic import check_writable
 
 
 @click.command()
@@ -24,6 +25,7 @@ def labels(src: str, recipe: RecipeChoice, source: Source, folds: int, out: Path
     contradicts. It takes FOLDS times as long as one training; the same command continues after a stop. Nothing is
     changed: look at the gallery, then correct the labels or leave the images out.
     """
+    check_writable(out / "labels.csv")
     table = recipe.read()
     cells = source.load(src)
     import_keras()

@@ -17,7 +17,12 @@ from cellclf.utils.csv_tables import check_table_path
 @source_options
 @pair_options
 def leaks(train_src: str, test_src: str, source: Source, foreground: bool, offset: int, pairs: Path | None) -> None:
-    """Find images of TRAIN that are in TEST too, even if altered."""
+    """Find images of TRAIN that are in TEST too, even if altered.
+
+    Found are identical, re-encoded, brightened, flipped and quarter-turned images, and images turned by up to 20
+    degrees, shifted by 6 %, zoomed by .85 to 1.18, cropped to 80 % of the area, brightened by .7 to 1.4 or saved as
+    JPEG 50, alone or all together. Images that were changed more, or stained or coloured in another way, are not found.
+    """
     if pairs is not None:
         check_table_path(pairs, "pairs")
     source.refuse_outputs(train_src, test_src, pairs=pairs)

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cellclf
+from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
 from cellclf.errors import CellclfError
+from cellclf.utils.atomic import check_writable
+from cellclf.utils.csv_tables import require_pyarrow
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -25,7 +28,7 @@ Decorator = Callable[[Any], Any]
 
 
 class OutFile(click.Path):
-    """A file to write, refused at once if its ending is none of those that can be written.
+    """A file to write, refused at once if it could not be written: by its ending, its place, or a missing package.
 
     Args:
         endings: Such as ``".png"``.
@@ -40,7 +43,9 @@ class OutFile(click.Path):
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self.endings:
             self.fail(f"{str(path)!r}; expected a name that ends in {' or '.join(self.endings)}", param, ctx)
-        return path
+        if path.suffix.lower() == ".parquet":
+            require_pyarrow(path)
+        return check_writable(path)
 
 
 IMAGE, PAGE, TABLE = OutFile(".png", ".svg", ".pdf"), OutFile(".html"), OutFile(".csv", ".parquet")
@@ -101,6 +106,8 @@ class Source:
             note(f"{src}: skipped {skipped.id}: {as_options(skipped.reason)}")
         if len(cells.skipped) > 5:
             note(f"{src}: and {len(cells.skipped) - 5:,} more skipped; `cellclf inspect` lists them")
+        if cells.skipped and (context := click.get_current_context(silent=True)):
+            context.meta[_SKIPPED] = True
         return cells
 
     def further(
@@ -271,6 +278,24 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_source
 
 
+_SKIPPED = "cellclf.skipped"
+
+
+def skipped_are_reported(command: Callable[..., Any]) -> Callable[..., Any]:
+    """End a command whose table lacks what could not be read with an exit code of its own."""
+
+    @click.option("--skip-ok", is_flag=True, help="Exit code 0, not 4, when files could not be read.")
+    @click.pass_context
+    @functools.wraps(command)
+    def with_exit_code(context: click.Context, /, *args: Any, skip_ok: bool, **options: Any) -> Any:
+        result = command(*args, **options)
+        if context.meta.get(_SKIPPED) and not skip_ok:
+            context.exit(ExitCode.SKIPPED)
+        return result
+
+    return with_exit_code
+
+
 test_option = click.option(
     "--test",
     "tests",
@@ -378,6 +403,21 @@ selection_options = together(
         "--apply",
         type=OutFile(".npz", ".csv", ".parquet"),
         help="Write the cleaned set, a SRC for the next command: images (.npz), or a table of the files that are kept.",
+    ),
+)
+loss_options = together(
+    click.option(
+        "--max-loss",
+        default=0.2,
+        show_default=True,
+        help="Most of the different images of a class that may be removed, 0-1; copies of one image count once.",
+    ),
+    click.option(
+        "--on-loss",
+        default="refuse",
+        show_default=True,
+        type=click.Choice(("refuse", "warn")),
+        help="What --apply does where a class would lose more.",
     ),
 )
 pair_options = together(

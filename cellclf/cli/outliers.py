@@ -8,19 +8,32 @@ from typing import Any
 import click
 
 import cellclf
-from cellclf.cli.options import Source, selection_options, source_options
+from cellclf.cli.options import Source, loss_options, selection_options, source_options
 from cellclf.cli.output import write_selection
 
 
 @click.command()
 @click.argument("src")
 @source_options
-@click.option("--fit", "fit_src", metavar="SRC", help="Learn what is normal from this set instead of SRC itself.")
+@click.option("--fit-on", "fit_src", metavar="SRC", help="Learn what is normal from this set instead of SRC itself.")
 @click.option("--method", default="forest", show_default=True, help="forest, mahalanobis or neighbours.")
 @click.option("--seed", default=0, show_default=True)
+@loss_options
 @selection_options
-def outliers(src: str, source: Source, fit_src: str | None, method: Any, seed: int, **files: Path | None) -> None:
-    """Find non-cell images in SRC; changes nothing. Run `dedup` first."""
+def outliers(
+    src: str,
+    source: Source,
+    fit_src: str | None,
+    method: Any,
+    seed: int,
+    max_loss: float,
+    on_loss: Any,
+    **files: Path | None,
+) -> None:
+    """Find non-cell images in SRC; changes nothing. Run `dedup` first.
+
+    Where SRC has labels, an image that is ordinary for its class is kept, however rare the class is.
+    """
     source.refuse_outputs(src, fit_src, **files)
     cells = source.load(src)
     if files["apply"] is not None:
@@ -28,6 +41,6 @@ def outliers(src: str, source: Source, fit_src: str | None, method: Any, seed: i
     normal = cells
     if fit_src is not None:
         normal, _ = source.further(fit_src, size=cells.image_shape[:2], part="train")
-    found = cellclf.OutlierFilter(method=method, seed=seed).fit(normal).find(cells)
+    found = cellclf.OutlierFilter(method=method, seed=seed, max_loss=max_loss, on_loss=on_loss).fit(normal).find(cells)
     click.echo(found.summary())
     write_selection(found, **files)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cellclf.errors import one_line, printable
+from cellclf.utils.backend import check_backend
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -21,20 +24,25 @@ if TYPE_CHECKING:
 
 
 def note(text: str) -> None:
-    """Print something beside the result, on stderr."""
-    click.echo(text, err=True)
+    """Print something beside the result, on stderr; names in it may be anyone's."""
+    click.echo("\n".join(map(one_line, text.split("\n"))), err=True)
 
 
 def command_line() -> str:
-    """Give the command as it was typed, for the manifest of a run."""
-    return shlex.join(["cellclf", *sys.argv[1:]])
+    """Give the command as it was typed, for the manifest of a run; bytes that are no UTF-8 are spelled."""
+    return printable(shlex.join(["cellclf", *sys.argv[1:]]))
 
 
 def import_keras() -> None:
     """Import Keras and its backend, without the informational lines that they print.
 
     TensorFlow writes them before it looks at ``TF_CPP_MIN_LOG_LEVEL``, straight to the file descriptor.
+
+    Raises:
+        OptionError: A backend is chosen that cellclf does not run on.
+        MissingPackageError: The backend is not installed.
     """
+    check_backend()
     if "keras" in sys.modules:
         return
     try:
@@ -72,7 +80,10 @@ def write_selection(found: Selection, plot: Path | None, gallery: Path | None, a
 
         for page in write_gallery(found, gallery):
             click.echo(f"gallery: {page}")
-    if apply is not None and found.cells is not None:
+    if apply is None:
+        return
+    found.check_losses()
+    if found.cells is not None:
         found.apply(found.cells).save(apply)
         click.echo(f"kept {len(found) - found.removed:,}: {apply}")
 

@@ -10,7 +10,7 @@ import click
 import cellclf
 from cellclf.cli.options import IMAGE, OutFile, Source, min_count_help, source_options
 from cellclf.cli.output import import_keras, save_figure
-from cellclf.utils.atomic import write_json
+from cellclf.utils.atomic import check_writable, write_json
 
 
 @click.command()
@@ -48,6 +48,8 @@ def robustness(
     cellclf robustness runs/a cells/ --limit 512
     cellclf robustness runs/a cells/ --suite next_months_slides/
     """  # noqa: D301 - click reads the backspace as "do not wrap"
+    if out is None:
+        check_writable(Path(run_folder) / "robustness.json")
     import_keras()
     from cellclf.data import sample
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data import decode as decoding
 from cellclf.data import listing as listings
-from cellclf.data.decode import AS_THEY_ARE, SUFFIXES, Reading, scan
+from cellclf.data.decode import AS_THEY_ARE, Reading, Scan, scan
+from cellclf.data.fit import fitted
+from cellclf.data.held import HeldSource
 from cellclf.data.image_set import FilePlace, ImageSet, Skipped
 from cellclf.data.listing import Box, FileOptions, Listing
+from cellclf.data.looks import odd_looks
 from cellclf.data.opening import quiet
 from cellclf.data.pixels import Unreadable
 from cellclf.data.sources import Images, Rows
@@ -24,19 +24,6 @@ from cellclf.errors import DataError, printable
 
 MARGIN = 0.1
 _LEAST_SIDE = 2
-_IMAGE_FOLDERS = (
-    "JPEGImages",
-    "images",
-    "Images",
-    "imgs",
-    "img",
-    "train2017",
-    "val2017",
-    "train",
-    "val",
-    "test",
-    "data",
-)
 
 
 class CropSource:
@@ -61,8 +48,18 @@ class CropSource:
         return len(self.paths)
 
     def at_size(self, size: tuple[int, int], fit: str | None = None) -> CropSource:
-        """Give the same crops at another size; they are squares as far as their field allows, so ``fit`` is moot."""
-        return CropSource(self.paths, self.edges, size, self.reading)
+        """Give the same crops at another size."""
+        reading = self.reading if fit is None else replace(self.reading, fit=fit)
+        return CropSource(self.paths, self.edges, size, reading)
+
+    @property
+    def fit(self) -> str:
+        """How a crop that is no square, at the border of its field, is brought to the size."""
+        return self.reading.fit
+
+    def taken(self, rows: Rows) -> CropSource:
+        """Give some of the crops."""
+        return CropSource([self.paths[row] for row in rows], self.edges[rows], self.shape[:2], self.reading)
 
     def places(self, rows: Rows) -> list[FilePlace]:
         """Give the file and the edges of crops."""
@@ -87,22 +84,32 @@ class CropSource:
         return images
 
     def _cut(self, path: str, rows: Rows) -> Images:
-        from PIL import Image
-
         try:
-            field = Image.fromarray(decoding.decode(path, reading=self.reading)[0])
+            field = decoding.decode(path, reading=self.reading)[0]
         except Unreadable as problem:
             raise DataError(f"{path}: {problem}; load the set again, so that such files are skipped") from None
-        height, width = self.shape[:2]
+        return self.cut_out(field, rows)
+
+    def cut_out(self, field: Images, rows: Rows) -> Images:
+        """Cut crops out of their field.
+
+        Args:
+            field: (H, W, 3) uint8, the field of all of them.
+            rows: The crops.
+
+        Raises:
+            DataError: A field that is smaller than it was.
+        """
+        from PIL import Image
+
+        image = Image.fromarray(field)
         crops = np.empty((len(rows), *self.shape), np.uint8)
         for place, row in enumerate(rows):
             left, top, right, bottom = self.edges[row].tolist()
-            if right > field.width or bottom > field.height:
-                raise DataError(f"{path} has changed: a box ends at {right}, {bottom}, the image at {field.size}")
-            crop = field.crop((left, top, right, bottom))
-            crops[place] = np.asarray(
-                crop if crop.size == (width, height) else crop.resize((width, height), Image.Resampling.LANCZOS)
-            )
+            if right > image.width or bottom > image.height:
+                path = self.paths[row]
+                raise DataError(f"{path} has changed: a box ends at {right}, {bottom}, the image at {image.size}")
+            crops[place] = np.asarray(fitted(image.crop((left, top, right, bottom)), self.shape[:2], self.reading.fit))
         return crops
 
 
@@ -110,7 +117,8 @@ def read_crops(listing: Listing, options: FileOptions, where: str, margin: float
     """Make a set of the boxes of a listing.
 
     Each box gets the margin on every side and becomes a square round its middle as far as the field allows, so that
-    no cell is squeezed. Crops of one field are one group unless the listing names groups.
+    no cell is squeezed. Crops of one field are one group unless the listing names groups. The boxes are placed by the
+    headers of the fields, so that each field is decoded once.
 
     Args:
         listing: Fields, a box in each.
@@ -119,15 +127,59 @@ def read_crops(listing: Listing, options: FileOptions, where: str, margin: float
         margin: For boxes that have none of their own.
     """
     fields = list(dict.fromkeys(listing.paths))
-    scans = dict(
-        zip(fields, scan(fields, verify=options.verify, show=options.show, reading=options.reading), strict=True)
-    )
+    scans = dict(zip(fields, scan(fields, verify=False, show=False, reading=options.reading), strict=True))
+    skipped = list(listing.skipped)
+    kept, edges, clipped = _place(listing, scans, margin, skipped)
+    notices = list(listing.notices)
+    shape, held = (1, 1), None
+    if kept:
+        shape = listings._common_size(_sides(edges), options, [])
+        held = HeldSource(CropSource([listing.paths[k] for k in kept], edges, shape, options.reading))
+        if options.verify:
+            scans |= _keep_all(held, fields, scans, options)
     crops_of = Counter(listing.paths)
-    skipped = listing.skipped + [
+    skipped += [
         Skipped(printable(path), f"{scans[path].problem} ({crops_of[path]} boxes)")
         for path in fields
         if not scans[path].size
     ]
+    good = [place for place, k in enumerate(kept) if scans[listing.paths[k]].size]
+    if held is None or not good:
+        some = skipped[:1]
+        why = f"; the first: {some[0].id} ({some[0].reason})" if some else ""
+        raise DataError(f"{where} names no box in a readable image, of {len(listing.paths)} boxes{why}")
+    source = held if len(good) == len(kept) else held.taken(np.asarray(good))
+    kept, edges = [kept[place] for place in good], edges[good]
+    notices += listings._conversions([(printable(path), scans[path]) for path in fields if scans[path].size])
+    count = len({listing.paths[k] for k in kept})
+    notices.append(
+        f"{len(kept):,} boxes were cut out of {count:,} image{'s' * (count != 1)}, with a margin of {margin:g} of a box"
+    )
+    if clipped:
+        notices.append(f"{clipped:,} boxes reach beyond their image and were cut off at its border")
+    sizes = _sides(edges)
+    wanted = listings._common_size(sizes, options, notices)
+    source = source if wanted == shape else source.at_size(wanted)
+    if not listing.groups:
+        notices.append("crops of one image are one group, so that a split keeps them together")
+    groups = listing.groups or [printable(path) for path in listing.paths]
+    if options.verify:
+        notices += odd_looks(source, known=notices, limit=64, flat=False)
+    return ImageSet(
+        source,
+        [listing.labels[k] for k in kept] if listing.labels else None,
+        ids=[listing.ids[k] for k in kept],
+        groups=[groups[k] for k in kept],
+        sizes=sizes,
+        notices=notices,
+        skipped=skipped,
+    )
+
+
+def _place(
+    listing: Listing, scans: Mapping[str, Scan], margin: float, skipped: list[Skipped]
+) -> tuple[list[int], NDArray[np.int64], int]:
+    """Give the boxes that lie in their field, their edges in pixels, and how many reach beyond it."""
     kept: list[int] = []
     edges: list[tuple[int, int, int, int]] = []
     clipped = 0
@@ -144,35 +196,29 @@ def read_crops(listing: Listing, options: FileOptions, where: str, margin: float
         clipped += beyond
         kept.append(k)
         edges.append(found)
-    if not kept:
-        some = skipped[:1]
-        why = f"; the first: {some[0].id} ({some[0].reason})" if some else ""
-        raise DataError(f"{where} names no box in a readable image, of {len(listing.paths)} boxes{why}")
-    count = len({listing.paths[k] for k in kept})
-    notices = [
-        *listing.notices,
-        *listings._conversions([(printable(path), scans[path]) for path in fields if scans[path].size]),
-    ]
-    notices.append(
-        f"{len(kept):,} boxes were cut out of {count:,} image{'s' * (count != 1)}, with a margin of {margin:g} of a box"
-    )
-    if clipped:
-        notices.append(f"{clipped:,} boxes reach beyond their image and were cut off at its border")
-    column = np.asarray(edges, np.int64)
-    sizes = np.stack([column[:, 3] - column[:, 1], column[:, 2] - column[:, 0]], axis=1)
-    shape = listings._common_size(sizes, options, notices)
-    if not listing.groups:
-        notices.append("crops of one image are one group, so that a split keeps them together")
-    groups = listing.groups or [printable(path) for path in listing.paths]
-    return ImageSet(
-        CropSource([listing.paths[k] for k in kept], column, shape, options.reading),
-        [listing.labels[k] for k in kept] if listing.labels else None,
-        ids=[listing.ids[k] for k in kept],
-        groups=[groups[k] for k in kept],
-        sizes=sizes,
-        notices=notices,
-        skipped=skipped,
-    )
+    return kept, np.asarray(edges, np.int64).reshape(-1, 4), clipped
+
+
+def _sides(edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.stack([edges[:, 3] - edges[:, 1], edges[:, 2] - edges[:, 0]], axis=1)
+
+
+def _keep_all(
+    held: HeldSource[CropSource], fields: Sequence[str], scans: Mapping[str, Scan], options: FileOptions
+) -> dict[str, Scan]:
+    """Decode each readable field once, keep its crops, and say what it was found to be."""
+    rows: dict[str, list[int]] = {}
+    for row, path in enumerate(held.source.paths):
+        rows.setdefault(path, []).append(row)
+    readable = [path for path in fields if scans[path].size]
+
+    def keep(place: int, field: Images) -> None:
+        of_field = rows.get(readable[place], [])
+        for row, crop in zip(of_field, held.source.cut_out(field, np.asarray(of_field, np.int64)), strict=True):
+            held.keep(row, crop)
+
+    found = scan(readable, show=options.show, reading=options.reading, keep=keep)
+    return dict(zip(readable, found, strict=True))
 
 
 def cut(box: Box, size: tuple[int, int], margin: float) -> tuple[tuple[int, int, int, int] | None, bool]:
@@ -213,202 +259,3 @@ def _whole(box: Box) -> bool:
 
 def _told(box: Box) -> str:
     return ", ".join(f"{edge:g}" for edge in box[:4])
-
-
-def list_annotations(files: Sequence[Path], root: Path | None = None, *, labels: bool = True) -> Listing:
-    """Read the boxes of VOC XML files, one an image, or of one COCO JSON file.
-
-    Args:
-        files: The files.
-        root: Where the images are; None looks beside the files and in the usual folders near them.
-        labels: False reads no labels.
-
-    Raises:
-        DataError: Files of another kind.
-    """
-    listing = Listing([], [])
-    finder = _Finder(root)
-    for file in files:
-        if file.suffix.lower() == ".json":
-            _coco(file, finder, listing)
-        else:
-            _voc(file, finder, listing)
-    _drop_repeated(listing)
-    if not labels:
-        listing.labels = []
-    if not listing.paths:
-        some = listing.skipped[:1]
-        raise DataError(
-            f"{files[0]} names no box"
-            + (f"; {some[0].id}: {some[0].reason}" if some else "; expected VOC XML or COCO JSON")
-        )
-    return listing
-
-
-def annotations_in(files: Iterable[str]) -> list[Path]:
-    """Choose the files of boxes among those of a folder: all VOC XML files, else a COCO JSON file."""
-    named = [Path(file) for file in files]
-    xml = [file for file in named if file.suffix.lower() == ".xml"]
-    if xml and _begins_with(xml[0], b"<annotation"):
-        return [file for file in xml if _begins_with(file, b"<annotation")]
-    found = [file for file in named if file.suffix.lower() == ".json" and _is_coco(file)]
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found[:4])
-        raise DataError(f"{found[0].parent} holds {len(found)} COCO files ({names}); load one of them")
-    return found
-
-
-def _begins_with(file: Path, word: bytes) -> bool:
-    try:
-        with file.open("rb") as opened:
-            return word in opened.read(2000)
-    except OSError:
-        return False
-
-
-def _is_coco(file: Path) -> bool:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and {"images", "annotations"} <= found.keys()
-
-
-class _Finder:
-    """Finds the image that an annotation names."""
-
-    def __init__(self, root: Path | None) -> None:
-        self.root = root
-        self._hits: Counter[Path] = Counter()
-
-    def find(self, name: str, file: Path, stem: str | None = None) -> str:
-        """Give the path of an image; where there is none, the path where it was expected."""
-        text = name.replace("\\", "/")
-        last = text.split("/")[-1]
-        if self.root is not None:
-            folders = [self.root]
-        else:
-            near = [file.parent, file.parent.parent]
-            folders = [*near, *(base / inner for base in near for inner in _IMAGE_FOLDERS)]
-        folders.sort(key=lambda folder: -self._hits[folder])
-        for folder in folders:
-            for wanted in dict.fromkeys((text, last)):
-                if wanted and (path := folder / wanted).is_file():
-                    self._hits[folder] += 1
-                    return os.path.normpath(path)
-        for folder in folders:  # a name without its ending, or another one
-            for begin in dict.fromkeys((os.path.splitext(last)[0], last, stem or "")):
-                for ending in sorted(SUFFIXES) if begin else ():
-                    for suffix in (ending, ending.upper()):
-                        if (path := folder / f"{begin}{suffix}").is_file():
-                            self._hits[folder] += 1
-                            return os.path.normpath(path)
-        return os.path.normpath(folders[0] / (text or stem or "?"))
-
-
-def _voc(file: Path, finder: _Finder, listing: Listing) -> None:
-    from xml.etree import ElementTree
-
-    try:
-        text = file.read_bytes()
-        if b"<!ENTITY" in text or b"<!DOCTYPE" in text:
-            raise ValueError("it declares entities, which VOC files never do")
-        tree = ElementTree.fromstring(text)
-    except (OSError, ValueError, ElementTree.ParseError) as error:
-        listing.skipped.append(Skipped(printable(file.name), f"cannot be read as VOC XML: {error}"))
-        return
-    if tree.tag != "annotation":
-        listing.skipped.append(Skipped(printable(file.name), f"not VOC XML: it holds <{tree.tag[:40]}>"))
-        return
-    path = finder.find((tree.findtext("filename") or "").strip(), file, file.stem)
-    objects = tree.findall("object")
-    if not objects:
-        listing.skipped.append(Skipped(printable(file.name), "names no object"))
-    for k, one in enumerate(objects):
-        label, box = (one.findtext("name") or "").strip(), one.find("bndbox")
-        edges = [_float(box.findtext(edge)) for edge in ("xmin", "ymin", "xmax", "ymax")] if box is not None else [None]
-        id_ = f"{printable(Path(path).name)}#{k}"
-        if not label or any(edge is None for edge in edges):
-            listing.skipped.append(Skipped(id_, "the object has no name or no box"))
-            continue
-        left, top, right, bottom = (edge for edge in edges if edge is not None)
-        _add(listing, path, id_, label, Box(left, top, right, bottom))
-
-
-def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
-    try:
-        found = json.loads(file.read_bytes())
-        images = {image["id"]: str(image["file_name"]) for image in found["images"]}
-        names = {kind["id"]: str(kind["name"]) for kind in found.get("categories", [])}
-        annotations = list(found["annotations"])
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        kind = type(error).__name__
-        raise DataError(
-            f"{file}: not COCO JSON ({kind}: {str(error)[:100]}); expected images, annotations and categories"
-        ) from None
-    at: Counter[str] = Counter()
-    paths: dict[str, str] = {}
-    for one in annotations:
-        name = images.get(one.get("image_id")) if isinstance(one, dict) else None
-        if name is None:
-            listing.skipped.append(Skipped(file.name, "an annotation is of no image"))
-            continue
-        path = paths[name] if name in paths else paths.setdefault(name, finder.find(name, file))
-        id_ = f"{printable(name)}#{at[name]}"
-        at[name] += 1
-        box = one.get("bbox")
-        if one.get("iscrowd"):
-            listing.skipped.append(Skipped(id_, "a crowd, not one cell"))
-        elif not isinstance(box, list) or len(box) != 4 or any(_float(edge) is None for edge in box):
-            listing.skipped.append(Skipped(id_, "the annotation has no box"))
-        elif one.get("category_id") not in names:
-            listing.skipped.append(Skipped(id_, f"the category {one.get('category_id')!r} has no name"))
-        else:
-            left, top, width, height = map(float, box)
-            _add(listing, path, id_, names[one["category_id"]], Box(left, top, left + width, top + height))
-    without = len(images) - len(at)
-    if without:
-        listing.notices.append(f"{without:,} of {len(images):,} images of {file.name} have no box")
-
-
-def _add(listing: Listing, path: str, id_: str, label: str, box: Box) -> None:
-    listing.paths.append(path)
-    listing.ids.append(id_)
-    listing.labels.append(label)
-    listing.boxes.append(box)
-
-
-def _drop_repeated(listing: Listing) -> None:
-    """Keep one of equal boxes with one label; of equal boxes with two labels, none."""
-    labels: dict[tuple[str, Box], list[str]] = {}
-    for path, box, label in zip(listing.paths, listing.boxes, listing.labels, strict=True):
-        labels.setdefault((path, box), []).append(label)
-    seen: set[tuple[str, Box]] = set()
-    kept: list[int] = []
-    ids: Counter[str] = Counter()
-    for k, key in enumerate(zip(listing.paths, listing.boxes, strict=True)):
-        names = list(dict.fromkeys(labels[key]))
-        if len(names) > 1:
-            text = f"one box with the labels {names[0]!r} and {names[1]!r}: neither is taken"
-            listing.skipped.append(Skipped(listing.ids[k], text))
-        elif key in seen:
-            listing.skipped.append(Skipped(listing.ids[k], "the same box as an earlier one"))
-        else:
-            kept.append(k)
-        seen.add(key)
-        ids[listing.ids[k]] += 1
-    for texts in (listing.paths, listing.ids, listing.labels):
-        texts[:] = [texts[k] for k in kept]
-    listing.boxes = [listing.boxes[k] for k in kept]
-    if any(count > 1 for count in ids.values()):  # two images of one name in two folders
-        listing.ids = [
-            f"{printable(path)}#{id_.rpartition('#')[2]}" for path, id_ in zip(listing.paths, listing.ids, strict=True)
-        ]
-
-
-def _float(value: Any) -> float | None:
-    try:
-        found = float(str(value).strip().replace(",", "."))
-    except ValueError:
-        return None
-    return found if np.isfinite(found) else None

@@ -1,4 +1,4 @@
-"""Tables of images, read and written: CSV, Parquet and DataFrames of path, label, group and, of fields, boxes."""
+"""Tables of images as files: CSV and Parquet read and written, DataFrames read and made."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ import importlib
 import io
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from cellclf.data.columns import MISSING, is_missing, natural_order
-from cellclf.data.decode import SUFFIXES
-from cellclf.data.image_set import ImageSet, Skipped
-from cellclf.data.listing import Box, Listing
-from cellclf.data.parts import choose, part_kind
-from cellclf.data.path_patterns import PathPattern
-from cellclf.data.spelling import spelling
-from cellclf.data.table_columns import Columns, find_columns, number
-from cellclf.errors import DataError, MissingPackageError, OptionError, printable, unknown
+from cellclf.data.columns import is_missing
+from cellclf.data.image_set import ImageSet
+from cellclf.errors import DataError, MissingPackageError, printable
 from cellclf.utils.atomic import write_text
 from cellclf.utils.csv_tables import write_table
-from cellclf.utils.spreadsheet import guard, read_rows, unguard
+from cellclf.utils.spreadsheet import guard, read_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -49,16 +42,6 @@ class Table:
     where: str
     folder: Path
     notices: list[str] = field(default_factory=list)
-
-    def parts(self) -> list[str]:
-        """List the parts that a column names, in natural order."""
-        try:
-            columns = find_columns(self.rows, self.where, {"label": None, "group": None, "box": None}, labels=False)
-        except DataError:
-            return []
-        place = columns.places["part"]
-        rows = self.rows[columns.head :]
-        return [] if place is None else natural_order({value for row in rows if (value := _value(row[place]))})
 
 
 def read_table(path: Path) -> Table:
@@ -133,258 +116,6 @@ def _text(value: object, where: str) -> str:
     return str(value)
 
 
-def list_table(
-    table: Table,
-    *,
-    root: Path | None = None,
-    columns: Mapping[str, str | None] | None = None,
-    part: str | None = None,
-    labels: bool = True,
-    pattern: PathPattern | None = None,
-) -> Listing:
-    """Find the files that a table names, with the label and the group of each.
-
-    Args:
-        table: The table.
-        root: What paths are relative to; None takes the folder of the table.
-        columns: Kind of column -> its name, where it is not a usual one.
-        part: Only rows of this part.
-        labels: False reads no labels, so that rows without one are kept.
-        pattern: Gives groups, and labels that the table lacks, from paths.
-
-    Returns:
-        The files. Rows that cannot be used are listed as skipped: without a file, without a label where others have
-        one, a second row for a file, and all rows of a file with two labels.
-
-    Raises:
-        DataError: Columns that are not there or not clear, or rows without a group where others have one.
-    """
-    found = find_columns(table.rows, table.where, columns, labels=labels)
-    rows = table.rows[found.head :]
-    listing = Listing([], [], notices=[*table.notices, *found.notices])
-    rows = _of_part(rows, found, part, table.where)
-    if root is not None and not root.is_dir():
-        raise OptionError(
-            f"root={str(root)!r} is not a folder; expected the one that the paths of {table.where} are in"
-        )
-    reader = _Rows(table, found, root or table.folder, pattern, labels)
-    reader.read(rows, listing)
-    _refuse_wrong_root(listing, root or table.folder, table.where)
-    return listing
-
-
-def _of_part(rows: list[list[str]], found: Columns, part: str | None, where: str) -> list[list[str]]:
-    place = found.places["part"]
-    if place is None:
-        if part is not None:
-            raise OptionError(
-                f"part={part!r} needs a column of {where} that says train, val or test; name it with "
-                "columns={'part': ...} (--columns part=...), or remove part"
-            )
-        return rows
-    names = natural_order({value for row in rows if (value := _value(row[place]))})
-    if part is None:
-        if len(names) < 2:
-            return rows
-        some = choose(names, "train") or names[0]
-        raise DataError(
-            f"{where} holds the parts {', '.join(names[:6])}; choose one with part={some!r} (--part {some}), or read "
-            "all of them with columns={'part': None} (--columns part=)"
-        )
-    kind = part_kind(part)
-    kept = [row for row in rows if _value(row[place]) == part] or [
-        row for row in rows if kind and part_kind(_value(row[place])) == kind
-    ]
-    if not kept:
-        raise unknown(f"part of {where} named", part, names)
-    return kept
-
-
-class _Image(NamedTuple):
-    """What a row says of an image; "" for what it does not say."""
-
-    name: str
-    label: str
-    group: str
-    file: str
-    box: Box | None
-    id: str
-    cluster: str
-
-
-class _Rows:
-    """Reads rows with known columns."""
-
-    def __init__(self, table: Table, columns: Columns, folder: Path, pattern: PathPattern | None, labels: bool) -> None:
-        self.where = table.where
-        self.head = table.rows[0]
-        self.columns = columns
-        self.folder = folder
-        self.pattern = pattern
-        self.labels = labels
-        self.endings = sorted(SUFFIXES)
-
-    def cell(self, row: Sequence[str], kind: str) -> str:
-        """Give the text of a cell, "" for a missing one."""
-        place = self.columns.places[kind]
-        return "" if place is None else _value(row[place])
-
-    def file(self, name: str) -> str:
-        """Give the file that a row names; one without an ending is looked for."""
-        text = name if os.sep == "\\" else name.replace("\\", "/")
-        path = os.path.normpath(self.folder / text)
-        if os.path.splitext(text)[1].lower() in SUFFIXES or os.path.exists(path):
-            return path
-        for ending in (*self.endings, *(ending.upper() for ending in self.endings)):
-            if os.path.exists(path + ending):
-                self.endings = [ending.lower(), *(other for other in self.endings if other != ending.lower())]
-                return path + ending
-        return path
-
-    def read(self, rows: Sequence[Sequence[str]], listing: Listing) -> None:
-        """Read rows into a listing."""
-        kept: dict[tuple[str, Box | None], _Image] = {}
-        spoilt: dict[tuple[str, Box | None], str] = {}
-        labels = _whole_numbers([self.cell(row, "label") for row in rows])
-        labelled = self.labels and any(labels)
-        unlabelled: list[str] = []
-        in_field: Counter[str] = Counter()
-        for row, label in zip(rows, labels, strict=True):
-            name, box = self.path_of(row), self.box(row)
-            if not name:
-                listing.skipped.append(Skipped(printable(",".join(row)), "the row names no file"))
-                continue
-            if isinstance(box, str):
-                listing.skipped.append(Skipped(printable(name), box))
-                continue
-            file = self.file(name)
-            label, group = self.from_path(name, label, self.cell(row, "group"), labelled)
-            key = (os.path.normcase(file), box)
-            if labelled and not label:
-                unlabelled.append(name)
-                listing.skipped.append(Skipped(printable(name), "no label"))
-            elif key in spoilt:
-                listing.skipped.append(Skipped(printable(name), spoilt[key]))
-            elif key in kept:
-                clash = _clash((kept[key].label, kept[key].group), (label, group))
-                if clash:
-                    spoilt[key] = clash
-                    listing.skipped.append(Skipped(printable(kept.pop(key).name), clash))
-                listing.skipped.append(Skipped(printable(name), clash or "listed in an earlier row"))
-            else:
-                id_ = self.cell(row, "id") or (name if box is None else f"{name}#{in_field[file]}")
-                in_field[file] += 1
-                kept[key] = _Image(name, label if self.labels else "", group, file, box, id_, self.cell(row, "cluster"))
-        self.fill(listing, list(kept.values()))
-        if unlabelled:
-            listing.notices.append(
-                f"{len(unlabelled):,} of {len(rows):,} rows of {self.where} have no label (empty, NA) and are left "
-                f"out; the first: {unlabelled[0]}"
-            )
-        if spoilt:
-            (file, _), first = next(iter(spoilt.items()))
-            listing.notices.append(
-                f"{len(spoilt):,} image{'s' * (len(spoilt) != 1)} of {self.where} left out, because rows contradict "
-                f"each other: {os.path.basename(file)} is {first}"
-            )
-
-    def from_path(self, name: str, label: str, group: str, labelled: bool) -> tuple[str, str]:
-        """Give label and group of a row; a pattern gives groups, and labels where no column does."""
-        if self.pattern is None:
-            return label, group
-        found = self.pattern.match(name)
-        if found is None:
-            raise DataError(f"{self.pattern.no_match([name])} ({self.where})")
-        return found.label if not labelled and found.label is not None else label, found.group or group
-
-    def path_of(self, row: Sequence[str]) -> str:
-        """Give the path of a row; an apostrophe that is part of the name is kept."""
-        place = self.columns.places["path"]
-        assert place is not None
-        raw = row[place].strip()
-        if raw.startswith("'") and os.path.exists(self.folder / raw):
-            return raw
-        return unguard(raw)
-
-    def box(self, row: Sequence[str]) -> Box | str | None:
-        """Give the box of a row, or why there is none; None in a table without boxes."""
-        if not self.columns.box:
-            return None
-        values = {edge: number(row[place]) for edge, place in self.columns.box.items()}
-        if any(value is None for value in values.values()):
-            return "the row has no box"
-        edges = {edge: value for edge, value in values.items() if value is not None}
-        relative = max(edges.values()) <= 1
-        left, top = edges["xmin"], edges["ymin"]
-        if "width" in edges:
-            left -= edges["width"] / 2 * self.columns.centred
-            top -= edges["height"] / 2 * self.columns.centred
-            right, bottom = left + edges["width"], top + edges["height"]
-        else:
-            right, bottom = edges["xmax"], edges["ymax"]
-        margin = self.columns.places["margin"]
-        return Box(left, top, right, bottom, relative, None if margin is None else number(row[margin]))
-
-    def fill(self, listing: Listing, kept: Sequence[_Image]) -> None:
-        """Write the rows that are used."""
-        lacking = [image.name for image in kept if not image.group]
-        if lacking and len(lacking) < len(kept):
-            place = self.columns.places["group"]
-            column = "" if place is None or not self.columns.head else f" in the column {self.head[place]!r}"
-            raise DataError(
-                f"{len(lacking):,} of {len(kept):,} images of {self.where} have no group{column} (the first: "
-                f"{lacking[0]}): whose are they? Fill in the patient, or the image's own name if it is nobody else's, "
-                "or read no groups with columns={'group': None} (--columns group=)"
-            )
-        numbers: dict[str, int] = {}
-        for image in kept:
-            listing.paths.append(image.file)
-            listing.ids.append(printable(image.id))
-            listing.labels += [image.label] if image.label else []
-            listing.groups += [image.group] if image.group else []
-            listing.boxes += [image.box] if image.box is not None else []
-            if self.columns.places["cluster"] is not None:
-                listing.clusters.append(numbers.setdefault(image.cluster or f"only {image.id}", len(numbers)))
-
-
-def _clash(one: tuple[str, str], two: tuple[str, str]) -> str:
-    """Say in what two rows for one image contradict each other, "" if in nothing."""
-    for what, first, second in zip(("label", "group"), one, two, strict=True):
-        if first and second and spelling(first) != spelling(second):
-            return f"listed with the {what} {first!r} and with {second!r}: neither is taken"
-    return ""
-
-
-def _value(text: str) -> str:
-    """Give a cell without what a spreadsheet needs round it; "" for one that is missing."""
-    text = text.strip()
-    return "" if text in MISSING else unguard(text)
-
-
-def _whole_numbers(labels: list[str]) -> list[str]:
-    """Take the decimals off labels that are whole numbers, which a table with gaps writes as 3.0 or 3,0."""
-    if any("." in label or "," in label for label in labels) and all(
-        re.fullmatch(r"\d+([.,]0+)?", label) for label in labels if label
-    ):
-        return [re.split("[.,]", label)[0] for label in labels]
-    return labels
-
-
-def _refuse_wrong_root(listing: Listing, folder: Path, where: str) -> None:
-    """If no file is there, look where they may be, and say it."""
-    some = listing.paths[:: max(1, len(listing.paths) // 20)][:20]
-    if not some or any(os.path.lexists(path) for path in some):
-        return
-    relative = [os.path.relpath(path, folder) for path in some]
-    folders = [Path(), folder.parent, *(path for path in sorted(folder.glob("*")) if path.is_dir())][:200]
-    for other in folders:
-        if any((other / name).exists() for name in relative):
-            raise DataError(
-                f"no file of {where} is in {str(folder)!r}, but {relative[0]!r} and others are in {str(other)!r}; pass "
-                f"root={str(other)!r} (--root {other})"
-            )
-
-
 def table_rows(cells: ImageSet, folder: Path | None) -> Iterator[dict[str, Any]]:
     """Give one row an image: path, label, group, cluster, the edges of a box, and the id if it is not the path.
 
@@ -403,7 +134,7 @@ def table_rows(cells: ImageSet, folder: Path | None) -> Iterator[dict[str, Any]]
         if cells.groups is not None:
             row["group"] = str(cells.groups[k])
         if cells.clusters is not None:
-            row["cluster"] = int(cells.clusters[k])
+            row["dedup_cluster"] = int(cells.clusters[k])
         if place.box is not None:
             row |= dict(zip(("xmin", "ymin", "xmax", "ymax"), map(int, place.box), strict=True)) | {"margin": 0}
         if str(cells.ids[k]) != path:
@@ -412,7 +143,7 @@ def table_rows(cells: ImageSet, folder: Path | None) -> Iterator[dict[str, Any]]
 
 
 _KINDS = {
-    "path": "text", "label": "text", "group": "text", "cluster": "whole", "xmin": "whole", "ymin": "whole",
+    "path": "text", "label": "text", "group": "text", "dedup_cluster": "whole", "xmin": "whole", "ymin": "whole",
     "xmax": "whole", "ymax": "whole", "margin": "whole", "id": "text",
 }  # fmt: skip
 
@@ -475,6 +206,6 @@ def to_frame(cells: ImageSet) -> pandas.DataFrame:
     if cells.groups is not None:
         found["group"] = [str(group) for group in cells.groups]
     if cells.clusters is not None:
-        found["cluster"] = cells.clusters.copy()
+        found["dedup_cluster"] = cells.clusters.copy()
     found |= {"height": cells.sizes[:, 0].copy(), "width": cells.sizes[:, 1].copy()}
     return pandas.DataFrame(found)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
+    from cellclf.data.image_set import FilePlace
+
 __all__ = ["AS_THEY_ARE", "SUFFIXES", "FileSource", "Reading", "Scan", "Unreadable", "decode", "scan"]
 
 _LARGE = 4_000_000
@@ -349,6 +351,17 @@ class FileSource:
         """Give some of the files."""
         numbers = None if self.numbers is None else [self.numbers[row] for row in rows]
         return FileSource([self.paths[row] for row in rows], self.shape[:2], reading=self.reading, numbers=numbers)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether each image is a file of its own, which a table can name: not if it is a page of one."""
+        return self.numbers is None or len(set(self.paths)) == len(self.paths)
+
+    def places(self, rows: Rows) -> list[FilePlace]:
+        """Give the file of each image."""
+        from cellclf.data.image_set import FilePlace
+
+        return [FilePlace(self.paths[row]) for row in rows]
 
     def read(self, rows: Rows) -> Images:
         """Decode the images at these places: (n, H, W, 3) uint8.

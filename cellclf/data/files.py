@@ -21,7 +21,7 @@ def read_files(
     numbers: Sequence[int] | None = None,
     verify: bool = True,
     show: bool | None = None,
-) -> tuple[HeldSource, list[Scan]]:
+) -> tuple[HeldSource[FileSource], list[Scan]]:
     """Look at files, and keep what was decoded meanwhile.
 
     Args:

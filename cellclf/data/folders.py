@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from cellclf.data.boxes import annotations_in, list_annotations
+from cellclf.data.annotations import annotations_in, list_annotations
 from cellclf.data.columns import natural_order
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import Skipped

@@ -8,13 +8,16 @@ import shutil
 import tempfile
 import threading
 import weakref
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.sources import Images, Rows, taken
 from cellclf.utils.log import logger
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import FilePlace
 
 IN_MEMORY = 256_000_000
 """Larger sets, in bytes of pixels, are kept in a temporary file."""
@@ -38,16 +41,23 @@ class Making(Protocol):
         """Make the images at these places."""
         ...
 
-    def at_size(self, size: tuple[int, int], fit: str | None = None) -> Making:
+    def at_size(self, size: tuple[int, int], fit: str | None = None) -> Self:
         """Give the same images at another size."""
         ...
 
-    def taken(self, rows: Rows) -> Making:
+    def taken(self, rows: Rows) -> Self:
         """Give some of the images."""
         ...
 
+    def places(self, rows: Rows) -> list[FilePlace]:
+        """Give the files of images."""
+        ...
 
-class HeldSource:
+
+Source = TypeVar("Source", bound=Making)
+
+
+class HeldSource(Generic[Source]):
     """Images of another source, each of which is made once: when it is first read.
 
     In memory while they are few, else in a temporary file without a name, which ends with the process. A file is read
@@ -63,7 +73,7 @@ class HeldSource:
         2
     """
 
-    def __init__(self, source: Making) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
         self.shape = source.shape
         self._store: _Store | None = None
@@ -85,16 +95,25 @@ class HeldSource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["source"])  # type: ignore[misc]  # the only state there is
 
-    def at_size(self, size: tuple[int, int], fit: str | None = None) -> HeldSource:
+    def at_size(self, size: tuple[int, int], fit: str | None = None) -> HeldSource[Source]:
         """Give the same images at another size; they are made anew."""
         return HeldSource(self.source.at_size(size, fit))
 
-    def taken(self, rows: Rows) -> HeldSource:
+    def taken(self, rows: Rows) -> HeldSource[Source]:
         """Give some of the images, and what is kept of them."""
         found = HeldSource(self.source.taken(rows))
         if self._store is not None:
             found._store, found._slots = self._store, self._slots[rows]
         return found
+
+    @property
+    def has_files(self) -> bool:
+        """Whether each image is a file, or a box in one, that a table can name."""
+        return bool(getattr(self.source, "has_files", True))
+
+    def places(self, rows: Rows) -> list[FilePlace]:
+        """Give the file of each image, and its edges if it is cut out of a field."""
+        return self.source.places(rows)
 
     def keep(self, row: int, image: Images) -> None:
         """Take an image that was made already.

@@ -371,7 +371,7 @@ class ImageSet:
     @property
     def has_files(self) -> bool:
         """Whether every image is a file, or a box in one, so that a table can name it."""
-        return hasattr(self._source, "places") or hasattr(self._source, "paths")
+        return bool(getattr(self._source, "has_files", hasattr(self._source, "places")))
 
     def file_places(self) -> list[FilePlace]:
         """Give the file of each image, and its edges if it is cut out of a field.
@@ -380,11 +380,8 @@ class ImageSet:
             OptionError: Images that are no files.
         """
         if not self.has_files:
-            raise OptionError("these images are in an array, not in files of their own; save them as .npz")
-        source = cast(Any, self._source)
-        if hasattr(source, "places"):
-            return list(source.places(self._rows))
-        return [FilePlace(str(source.paths[row])) for row in self._rows]
+            raise OptionError("these images are in an array or pages of files, not files; save them as .npz")
+        return list(cast(Any, self._source).places(self._rows))
 
     def to_frame(self) -> pandas.DataFrame:
         """Give what is known of each image as a DataFrame, which ``cellclf.load`` reads if the images are files.
@@ -415,8 +412,9 @@ class ImageSet:
         if path.suffix.lower() != ".npz":
             check_table_path(path)
             if not self.has_files:
+                where = "pages of files" if hasattr(self._source, "has_files") else "in an array"
                 raise OptionError(
-                    f"cannot save to {str(path)!r}: these images are in an array, and a table only names files; "
+                    f"cannot save to {str(path)!r}: these images are {where}, and a table only names files; "
                     "expected a name that ends in .npz"
                 )
         return path
@@ -426,7 +424,7 @@ class ImageSet:
 
         ``.npz`` holds images and all that is known of them, and is memory-mapped when it is loaded. ``.csv`` and
         ``.parquet`` hold a row for each file with its label, group and cluster; paths are relative to the table, and
-        the images stay where they are.
+        no image is copied.
 
         Args:
             path: Where to, ending in ``.npz``, ``.csv`` or ``.parquet``; an existing file is replaced only when the

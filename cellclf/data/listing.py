@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,10 +151,11 @@ def _each_image(listing: Listing, options: FileOptions) -> tuple[Listing, list[i
     counts = [found.images for found in scan(listing.paths, verify=False, show=options.show, reading=options.reading)]
     rows = [(k, number) for k, count in enumerate(counts) for number in range(count)]
     ids = [listing.ids[k] + f"#{number + 1}" * (counts[k] > 1) for k, number in rows]
-    labels, groups = ([column[k] for k, _ in rows] if column else [] for column in (listing.labels, listing.groups))
-    paths = [listing.paths[k] for k, _ in rows]
-    found = Listing(paths, ids, labels, groups, skipped=listing.skipped, notices=listing.notices)
-    return found, [number for _, number in rows]
+    taken = {
+        name: [column[k] for k, _ in rows] if (column := getattr(listing, name)) else []
+        for name in ("paths", "labels", "groups", "clusters", "boxes")
+    }
+    return replace(listing, ids=ids, **taken), [number for _, number in rows]
 
 
 def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[str]) -> tuple[int, int]:
@@ -184,6 +185,11 @@ def _change(sizes: NDArray[np.int64], options: FileOptions) -> str:
         return ""
     how = {"pad": "padded in the colour of their edge", "crop": "cropped around the centre"}
     return f"; {how.get(options.reading.fit, 'their proportions changed (fit=pad or fit=crop keeps them)')}"
+
+
+def id_of_file(id_: str, known: Container[str]) -> str:
+    """Give the id of the file of an image, which may be a page of it: ``stack.tif`` of ``stack.tif#1``."""
+    return id_ if id_ in known else id_.rpartition("#")[0]
 
 
 def _images(count: int) -> str:

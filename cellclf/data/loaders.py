@@ -14,21 +14,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.annotations import list_annotations
 from cellclf.data.arrays import from_arrays
 from cellclf.data.batches import from_batches
-from cellclf.data.boxes import MARGIN, list_annotations, read_crops
+from cellclf.data.boxes import MARGIN, read_crops
 from cellclf.data.columns import refuse_missing
-from cellclf.data.csv_tables import TABLES, Table, is_frame, list_table, read_frame, read_table
+from cellclf.data.csv_tables import TABLES, Table, is_frame, read_frame, read_table
 from cellclf.data.decode import SUFFIXES, Reading
 from cellclf.data.fit import check_fit
 from cellclf.data.folders import junk, list_folder
 from cellclf.data.image_set import ImageSet
-from cellclf.data.listing import FileOptions, Listing, list_files, read_listing
+from cellclf.data.listing import FileOptions, Listing, id_of_file, list_files, read_listing
 from cellclf.data.npz import NpzArrays, open_npy
 from cellclf.data.parts import split_part
 from cellclf.data.path_patterns import PathPattern
 from cellclf.data.sources import as_source
 from cellclf.data.spelling import one_spelling, spelling_notices
+from cellclf.data.table_rows import list_table
 from cellclf.data.tiff import PAGES
 from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
 from cellclf.utils.parameters import NotNegative, check_value, plain, shortened
@@ -239,7 +241,7 @@ class _How:
                 raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; expected one for each file")
         cells = read_listing(listing, self.files, "the list")
         place = {id_: k for k, id_ in enumerate(listing.ids)}
-        kept = [place[id_ if id_ in place else id_.rpartition("#")[0]] for id_ in cells.ids.tolist()]  # stack.tif#1
+        kept = [place[id_of_file(id_, place)] for id_ in cells.ids.tolist()]
         return self.grouped(_with(cells, {name: np.asarray(values)[kept] for name, values in beside.items()}))
 
     def table(self, table: Table) -> ImageSet:
@@ -268,7 +270,7 @@ class _How:
             cells = read_listing(listing, self.files, where)
         if listing.clusters:
             number = dict(zip(listing.ids, listing.clusters, strict=True))
-            cells = cells.replace(clusters=[number[id_] for id_ in cells.ids.tolist()])
+            cells = cells.replace(clusters=[number[id_of_file(id_, number)] for id_ in cells.ids.tolist()])
         return cells
 
     def path(self, src: str | Path) -> ImageSet:

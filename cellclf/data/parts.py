@@ -39,11 +39,17 @@ def are_parts(names: Iterable[str]) -> bool:
     return bool(kinds) and (None not in kinds or ("train" in kinds and bool({"val", "test"} & {*kinds})))
 
 
-def choose(names: Iterable[str], kind: str) -> str | None:
-    """Give the name of a part of this kind: ``"test"`` of ``["train", "Testing"]`` is ``"Testing"``."""
-    return next((name for name in names if name == kind), None) or next(
-        (name for name in names if part_kind(name) == kind), None
-    )
+def choose(names: Iterable[str], part: str) -> str | None:
+    """Give the name that a part has, None if there is no such part.
+
+    Examples:
+        >>> choose(["train", "Testing"], "test"), choose(["train"], "Training"), choose(["train"], "val")
+        ('Testing', 'train', None)
+    """
+    if part in (names := list(names)):
+        return part
+    kind = part_kind(part)
+    return next((name for name in names if kind is not None and part_kind(name) == kind), None)
 
 
 def split_part(src: str) -> tuple[str, str | None]:
@@ -53,7 +59,7 @@ def split_part(src: str) -> tuple[str, str | None]:
 
     Examples:
         >>> split_part("blood.npz:test"), split_part(r"C:\data\blood.npz"), split_part("D:blood.npz:val")
-        (('blood.npz', 'test'), ('C:\\\\data\\\\blood.npz', None), ('D:blood.npz', 'val'))
+        (('blood.npz', 'test'), ('C:\\data\\blood.npz', None), ('D:blood.npz', 'val'))
     """
     file, _, part = src.rpartition(":")
     if not file or not part or re.search(r"[/\\*?]", part) or Path(src).expanduser().exists():
@@ -74,6 +80,7 @@ def parts_of(src: str) -> list[str]:
     from cellclf.data.csv_tables import TABLES, read_table
     from cellclf.data.folders import parts_of_folder
     from cellclf.data.npz import NpzArrays
+    from cellclf.data.table_rows import parts_of_table
 
     path = Path(src).expanduser()
     if path.is_dir():
@@ -83,5 +90,5 @@ def parts_of(src: str) -> list[str]:
     if path.suffix.lower() == ".npz":
         return sorted(parts_of_arrays(NpzArrays(path)))
     if path.suffix.lower() in TABLES:
-        return read_table(path).parts()
+        return parts_of_table(read_table(path))
     return []

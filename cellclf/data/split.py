@@ -230,7 +230,7 @@ def _uncut(cells: ImageSet, component: NDArray[np.int64], part: str) -> str:
             f"and no cut gives every part an image and training every class; {fix}"
         )
     some = f" {str(cells.groups[0])!r}" if cells.groups is not None and bond == "group" else ""
-    return f"no {part} can be cut off: all {count:,} images are of one {bond}{some}, which stays together; {fix}"
+    return f"no {part} can be cut off: all {count:,} images are of one {bond}{some}; {fix}"
 
 
 def _bond(cells: ImageSet) -> str:

@@ -17,7 +17,7 @@ Row = Sequence[str]
 
 _NAMES = {
     "path": """path filepath imagepath imgpath relativepath relpath fullpath file filename fname imagefile
-        imagefilename imgfile imagename imgname image img picture bild datei dateiname id imageid imgid cellid""",
+        imagefilename imgfile imagename imgname image img bild datei dateiname id imageid imgid cellid""",
     "label": """label class classname labelname classlabel category categoryname celltype cellclass celllabel cellname
         target y diagnosis dx classification annotation groundtruth truth truelabel trueclass klasse zelltyp
         classid labelid categoryid targetid""",
@@ -27,7 +27,7 @@ _NAMES = {
         specimen specimenid smear smearid wsi wsiid""",
     "id": "id imageid imgid cellid uid",
     "part": "part split subset partition",
-    "cluster": "cluster",
+    "cluster": "dedupcluster duplicatecluster",
     "margin": "margin",
 }
 NAMES = {kind: tuple(names.split()) for kind, names in _NAMES.items()}
@@ -144,6 +144,8 @@ class _Search:
                 places[kind] = next((place for place in self._all(kind) if place not in taken), None)
         if "id" not in self.given and places["id"] is not None and not self._unique(places["id"]):
             places["id"] = None
+        if not box:
+            places["margin"] = None
         taken |= {*places.values()}
         unused = [k for k, name in enumerate(self.first) if k not in taken and name.strip()]
         self._refuse_look_alikes(unused, places)
@@ -173,7 +175,7 @@ class _Search:
         found = []
         for k, name in enumerate(self.names):
             name = name if name in order else name.removesuffix("s")
-            if name in order:
+            if name in order and not (name == "y" and "x" in self.names):  # a place, not a label
                 found.append((order[name], k))
         return [k for _, k in sorted(found)]
 
@@ -335,7 +337,7 @@ class _Search:
             2 <= len(different) <= min(_MOST_CLASSES, len(values) / 2)
             and len(values) > 0.8 * len(self.rows)
             and not self._numeric(place)
-            and all(re.search(r"[^\W\d]{2}", value) and len(value) < 60 for value in different)
+            and all(re.search(r"[^\W\d]", value) and len(value) < 60 for value in different)
             and not all(re.search(r"\d", value) for value in different)
         )
 

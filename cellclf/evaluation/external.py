@@ -13,7 +13,7 @@ from cellclf.evaluation.plots import plot_external
 from cellclf.evaluation.scores import SCORES
 from cellclf.evaluation.significance import Change, Paired, points
 from cellclf.utils.results import Result
-from cellclf.utils.text_tables import columns, markdown_table
+from cellclf.utils.text_tables import columns, markdown_table, without_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -227,7 +227,7 @@ class External(Result):
         parts = ["\n".join(f"- {line}" for line in self.headline())]
         parts += [f"**{title[0].upper()}{title[1:]}**\n\n{markdown_table(rows)}" for title, rows in self._tables()]
         parts += [str(self.domain_shift)] if self.domain_shift is not None else []
-        return "\n\n".join([*parts, *filter(None, [" ".join(self._remarks())])]) + "\n"
+        return without_html("\n\n".join([*parts, *filter(None, [" ".join(self._remarks())])]) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain data that JSON can hold."""

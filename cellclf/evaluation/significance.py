@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
+from cellclf.evaluation.groups import number_groups, resample_groups, stretch
 from cellclf.evaluation.intervals import Counts, Estimate, widened
 from cellclf.evaluation.scores import Score, scores_in
 from cellclf.utils.results import Result
@@ -133,6 +134,7 @@ def compare_paired(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> Paired:
     """Compare two classifiers on the same images.
 
@@ -148,6 +150,8 @@ def compare_paired(
         confidence: 0-1, the share of such intervals that hold the true difference.
         resamples: How many bootstrap resamples.
         seed: Of the resamples.
+        groups: (N,) slide or patient of each image, which are then resampled, as by ``evaluate``. McNemar's test takes
+            the images as independent all the same.
 
     Raises:
         DataError: Arrays of different lengths, no images, or no class with ``min_count`` of them.
@@ -182,11 +186,23 @@ def compare_paired(
             predicted[which] += found
     counted = [Counts(hits[which], support, predicted[which], averaged) for which in (0, 1)]
     tail = (1 - confidence) / 2
+    numbers = number_groups(groups, len(truth))
+    grouped: list[Counts] = []
+    if numbers is not None and numbers.max() > 0:
+        for called in (one, two):  # the same groups are drawn for both
+            again = resample_groups(truth, called, numbers, classes, resamples=resamples, seed=seed)
+            grouped.append(Counts(again[0], support, again[1], averaged))
 
     def difference(score: Score) -> Estimate:
         assert score.of_counts is not None
         values = score.of_counts(counted[0]) - score.of_counts(counted[1])
-        return Estimate(values[0], *np.quantile(values[1:], [tail, 1 - tail]).tolist())
+        low, high = np.quantile(values[1:], [tail, 1 - tail]).tolist()
+        if grouped and numbers is not None:
+            again = score.of_counts(grouped[0]) - score.of_counts(grouped[1])
+            wider = stretch(int(numbers.max()) + 1, confidence)
+            ends = values[0] + wider * (np.quantile(again, [tail, 1 - tail]) - values[0])
+            low, high = max(-1.0, min(low, ends[0])), min(1.0, max(high, ends[1]))
+        return Estimate(values[0], low, high)
 
     only = [int(((x == truth) & (y != truth)).sum()) for x, y in ((one, two), (two, one))]
     return Paired(

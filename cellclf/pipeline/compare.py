@@ -18,6 +18,7 @@ from cellclf.pipeline.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
 from cellclf.runs.folder import MODEL
 from cellclf.runs.run import Run, load_run
+from cellclf.utils.atomic import check_writable
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Count, Jobs, check_arguments, plain
 
@@ -85,6 +86,7 @@ def compare(
     tests = tests_as_cells(tests)
     if not backbones:
         raise OptionError("there is no backbone to compare; expected names that `cellclf backbones` lists")
+    check_writable(Path(out) / "compare.html")
     pipes: dict[str, Pipeline] = {}
     for backbone in backbones:
         name = str(backbone["name"]).replace(":", "-")
@@ -151,7 +153,7 @@ def compare_runs(
             params=int(run.model.count_params()),
             seconds=run.manifest.get("seconds"),
             size=_size(run.folder),
-            val=evaluate(match_labels(cells, names), probabilities, names, min_count=min_count),
+            val=evaluate(match_labels(cells, names), probabilities, names, min_count=min_count, groups=cells.groups),
         )
         del run
         gc.collect()

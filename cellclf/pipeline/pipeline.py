@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
+from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
@@ -35,6 +36,7 @@ from cellclf.runs.run import Run
 from cellclf.training.head import Head
 from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
+from cellclf.utils.backend import check_backend
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Example, Params, check_parameters, check_value, shortened, written
@@ -207,7 +209,10 @@ class Pipeline(Params):
         checks += [
             functools.partial(check_test_set, name, test, cells, part_names) for name, test in (tests or {}).items()
         ]
+        checks.append(check_backend)
         raise_all(checks)
+        # last, since it may download
+        (trainer.backbone if isinstance(trainer.backbone, Backbone) else Backbone(trainer.backbone)).check_published()
 
     def prepare(self, cells: Cells, *, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.
@@ -358,6 +363,7 @@ class Pipeline(Params):
                     reports=reports,
                     domain_shifts=domain_shifts,
                     copies=copies,
+                    searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
                 )

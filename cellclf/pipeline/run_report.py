@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellclf.data.image_set import ImageSet
+from cellclf.errors import printable
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import stored
@@ -30,6 +31,7 @@ def write_report(
     reports: Mapping[str, Report],
     domain_shifts: Mapping[str, DomainShift],
     copies: Mapping[str, int],
+    searched: str,
     seconds: Mapping[str, float],
     command: str,
 ) -> Path:
@@ -45,6 +47,7 @@ def write_report(
         reports: Their scores.
         domain_shifts: Name of a set -> whether it has the distribution of the training images.
         copies: Name of a set -> images in it that are copies of training or validation images.
+        searched: Which copies the search for them finds.
         seconds: Step -> how long it took.
         command: What the report names as the way to make it again.
 
@@ -60,7 +63,7 @@ def write_report(
     write_text(folder / "split.csv", split_table(prepared))
     write_text(folder / "recipe.toml", recipe_toml)
     content = PageContent(
-        title=folder.resolve().name,
+        title=printable(folder.resolve().name),
         cells_before=prepared.before,
         cells_after=prepared.after,
         removals=prepared.removals,
@@ -69,6 +72,7 @@ def write_report(
         history=run.history,
         evaluations={name: (report, sets[name]) for name, report in reports.items()},
         copies=copies,
+        searched=searched,
         robustness=stored(folder),
         run=run,
         confidence=run.confidence,

@@ -18,7 +18,7 @@ from cellclf.pages.figures import History, number, restored
 from cellclf.pages.template import duration, render, write
 from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns as lined_up
-from cellclf.utils.text_tables import markdown_table
+from cellclf.utils.text_tables import markdown_table, without_html
 
 if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report
@@ -168,6 +168,7 @@ class Comparison(Result):
                 first.predicted,
                 len(first.class_names),
                 min_count=self.min_count,
+                groups=first.groups,
             )
             for report in known[1:]
         ]
@@ -255,7 +256,7 @@ class Comparison(Result):
     def __str__(self) -> str:
         parts = [self.table(), self.verdict()]
         parts += ["\n".join([title, *lined_up(rows, right=(2, 3, 4, 5))]) for title, rows in self.tests()]
-        return "\n\n".join(filter(None, [*parts, self.note, TESTED if self.tests() else ""]))
+        return without_html("\n\n".join(filter(None, [*parts, self.note, TESTED if self.tests() else ""])))
 
     def to_dict(self) -> dict[str, Any]:
         """Give the candidates, the choice and the tests as plain data: scores as fractions, None for the unknown."""
@@ -294,7 +295,7 @@ class Comparison(Result):
         columns = self.columns()
         parts = [markdown_table([list(columns), *zip(*columns.values(), strict=True)]), self.verdict()]
         parts += [f"**{title}**\n\n{markdown_table(rows)}" for title, rows in self.tests()]
-        return "\n\n".join(filter(None, [*parts, self.note, TESTED if self.tests() else ""]))
+        return without_html("\n\n".join(filter(None, [*parts, self.note, TESTED if self.tests() else ""])))
 
     def write(self, path: str | Path) -> Path:
         """Write a self-contained page; Markdown if the path ends in ``.md``, data if it ends in ``.json``."""

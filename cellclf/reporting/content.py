@@ -44,6 +44,7 @@ class PageContent:
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the images or None.
         copies: Name of a set -> how many of its images are copies of training or validation images; a set that was not
             compared is missing.
+        searched: Which copies that search finds, and which it does not; "" if unknown.
         robustness: Scores on corrupted or shifted images, one a suite.
         run: The classifier, from which heatmaps are computed; None shows none.
         confidence: The calibration of the run, or None.
@@ -65,6 +66,7 @@ class PageContent:
     history: History = ()
     evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
+    searched: str = ""
     robustness: Sequence[Robustness] = ()
     run: Run | None = None
     confidence: Confidence | None = None

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cellclf.errors import printable
 from cellclf.pages.template import count, duration, percent, plain, write
 from cellclf.reporting.score_tables import CLASS_SCORES, class_rows, left_out_lines, score_rows
 from cellclf.reporting.verdict import headline_name, verdict
-from cellclf.utils.text_tables import markdown_table
+from cellclf.utils.text_tables import markdown_table, without_html
 
 if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
@@ -35,15 +36,15 @@ def write_markdown(content: PageContent, path: str | Path) -> Path:
         >>> page.read_text(encoding="utf-8").splitlines()[0]
         '# two'
     """
-    return write(path, "\n\n".join(_parts(content)) + "\n")
+    return write(path, without_html("\n\n".join(_parts(content)) + "\n"))
 
 
 def _parts(content: PageContent) -> Iterator[str]:
-    yield f"# {content.title}"
+    yield f"# {printable(content.title)}"
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     lead = headline_name(content.evaluations, content.headline)
     if lead is not None:
-        sentence, lines = verdict(reports, lead, content.copies)
+        sentence, lines = verdict(reports, lead, content.copies, content.searched)
         yield sentence
         yield "\n".join(f"- {line}" for line in lines)
         yield from _scores(reports, lead)
@@ -86,7 +87,9 @@ def _removed(content: PageContent) -> Iterator[str]:
         return
     text = f"## Images\n\n{count(len(before), 'image')} were read"
     text += "." if after is None else f", {count(len(after))} were used."
-    lines = [f"- {plain(name)}: {_kinds(found)}" for name, found in content.removals.items()]
+    lines = []
+    for name, found in content.removals.items():
+        lines += [f"- {plain(name)}: {_kinds(found)}", *(f"  - {line}" for line in found.lost())]
     if before.skipped:
         lines.append(f"- could not be read: {count(len(before.skipped))}, such as {before.skipped[0].id}")
     yield "\n".join([text, "", *lines]) if lines else text

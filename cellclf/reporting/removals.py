@@ -19,11 +19,14 @@ Rows = NDArray[np.intp]
 
 MEANINGS = {
     "conflicting labels": "Copies of one image with different labels. Which one is right is unknown: all are removed.",
-    "too many copies": "More copies than anybody takes of a cell: a placeholder or a non-cell image. All are removed.",
+    "too many copies": "More copies than anybody takes of a cell, unlike other images of the class: a placeholder or a "
+    "non-cell image. All are removed.",
     "shared background": "Different cells on one and the same background. All are removed.",
     "identical": "The same image, pixel by pixel. One is kept.",
     "re-encoded": "The same image, saved again or made brighter or darker. One is kept.",
     "turned": "The same image, flipped or turned. One is kept.",
+    "augmented": "The same image, turned by some degrees, shifted, zoomed, cropped or brightened. The least altered is "
+    "kept.",
     "foreground": "The same cell on another background. One is kept.",
     "outlier": "Unlike the other images: perhaps a non-cell image, or an unusable one.",
     "surplus": "Nothing is wrong with them: chosen at random from a class that has more images than the others.",
@@ -156,6 +159,7 @@ def removal_view(name: str, selection: Selection, fallback: ImageSet | None = No
         "before": len(selection),
         "removed": selection.removed,
         "kinds": shown,
+        "lost": selection.lost(),
         "by_class": [] if cells is None or cells.labels is None else _by_class(selection, cells),
         "grouped": any(kind["groups"] for kind in shown),
         "scored": scores_of(selection) is not None,

@@ -84,7 +84,7 @@ def _overview(content: PageContent, lead: str | None) -> View:
             (percent(report.balanced_accuracy), f"balanced accuracy, {_range(report.balanced_accuracy)}"),
             (percent(report.weakest.f1), f"F1 of the weakest class, {plain(report.weakest.name)}"),
         ]
-        sentence, lines = verdict(reports, lead, content.copies)
+        sentence, lines = verdict(reports, lead, content.copies, content.searched)
     if content.cells_before is not None:
         text, words = count(len(content.cells_before)), "images were read"
         if content.cells_after is not None:

@@ -33,7 +33,7 @@ def headline_name(names: Mapping[str, object], chosen: str | None) -> str | None
 
 
 def verdict(
-    reports: Mapping[str, Report], headline: str, copies: Mapping[str, int] | None = None
+    reports: Mapping[str, Report], headline: str, copies: Mapping[str, int] | None = None, searched: str = ""
 ) -> tuple[str, list[str]]:
     r"""Write what the reports mean.
 
@@ -41,6 +41,7 @@ def verdict(
         reports: Name of the set -> its report.
         headline: The one to lead with.
         copies: Name of a set -> how many of its images are copies of training or validation images, where known.
+        searched: Which copies the search for them finds, and which it does not.
 
     Returns:
         One sentence, and further lines.
@@ -61,7 +62,10 @@ def verdict(
         f"{len(report.class_names) - len(report.left_out)} classes, each with the same weight."
     )
     others = {name: n for name, n in copies.items() if n and name != headline}
-    return lead, [*_weakest(report), *_memory(reports), *_external(reports, headline), *_copied(reports, others)]
+    lines = [*_weakest(report), *_memory(reports), *_external(reports, headline), *_copied(reports, others)]
+    if copies and searched:
+        lines.append(f"Copies of training and validation images were searched: {searched}.")
+    return lead, lines
 
 
 def _seen(name: str, copies: int | None) -> str:

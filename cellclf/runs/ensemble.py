@@ -7,9 +7,11 @@ from typing import Any
 
 from cellclf.errors import DataError, OptionError
 from cellclf.runs.run import Run
+from cellclf.utils.backend import float32
 from cellclf.utils.parameters import shortened
 
 
+@float32()
 def ensemble(runs: Sequence[Run]) -> Run:
     """Combine runs to one whose probabilities are the mean of theirs.
 

@@ -14,7 +14,8 @@ from cellclf.errors import CellclfWarning, DataError, RunFolderError, printable
 from cellclf.plugins.discovery import installed_version
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.renamed import with_new_names
-from cellclf.utils.atomic import write_json, write_text
+from cellclf.utils.atomic import check_writable, write_json, write_text
+from cellclf.utils.backend import check_backend, float32
 from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.locks import is_free
 from cellclf.utils.spreadsheet import read_rows, restored
@@ -24,12 +25,14 @@ MODEL, MANIFEST, HISTORY = "model.keras", "manifest.json", "history.csv"
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a run can be stored in a folder: it is missing, empty, or holds a run.
+    """Check that a run can be stored in a folder: it is missing, empty, or holds a run, and can be written.
 
     Raises:
-        RunFolderError: It is a file, or holds something else.
+        RunFolderError: It is a file, holds something else, or is read-only.
     """
     check_no_file(folder)
+    if not (folder / MODEL).exists():  # a finished run is only read
+        check_writable(folder / MANIFEST)
     if not is_free(folder) and not (folder / MANIFEST).exists():
         raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
 
@@ -179,10 +182,12 @@ def read_model(folder: Path, manifest: Mapping[str, Any]) -> Any:
         raise RunFolderError(f"{path} is damaged ({reason}); copy it again from where the run was trained") from None
     if damaged is not None:
         raise RunFolderError(f"{path} is damaged (checksum of {damaged}); copy it again from where the run was trained")
+    check_backend()
     import keras
 
     try:
-        return keras.models.load_model(path, compile=False)
+        with float32():
+            return keras.models.load_model(path, compile=False)
     # layers of plugins raise errors of every kind while they are made
     except Exception as error:
         raise RunFolderError(f"{path} cannot be read ({_first_sentence(error)}); {_advice(manifest)}") from error

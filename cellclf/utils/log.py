@@ -7,8 +7,17 @@ import logging
 import sys
 from collections.abc import Iterator
 
+from cellclf.errors import one_line
+
 logger = logging.getLogger("cellclf")
 """The logger of everything: ``logging.getLogger("cellclf")``."""
+
+
+class _Spelled(logging.Formatter):
+    """Spells what would steer a terminal: names of files and classes may be anyone's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(one_line, super().format(record).split("\n")))
 
 
 def is_shown(show: bool | None) -> bool:
@@ -47,7 +56,7 @@ def showing(show: bool | None) -> Iterator[bool]:
     level, handler = logger.level, None
     if not logger.hasHandlers() and sys.stderr is not None:  # without a console stderr is None
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Spelled("%(message)s"))
         logger.addHandler(handler)
     if logger.getEffectiveLevel() > logging.INFO:
         logger.setLevel(logging.INFO)

@@ -77,7 +77,7 @@ def test_a_stop_leaves_nothing(cells: ImageSet, where: tuple[str, int], words: t
         more, reported = process.communicate(timeout=120)
     assert process.returncode == 130, reported
     assert not more
-    assert reported.strip() == "cellclf: stopped; nothing is half-written, and the same command goes on with a run"
+    assert reported.strip() == "cellclf: stopped; no file is half written, and the same command continues a run"
     assert [file.name for file in tmp_path.iterdir()] == ["cells.npz"]
     assert (hashlib.sha256(source.read_bytes()).digest(), source.stat().st_mtime_ns) == before
     assert bool(shown) == (where not in HASHING), "what was found is shown before it is written"

@@ -35,7 +35,7 @@ assert COMMANDS, "without a command, the test of their help would pass unseen"
         (("train", "{bare}", "{npz}", "--recipe", "{recipe}", "--out", "x"), "no labels"),
         (("dedup", "{npz}", "--method", "sha"), "no method of Dedup 'sha'"),
         (("outliers", "{npz}", "--method", "forrest"), "did you mean 'forest'"),
-        (("dedup", "{npz}", "--apply", "{npz}/cells.csv"), "File exists"),
+        (("dedup", "{npz}", "--apply", "{npz}/cells.npz"), "is a file; choose another name"),
         (("evaluate", "{folder}", "{npz}"), "holds no run"),
     ],
 )

@@ -57,7 +57,8 @@ def test_a_finished_run_predicts(finished, folder, npz, tmp_path):
     out, _ = finished
     target = tmp_path / "deep" / "named.csv"
     done = run("predict", out, folder, "--out", target)
-    assert done.exit_code == 0 and done.stdout == f"65 predictions: {target}\n"
+    assert done.exit_code == 4 and done.stdout == f"65 predictions: {target}\n"  # a file could not be read
+    assert run("predict", out, folder, "--out", target, "--skip-ok").exit_code == 0
     with target.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     skipped = rows.pop()
@@ -70,6 +71,34 @@ def test_a_finished_run_predicts(finished, folder, npz, tmp_path):
     assert printed.stdout.startswith("id,class,probability,") and len(printed.stdout.splitlines()) == 1 + len(
         cellclf.load(npz)
     )
+
+
+def test_a_folder_is_read_at_any_depth_whatever_its_folders_are_called(finished, folder, tmp_path):
+    out, _ = finished
+    names = ["loose.png", "patient 3/a.png", "patient 3/day 2/b.png", "train/c.png", "@eaDir/d.png"]
+    for name, image in zip(names, sorted(folder.glob("*/*.png")), strict=False):
+        (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "new" / name).write_bytes(image.read_bytes())
+    done = run("predict", out, tmp_path / "new")
+    assert done.exit_code == 0 and "skipped" not in done.stderr and "@eaDir (1, thumbnails of a NAS)" in done.stderr
+    assert sorted(row["id"] for row in csv.DictReader(done.stdout.splitlines())) == sorted(names[:4])
+    sheet = tmp_path / "sheet.svg"
+    done = run("explain", out, tmp_path / "new", "--method", "occlusion", "--out", sheet)
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == 6, done.output
+    assert "patient" not in sheet.read_text(encoding="utf-8")  # a patient's folder is no label
+    done = run("explain", out, folder, "--method", "occlusion", "--limit", 2, "--out", sheet)
+    assert done.exit_code == 0 and "/" in done.stdout
+
+
+def test_a_prediction_is_never_written_onto_its_source(finished, folder, tmp_path):
+    out, _ = finished
+    (tmp_path / "t.csv").write_text(f"path\n{next((folder / 'monocyte').glob('*.png'))}\n", encoding="utf-8")
+    done = run("predict", out, tmp_path / "t.csv", "--out", tmp_path / "t.csv")
+    assert done.exit_code == 2 and "is read from" in done.stderr
+    done = run("predict", out, tmp_path / "t.csv", "--out", tmp_path / "named.csv")
+    assert done.exit_code == 0
+    again = run("predict", out, tmp_path / "named.csv", "--root", tmp_path)  # its ids are paths
+    assert again.exit_code == 0 and len(again.stdout.splitlines()) == 2, again.output
 
 
 def test_images_of_another_size_are_resized_for_a_run_or_refused(finished, tmp_path):

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import cellclf as cc
@@ -15,7 +16,7 @@ from cellclf.data import decode as decoding
 from cellclf.data import held
 from cellclf.data.decode import FileSource
 from cellclf.data.held import HeldSource
-from cellclf.errors import DataError
+from cellclf.errors import DataError, OptionError
 
 CELLS = cc.make_cells(40, size=24, seed=3)
 
@@ -143,3 +144,30 @@ def test_a_file_that_is_gone_is_an_error_only_if_it_was_not_read(folder):
     assert np.array_equal(cells.read([0])[0], CELLS.images[0])
     with pytest.raises(DataError, match=r"01\.png: no such file"):
         cells.read([0, 1])
+
+
+def test_pages_of_a_file_have_no_name_in_a_table(tmp_path, folder):
+    tifffile.imwrite(tmp_path / "stack.tiff", CELLS.images[:3], photometric="rgb")
+    pages = cc.load(tmp_path / "stack.tiff", pages="cells")
+    assert not pages.has_files and "path" not in pages.to_frame()
+    with pytest.raises(OptionError, match="pages of files"):
+        pages.save(tmp_path / "pages.csv")
+    files = cc.load(sorted(folder.glob("0*.png")))
+    assert files.has_files and cc.load(files.save(tmp_path / "files.csv")).fingerprint() == files.fingerprint()
+
+
+def test_crops_are_cut_out_once(tmp_path, decodes):
+    field = np.concatenate([np.concatenate(list(row), 1) for row in CELLS.images.reshape(4, 10, 24, 24, 3)])
+    for name in ("a.png", "b.png"):
+        Image.fromarray(field).save(tmp_path / name)
+    rows = [
+        f"{name}.png,{x},{y},{x + 24},{y + 24},cell"
+        for name in "ab"
+        for y in range(0, 96, 24)
+        for x in range(0, 240, 24)
+    ]
+    (tmp_path / "boxes.csv").write_text("\n".join(["path,xmin,ymin,xmax,ymax,label", *rows]))
+    cells = cc.load(tmp_path / "boxes.csv", margin=0)
+    for _ in range(3):
+        assert np.array_equal(cells.images[:40], CELLS.images) and np.array_equal(cells.images[40:], CELLS.images)
+    assert len(cells) == 80 and max(decodes.values()) <= 2

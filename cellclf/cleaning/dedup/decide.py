@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from cellclf.cleaning.dedup.crowds import like_their_class
 from cellclf.cleaning.dedup.hashes import TURNS
-from cellclf.cleaning.dedup.matching import Copies, choose_keepers
+from cellclf.cleaning.dedup.matching import Copies
 from cellclf.cleaning.dedup.result import (
     CONFLICT,
     ONE_KEPT,
@@ -19,6 +20,7 @@ from cellclf.cleaning.dedup.result import (
     Group,
     LeakResult,
 )
+from cellclf.cleaning.dedup.ties import AUGMENTED
 from cellclf.cleaning.dedup.verify import Pairs
 from cellclf.cleaning.losses import LossLimit, class_losses
 from cellclf.cleaning.selection import names_of
@@ -109,16 +111,17 @@ def _keeper_first(members: NDArray[np.int64], keepers: NDArray[np.int64]) -> NDA
     return np.concatenate([keeper, members[members != keeper]])
 
 
-def decide_leaks(pairs: Pairs, cells: ImageSet, against: ImageSet) -> LeakResult:
+def decide_leaks(pairs: Pairs, cells: ImageSet, against: ImageSet, searched: str = "") -> LeakResult:
     """Decide which images of a training set leak into a test set.
 
     Args:
         pairs: ``first`` is a position in ``cells``, ``second`` one in ``against`` plus ``len(cells)``.
         cells: The training set.
         against: The test set.
+        searched: Which copies the search finds.
     """
     count = len(cells)
-    pairs = Pairs(pairs.first, pairs.second - count, pairs.turn, pairs.similarity, pairs.distance, pairs.kind)
+    pairs = replace(pairs, second=pairs.second - count)
     is_near = pairs.kind == "near"
     pairs, near = pairs[~is_near], pairs[is_near]
     names, other_names = names_of(cells), names_of(against)
@@ -135,6 +138,7 @@ def decide_leaks(pairs: Pairs, cells: ImageSet, against: ImageSet) -> LeakResult
         cells=cells,
         # how many leak is no matter of taste: a limit would only hide them
         limit=LossLimit(None, remedy="take them out of the test set instead"),
+        searched=searched,
         pairs=pairs,
         near=near,
         names=names,
@@ -149,16 +153,22 @@ def _reason(pairs: Pairs, k: int, other: str) -> str:
         return f"identical: copy of {other}"
     if kind == "turned":
         return f"turned: copy of {other}, {TURNS[pairs.turn[k]]}"
+    if kind == AUGMENTED:
+        return f"{AUGMENTED}: copy of {other}, {pairs.changes[k]}"
     if kind == "foreground":
         return f"foreground: the cell of {other} on another background"
     return f"{kind}: copy of {other}, similarity {similarity:.3f}"
 
 
 def _clusters(copies: Copies) -> NDArray[np.int64]:
-    """Number the groups by their keeper; keepers that look alike share the number of the first of them."""
-    count = len(copies.keeper)
-    chosen = choose_keepers(count, copies.near, np.arange(count))
-    cluster = np.arange(count)
-    member = np.flatnonzero(chosen >= 0)
-    cluster[member] = copies.near.first[chosen[member]]
-    return cluster[copies.keeper]
+    """Number the groups by their keeper; keepers that look alike, directly or through others, share a number."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count, near = len(copies.keeper), copies.near
+    if not len(near):
+        return copies.keeper.copy()
+    graph = coo_array((np.ones(len(near), bool), (near.first, near.second)), (count, count))
+    _, group = connected_components(graph, directed=False)
+    _, first, which = np.unique(group, return_index=True, return_inverse=True)
+    return first[which][copies.keeper]

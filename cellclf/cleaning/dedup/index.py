@@ -31,8 +31,8 @@ class Index:
     The first batch calibrates the bits, and that calibration is kept: ten batches give the same pairs as one.
 
     Args:
-        dedup: What counts as a copy; None takes ``Dedup()``. Its method is "dct" or "content"; ``offset`` and
-            ``background`` need the images, which an index does not have.
+        dedup: What counts as a copy; None takes ``Dedup()``. Its method is "dct" or "content"; ``offset``,
+            ``background`` and augmented copies need the images, which an index does not have.
         cut: (8, 8) float32 calibration to start with (another index's ``cut``); None takes the first batch's.
 
     Raises:
@@ -52,10 +52,11 @@ class Index:
     def __init__(self, dedup: Dedup | None = None, *, cut: NDArray[np.float32] | None = None) -> None:
         self.dedup = Dedup() if dedup is None else dedup
         self.dedup.check()
-        if self.dedup.method in HASHES or self.dedup.offset or self.dedup.background:
+        searched = self.dedup.augmented in ("cluster", "remove")
+        if self.dedup.method in HASHES or self.dedup.offset or self.dedup.background or searched:
             raise OptionError(
                 f"{self.dedup!r} cannot be used with an index, which keeps no images; expected the method 'dct' or "
-                "'content' without offset and background"
+                "'content' without offset, background and a search for augmented copies"
             )
         self.cut = cut
         self.ids = np.empty(0, "<U1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,7 +139,7 @@ def copies_by_blocks(
     copies, near = found[~is_near], found[is_near]
     if more is not None:
         copies = Pairs.joined([copies, more])
-    keeper, pairs = _keepers(len(best), copies, rank)
+    keeper, pairs = keepers_of(len(best), copies, rank)
     # thinned images follow their representative only if they themselves are similar to its keeper
     thinned = places[represented_by != places]
     head = represented_by[represented_by != places]
@@ -156,7 +156,7 @@ def copies_by_blocks(
     return _with_identical(best, keeper, Pairs.joined([pairs, followers]), near)
 
 
-def _keepers(count: int, copies: Pairs, rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], Pairs]:
+def keepers_of(count: int, copies: Pairs, rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], Pairs]:
     """Give the keeper of each image, and the pairs (keeper, copy)."""
     chosen = choose_keepers(count, copies, rank)
     keeper = np.arange(count)
@@ -177,6 +177,7 @@ def _oriented(pairs: Pairs, right: NDArray[np.bool_]) -> Pairs:
         pairs.similarity,
         pairs.distance,
         pairs.kind,
+        pairs.change,
     )
 
 
@@ -216,7 +217,7 @@ def copies_by_hash(hashes: Hashes, rank: NDArray[np.int64], distance: int, kind:
         found.distance,
         np.full(len(found), kind, "<U10"),
     )
-    keeper, pairs = _keepers(len(hashes), pairs, rank)
+    keeper, pairs = keepers_of(len(hashes), pairs, rank)
     copies = _with_identical(best, keeper, pairs, Pairs.none())
     pairs = copies.pairs  # equal hashes are no proof of equal images, so all pairs carry the hash's name
     kinds = np.full(len(pairs), kind, "<U10")
@@ -267,7 +268,7 @@ def leaks_by_blocks(
         if more is not None:  # before the near ones: a copy by its centre counts more than a near pair
             found = Pairs.joined([found[found.kind != "near"], more, found])
     represented_by = represented_by[best]
-    pairs = _expanded(found, represented_by)
+    pairs = expanded(found, represented_by)
     # a pair that was passed on from a representative must be similar itself
     first, second = pairs.first, pairs.second
     passed_on = (represented_by[first] != best[first]) | (represented_by[second] != best[second])
@@ -303,7 +304,7 @@ def _identical_across(content: NDArray[np.int64], side: NDArray[np.bool_]) -> Pa
     return Pairs.joined([Pairs(low, high, zeros, ones, zeros, np.full(len(low), "identical", "<U10"))])
 
 
-def _expanded(pairs: Pairs, represented_by: NDArray[np.int64]) -> Pairs:
+def expanded(pairs: Pairs, represented_by: NDArray[np.int64]) -> Pairs:
     """Pass each pair on to all images that its two images represent: all of one end with the other end."""
     order = np.argsort(represented_by, kind="stable")
     heads = represented_by[order]
@@ -315,9 +316,7 @@ def _expanded(pairs: Pairs, represented_by: NDArray[np.int64]) -> Pairs:
         offset = np.arange(len(which)) - np.repeat(np.cumsum(high - low) - (high - low), high - low)
         member = order[low[which] + offset]
         some = pairs[which]
-        first = member if end is pairs.first else some.first
-        second = some.second if end is pairs.first else member
-        parts.append(Pairs(first, second, some.turn, some.similarity, some.distance, some.kind))
+        parts.append(replace(some, first=member) if end is pairs.first else replace(some, second=member))
     return Pairs.joined(parts)
 
 

@@ -27,6 +27,7 @@ COLUMNS = {
     "second": "text",
     "kind": "text",
     "turn": "text",
+    "change": "text",
     "similarity": "number",
     "distance": "whole",
     "first_label": "text",
@@ -44,8 +45,8 @@ class Group:
 
     Args:
         members: Their positions in the set, the keeper first.
-        kinds: How each member is a copy of the keeper: "keeper", "identical", "re-encoded", "turned", "foreground",
-            "background", or the name of the hash.
+        kinds: How each member is a copy of the keeper: "keeper", "identical", "re-encoded", "turned", "augmented",
+            "foreground", "background", or the name of the hash.
         decision: "one kept"; or why all are removed: "conflicting labels", "too many copies", "shared background"
             (different cells on one background).
         labels: The class names found in it, each once.
@@ -70,8 +71,8 @@ class DedupResult(Selection):
         reasons: (N,) str.
         groups: Every group of two or more; the largest first.
         pairs: Each copy with the keeper of its group.
-        near: Pairs that look very much alike and are still not one image: mostly one cell photographed twice.
-            Both are kept, in one cluster.
+        near: Pairs that look very much alike and are still not one image: mostly one cell photographed twice; and, with
+            ``Dedup(augmented="cluster")``, augmented copies. Both are kept, in one cluster.
         clusters: (N,) int64; images of one number must not be split across parts.
         names: (N,) class name of each image, "" without labels.
 
@@ -104,10 +105,19 @@ class DedupResult(Selection):
         if decisions:
             counts = ", ".join(f"{decision} ({n:,})" for decision, n in decisions.most_common())
             lines.append(f"{len(self.groups):,} groups: {counts}")
-        if len(self.near):
+        tied = int(np.count_nonzero(self.near.kind == "augmented"))
+        alike = len(self.near) - tied
+        if alike:
             lines.append(
-                f"{len(self.near)} {'pair looks' if len(self.near) == 1 else 'pairs look'} alike and "
-                f"{'is' if len(self.near) == 1 else 'are'} kept: one cell photographed twice? See .near"
+                f"{alike:,} {'pair looks' if alike == 1 else 'pairs look'} alike and "
+                f"{'is' if alike == 1 else 'are'} kept: one cell photographed twice? See .near"
+            )
+        if tied:
+            one, two = self.names[self.near.first], self.names[self.near.second]
+            torn = int(np.count_nonzero((self.near.kind == "augmented") & (one != two)))
+            lines.append(
+                f"{tied:,} {'pair is' if tied == 1 else 'pairs are'} augmented copies and kept in one cluster, which "
+                "is never split across parts" + (f"; {torn:,} of them with different labels" if torn else "")
             )
         return "\n".join(lines)
 
@@ -181,14 +191,16 @@ class LeakResult(Selection):
         names: (N,) class name of each training image, "" without labels.
         other_ids: (M,) str of the test set.
         other_names: (M,) class name of each test image.
+        searched: Which copies the search finds, and which it does not; "" for a hash.
 
     Examples:
         >>> from cellclf import Dedup, ImageSet
         >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
         >>> train, test = ImageSet(images[:3]), ImageSet(images[2:])
-        >>> print(Dedup().find(train, against=test).summary())
+        >>> print(Dedup().find(train, against=test).summary())  # doctest: +ELLIPSIS
         1 of 3 training images is also among the 2 test images: 1 pair
           1  identical
+        searched: identical, re-encoded, ...
     """
 
     pairs: Pairs = field(kw_only=True, repr=False)
@@ -196,6 +208,7 @@ class LeakResult(Selection):
     names: NDArray[np.str_] = field(kw_only=True, repr=False)
     other_ids: NDArray[np.str_] = field(kw_only=True, repr=False)
     other_names: NDArray[np.str_] = field(kw_only=True, repr=False)
+    searched: str = field(default="", kw_only=True, repr=False)
 
     @property
     def conflicts(self) -> Pairs:
@@ -216,13 +229,14 @@ class LeakResult(Selection):
             lines.append(f"{len(self.conflicts)} of them under another label")
         if len(self.near):
             lines.append(f"{len(self.near)} more look alike: one cell photographed twice? See .near")
-        return "\n".join([*lines, *self.lost()])
+        return "\n".join([*lines, *self.lost(), *([f"searched: {self.searched}"] if self.searched else [])])
 
     def to_dict(self) -> dict[str, Any]:
         """Give the pairs as plain data that JSON can hold."""
         return {
             **super().to_dict(),
             "against": len(self.other_ids),
+            "searched": self.searched,
             "pairs": list(self.rows()),
             "near": list(self.rows(self.near)),
         }
@@ -249,6 +263,7 @@ def _rows(
         other_ids[pairs.second],
         pairs.kind,
         np.array(TURNS)[pairs.turn],
+        pairs.changes,
         pairs.similarity.astype(float).round(4),
         pairs.distance,
         names[pairs.first],

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.dedup.hamming import search
-from cellclf.cleaning.dedup.hashes import FLAT, INVERSE, Blocks, Hashes, to_bits, turned
+from cellclf.cleaning.dedup.hashes import FLAT, INVERSE, TURNS, Blocks, Hashes, to_bits, turned
 
 if TYPE_CHECKING:
     from cellclf.cleaning.dedup.colours import Colours
@@ -34,6 +34,7 @@ class Pairs:
         similarity: (n,) float32 cosine of the two images' gradients, 0-1; of the hashes for imagehash's methods.
         distance: (n,) uint8 differing bits of the hashes.
         kind: (n,) str.
+        change: (n,) str, what was done to the first to give the second, where ``turn`` does not say it; None: "".
     """
 
     first: NDArray[np.int64]
@@ -42,12 +43,21 @@ class Pairs:
     similarity: NDArray[np.float32]
     distance: NDArray[np.uint8]
     kind: NDArray[np.str_]
+    change: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.first)
 
     def __getitem__(self, which: NDArray[Any]) -> Self:
-        return type(self)(*(getattr(self, field.name)[which] for field in fields(self)))
+        columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        chosen: list[Any] = [None if column is None else column[which] for column in columns]
+        return type(self)(*chosen)
+
+    @property
+    def changes(self) -> NDArray[np.str_]:
+        """What was done to the first to give the second: (n,) str."""
+        turned = np.array(TURNS)[self.turn]
+        return turned if self.change is None else np.where(self.change == "", turned, self.change)
 
     @classmethod
     def none(cls) -> Self:
@@ -60,7 +70,12 @@ class Pairs:
         """Join several lists of pairs; a pair that is in two of them is kept as in the earlier list."""
         if not parts:
             return cls.none()
-        joined = cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        if all(part.change is None for part in parts):
+            del columns["change"]
+        else:
+            columns["change"] = [np.full(len(part), "") if part.change is None else part.change for part in parts]
+        joined = cls(**{name: np.concatenate(column) for name, column in columns.items()})
         pairs = np.stack([joined.first, joined.second])
         _, first_time = np.unique(pairs, axis=1, return_index=True)
         return joined[first_time]
@@ -289,7 +304,8 @@ def _verified(
 
 def _best_turns(parts: list[Pairs]) -> Pairs:
     """Join pairs, sorted, and keep the best turn of each."""
-    pairs = Pairs(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Pairs)))
+    columns = [f.name for f in fields(Pairs) if f.name != "change"]
+    pairs = Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
     other_colours = pairs.kind == RECOLOURED
     order = np.lexsort((pairs.turn, -pairs.similarity.round(4), other_colours, pairs.second, pairs.first))
     pairs = pairs[order]

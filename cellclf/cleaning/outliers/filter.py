@@ -212,7 +212,7 @@ class OutlierFilter(Selector):
             cells=cells,
             losses=class_losses(keep, names_of(cells), same),
             limit=LossLimit(
-                self.max_loss, self.on_loss, "leave the outlier filter out, or raise threshold or max_loss"
+                self.max_loss, self.on_loss, "leave the outlier filter out, or raise max_loss (--max-loss)"
             ),
             scores=scores,
             threshold=fitted.threshold,

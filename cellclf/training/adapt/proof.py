@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-_BELIEF = 4.0  # what unlabelled cells say of a class counts as much as so many labels of it
-_SPREAD = 0.045  # standard error that is left where labels are many: measured on pretended laboratories
+_BELIEF = 8.0  # what unlabelled cells say of a class counts as much as so many labels of it
+_SPREAD = 0.03  # standard error that is left where labels are many: measured on pretended laboratories
 _APART = (0.35, 0.55)  # the folds may fall so far behind what the unlabelled cells say before those lose their weight
 _NORMAL = 1.96
 
@@ -123,6 +123,9 @@ def prove(
 ) -> Proof:
     """Estimate the balanced accuracy in a laboratory, and what was gained.
 
+    The interval is for the score that would be counted on as many other cells of the laboratory as ``pool_after``
+    holds: a class of ten cells there leaves its recall uncertain however well it is known.
+
     Suggested cells are no random sample: they are harder than most, and each is the only one of its kind, so that the
     folds alone are far too modest (by .10 to .20 at 25 labels on pretended laboratories). The unlabelled cells are the
     laboratory as it is: there the recall of a class is the mean, over all cells, of "is called so", weighed by how
@@ -155,7 +158,9 @@ def prove(
     before = _joined(kept_before, said_before, counts, belief)
     moved = _by_class(after_hits - before_hits, places)
     gain = _joined(moved, said_after - said_before, counts, belief)
-    after_error, before_error = _errors(after, counts + belief), _errors(before, counts + belief)
+    # a score is counted on some cells: as many as the laboratory's set holds are assumed
+    there = np.maximum(shares * len(pool_after), 1.0)
+    after_error, before_error = (_errors(one, counts + belief, there) for one in (after, before))
     # of paired cells only those that one of both gets wrong vary; at least as much as one such cell in all would
     change = np.clip(np.abs(gain) + 0.1, 0, 1)
     gain_error = np.sqrt(np.maximum(change - gain**2, 0.05) / (counts + belief + 1))
@@ -189,8 +194,9 @@ def _joined(folds: Floats, said: Floats, counts: Labels, belief: float) -> Float
     return found
 
 
-def _errors(recall: Floats, counts: NDArray[np.floating]) -> Floats:
-    found: Floats = np.sqrt(np.maximum(recall * (1 - recall), 0.01) / (counts + 1))
+def _errors(recall: Floats, counts: NDArray[np.floating], there: Floats) -> Floats:
+    """Give the standard error of each class's recall: that of the estimate, and of counting it on so many cells."""
+    found: Floats = np.sqrt(np.maximum(recall * (1 - recall), 0.01) * (1 / (counts + 1) + 1 / there))
     return found
 
 

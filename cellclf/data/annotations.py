@@ -1,0 +1,229 @@
+"""Files of boxes: VOC XML, one an image, and COCO JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cellclf.data.decode import SUFFIXES
+from cellclf.data.image_set import Skipped
+from cellclf.data.listing import Box, Listing
+from cellclf.errors import DataError, printable
+
+_IMAGE_FOLDERS = (
+    "JPEGImages",
+    "images",
+    "Images",
+    "imgs",
+    "img",
+    "train2017",
+    "val2017",
+    "train",
+    "val",
+    "test",
+    "data",
+)
+
+
+def list_annotations(files: Sequence[Path], root: Path | None = None, *, labels: bool = True) -> Listing:
+    """Read the boxes of VOC XML files, one an image, or of one COCO JSON file.
+
+    Args:
+        files: The files.
+        root: Where the images are; None looks beside the files and in the usual folders near them.
+        labels: False reads no labels.
+
+    Raises:
+        DataError: Files of another kind.
+    """
+    listing = Listing([], [])
+    finder = _Finder(root)
+    for file in files:
+        if file.suffix.lower() == ".json":
+            _coco(file, finder, listing)
+        else:
+            _voc(file, finder, listing)
+    _drop_repeated(listing)
+    if not labels:
+        listing.labels = []
+    if not listing.paths:
+        some = listing.skipped[:1]
+        raise DataError(
+            f"{files[0]} names no box"
+            + (f"; {some[0].id}: {some[0].reason}" if some else "; expected VOC XML or COCO JSON")
+        )
+    return listing
+
+
+def annotations_in(files: Iterable[str]) -> list[Path]:
+    """Choose the files of boxes among those of a folder: all VOC XML files, else a COCO JSON file."""
+    named = [Path(file) for file in files]
+    xml = [file for file in named if file.suffix.lower() == ".xml"]
+    if xml and _begins_with(xml[0], b"<annotation"):
+        return [file for file in xml if _begins_with(file, b"<annotation")]
+    found = [file for file in named if file.suffix.lower() == ".json" and _is_coco(file)]
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found[:4])
+        raise DataError(f"{found[0].parent} holds {len(found)} COCO files ({names}); load one of them")
+    return found
+
+
+def _begins_with(file: Path, word: bytes) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return word in opened.read(2000)
+    except OSError:
+        return False
+
+
+def _is_coco(file: Path) -> bool:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"images", "annotations"} <= found.keys()
+
+
+class _Finder:
+    """Finds the image that an annotation names."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = root
+        self._hits: Counter[Path] = Counter()
+
+    def find(self, name: str, file: Path, stem: str | None = None) -> str:
+        """Give the path of an image; where there is none, the path where it was expected."""
+        text = name.replace("\\", "/")
+        last = text.split("/")[-1]
+        if self.root is not None:
+            folders = [self.root]
+        else:
+            near = [file.parent, file.parent.parent]
+            folders = [*near, *(base / inner for base in near for inner in _IMAGE_FOLDERS)]
+        folders.sort(key=lambda folder: -self._hits[folder])
+        for folder in folders:
+            for wanted in dict.fromkeys((text, last)):
+                if wanted and (path := folder / wanted).is_file():
+                    self._hits[folder] += 1
+                    return os.path.normpath(path)
+        for folder in folders:  # a name without its ending, or another one
+            for begin in dict.fromkeys((os.path.splitext(last)[0], last, stem or "")):
+                for ending in sorted(SUFFIXES) if begin else ():
+                    for suffix in (ending, ending.upper()):
+                        if (path := folder / f"{begin}{suffix}").is_file():
+                            self._hits[folder] += 1
+                            return os.path.normpath(path)
+        return os.path.normpath(folders[0] / (text or stem or "?"))
+
+
+def _voc(file: Path, finder: _Finder, listing: Listing) -> None:
+    from xml.etree import ElementTree
+
+    try:
+        text = file.read_bytes()
+        if b"<!ENTITY" in text or b"<!DOCTYPE" in text:
+            raise ValueError("it declares entities, which VOC files never do")
+        tree = ElementTree.fromstring(text)
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        listing.skipped.append(Skipped(printable(file.name), f"cannot be read as VOC XML: {error}"))
+        return
+    if tree.tag != "annotation":
+        listing.skipped.append(Skipped(printable(file.name), f"not VOC XML: it holds <{tree.tag[:40]}>"))
+        return
+    path = finder.find((tree.findtext("filename") or "").strip(), file, file.stem)
+    objects = tree.findall("object")
+    if not objects:
+        listing.skipped.append(Skipped(printable(file.name), "names no object"))
+    for k, one in enumerate(objects):
+        label, box = (one.findtext("name") or "").strip(), one.find("bndbox")
+        edges = [_float(box.findtext(edge)) for edge in ("xmin", "ymin", "xmax", "ymax")] if box is not None else [None]
+        id_ = f"{printable(Path(path).name)}#{k}"
+        if not label or any(edge is None for edge in edges):
+            listing.skipped.append(Skipped(id_, "the object has no name or no box"))
+            continue
+        left, top, right, bottom = (edge for edge in edges if edge is not None)
+        _add(listing, path, id_, label, Box(left, top, right, bottom))
+
+
+def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
+    try:
+        found = json.loads(file.read_bytes())
+        images = {image["id"]: str(image["file_name"]) for image in found["images"]}
+        names = {kind["id"]: str(kind["name"]) for kind in found.get("categories", [])}
+        annotations = list(found["annotations"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        kind = type(error).__name__
+        raise DataError(
+            f"{file}: not COCO JSON ({kind}: {str(error)[:100]}); expected images, annotations and categories"
+        ) from None
+    at: Counter[str] = Counter()
+    paths: dict[str, str] = {}
+    for one in annotations:
+        name = images.get(one.get("image_id")) if isinstance(one, dict) else None
+        if name is None:
+            listing.skipped.append(Skipped(file.name, "an annotation is of no image"))
+            continue
+        path = paths[name] if name in paths else paths.setdefault(name, finder.find(name, file))
+        id_ = f"{printable(name)}#{at[name]}"
+        at[name] += 1
+        box = one.get("bbox")
+        if one.get("iscrowd"):
+            listing.skipped.append(Skipped(id_, "a crowd, not one cell"))
+        elif not isinstance(box, list) or len(box) != 4 or any(_float(edge) is None for edge in box):
+            listing.skipped.append(Skipped(id_, "the annotation has no box"))
+        elif one.get("category_id") not in names:
+            listing.skipped.append(Skipped(id_, f"the category {one.get('category_id')!r} has no name"))
+        else:
+            left, top, width, height = map(float, box)
+            _add(listing, path, id_, names[one["category_id"]], Box(left, top, left + width, top + height))
+    without = len(images) - len(at)
+    if without:
+        listing.notices.append(f"{without:,} of {len(images):,} images of {file.name} have no box")
+
+
+def _add(listing: Listing, path: str, id_: str, label: str, box: Box) -> None:
+    listing.paths.append(path)
+    listing.ids.append(id_)
+    listing.labels.append(label)
+    listing.boxes.append(box)
+
+
+def _drop_repeated(listing: Listing) -> None:
+    """Keep one of equal boxes with one label; of equal boxes with two labels, none."""
+    labels: dict[tuple[str, Box], list[str]] = {}
+    for path, box, label in zip(listing.paths, listing.boxes, listing.labels, strict=True):
+        labels.setdefault((path, box), []).append(label)
+    seen: set[tuple[str, Box]] = set()
+    kept: list[int] = []
+    ids: Counter[str] = Counter()
+    for k, key in enumerate(zip(listing.paths, listing.boxes, strict=True)):
+        names = list(dict.fromkeys(labels[key]))
+        if len(names) > 1:
+            text = f"one box with the labels {names[0]!r} and {names[1]!r}: neither is taken"
+            listing.skipped.append(Skipped(listing.ids[k], text))
+        elif key in seen:
+            listing.skipped.append(Skipped(listing.ids[k], "the same box as an earlier one"))
+        else:
+            kept.append(k)
+        seen.add(key)
+        ids[listing.ids[k]] += 1
+    for texts in (listing.paths, listing.ids, listing.labels):
+        texts[:] = [texts[k] for k in kept]
+    listing.boxes = [listing.boxes[k] for k in kept]
+    if any(count > 1 for count in ids.values()):  # two images of one name in two folders
+        listing.ids = [
+            f"{printable(path)}#{id_.rpartition('#')[2]}" for path, id_ in zip(listing.paths, listing.ids, strict=True)
+        ]
+
+
+def _float(value: Any) -> float | None:
+    try:
+        found = float(str(value).strip().replace(",", "."))
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
