@@ -149,7 +149,9 @@ class Loop:
     def _caching_of(self, number: int) -> Caching:
         """Decide on a cache as this stage did before: when it is resumed, or repeated by ``rerun``."""
         before = self.chosen["cache"][number : number + 1]
-        return replace(self.caching, mode="disk" if before[0] else None) if before else self.caching
+        if not before or self.caching.mode is None:  # without a cache when the disk is full, whatever was before
+            return self.caching
+        return replace(self.caching, mode="disk" if before[0] else None)
 
     def _note_cache(self, number: int, used: bool) -> None:
         cache = self.chosen["cache"]
