@@ -59,6 +59,7 @@ def resample_groups(
     *,
     resamples: int,
     seed: int,
+    sizes: NDArray[np.int64] | None = None,
 ) -> tuple[Floats, Floats]:
     """Draw groups with replacement, each with all its images, and count hits and predictions again.
 
@@ -72,6 +73,7 @@ def resample_groups(
         classes: How many there are.
         resamples: How many times.
         seed: Of the random numbers; the groups that are drawn depend on nothing else.
+        sizes: (C,) images that each class counts as; None for those that it has.
 
     Returns:
         Hits and predicted counts, both (resamples, C).
@@ -88,7 +90,9 @@ def resample_groups(
         (np.ones(len(labels)), (groups, labels * classes + predicted)), shape=(number, classes * classes)
     )
     whole = np.asarray(cells.sum(0)).reshape(classes, classes)
-    support = whole.sum(1)
+    own = whole.sum(1)
+    support = own if sizes is None else np.asarray(sizes, np.float64)
+    undrawn = whole * np.divide(support, own, out=np.zeros(classes), where=own > 0)[:, None]
     hits, called = np.empty((resamples, classes)), np.empty((resamples, classes))
     step = max(1, _AT_ONCE // classes**2)
     for start in range(0, resamples, step):
@@ -96,7 +100,7 @@ def resample_groups(
         again = (cells.T @ drawn[now].T.astype(np.float64)).T.reshape(-1, classes, classes)
         found = again.sum(2)
         scale = np.divide(support, found, out=np.zeros(found.shape), where=found > 0)
-        again = np.where(found[..., None] > 0, again * scale[..., None], whole)
+        again = np.where(found[..., None] > 0, again * scale[..., None], undrawn)
         hits[now], called[now] = np.diagonal(again, axis1=1, axis2=2), again.sum(1)
     return hits, called
 

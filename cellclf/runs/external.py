@@ -17,6 +17,8 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, RunFolderError, unknown
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.external import External, LeftOut, Remedy
+from cellclf.evaluation.groups import number_groups
+from cellclf.evaluation.intervals import Grouped
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.significance import Change, compare_paired, compare_sets
 from cellclf.runs.tta import view_names
@@ -91,19 +93,25 @@ def external(
                 remedies.append(remedy(f"BatchNorm adapted, {views}", predict(adapted, tta), first))
 
     calibration, counts, reference_name = None, None, None
+    images: list[Grouped | None] = [None, None]
+    if first.groups is not None:
+        images[1] = Grouped(labels, first.predicted, first.groups)
     if reference is not None and reference_labels is not None:
         found = scale(run.predict_proba(reference, show=show), temperature)
         calibration = calibrate(reference_labels, found, seed=seed)
         reference_name = f"{len(reference_labels):,} images"
         counts = np.zeros((len(names), len(names)), np.int64)
         np.add.at(counts, (reference_labels, found.argmax(1)), 1)
+        if (numbers := number_groups(reference.groups, len(reference))) is not None:
+            images[0] = Grouped(reference_labels, found.argmax(1), numbers)
     elif run.folder is not None:
         reference_name, counts = _stored_counts(run.folder, names)
     changes: tuple[tuple[Change, ...], tuple[Change, ...]] = ((), ())
     if counts is None:
         notes.append("No comparison: the run's folder holds no report; give labelled reference images.")
     else:
-        changes = compare_sets(counts, first.confusion, names, min_count=min_count, seed=seed)
+        both = (images[0], images[1])
+        changes = compare_sets(counts, first.confusion, names, min_count=min_count, seed=seed, images=both)
         missing = [name for k, name in enumerate(names) if first.confusion[k].any() and not counts[k].any()]
         if missing:
             notes.append(f"The reference has no images of {', '.join(missing)}: the comparison leaves them out.")

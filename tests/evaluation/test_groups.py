@@ -11,8 +11,9 @@ import pytest
 
 from cellclf.errors import DataError
 from cellclf.evaluation.groups import number_groups, resample_groups, stretch
+from cellclf.evaluation.intervals import Grouped
 from cellclf.evaluation.metrics import evaluate
-from cellclf.evaluation.significance import compare_paired
+from cellclf.evaluation.significance import compare_paired, compare_sets
 
 NAMES = ("a", "b", "c")
 
@@ -129,6 +130,34 @@ def test_the_difference_of_two_classifiers_knows_slides():
         assert other == value and other.low <= value.low and other.high >= value.high
     assert alone.accuracy.low > 0 >= grouped.accuracy.low
     assert grouped.p_value == alone.p_value
+
+
+@pytest.mark.parametrize("known", [(True, True), (False, True), (True, False)])
+def test_the_change_between_two_sets_knows_slides(known):
+    sets = [sample(seed, count=300, slides=slides) for seed, slides in ((5, 20), (6, 12))]
+    counts = [np.bincount(labels * 3 + called, minlength=9).reshape(3, 3) for labels, called, _ in sets]
+    images = [
+        Grouped(labels, called, number_groups(groups, 300)) if given else None
+        for (labels, called, groups), given in zip(sets, known, strict=True)
+    ]
+    alone, grouped = compare_sets(*counts, NAMES), compare_sets(*counts, NAMES, images=tuple(images))
+    for one, other in zip((*alone[0], *alone[1]), (*grouped[0], *grouped[1]), strict=True):
+        assert (one.name, one.before, one.after) == (other.name, other.before, other.after)
+        assert other.difference == pytest.approx(one.difference)
+        for first, second, given in ((one.before, other.before, known[0]), (one.after, other.after, known[1])):
+            assert second.low <= first.low and second.high >= first.high
+            assert given or (second.low, second.high) == (first.low, first.high)
+    wide, narrow = (found[0][0].difference for found in (grouped, alone))
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def test_classes_count_as_many_images_as_they_are_told():
+    labels, called, groups = sample(1)
+    sizes = np.array([100, 0, 10])
+    hits, predicted = resample_groups(labels, called, groups, 3, resamples=50, seed=5, sizes=sizes)
+    plain, _ = resample_groups(labels, called, groups, 3, resamples=50, seed=5)
+    np.testing.assert_allclose(hits, plain * sizes / np.bincount(labels))
+    np.testing.assert_allclose(predicted.sum(1), 110)
 
 
 @pytest.mark.parametrize(("groups", "expected"), [(2, 9.168), (3, 2.69), (5, 1.58), (10, 1.217), (1000, 1.0018)])
