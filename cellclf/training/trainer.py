@@ -13,6 +13,7 @@ from annotated_types import Interval, Len
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
+from cellclf.backbones.spec import BackboneSpec
 from cellclf.backbones.precision import set_precision
 from cellclf.backbones.registry import list_plugins
 from cellclf.data.door import Cells, as_cells
@@ -48,7 +49,7 @@ class Trainer(Params):
     """Train a classifier in stages: first the head, then as much of the backbone as each stage unfreezes.
 
     Args:
-        backbone: A name, or a ``Backbone``.
+        backbone: A name, a ``Backbone``, or a ``BackboneSpec``.
         head: The layers on top; None takes the head that the backbone was described with, or ``Head()``.
         augmenter: Augments the training images, never the validation images; it is not part of the saved model.
         stages: What to do, one after the other.
@@ -84,7 +85,7 @@ class Trainer(Params):
     def __init__(
         self,
         *,
-        backbone: Annotated[str | Backbone, Example('Backbone("mobilenet")')],
+        backbone: Annotated[str | BackboneSpec | Backbone, Example('Backbone("mobilenet")')],
         head: Annotated[Head | None, Example("Head(units=(512, 256))")] = None,
         augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("light")')] = None,
         stages: Annotated[Sequence[Stage], Len(1), Example("[Stage(epochs=30, learning_rate=1e-4)]")] = (

@@ -177,7 +177,7 @@ def test_tables_become_the_objects_that_are_declared() -> None:
         ({"name": "a", "tail": 3}, r'\[animal\] tail=3; expected a table or "none"'),
         ({"name": "a", "tail": {"size": "big"}}, r"\[animal.tail\] size='big'; expected a whole number of 1 or more"),
         ({"name": "a", "ears": [{}, {"size": 0.5}]}, r"\[animal.ears.1\] size=0.5; expected a whole number"),
-        ({"name": "a", "ears": [{}, {"sise": 1}]}, r"no option of \[animal.ears.1\]: 'sise'; did you mean 'side'"),
+        ({"name": "a", "ears": [{}, {"sise": 1}]}, r"no option of \[animal.ears.1\]: 'sise'; did you mean 'size'"),
         ({"name": "a", "ears": {"size": 1}}, r"\[animal.ears\] |\[animal\] ears="),
         ({"name": "a", "ears": [3]}, r"\[animal\] ears\[0\]=3; expected a table"),
         (7, r"\[animal\] is 7; expected a table with some of: name, ears, tail"),

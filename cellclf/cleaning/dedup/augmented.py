@@ -126,7 +126,7 @@ def augmented_pairs(cells: ImageSet, against: ImageSet | None = None, *, n_jobs:
         >>> enlarged = np.kron(images[:1, 4:60, 4:60], np.ones((1, 8, 8, 1)))[:, 3::7, 3::7].astype(np.uint8)
         >>> found = augmented_pairs(ImageSet(np.concatenate([images, enlarged])))
         >>> list(zip(found.first, found.second, found.changes()))
-        [(np.int64(0), np.int64(3), 'zoomed 1.14')]
+        [(np.int64(0), np.int64(3), 'zoomed 1.15')]
     """
     sets = [cells] if against is None else [cells, against]
     dark = darker_inside(sets)
