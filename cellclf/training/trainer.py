@@ -13,9 +13,9 @@ from annotated_types import Interval, Len
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
-from cellclf.backbones.spec import BackboneSpec
 from cellclf.backbones.precision import set_precision
 from cellclf.backbones.registry import list_plugins
+from cellclf.backbones.spec import BackboneSpec
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError

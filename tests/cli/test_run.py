@@ -28,7 +28,12 @@ def test_the_backbone_of_a_plugin_is_trained_and_recorded(finished):
     out, _ = finished
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["plugins"] == {"good": "pkg-good 1.0"}
-    assert manifest["trainer"]["backbone"] == {"name": "good:twoconv", "weights": None, "params": {"width": 24}, "blocks": None}
+    assert manifest["trainer"]["backbone"] == {
+        "name": "good:twoconv",
+        "weights": None,
+        "params": {"width": 24},
+        "blocks": None,
+    }
     assert manifest["trainer"]["stages"][0]["unfreeze"] == "all", "random weights learn, whatever the recipe froze"
     assert manifest["command"].startswith("cellclf run ") and manifest["command"].endswith("--seed 5")
     stored = tomllib.loads((out / "recipe.toml").read_text(encoding="utf-8"))

@@ -312,7 +312,9 @@ def test_only_the_training_part_is_balanced_expanded_and_learnt_from(cells):
 
 
 def test_a_pipeline_of_ones_own_parts_needs_no_recipe(cells):
-    pipe = cc.Pipeline(trainer=cc.Trainer(backbone="residual"), outliers=cc.OutlierFilter(embed=lambda x: x[:, 0, 0], max_loss=1.0))
+    pipe = cc.Pipeline(
+        trainer=cc.Trainer(backbone="residual"), outliers=cc.OutlierFilter(embed=lambda x: x[:, 0, 0], max_loss=1.0)
+    )
     table = pipe.to_dict()
     assert set(table) == {"split", "outliers", "trainer"} and table["outliers"]["embed"].startswith("function ")
     assert cc.Pipeline.from_recipe(table, ["outliers.embed=none"]).trainer == pipe.trainer

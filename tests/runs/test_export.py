@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cellclf as cc
-from cellclf.errors import DataError, ExportError, MissingPackageError, OptionError, RunFolderError, UnknownNameError
+from cellclf.errors import ExportError, MissingPackageError, OptionError, RunFolderError, UnknownNameError
 from cellclf.runs import export
 from cellclf.runs.export import open_exported
 
