@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -326,10 +327,14 @@ def compare_sets(
     return tuple(
         change(score.label, score.of_counts, reaches[score.averages]) for score in scores if score.of_counts is not None
     ), tuple(
-        change(name, lambda counts, k=k: counts.recall[:, k], [float(reach[k]) for reach in unseen])
+        change(name, partial(_recall_of, k=k), [float(reach[k]) for reach in unseen])
         for k, name in enumerate(class_names)
         if shared[k]
     )
+
+
+def _recall_of(counts: Counts, k: int) -> Floats:
+    return counts.recall[:, k]
 
 
 def _grouped(
