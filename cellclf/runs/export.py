@@ -204,7 +204,7 @@ def _write_saved_model(run: Run, folder: Path) -> None:
     import keras
 
     model = run.model
-    # behind a layer of preprocessing, Keras traces the others as in training unless it is told not to
+    # behind a layer of preprocessing, Keras traces the others as in training, if `training` is left open
     named_output = keras.Model(model.inputs, {"probabilities": model(model.inputs[0], training=False)})
     signature = keras.InputSpec(shape=(None, *run.input_shape), dtype="uint8", name="images")
     with warnings.catch_warnings():

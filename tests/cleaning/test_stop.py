@@ -54,7 +54,7 @@ def cells() -> ImageSet:
         (HASHING[0], ("--on-loss", "warn", "--apply", "out.npz")),
         (HASHING[1], ("--pairs", "out.csv", "--gallery", "out.html")),
         (("read", 30), ("--on-loss", "warn", "--apply", "out.npz")),
-        (("fsync", 1), ("--on-loss", "warn", "--apply", "out.csv")),
+        (("fsync", 1), ("--on-loss", "warn", "--pairs", "out.csv")),
         (("fsync", 1), ("--pairs", "out.parquet")),
         (("fsync", 1), ("--gallery", "out.html")),
     ],

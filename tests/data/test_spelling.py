@@ -38,15 +38,22 @@ DIFFERENT = [
 ]
 
 
+def _escaped(name):
+    """Give a name as the set holds it: signs that do not print are written as their code."""
+    return "".join(ascii(sign)[1:-1] if unicodedata.category(sign)[0] == "C" else sign for sign in name)
+
+
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 def test_two_spellings_are_one_class_in_arrays_and_tables(pair, tmp_path):
     one, two = pair
     names = [one, two, "lymphocyte", two]
     found = cc.load((pixels(4, 8, 8, 3), names))
-    assert found.num_classes == 2 and sorted(found.counts().values()) == [1, 3] and two in found.class_names
+    assert found.num_classes == 2 and sorted(found.counts().values()) == [1, 3] and _escaped(two) in found.class_names
     assert "differ only in" in found.notices[0] and len(found.notices) == 1
-    shown = [text for text in (repr(one), ascii(one), repr(two), ascii(two)) if text in found.notices[0]]
-    assert len({*shown}) >= 2, "both spellings are named"
+    shown = {
+        text for name in pair for text in (repr(name), ascii(name), repr(_escaped(name))) if text in found.notices[0]
+    }
+    assert len(shown) >= 2, "both spellings are named"
 
     for k in range(4):
         image(tmp_path / f"c{k}.png", k)

@@ -32,7 +32,7 @@ def bench():
 def test_intervals_by_slide_hold_the_truth(bench, slides, cells, spread):
     found = bench.coverage(slides, cells, spread, trials=150, resamples=200, seed=3)
     for share in found.values():
-        assert 0.89 <= share <= 1.0, "90-98 %, and what 150 trials scatter"
+        assert share >= 0.9 - 2 * (0.9 * 0.1 / 150) ** 0.5, "90-98 %, and what 150 trials scatter"
 
 
 def test_intervals_by_image_do_not(bench):

@@ -115,7 +115,9 @@ def adapt_labelled(
     pool_after = mixture.probabilities(reading.pool, reading.pool_given)
     proof = prove(labels, nested, pool_after, before, pool_before)
     crossed = found[place].probabilities.mean(0)
-    if proof.gain.value <= 0 and (columns[labels] >= 0).all():
+    hits = (nested.argmax(-1) == labels).mean(0) - (before.argmax(-1) == labels)
+    won = min(float(np.average(hits, weights=balanced(labels, classes))), proof.gain.value)
+    if won <= 0 and (columns[labels] >= 0).all():
         # nothing is won: the run as it was is kept, which at least promises what it promised
         chosen, reading, temperature, crossed = UNCHANGED, by_zoom[1.0], 1.0, before
         mixture, place = unchanged(columns, sum(reading.widths)), -1

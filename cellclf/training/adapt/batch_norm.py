@@ -115,11 +115,7 @@ def adapt_batch_norm(
 def class_weights(probabilities: NDArray[Any], mix: ArrayLike | None = None) -> Floats:
     """Weigh images by their predicted class, so that the classes have the shares that they had in training.
 
-    <<<<<<< HEAD
-    A class of fewer than 4 images gets less than its share, since so few do not represent it.
-    =======
     A class of fewer than 4 images gets less than its share, since the statistics of so few are rough.
-    >>>>>>> x6
 
     Args:
         probabilities: (N, K) of the images.
