@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from cellclf.backbones.graph import batch_norms
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
-from cellclf.data.spelling import matched as known_names
 from cellclf.errors import DataError, RunFolderError, unknown
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.external import External, LeftOut, Remedy
@@ -150,9 +149,8 @@ def counterparts(
             raise unknown("class of the run", own, class_names)
     numbered = all(name.isdecimal() for name in cells.class_names)
     places, unmatched = np.full(cells.num_classes, -1), {}
-    spelt = known_names(cells.class_names, class_names)
     for k, name in enumerate(cells.class_names):
-        own = mapping.get(name, spelt.get(name, name))
+        own = mapping.get(name, name)
         if own is not None and own in class_names:
             places[k] = list(class_names).index(own)
         elif numbered and name not in mapping and int(name) < len(class_names):
