@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import re
@@ -99,7 +98,9 @@ class Source:
 
     def load(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
         """Read a set, and print on stderr what was converted or skipped."""
-        cells = self.read(src, size=size, labels=labels)
+        return self._reported(src, self.read(src, size=size, labels=labels))
+
+    def _reported(self, src: str, cells: ImageSet) -> ImageSet:
         for notice in cells.notices:
             note(f"{src}: {as_options(notice)}")
         for skipped in cells.skipped[:5]:
@@ -145,12 +146,13 @@ class Source:
                     "or part, such as FILE.npz:test"
                 )
         how = replace(self, part=None, class_names=None)
-        if self.columns or self.root or self.group_from:
-            with contextlib.suppress(CellclfError):  # another table may be like this one, or like none
-                how.read(src, size=size)
-                return how.load(src, size=size), src
-            how = replace(how, columns=None, root=None, group_from=None)
-        return how.load(src, size=size), src
+        try:
+            cells = how.read(src, size=size)
+        except CellclfError:
+            if not (self.columns or self.root or self.group_from):
+                raise
+            cells = replace(how, columns=None, root=None, group_from=None).read(src, size=size)  # of another kind
+        return self._reported(src, cells), src
 
     def first(self, src: str) -> str:
         """Give a first SRC with its part."""

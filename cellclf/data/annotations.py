@@ -15,6 +15,7 @@ from cellclf.data.image_set import Skipped
 from cellclf.data.listing import Box, Listing
 from cellclf.errors import DataError, printable
 
+_MOST_JSON = 20
 _IMAGE_FOLDERS = (
     "JPEGImages",
     "images",
@@ -66,7 +67,8 @@ def annotations_in(files: Iterable[str]) -> list[Path]:
     xml = [file for file in named if file.suffix.lower() == ".xml"]
     if xml and _begins_with(xml[0], b"<annotation"):
         return [file for file in xml if _begins_with(file, b"<annotation")]
-    found = [file for file in named if file.suffix.lower() == ".json" and _is_coco(file)]
+    some = [file for file in named if file.suffix.lower() == ".json"]
+    found = [file for file in some if _is_coco(file)] if len(some) <= _MOST_JSON else []  # else one an image
     if len(found) > 1:
         names = ", ".join(file.name for file in found[:4])
         raise DataError(f"{found[0].parent} holds {len(found)} COCO files ({names}); load one of them")
