@@ -1,6 +1,6 @@
 """Measure Dedup on real cells with planted copies, beside imagehash, imagededup and imgcheck.
 
-usage: dedup.py [--peers PYTHON] [--out FILE.json] [--skip-scale]
+usage: dedup.py [--peers PYTHON] [--out FILE.json] [--skip-scale] [--skip-augmented]
 
 Needs the real cells (CELLCLF_DATA). PYTHON is the interpreter of a virtual environment of its own with the peers:
 
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dedup_augmented import measure_augmented
 from dedup_peers import watched
 from dedup_plants import BLEND, WHOLE, Images, Truth, neighbours, plant
 from numpy.typing import NDArray
@@ -91,6 +92,37 @@ def measure_ours(images: Images, truth: Truth, behind: NDArray[np.int64], classe
     return result
 
 
+def measure_classes(cells: ImageSet) -> dict[str, Any]:
+    """Even out rare classes of real cells by copying files, and count what is left of the different images.
+
+    Neutrophils and a rare class of 12 and of 40 images, each copied 16 times; a long tail in which every class is
+    copied up to the largest; and one class alone.
+    """
+    assert cells.labels is not None
+    sizes: dict[str, dict[str, int]] = {
+        "200 + 12": {"neutrophil": 200, "platelet": 12},
+        "600 + 40": {"neutrophil": 600, "platelet": 40},
+        "long tail": dict(zip(cells.class_names, (25, 500, 60, 250, 12, 30, 1000, 120), strict=True)),
+        "one class alone": {"lymphocyte": 40},
+    }
+    rng = np.random.default_rng(0)
+    result = {}
+    for name, counts in sizes.items():
+        most = max(counts.values()) if len(counts) > 1 else 640
+        rows = []
+        for one, n in counts.items():
+            drawn = rng.permutation(np.flatnonzero(cells.labels == cells.class_names.index(one)))[:n]
+            rows.append(np.repeat(drawn, min(16, -(-most // n)))[: max(most, n)])
+        places = np.concatenate(rows)
+        even = ImageSet(cells.images[places], cells.labels[places], class_names=cells.class_names)
+        found = Dedup().find(even)
+        result[name] = {
+            loss.name: f"{loss.distinct - loss.lost} of {loss.distinct} different ones kept, {loss.images} images"
+            for loss in found.losses or ()
+        }
+    return result
+
+
 def measure_scale() -> dict[str, Any]:
     """Search random hashes, and skewed ones of which a quarter of the bits never change."""
     rng = np.random.default_rng(0)
@@ -122,6 +154,7 @@ def main() -> None:
     parser.add_argument("--peers", help="the interpreter of the peers' environment")
     parser.add_argument("--out", type=Path, help="write all figures here, too")
     parser.add_argument("--skip-scale", action="store_true", help="leave the 200,000 and 1,000,000 hashes out")
+    parser.add_argument("--skip-augmented", action="store_true", help="leave the search for augmented copies out")
     options = parser.parse_args()
     root = os.environ.get("CELLCLF_DATA")
     if not root:
@@ -134,6 +167,10 @@ def main() -> None:
     print(f"{len(images):,} images, {len(source):,} planted; load of the machine {os.getloadavg()[0]:.1f}", flush=True)
     figures: dict[str, Any] = {"ours": measure_ours(images, truth, behind, cells.labels)}
     print(json.dumps(figures["ours"], indent=1), flush=True)
+    figures["classes that were evened out"] = measure_classes(cells)
+    print(json.dumps(figures["classes that were evened out"], indent=1), flush=True)
+    if not options.skip_augmented:
+        figures["augmented copies"] = measure_augmented(np.asarray(cells.images))
     _, seconds, memory = best_of(1, lambda: Dedup().find(load(data / "acevedo96" / "train")))
     figures["ours, JPEG files"] = {"seconds": seconds, "gigabytes": memory}
     if not options.skip_scale:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from annotated_types import Interval
 from numpy.typing import NDArray
 
 from cellclf.augmentation.blocks import Layout, has_gpu, run_blocks
+from cellclf.augmentation.copies import Copies, PerClass, Strength, Strengths, with_copies
 from cellclf.augmentation.presets import PRESETS, PresetName
 from cellclf.augmentation.program import Arrays, Program
 from cellclf.augmentation.rng import ImageRng
@@ -19,7 +19,17 @@ from cellclf.augmentation.steps.policies import AllOf, AugMix, SomeOf, Steps
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.sources import refuse_unit_range
 from cellclf.errors import DataError, OptionError
-from cellclf.utils.parameters import Params, Seed, check_parameters, check_table, check_value, construct
+from cellclf.utils.parameters import (
+    Params,
+    Seed,
+    check_arguments,
+    check_parameters,
+    check_table,
+    check_value,
+    construct,
+    plain,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +37,6 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 Tensor = Any
-Strength = Annotated[float, Interval(ge=0, le=10)]
 
 _FIELDS = ("preset", "steps", "strength", "seed")
 
@@ -238,6 +247,8 @@ class Augmenter(Params):
             )
         refuse_unit_range(images)
         ids = np.arange(len(images)) if ids is None else ids
+        if isinstance(ids, str) or not hasattr(ids, "__len__"):
+            raise DataError(f"ids={shortened(ids)}; expected one id for each image")
         if len(ids) != len(images):
             raise DataError(f"{len(images)} images came with {len(ids)} ids; expected one id for each image")
         return self._run(images, ids, epoch, gpu=has_gpu())
@@ -274,9 +285,9 @@ class Augmenter(Params):
         self,
         cells: Cells,
         *,
-        copies: int | None = None,
-        strengths: Sequence[float] = (1.0,),
-        per_class: int | str | None = None,
+        copies: Copies | None = None,
+        strengths: Strengths = (1.0,),
+        per_class: PerClass | None = None,
     ) -> ImageSet:
         """Write an augmented data set: the originals, then augmented copies of them.
 
@@ -298,14 +309,15 @@ class Augmenter(Params):
             DataError: ``per_class`` for a set without labels.
         """
         cells = as_cells(cells)
-        from cellclf.augmentation.copies import with_copies
-
         self.check(cells.image_shape)
+
+        check_arguments(Augmenter.expand, copies=copies, strengths=strengths, per_class=per_class)
 
         def augment(images: NDArray[np.uint8], ids: NDArray[Any], strength: float) -> NDArray[np.uint8]:
             return self.replace(strength=self.strength * strength)(images, ids)
 
-        return with_copies(cells, augment, copies=copies, strengths=strengths, per_class=per_class)
+        # plain: counts that come from a search are numpy's
+        return with_copies(cells, augment, copies=plain(copies), strengths=plain(strengths), per_class=plain(per_class))
 
     def plot(self, cells: Cells, *, images: int = 6, n_augmentations: int = 9) -> Figure:
         """Draw a sheet: in each row an original and augmented versions of it.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval, Len
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError
@@ -13,6 +14,11 @@ from cellclf.utils.progress import track
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
+
+Strength = Annotated[float, Interval(ge=0, le=10)]
+Strengths = Annotated[Sequence[Strength], Len(1)]
+Copies = Annotated[int, Interval(ge=0, le=1000)]
+PerClass = Annotated[int, Interval(ge=1, le=10**7)] | Literal["max"]
 
 BATCH = 1024
 """Images that are read or augmented at a time."""
@@ -22,9 +28,9 @@ def with_copies(
     cells: ImageSet,
     augment: Callable[[NDArray[np.uint8], NDArray[Any], float], NDArray[np.uint8]],
     *,
-    copies: int | None,
-    strengths: Sequence[float],
-    per_class: int | str | None,
+    copies: Copies | None,
+    strengths: Strengths,
+    per_class: PerClass | None,
 ) -> ImageSet:
     """Give the images and augmented copies of them.
 
@@ -41,9 +47,6 @@ def with_copies(
     """
     from cellclf.data.image_set import ImageSet
 
-    strengths = tuple(strengths)
-    if not strengths or any(isinstance(s, bool) or not isinstance(s, int | float) or s < 0 for s in strengths):
-        raise OptionError(f"strengths is {strengths!r}; expected one or more numbers from 0 up")
     counts = _counts(cells, copies, len(strengths), per_class)
     parents = np.repeat(np.arange(len(cells)), counts)
     # the number of each copy among those of its original: 0, 1, ... where parents are 0, 0, ..., 1, 1, ...
@@ -81,21 +84,16 @@ def with_copies(
     )
 
 
-def _counts(cells: ImageSet, copies: int | None, default: int, per_class: int | str | None) -> NDArray[np.int64]:
+def _counts(cells: ImageSet, copies: Copies | None, default: int, per_class: PerClass | None) -> NDArray[np.int64]:
     """Give the number of copies of each image."""
     if per_class is None:
-        count = default if copies is None else copies
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise OptionError(f"copies is {count!r}; expected a whole number from 0 up")
-        return np.full(len(cells), count, np.int64)
+        return np.full(len(cells), default if copies is None else copies, np.int64)
     if copies is not None:
         raise OptionError("copies and per_class are both given; expected one of them")
     if cells.labels is None:
         raise DataError("per_class needs labels, and this set has none; give copies instead")
     sizes = np.bincount(cells.labels, minlength=cells.num_classes)
     target = int(sizes.max()) if per_class == "max" else per_class
-    if isinstance(target, bool) or not isinstance(target, int) or target < 1:
-        raise OptionError(f"per_class is {per_class!r}; expected a whole number from 1 up, or 'max'")
     counts = np.zeros(len(cells), np.int64)
     for label, size in enumerate(sizes):
         if size and target > size:

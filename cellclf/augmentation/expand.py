@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from annotated_types import Interval, Len
-
-from cellclf.augmentation.augmenter import Augmenter, Strength
+from cellclf.augmentation.augmenter import Augmenter
+from cellclf.augmentation.copies import Copies, PerClass, Strengths
 from cellclf.augmentation.presets import PresetName
 from cellclf.utils.parameters import Params, Seed, check_parameters
 
@@ -29,9 +27,9 @@ class Expand(Params):
     """
 
     preset: PresetName = "report"
-    copies: Annotated[int, Interval(ge=0, le=1000)] | None = None
-    strengths: Annotated[Sequence[Strength], Len(1)] = (1.0,)
-    per_class: Annotated[int, Interval(ge=1, le=10**7)] | Literal["max"] | None = None
+    copies: Copies | None = None
+    strengths: Strengths = (1.0,)
+    per_class: PerClass | None = None
     seed: Seed = 0
 
     def augmenter(self) -> Augmenter:

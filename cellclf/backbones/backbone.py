@@ -15,7 +15,7 @@ from cellclf.backbones.registry import registry
 from cellclf.backbones.spec import BackboneSpec
 from cellclf.backbones.weights import check_path, load_weights
 from cellclf.errors import OptionError, PluginError, WeightsError
-from cellclf.utils.backend import check_backend
+from cellclf.utils.backend import check_backend, float32
 from cellclf.utils.parameters import Params, check_parameters, check_table, check_value, construct, shortened, written
 
 DEFAULT = "default"
@@ -177,6 +177,7 @@ class Backbone(Params):
             )
         return ()
 
+    @float32()
     def build(self, input_shape: Sequence[int], *, seed: int = 0) -> Any:
         """Build the network.
 

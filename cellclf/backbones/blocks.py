@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cellclf.backbones.graph import output_of
 from cellclf.errors import OptionError, unknown
 
 
@@ -15,7 +16,7 @@ def output_layer(model: Any) -> str:
         OptionError: It is not a layer but a bare operation such as ``x + y``, which can be neither named nor frozen.
     """
     for layer in reversed(model.layers):
-        if layer.output is model.outputs[0]:
+        if output_of(model, layer.name) is model.outputs[0]:
             return str(layer.name)
     raise OptionError(
         f"the model {model.name!r} ends in a bare operation: end it with a layer, such as keras.layers.Add instead of +"
@@ -54,7 +55,7 @@ def block_layers(model: Any, blocks: Sequence[str]) -> list[list[Any]]:
     for block in blocks:
         if block not in names:
             raise unknown(f"layer of the network {model.name!r}:", block, names)
-        cut = keras.Model(model.inputs, model.get_layer(block).output, name=f"up_to_{block}")
+        cut = keras.Model(model.inputs, output_of(model, block), name=f"up_to_{block}")
         above = {layer.name for layer in cut.layers}
         part = [layer for layer in model.layers if layer.name in above - taken]
         if not part:

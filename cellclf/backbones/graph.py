@@ -141,10 +141,40 @@ def resized(model: Any, input_shape: tuple[int, int, int]) -> Any:
 
 
 def batch_norms(model: Any) -> list[Any]:
-    """Give the BatchNorm layers of a flat model, from the input on."""
+    """Give the BatchNorm layers of a model, from the input on, those inside of nested models and layers, too."""
     import keras
 
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def all_layers(layer: Any) -> list[Any]:
+    """Give every layer inside of a model or layer, from the input on; one that holds others stands before them."""
+    import keras
+
+    held = layer.layers if isinstance(layer, keras.Model) else layer._layers
+    found: dict[int, Any] = {}
+    for one in held:
+        for part in (one, *all_layers(one)):
+            found.setdefault(id(part), part)
+    return list(found.values())
+
+
+def output_of(model: Any, name: str) -> Any:
+    """Give what a layer puts out in the graph of a model.
+
+    A model that is a layer of another has two outputs: ``layer.output`` is that of its own graph.
+
+    Args:
+        model: A functional keras.Model.
+        name: Of one of its layers.
+    """
+    import keras
+
+    layer = model.get_layer(name)
+    if not isinstance(layer, keras.Model):
+        return layer.output
+    by_depth = sorted(model._nodes_by_depth.items())  # 0 is the end of the graph
+    return next(node.outputs[0] for _, nodes in by_depth for node in nodes if node.operation is layer)
 
 
 def zoomed(model: Any, factor: float) -> Any:

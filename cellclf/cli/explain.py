@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, Source, source_options
+from cellclf.cli.options import IMAGE, Source, skipped_are_reported, source_options
 from cellclf.cli.output import import_keras, save_figure
 from cellclf.utils.csv_tables import csv_text
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run_folder", metavar="RUN")
 @click.argument("src")
+@skipped_are_reported
 @source_options
 @click.option(
     "--method",

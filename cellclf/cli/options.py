@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cellclf
+from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
 from cellclf.errors import CellclfError
 from cellclf.utils.atomic import check_writable
@@ -105,6 +106,8 @@ class Source:
             note(f"{src}: skipped {skipped.id}: {as_options(skipped.reason)}")
         if len(cells.skipped) > 5:
             note(f"{src}: and {len(cells.skipped) - 5:,} more skipped; `cellclf inspect` lists them")
+        if cells.skipped and (context := click.get_current_context(silent=True)):
+            context.meta[_SKIPPED] = True
         return cells
 
     def further(
@@ -273,6 +276,24 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, source=source, **options)
 
     return with_source
+
+
+_SKIPPED = "cellclf.skipped"
+
+
+def skipped_are_reported(command: Callable[..., Any]) -> Callable[..., Any]:
+    """End a command whose table lacks what could not be read with an exit code of its own."""
+
+    @click.option("--skip-ok", is_flag=True, help="Exit code 0, not 4, when files could not be read.")
+    @click.pass_context
+    @functools.wraps(command)
+    def with_exit_code(context: click.Context, /, *args: Any, skip_ok: bool, **options: Any) -> Any:
+        result = command(*args, **options)
+        if context.meta.get(_SKIPPED) and not skip_ok:
+            context.exit(ExitCode.SKIPPED)
+        return result
+
+    return with_exit_code
 
 
 test_option = click.option(

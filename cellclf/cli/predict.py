@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import OutFile, Source, source_options
+from cellclf.cli.options import OutFile, Source, skipped_are_reported, source_options
 from cellclf.cli.output import import_keras, note
 
 
 @click.command()
 @click.argument("run_folder", metavar="RUN")
 @click.argument("src")
+@skipped_are_reported
 @source_options
 @click.option("--out", type=OutFile(".csv", ".json", ".parquet"), help="Without it, CSV is printed.")
 @click.option("--error", default=0.01, show_default=True, help="Share of prediction sets that may miss the truth.")

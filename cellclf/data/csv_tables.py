@@ -163,16 +163,14 @@ def write_cells(cells: ImageSet, path: Path) -> Path:
     kinds = {name: kind for name, kind in _KINDS.items() if any(name in row for row in rows)} or {"path": "text"}
     if path.suffix.lower() == ".parquet":
         return write_table(path, kinds, rows)
+    if bad := [row["path"] for row in rows if not _is_text(row["path"])]:
+        raise DataError(f"the file name {printable(bad[0])!r} is not text and fits in no table; rename the file")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(kinds)
     for row in rows:
         writer.writerow([_guarded(name, str(row.get(name, ""))) for name in kinds])
-    try:
-        return write_text(path, text.getvalue())
-    except UnicodeEncodeError:
-        bad = next(row["path"] for row in rows if not _is_text(row["path"]))
-        raise DataError(f"the file name {printable(bad)!r} is not text and fits in no table; rename the file") from None
+    return write_text(path, text.getvalue())
 
 
 def _guarded(name: str, text: str) -> str:

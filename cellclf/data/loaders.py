@@ -33,7 +33,7 @@ from cellclf.data.spelling import one_spelling, spelling_notices
 from cellclf.data.table_rows import list_table
 from cellclf.data.tiff import PAGES
 from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
-from cellclf.utils.parameters import NotNegative, check_value
+from cellclf.utils.parameters import NotNegative, check_value, plain, shortened
 
 
 def load(
@@ -125,8 +125,11 @@ def load(
         {'round': 1, 'lobed': 2}
     """
     reading = _reading(fit, bits, pages, mixed)
-    if size is not None and (len(size) != 2 or min(size) < 1 or any(side != int(side) for side in size)):
-        raise OptionError(f"size={size!r}; expected (height, width) in pixels")
+    if size is not None:
+        size = plain(size)
+        sides = size if isinstance(size, list | tuple) and len(size) == 2 else (0, 0)
+        if not all(isinstance(side, int | float) and side >= 1 and side == int(side) for side in sides):
+            raise OptionError(f"size={shortened(size)}; expected (height, width) in pixels")
     check_value(margin, NotNegative | None, "margin")
     files = FileOptions(None if size is None else (int(size[0]), int(size[1])), reading, verify, show)
     how = _How(

@@ -6,6 +6,9 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+_ESCAPED = re.compile(r"\\(?:[tnr]|x[0-9a-f]{2}|u[0-9a-f]{4})")
+"""How a sign that does not print stands in a name, so that the name is one line."""
+
 
 def spelling(name: str) -> str:
     r"""Give what names that are one have in common.
@@ -18,7 +21,8 @@ def spelling(name: str) -> str:
         >>> spelling("CD4+") == spelling("CD4-")
         False
     """
-    text = unicodedata.normalize("NFKC", name)
+    text = _ESCAPED.sub(lambda found: found[0].encode("ascii").decode("unicode_escape"), name)
+    text = unicodedata.normalize("NFKC", text)
     text = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")  # soft hyphens, zero-width blanks
     text = re.sub(r"[\s_]+", " ", text).strip().casefold()
     return unicodedata.normalize("NFKC", text)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cellclf.evaluation.groups import degrees_of_freedom, resample_groups, stretch
 
 Floats = NDArray[np.float64]
 
@@ -145,11 +147,15 @@ class Bootstrap:
         found: The counts as they are.
         resampled: The counts of all resamples, (resamples, C).
         confidence: 0-1, the share of intervals that hold the true value.
+        grouped: The counts of all resamples of groups; None where there are none. An interval then holds both.
+        groups: (C,) in how many groups each class is; last, how many there are.
     """
 
     found: Counts
     resampled: Counts
     confidence: float
+    grouped: Counts | None = None
+    groups: NDArray[np.int64] | None = None
 
     def estimate(
         self, function: Callable[[Counts], Floats], *, averages: Literal["classes", "images"] = "classes"
@@ -170,34 +176,55 @@ class Bootstrap:
         else:
             reach = (1 - tail ** (1 / int(support[averaged].min()))) / int(averaged.sum())
         low, high = np.quantile(function(self.resampled), [tail, 1 - tail])
-        return widened(float(function(self.found)), low, high, reach)
+        value = float(function(self.found))
+        one = widened(value, low, high, reach)
+        if self.grouped is None or self.groups is None:
+            return one
+        groups = float(self.groups[-1])
+        if averages == "classes":
+            spread = np.where(averaged, self.grouped.recall.var(0), 0.0)
+            groups = min(groups, 1 + degrees_of_freedom(spread, self.groups[:-1]))
+        return around_groups(one, function(self.grouped), groups, self.confidence)
 
     def precision(self) -> tuple[Estimate, ...]:
         """Compute the precision of each class; NaN for a class without images."""
-        return self._each(self.found.precision, self.resampled.precision, (self.found.predicted,))
+        return self._each("precision", (self.found.predicted,))
 
     def recall(self) -> tuple[Estimate, ...]:
         """Compute the recall of each class; NaN for a class without images."""
-        return self._each(self.found.recall, self.resampled.recall, (self.found.support,))
+        return self._each("recall", (self.found.support,))
 
     def f1(self) -> tuple[Estimate, ...]:
         """Compute the F1 of each class; NaN for a class without images."""
-        return self._each(self.found.f1, self.resampled.f1, (self.found.support, self.found.predicted))
+        return self._each("f1", (self.found.support, self.found.predicted))
 
-    def _each(self, values: Floats, resampled: Floats, trials: tuple[NDArray[Any], ...]) -> tuple[Estimate, ...]:
+    def _each(
+        self, name: Literal["precision", "recall", "f1"], trials: tuple[NDArray[Any], ...]
+    ) -> tuple[Estimate, ...]:
         """Put an interval around the score of each class; ``trials`` are the counts that bound a score of 0 or 1."""
         tail = (1 - self.confidence) / 2
+        values: Floats = getattr(self.found, name)
+        resampled: Floats = getattr(self.resampled, name)
         lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
         found = []
         for k, (value, low, high) in enumerate(zip(values.tolist(), lows, highs, strict=True)):
             fewest = min((int(counts[k]) for counts in trials if counts[k]), default=1)
             estimate = widened(value, low, high, 1 - tail ** (1 / fewest))
+            if self.grouped is not None and self.groups is not None and self.groups[k] > 1:
+                again: Floats = getattr(self.grouped, name)[:, k]
+                estimate = around_groups(estimate, again, float(self.groups[k]), self.confidence)
             found.append(estimate if self.found.support[k] else Estimate(np.nan, np.nan, np.nan))
         return tuple(found)
 
 
 def bootstrap(
-    confusion: NDArray[np.int64], averaged: NDArray[np.bool_], *, confidence: float, resamples: int, seed: int
+    confusion: NDArray[np.int64],
+    averaged: NDArray[np.bool_],
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    images: Grouped | None = None,
 ) -> Bootstrap:
     """Resample a confusion matrix, so that every score of it gets an interval.
 
@@ -207,6 +234,7 @@ def bootstrap(
         confidence: 0-1, the share of such intervals that hold the true value.
         resamples: How many bootstrap resamples.
         seed: Chooses them.
+        images: Labels, predictions and groups behind the matrix; None resamples images only.
 
     Examples:
         >>> found = bootstrap(
@@ -221,7 +249,64 @@ def bootstrap(
     """
     found = count(confusion, averaged)
     hits, predicted = resample(confusion, resamples, seed)
-    return Bootstrap(found, Counts(hits, found.support, predicted, averaged), confidence)
+    resampled = Counts(hits, found.support, predicted, averaged)
+    if images is None or images.number < 2:
+        return Bootstrap(found, resampled, confidence)
+    again = resample_groups(*images, len(confusion), resamples=resamples, seed=seed)
+    grouped = Counts(again[0], found.support, again[1], averaged)
+    return Bootstrap(found, resampled, confidence, grouped, images.counts(len(confusion)))
+
+
+class Grouped(NamedTuple):
+    """Images with their groups.
+
+    Args:
+        labels: (N,) classes.
+        predicted: (N,) predicted classes.
+        groups: (N,) numbers from 0, see ``number_groups``.
+    """
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+    @property
+    def number(self) -> int:
+        """How many groups there are."""
+        return int(self.groups.max()) + 1
+
+    def counts(self, classes: int) -> NDArray[np.int64]:
+        """Give in how many groups each class is, (C,), and last how many there are."""
+        pairs = np.unique(self.labels * self.number + self.groups)
+        return np.append(np.bincount(pairs // self.number, minlength=classes), self.number)
+
+
+def around_groups(one: Estimate, resampled: Floats, groups: float, confidence: float) -> Estimate:
+    """Widen an interval of images by that of groups: images of one slide are alike, and slides differ.
+
+    It is stretched on the scale of log odds: near 100 % slides scatter more to the one side than to the other.
+
+    Args:
+        one: The score, 0-1, with its interval from images.
+        resampled: The score in resamples of groups.
+        groups: How many there are, see ``stretch``.
+        confidence: Of the interval, 0-1.
+    """
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail]).tolist()
+    value, wider = float(one), stretch(groups, confidence)
+
+    def end_at(percentile: float) -> float:
+        far = _log_odds(value) + wider * (_log_odds(percentile) - _log_odds(value))
+        return float(1 / (1 + np.exp(np.clip(-far, -700, 700))))
+
+    ends = (end_at(low) if low < value else value, end_at(high) if high > value else value)
+    return Estimate(value, min(one.low, ends[0]), max(one.high, ends[1]))
+
+
+def _log_odds(share: float) -> float:
+    share = min(max(share, 1e-6), 1 - 1e-6)
+    return float(np.log(share / (1 - share)))
 
 
 def widened(value: float, low: float, high: float, reach: float) -> Estimate:
@@ -242,7 +327,7 @@ def widened(value: float, low: float, high: float, reach: float) -> Estimate:
     """
     if low == high:
         low, high = max(0.0, low - reach), min(1.0, high + reach)
-    return Estimate(value, low, high)
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def binomial_interval(hits: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:

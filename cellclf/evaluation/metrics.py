@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError, printable
 from cellclf.evaluation.checks import check_predictions
-from cellclf.evaluation.intervals import Estimate, bootstrap
+from cellclf.evaluation.groups import number_groups, unit_text
+from cellclf.evaluation.intervals import Estimate, Grouped, bootstrap
 from cellclf.evaluation.plots import plot_confused, plot_confusion
 from cellclf.evaluation.scores import SCORES, scores_in
+from cellclf.utils.parameters import shortened
 from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns
 
@@ -88,6 +90,8 @@ class Report(Result):
         probabilities: (N, C) as given.
         confidence_level: Of the intervals, 0-1.
         resamples: Bootstrap resamples behind the intervals.
+        groups: (N,) number of the group (slide, patient) of each image, which the intervals resample; None if they are
+            not known.
     """
 
     class_names: tuple[str, ...]
@@ -99,6 +103,7 @@ class Report(Result):
     probabilities: NDArray[np.floating[Any]]
     confidence_level: float
     resamples: int
+    groups: NDArray[np.int64] | None = None
 
     @property
     def macro_f1(self) -> Estimate:
@@ -156,6 +161,16 @@ class Report(Result):
         return len(self.truth)
 
     @property
+    def num_groups(self) -> int | None:
+        """How many groups the images are of; None if they are not known."""
+        return None if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def unit(self) -> str:
+        """What the intervals resample, in words: images, or how many groups."""
+        return unit_text(self.num_groups)
+
+    @property
     def predicted(self) -> NDArray[np.int64]:
         """(N,) the most probable class of each image."""
         return np.asarray(self.probabilities.argmax(1), np.int64)
@@ -205,7 +220,8 @@ class Report(Result):
 
     def __str__(self) -> str:
         level = f"{100 * self.confidence_level:g} %"
-        lines = [f"{self.n:,} images; in brackets: {level} intervals from {self.resamples:,} bootstrap resamples", ""]
+        what = f"{level} intervals from {self.resamples:,} bootstrap resamples of {self.unit}"
+        lines = [f"{self.n:,} images; in brackets: {what}", ""]
         lines += columns([(score.label, score.text(self.scores[score.name])) for score in scores_in("report")])
         if self.left_out:
             named = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
@@ -239,6 +255,7 @@ class Report(Result):
             "class_names": list(self.class_names),
             "confidence_level": self.confidence_level,
             "resamples": self.resamples,
+            "groups": self.num_groups,
             **{score.name: _plain(self.scores[score.name]) for score in scores_in("report")},
             "left_out_of_macro_averages": dict(self.left_out),
             "classes": [
@@ -314,6 +331,7 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     min_count: int = 1,
+    groups: ArrayLike | None = None,
 ) -> Report:
     """Compare predicted probabilities with the truth.
 
@@ -325,6 +343,9 @@ def evaluate(
         resamples: Bootstrap resamples behind the intervals, 100 or more.
         seed: Chooses the resamples.
         min_count: A class with fewer images is left out of the macro averages, but still listed.
+        groups: (N,) slide or patient of each image. Images of one slide are alike, so that the intervals resample whole
+            groups, with Student's t for few of them; they are then never narrower than without. None takes the images
+            as independent.
 
     Raises:
         DataError: Arrays that do not fit together, or values that are no probabilities.
@@ -341,6 +362,8 @@ def evaluate(
         Sokolova & Lapalme, Information Processing & Management 45 (2009) 427-437 (the measures); the
         intervals: see ``cellclf.evaluation.intervals``.
     """
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise OptionError(f"class_names={shortened(class_names)}; expected a name for each class, in a list")
     names = tuple(printable(str(name)) for name in class_names)
     truth, given = check_predictions(labels, probabilities, len(names))
     if not 0 < confidence < 1:
@@ -358,7 +381,15 @@ def evaluate(
         raise DataError(
             f"no class has min_count = {min_count} images, the largest has {support.max()}; lower min_count"
         )
-    found = bootstrap(confusion, averaged, confidence=confidence, resamples=resamples, seed=seed)
+    numbers = number_groups(groups, len(truth))
+    found = bootstrap(
+        confusion,
+        averaged,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+        images=None if numbers is None else Grouped(truth, given.argmax(1), numbers),
+    )
     for array in (confusion, truth, given):
         array.flags.writeable = False
     per_class = zip(names, support, confusion.sum(0), found.precision(), found.recall(), found.f1(), strict=True)
@@ -377,6 +408,7 @@ def evaluate(
         probabilities=given,
         confidence_level=confidence,
         resamples=resamples,
+        groups=numbers,
     )
 
 

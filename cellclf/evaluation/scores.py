@@ -17,6 +17,9 @@ Place = Literal["history", "report", "table", "compare", "difference"]
 ``table``: the score tables of report.html and report.md. ``compare``: columns of a comparison. ``difference``: the
 difference between two classifiers or two sets, and a comparison on images that played no part in the choice."""
 
+LEAST_PROBABILITY = 1e-7
+"""What log loss counts for a class that was said to be impossible."""
+
 EVERYWHERE: frozenset[Place] = frozenset(get_args(Place))
 
 
@@ -118,12 +121,20 @@ class Score:
 def log_loss(labels: NDArray[np.int64], probabilities: NDArray[Any]) -> float:
     """Compute the mean of -ln(probability of the true class), in nats.
 
+    Reports, histories and calibrations all show this one: a probability below 1e-7 counts as 1e-7, as in Keras,
+    whatever the precision in which it is stored.
+
     Args:
         labels: (N,) whole numbers.
         probabilities: (N, C) floats 0-1; rows are scaled to sum to 1.
+
+    Examples:
+        >>> round(log_loss(np.array([0, 0]), np.array([[1.0, 0.0], [0.0, 1.0]])), 3)
+        8.059
     """
-    true = probabilities[np.arange(len(labels)), labels] / probabilities.sum(1, dtype=np.float64)
-    return float(-np.log(np.maximum(true, np.finfo(probabilities.dtype).eps)).mean())
+    given = np.asarray(probabilities, np.float64)
+    true = given[np.arange(len(labels)), labels] / given.sum(1)
+    return float(-np.log(np.maximum(true, LEAST_PROBABILITY)).mean())
 
 
 def _macro(name: Literal["precision", "recall", "f1"]) -> Callable[[Counts], Floats]:
@@ -180,7 +191,7 @@ SCORES: dict[str, Score] = {
             of_probabilities=log_loss,
             higher_is_better=False,
             percent=False,
-            places=frozenset({"report", "table"}),
+            places=frozenset({"history", "report", "table"}),
         ),
     )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
-from cellclf.evaluation.intervals import Counts, Estimate, widened
+from cellclf.evaluation.groups import number_groups, resample_groups, stretch
+from cellclf.evaluation.intervals import Counts, Estimate, Grouped, around_groups, widened
 from cellclf.evaluation.scores import Score, scores_in
 from cellclf.utils.results import Result
 
@@ -133,6 +134,7 @@ def compare_paired(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> Paired:
     """Compare two classifiers on the same images.
 
@@ -148,6 +150,8 @@ def compare_paired(
         confidence: 0-1, the share of such intervals that hold the true difference.
         resamples: How many bootstrap resamples.
         seed: Of the resamples.
+        groups: (N,) slide or patient of each image, which are then resampled, as by ``evaluate``. McNemar's test takes
+            the images as independent all the same.
 
     Raises:
         DataError: Arrays of different lengths, no images, or no class with ``min_count`` of them.
@@ -182,11 +186,23 @@ def compare_paired(
             predicted[which] += found
     counted = [Counts(hits[which], support, predicted[which], averaged) for which in (0, 1)]
     tail = (1 - confidence) / 2
+    numbers = number_groups(groups, len(truth))
+    grouped: list[Counts] = []
+    if numbers is not None and numbers.max() > 0:
+        for called in (one, two):  # the same groups are drawn for both
+            again = resample_groups(truth, called, numbers, classes, resamples=resamples, seed=seed)
+            grouped.append(Counts(again[0], support, again[1], averaged))
 
     def difference(score: Score) -> Estimate:
         assert score.of_counts is not None
         values = score.of_counts(counted[0]) - score.of_counts(counted[1])
-        return Estimate(values[0], *np.quantile(values[1:], [tail, 1 - tail]).tolist())
+        low, high = np.quantile(values[1:], [tail, 1 - tail]).tolist()
+        if grouped and numbers is not None:
+            again = score.of_counts(grouped[0]) - score.of_counts(grouped[1])
+            wider = stretch(int(numbers.max()) + 1, confidence)
+            ends = values[0] + wider * (np.quantile(again, [tail, 1 - tail]) - values[0])
+            low, high = max(-1.0, min(low, ends[0])), min(1.0, max(high, ends[1]))
+        return Estimate(values[0], low, high)
 
     only = [int(((x == truth) & (y != truth)).sum()) for x, y in ((one, two), (two, one))]
     return Paired(
@@ -237,6 +253,7 @@ def compare_sets(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    images: tuple[Grouped | None, Grouped | None] = (None, None),
 ) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
     """Compare the scores of one classifier on two sets of different images.
 
@@ -252,6 +269,8 @@ def compare_sets(
         confidence: 0-1, the share of such intervals that hold the true difference.
         resamples: How many bootstrap resamples of each set, drawn independently.
         seed: Of the resamples.
+        images: Labels, predictions and groups (slides, patients) behind the counts of each set, whose groups are then
+            resampled, too; None where they are not known.
 
     Returns:
         The changes of balanced accuracy, macro F1 and accuracy; and of the recall of each class that both have.
@@ -266,7 +285,8 @@ def compare_sets(
 
     Source:
         Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 8 (two samples); Zou & Donner, Statistics
-        in Medicine 27 (2008) 1693-1702 (a difference from two intervals, where every resample gives the same score).
+        in Medicine 27 (2008) 1693-1702 (a difference from two intervals, with groups and where every resample gives the
+        same score).
     """
     one, two = np.array(before, np.int64), np.array(after, np.int64)
     shared = (one.sum(1) > 0) & (two.sum(1) > 0)
@@ -277,17 +297,19 @@ def compare_sets(
     support = two.sum(1)
     rng = np.random.default_rng(seed)
     counted = [_resampled(counts, support, averaged, resamples, rng) for counts in (two, one)][::-1]
+    grouped = [_grouped(one, support, averaged, resamples, seed) for one in images]
     tail = (1 - confidence) / 2
     unseen = [1 - tail ** (1 / np.maximum(np.where(shared, counts.sum(1), 1), 1)) for counts in (one, two)]
 
-    def change(name: str, values: Sequence[Floats], reach: Sequence[float]) -> Change:
-        ends = []
-        for x, widest in zip(values, reach, strict=True):
+    def change(name: str, score: Callable[[Counts], Floats], reach: Sequence[float]) -> Change:
+        values, ends = [score(counts) for counts in counted], []
+        for x, widest, again, of in zip(values, reach, grouped, images, strict=True):
             low, high = np.quantile(x[1:], [tail, 1 - tail])
-            ends.append(widened(x[0], low, high, widest))
+            end = widened(x[0], low, high, widest)
+            ends.append(end if again is None or of is None else around_groups(end, score(again), of.number, confidence))
         difference = values[1] - values[0]
         low, high = np.quantile(difference[1:], [tail, 1 - tail])
-        if any(x[1:].min() == x[1:].max() for x in values):
+        if any(x[1:].min() == x[1:].max() for x in values) or any(again is not None for again in grouped):
             low = difference[0] - np.hypot(ends[1] - ends[1].low, ends[0].high - ends[0])
             high = difference[0] + np.hypot(ends[1].high - ends[1], ends[0] - ends[0].low)
         return Change(name, ends[0], ends[1], Estimate(difference[0], low, high))
@@ -302,14 +324,26 @@ def compare_sets(
     }
     scores = sorted(scores_in("difference"), key=lambda score: score.name != "balanced_accuracy")
     return tuple(
-        change(score.label, [score.of_counts(counts) for counts in counted], reaches[score.averages])
-        for score in scores
-        if score.of_counts is not None
+        change(score.label, score.of_counts, reaches[score.averages]) for score in scores if score.of_counts is not None
     ), tuple(
-        change(name, [counts.recall[:, k] for counts in counted], [float(reach[k]) for reach in unseen])
+        change(name, lambda counts, k=k: counts.recall[:, k], [float(reach[k]) for reach in unseen])
         for k, name in enumerate(class_names)
         if shared[k]
     )
+
+
+def _grouped(
+    images: Grouped | None,
+    support: NDArray[np.int64],
+    averaged: NDArray[np.bool_],
+    resamples: int,
+    seed: int,
+) -> Counts | None:
+    """Count resamples of the groups, every class weighted to its ``support``."""
+    if images is None or images.number < 2:
+        return None
+    found = resample_groups(*images, len(support), resamples=resamples, seed=seed, sizes=support)
+    return Counts(found[0], support, found[1], averaged)
 
 
 def points(difference: Estimate) -> str:

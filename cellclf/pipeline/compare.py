@@ -153,7 +153,7 @@ def compare_runs(
             params=int(run.model.count_params()),
             seconds=run.manifest.get("seconds"),
             size=_size(run.folder),
-            val=evaluate(match_labels(cells, names), probabilities, names, min_count=min_count),
+            val=evaluate(match_labels(cells, names), probabilities, names, min_count=min_count, groups=cells.groups),
         )
         del run
         gc.collect()

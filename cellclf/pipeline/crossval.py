@@ -44,6 +44,7 @@ class CrossValidation(Result):
         probabilities: (N, K) by the classifier of that fold.
         reports: Scores of each fold on its held-out images.
         chosen: The job that was chosen in each fold.
+        groups: (N,) slide or patient of each image, which intervals resample; None if they are not known.
     """
 
     ids: NDArray[np.str_]
@@ -53,10 +54,11 @@ class CrossValidation(Result):
     probabilities: NDArray[np.float32]
     reports: tuple[Report, ...]
     chosen: tuple[str, ...]
+    groups: NDArray[np.str_] | None = None
 
     def pooled(self) -> Report:
         """Score all images together, each by the classifier that was not trained on it."""
-        return evaluate(self.labels, self.probabilities, self.class_names)
+        return evaluate(self.labels, self.probabilities, self.class_names, groups=self.groups)
 
     def mean(self, score: str = "macro_f1") -> tuple[float, float]:
         """Give a score's mean and standard deviation over the folds; this is no confidence interval."""
@@ -168,7 +170,7 @@ def cross_validate(
         rows = [row_of[id_] for id_ in parts.val.ids.tolist()]
         fold_of[rows], probabilities[rows] = number, held_out
         assert parts.val.labels is not None
-        reports.append(evaluate(parts.val.labels, held_out, cells.class_names))
+        reports.append(evaluate(parts.val.labels, held_out, cells.class_names, groups=parts.val.groups))
     result = CrossValidation(
         ids=cells.ids,
         labels=cells.labels,
@@ -177,6 +179,7 @@ def cross_validate(
         probabilities=probabilities,
         reports=tuple(reports),
         chosen=tuple(name for name, _ in found),
+        groups=cells.groups,
     )
     if folder is not None:
         result.write(folder)

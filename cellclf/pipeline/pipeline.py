@@ -33,6 +33,7 @@ from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
 from cellclf.runs.folder import check_folder
 from cellclf.runs.run import Run
+from cellclf.training.callbacks import check_callbacks
 from cellclf.training.head import Head
 from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
@@ -303,6 +304,7 @@ class Pipeline(Params):
         """
         cells = as_cells(cells)
         tests = tests_as_cells(tests)
+        check_callbacks(callbacks)
         self.check(cells, tests=tests, out=out)
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:

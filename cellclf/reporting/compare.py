@@ -168,6 +168,7 @@ class Comparison(Result):
                 first.predicted,
                 len(first.class_names),
                 min_count=self.min_count,
+                groups=first.groups,
             )
             for report in known[1:]
         ]

@@ -19,14 +19,14 @@ Rows = NDArray[np.intp]
 
 MEANINGS = {
     "conflicting labels": "Copies of one image with different labels. Which one is right is unknown: all are removed.",
-    "too many copies": "More copies than anybody takes of a cell, and unlike other images of the class: a placeholder "
-    "or a non-cell image. All are removed.",
+    "too many copies": "More copies than anybody takes of a cell, unlike other images of the class: a placeholder or a "
+    "non-cell image. All are removed.",
     "shared background": "Different cells on one and the same background. All are removed.",
     "identical": "The same image, pixel by pixel. One is kept.",
     "re-encoded": "The same image, saved again or made brighter or darker. One is kept.",
     "turned": "The same image, flipped or turned. One is kept.",
-    "augmented": "The same image, turned by some degrees, shifted, zoomed, cropped or brightened. The least altered "
-    "one is kept.",
+    "augmented": "The same image, turned by some degrees, shifted, zoomed, cropped or brightened. The least altered is "
+    "kept.",
     "foreground": "The same cell on another background. One is kept.",
     "outlier": "Unlike the other images: perhaps a non-cell image, or an unusable one.",
     "surplus": "Nothing is wrong with them: chosen at random from a class that has more images than the others.",

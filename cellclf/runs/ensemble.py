@@ -7,8 +7,11 @@ from typing import Any
 
 from cellclf.errors import DataError, OptionError
 from cellclf.runs.run import Run
+from cellclf.utils.backend import float32
+from cellclf.utils.parameters import shortened
 
 
+@float32()
 def ensemble(runs: Sequence[Run]) -> Run:
     """Combine runs to one whose probabilities are the mean of theirs.
 
@@ -29,6 +32,8 @@ def ensemble(runs: Sequence[Run]) -> Run:
     """
     import keras
 
+    if not isinstance(runs, list | tuple) or not all(isinstance(run, Run) for run in runs):
+        raise OptionError(f"runs={shortened(runs)}; expected a list of two or more runs, such as load_run gives")
     if len(runs) < 2:
         raise OptionError(f"an ensemble of {len(runs)} runs; expected two or more")
     first = runs[0]

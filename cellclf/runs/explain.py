@@ -14,6 +14,7 @@ from cellclf.errors import DataError, OptionError, unknown
 from cellclf.evaluation.calibration import scale
 from cellclf.evaluation.saliency import METHODS, Explanation, OcclusionSource, grad_cam, grad_cam_plus_plus, normalised
 from cellclf.runs.predict import probabilities
+from cellclf.utils.backend import float32
 
 _SMALLEST = 5
 """Smallest side of a feature map: of 3x3, each place has all of a cell in its receptive field; 1x1 has no place."""
@@ -21,6 +22,7 @@ _SMALLEST = 5
 Classes = str | int | Sequence[str] | Sequence[int] | NDArray[Any] | None
 
 
+@float32()
 def explain(
     model: Any,
     cells: ImageSet,

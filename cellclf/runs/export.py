@@ -22,6 +22,7 @@ from cellclf.data.sources import Images
 from cellclf.errors import CellclfError, ExportError, MissingPackageError, OptionError, unknown
 from cellclf.runs.predict import probabilities
 from cellclf.utils.atomic import check_writable, replacing, replacing_folder, write_json
+from cellclf.utils.backend import float32
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Exported(Result):
         return asdict(self) | {"path": str(self.path)}
 
 
+@float32()
 def export(
     run: Run, path: str | Path, *, format: str | None = None, check: ImageSet | None = None, show: bool | None = None
 ) -> Exported:
@@ -202,7 +204,8 @@ def _write_saved_model(run: Run, folder: Path) -> None:
     import keras
 
     model = run.model
-    named_output = keras.Model(model.inputs, {"probabilities": model.output})
+    # behind a layer of preprocessing, Keras traces the others as in training unless it is told not to
+    named_output = keras.Model(model.inputs, {"probabilities": model(model.inputs[0], training=False)})
     signature = keras.InputSpec(shape=(None, *run.input_shape), dtype="uint8", name="images")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -17,6 +17,8 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, RunFolderError, unknown
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.external import External, LeftOut, Remedy
+from cellclf.evaluation.groups import number_groups
+from cellclf.evaluation.intervals import Grouped
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.significance import Change, compare_paired, compare_sets
 from cellclf.runs.tta import view_names
@@ -45,6 +47,7 @@ def external(
     reference_labels = None if reference is None else match_labels(reference, names)
     scored = np.flatnonzero(matched >= 0)
     labels, temperature = matched[scored], 1.0 if run.confidence is None else run.confidence.temperature
+    groups = None if cells.groups is None else cells.groups[scored]
     most = int(np.bincount(labels).max())
     if most < min_count:
         raise DataError(f"no external class has min_count={min_count} images, the largest has {most}; lower min_count")
@@ -54,10 +57,11 @@ def external(
 
     def remedy(name: str, probabilities: NDArray[np.float64], first: Report | None = None) -> Remedy:
         found = probabilities[scored]
-        report = evaluate(labels, found, names, min_count=min_count, seed=seed)
+        report = evaluate(labels, found, names, min_count=min_count, seed=seed, groups=groups)
         gain = None
         if first is not None:
-            gain = compare_paired(labels, report.predicted, first.predicted, len(names), min_count=min_count, seed=seed)
+            two = (report.predicted, first.predicted)
+            gain = compare_paired(labels, *two, len(names), min_count=min_count, seed=seed, groups=groups)
         return Remedy(name, report, calibrate(labels, found, seed=seed), gain)
 
     domain_shift = None
@@ -68,30 +72,46 @@ def external(
         probabilities, domain_shift = np.asarray(predictions.probabilities, np.float64), predictions.domain_shift
     remedies = [remedy("as it is", probabilities)]
     first, notes = remedies[0].report, []
+    by_place = _positions(list(_present(cells)), names, mapping or {})
+    if by_place:
+        pairs = ", ".join(f"{name} is {names[place]}" for name, place in by_place.items())
+        notes.append(f"The external classes have no names and are matched by position: {pairs}.")
+    if groups is not None:
+        notes.append(f"The intervals of the external images resample {first.unit}.")
     if tta != 1:
         remedies.append(remedy(views, predict(run, tta), first))
     if adapt and not batch_norms(run.model):
         notes.append("No adaptation: this network has no BatchNorm.")
     elif adapt:
-        adapted = run.adapt(cells, prior=prior, show=show)
-        remedies.append(remedy("BatchNorm adapted", predict(adapted), first))
-        if tta != 1:
-            remedies.append(remedy(f"BatchNorm adapted, {views}", predict(adapted, tta), first))
+        try:
+            adapted = run.adapt(cells, prior=prior, show=show)
+        except DataError as error:
+            notes.append(f"No adaptation: {error}.")
+        else:
+            remedies.append(remedy("BatchNorm adapted", predict(adapted), first))
+            if tta != 1:
+                remedies.append(remedy(f"BatchNorm adapted, {views}", predict(adapted, tta), first))
 
     calibration, counts, reference_name = None, None, None
+    images: list[Grouped | None] = [None, None]
+    if first.groups is not None:
+        images[1] = Grouped(labels, first.predicted, first.groups)
     if reference is not None and reference_labels is not None:
         found = scale(run.predict_proba(reference, show=show), temperature)
         calibration = calibrate(reference_labels, found, seed=seed)
         reference_name = f"{len(reference_labels):,} images"
         counts = np.zeros((len(names), len(names)), np.int64)
         np.add.at(counts, (reference_labels, found.argmax(1)), 1)
+        if (numbers := number_groups(reference.groups, len(reference))) is not None:
+            images[0] = Grouped(reference_labels, found.argmax(1), numbers)
     elif run.folder is not None:
         reference_name, counts = _stored_counts(run.folder, names)
     changes: tuple[tuple[Change, ...], tuple[Change, ...]] = ((), ())
     if counts is None:
         notes.append("No comparison: the run's folder holds no report; give labelled reference images.")
     else:
-        changes = compare_sets(counts, first.confusion, names, min_count=min_count, seed=seed)
+        both = (images[0], images[1])
+        changes = compare_sets(counts, first.confusion, names, min_count=min_count, seed=seed, images=both)
         missing = [name for k, name in enumerate(names) if first.confusion[k].any() and not counts[k].any()]
         if missing:
             notes.append(f"The reference has no images of {', '.join(missing)}: the comparison leaves them out.")
@@ -124,14 +144,15 @@ def counterparts(
         cells: External images, with labels.
         class_names: Classes of the run.
         mapping: External name -> name of the run, or None where the run has no such class. A class that it does not
-            name keeps its name; names that are numbers are positions in ``class_names``.
+            name keeps its name. Without a mapping, names that are all numbers are positions in ``class_names``; of a
+            run whose classes are numbers, too, they are names like any other, and all must be there.
 
     Returns:
         (N,) positions in ``class_names``, -1 without a counterpart; and the external names without one -> the reason.
 
     Raises:
         UnknownNameError: The mapping names a class that does not exist in the images, or in the run.
-        DataError: No labels, or no external class has a counterpart.
+        DataError: No labels, or no external class has a counterpart; numbers that are not those of the run.
 
     Examples:
         >>> cells = ImageSet(np.zeros((3, 8, 8, 3), np.uint8), ["Neu", "Lym", "smudge"])
@@ -147,14 +168,14 @@ def counterparts(
             raise unknown("external class", name, cells.class_names)
         if own is not None and own not in class_names:
             raise unknown("class of the run", own, class_names)
-    numbered = all(name.isdecimal() for name in cells.class_names)
     places, unmatched = np.full(cells.num_classes, -1), {}
+    positions = _positions(list(_present(cells)), class_names, mapping)
     for k, name in enumerate(cells.class_names):
         own = mapping.get(name, name)
         if own is not None and own in class_names:
             places[k] = list(class_names).index(own)
-        elif numbered and name not in mapping and int(name) < len(class_names):
-            places[k] = int(name)
+        elif name in positions:
+            places[k] = positions[name]
         else:
             unmatched[name] = "excluded by the mapping" if name in mapping else "the run has no class of that name"
     found = places[cells.labels]
@@ -164,6 +185,31 @@ def counterparts(
             f"({', '.join(class_names)}); map them: mapping={{external: own}}, --map external=own"
         )
     return np.asarray(found, np.int64), unmatched
+
+
+def _positions(
+    external: Sequence[str], class_names: Sequence[str], mapping: Mapping[str, str | None]
+) -> dict[str, int]:
+    """Take external classes without names as positions: all of them, or none.
+
+    Some by name and the others by position would make two classes one, or shift all by one.
+    """
+    left = [name for name in external if name not in mapping]
+    if not left or not all(name.isdecimal() for name in external):
+        return {}
+    if all(name.isdecimal() for name in class_names):
+        unknown_ = [name for name in left if name not in class_names]
+        if unknown_:
+            raise DataError(
+                f"the external classes are the numbers {', '.join(external)}, those of the run "
+                f"{', '.join(class_names)}: {', '.join(unknown_)} cannot be matched; expected a mapping of each: "
+                "mapping={external: own}, --map external=own"
+            )
+        return {}
+    beyond = [name for name in left if int(name) >= len(class_names)]
+    if mapping or beyond or any(name in class_names for name in external):
+        return {}
+    return {name: int(name) for name in left}
 
 
 def _present(cells: ImageSet) -> dict[str, NDArray[np.intp]]:

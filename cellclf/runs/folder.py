@@ -15,7 +15,7 @@ from cellclf.plugins.discovery import installed_version
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.renamed import with_new_names
 from cellclf.utils.atomic import check_writable, write_json, write_text
-from cellclf.utils.backend import check_backend
+from cellclf.utils.backend import check_backend, float32
 from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.locks import is_free
 from cellclf.utils.spreadsheet import read_rows, restored
@@ -186,7 +186,8 @@ def read_model(folder: Path, manifest: Mapping[str, Any]) -> Any:
     import keras
 
     try:
-        return keras.models.load_model(path, compile=False)
+        with float32():
+            return keras.models.load_model(path, compile=False)
     # layers of plugins raise errors of every kind while they are made
     except Exception as error:
         raise RunFolderError(f"{path} cannot be read ({_first_sentence(error)}); {_advice(manifest)}") from error

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
+from cellclf.runs.forward import forward
 from cellclf.runs.tta import VIEWS, Images
 from cellclf.utils.device_memory import naming_batch_size
 
@@ -42,12 +43,11 @@ def probabilities(
     cells = ImageSet(images) if isinstance(images, np.ndarray) else images
     if not len(cells):
         return np.empty((0, int(model.output_shape[-1])), np.float32)
-    model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
     size = step_size(len(cells), batch_size)
     found = []
     with naming_batch_size(size, training=False):
         for batch in cells.batches(size, label="predicting", show=show):
-            found.append(average_views(model.predict_on_batch, padded(batch, size), tta)[: len(batch)])
+            found.append(average_views(forward(model), padded(batch, size), tta)[: len(batch)])
     return np.concatenate(found)
 
 

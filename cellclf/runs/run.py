@@ -267,7 +267,7 @@ class Run:
             labels: (N,) or (N, 1) labels beside an array.
             min_count: Classes with fewer images are listed but not in the macro averages.
             tta: See ``predict_proba``.
-            seed: Of the bootstrap intervals.
+            seed: Of the bootstrap intervals; where the cells have groups, these are resampled.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
@@ -276,7 +276,7 @@ class Run:
         cells = self._fitted(cells, labels)
         truth = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, tta=tta, show=show)
-        return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed)
+        return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
 
     def evaluate_and_compare(
         self, cells: Cells, *, min_count: int = 1, seed: int = 0, show: bool | None = None
@@ -301,11 +301,14 @@ class Run:
         truth = match_labels(cells, self.class_names)
         features, found = self._reader.read(cells, show=show)
         familiar = self.confidence.familiar
-        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed)
+        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
         return report, familiar.compare(familiar.distance(features))
 
     def adapt(self, cells: Cells, *, prior: int = 16, show: bool | None = None) -> Run:
         """Give a run whose BatchNorm statistics are adapted to images without labels; this run is not changed.
+
+        Images are weighted by their predicted class, so that the classes have the shares that they had in validation:
+        the statistics of a set of platelets alone would ruin the run for all other classes.
 
         Args:
             cells: Images of other slides or of another laboratory; labels are not used.
@@ -317,14 +320,16 @@ class Run:
 
         Raises:
             OptionError: A network without BatchNorm.
-            DataError: No images, or of another size.
+            DataError: No images, images of another size, or of one class or of few.
 
         Source: Li et al. 2016, arXiv 1603.04779; Schneider et al. 2020, arXiv 2006.16971.
         """
         from cellclf.training.adapt.batch_norm import adapt_batch_norm
 
         cells = self._fitted(cells)
-        model = adapt_batch_norm(self.model, cells, prior=prior, show=show)
+        known = None if self.confidence is None else self.confidence.familiar.reference_class
+        mix = None if known is None else np.bincount(known, minlength=len(self.class_names))
+        model = adapt_batch_norm(self.model, cells, prior=prior, mix=mix, show=show)
         return Run(model, self.class_names, self.history, self.manifest | {"adapted_to": len(cells)})
 
     def external(

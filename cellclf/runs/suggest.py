@@ -74,7 +74,7 @@ def choose(
     Examples:
         >>> far = np.repeat(np.eye(3) * 9, 4, axis=0) + np.arange(12)[:, None] / 100
         >>> found = choose(far, np.full((12, 2), 0.5), ("round", "lobed"), 3)
-        >>> sorted(found.rows // 4)
+        >>> sorted((found.rows // 4).tolist())
         [0, 1, 2]
 
     Source:

@@ -289,6 +289,64 @@ def blocks_unfreeze_alone(case: Case) -> None:
             raise CheckFailed(f"with block {name!r} unfrozen, a training step also moves {short(changed - inside)}")
 
 
+def builds_at_three_sizes(case: Case) -> None:
+    """Require networks for three sizes of images, with the same blocks and as many channels."""
+    side = case.shape[0]
+    found = []
+    for size in (side, side + 16, 2 * side):
+        try:
+            model = case.backbone.build((size, size, 3))
+        except CellclfError as error:
+            raise CheckFailed(f"images of {size}x{size} pixels are refused: {error}") from error
+        images = np.random.default_rng(7).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+        maps = keras_numpy(model(images, training=False))
+        if not np.isfinite(maps).all():
+            raise CheckFailed(f"images of {size}x{size} pixels give NaN or infinity")
+        _blocks(model, case.spec.blocks)
+        found.append(maps.shape[-1])
+    if len(set(found)) > 1:
+        raise CheckFailed(f"the number of channels depends on the size of the images: {found}")
+
+
+def gives_features(case: Case) -> None:
+    """Require pooled features of the last layer of each block, alike for any batch, as ``Run.features`` reads them."""
+    import keras
+
+    ends = [layers[-1].output for layers in _blocks(case.model, case.spec.blocks) if layers]
+    rows = [keras.layers.GlobalAveragePooling2D()(end) for end in ends if len(end.shape) == 4]
+    if not rows:
+        raise CheckFailed("no block ends in a feature map (batch, height, width, channels)")
+    reader = keras.Model(case.model.input, rows)
+    images = case.pixels(4)
+    together = [keras_numpy(one) for one in reader(images, training=False)]
+    apart = [keras_numpy(one) for one in reader(images[:1], training=False)]
+    for whole, alone in zip(together, apart, strict=True):
+        if not np.isfinite(whole).all():
+            raise CheckFailed("pooled features hold NaN or infinity")
+        _compare(whole[:1], alone, "pooled features depend on the batch")
+
+
+def computes_in_16_bits(case: Case) -> None:
+    """Require that the network computes in bfloat16 with float32 weights, near what it gives in float32."""
+    import keras
+
+    from cellclf.backbones.precision import set_precision
+
+    model = case.build()
+    images = case.pixels(2)
+    before = keras_numpy(model(images, training=False)).astype(np.float32)
+    set_precision(model, "mixed_bfloat16")
+    after = keras_numpy(keras.ops.cast(model(images, training=False), "float32"))
+    wrong = [
+        weight.path for weight in model.weights if str(weight.dtype) not in ("float32", "uint32", "int32", "int64")
+    ]
+    if wrong:
+        raise CheckFailed(f"weights are not float32 with mixed_bfloat16: {short(wrong)}")
+    scale = max(float(np.abs(before).max()), 1e-6)
+    if not np.isfinite(after).all() or float(np.abs(after - before).mean()) > 0.1 * scale:
+        raise CheckFailed("with mixed_bfloat16 the feature map is NaN, infinite or far from that in float32")
+
+
 def refuses_wrong_weights(case: Case) -> None:
     """Check for a WeightsError in one line where a weights file is missing, nonsense, or of another network."""
     import keras
@@ -305,6 +363,13 @@ def refuses_wrong_weights(case: Case) -> None:
                 files.append((f"nonsense in {nonsense.name}", nonsense))
         for what, path in files:
             _refused(case, what, path)
+
+
+def keras_numpy(tensor: Any) -> Any:
+    """Turn a tensor of any backend into a numpy array."""
+    import keras
+
+    return keras.ops.convert_to_numpy(tensor)
 
 
 def _refused(case: Case, what: str, path: Path) -> None:
@@ -353,6 +418,9 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     step_moves_first_layer,
     frozen_is_unchanged,
     blocks_unfreeze_alone,
+    builds_at_three_sizes,
+    gives_features,
+    computes_in_16_bits,
     refuses_wrong_weights,
 )
 """All checks, in the order in which they run."""

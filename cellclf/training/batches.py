@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
+from cellclf.errors import OptionError
 from cellclf.training.epoch_steps import Group
 from cellclf.training.sampling import epoch_order, names_of
 
@@ -34,7 +36,7 @@ class Batches:
     Args:
         cells: What is trained on, with labels.
         augmenter: Changes the images; None leaves them unchanged.
-        batch_size: Images in a batch; those left over at the end of an epoch are not used in it.
+        batch_size: Images in a batch; the last one of an epoch holds those that are left over.
         weights: (N,) float32 weight of each image in the loss.
         seed: Of the order.
         mix: Mixes the images, labels and weights of a batch; None leaves them unchanged.
@@ -42,6 +44,7 @@ class Batches:
             1 gives one augmented view.
         features: Cached features that are given in place of the images; they are augmented already.
         sampling: ``"balanced"`` gives as many images of each class; None each image once.
+        devices: How many devices share a batch: the last one is never smaller.
     """
 
     cells: ImageSet
@@ -53,11 +56,27 @@ class Batches:
     views: int = 1
     features: Features | None = None
     sampling: str | None = None
+    devices: int = 1
 
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
-        return max(1, len(self.cells) // self.batch_size)
+        return len(self._ends)
+
+    @cached_property
+    def _ends(self) -> tuple[int, ...]:
+        """How many images of an epoch have been given after each of its batches."""
+        count = len(self.cells)
+        full, rest = divmod(count, self.batch_size)
+        ends = [(k + 1) * self.batch_size for k in range(full)]
+        if rest and (rest >= self.devices or not full):
+            ends.append(count)
+        elif rest:  # too few for all devices: the last batch takes them, too
+            ends[-1] = count
+        return tuple(ends)
+
+    def _slice(self, step: int) -> slice:
+        return slice(self._ends[step - 1] if step else 0, self._ends[step])
 
     def epoch(self, number: int) -> Any:
         """Give the batches of one epoch as a ``tf.data.Dataset`` of (images or features, one-hot labels, weights).
@@ -72,7 +91,8 @@ class Batches:
         else:
             make, dtype = self._single, self.features.cache.dtype
         shape = self.cells.image_shape if self.features is None else self.features.shape
-        rows = min(self.batch_size, len(self.cells)) * self.views
+        sizes = {now.stop - now.start for now in map(self._slice, range(self.steps))}
+        rows = sizes.pop() * self.views if len(sizes) == 1 else None
         signature = (
             tf.TensorSpec((rows, *shape), dtype),
             tf.TensorSpec((rows, self.cells.num_classes), tf.float32),
@@ -85,13 +105,13 @@ class Batches:
 
     def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
         """Give images, labels and weights of one batch after the other."""
-        size, labels = min(self.batch_size, len(self.cells)), self.cells.labels
+        labels = self.cells.labels
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
         assert labels is not None
         order = epoch_order(labels, self.seed, number, self.sampling)
         names = names_of(self.cells.ids, order)
         for step in range(self.steps):
-            now = slice(step * size, (step + 1) * size)
+            now = self._slice(step)
             rows, ids = order[now], names[now]
             images, targets, weights = self._images(rows, ids, number), classes[labels[rows]], self.weights[rows]
             if self.mix is not None:
@@ -115,18 +135,22 @@ class Batches:
             group_size: Batches at a time; None for some megabytes of them.
 
         Returns:
-            (g, n, ...) features, (g, n, K) one-hot labels and (g, n) weights of g batches of n.
+            (g, n, ...) features, (g, n, K) one-hot labels and (g, n) weights of g batches of n; a smaller last batch
+            is a group of its own.
         """
         features, labels = self.features, self.cells.labels
         assert features is not None and labels is not None
-        size, cached = min(self.batch_size, len(self.cells)), features.cache.open()
+        cached = features.cache.open()
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
         order = epoch_order(labels, self.seed, number, self.sampling)
         places = features.choose(order, names_of(self.cells.ids, order), self.seed, number)
-        group_size = group_size or max(1, _GROUP_BYTES // (size * cached[:1].nbytes))
-        for step in range(start, self.steps, group_size):
-            now = slice(step * size, min(step + group_size, self.steps) * size)
-            rows = order[now]
+        sizes = [now.stop - now.start for now in map(self._slice, range(self.steps))]
+        group_size = group_size or max(1, _GROUP_BYTES // (sizes[0] * cached[:1].nbytes))
+        alike = sum(size == sizes[0] for size in sizes)  # all but perhaps the last
+        starts = [*range(start, alike, group_size), *range(max(start, alike), self.steps)]
+        for first, following in zip(starts, [*starts[1:], self.steps], strict=True):
+            now = slice(self._slice(first).start, self._slice(following - 1).stop)
+            rows, size = order[now], sizes[first]
             yield (
                 np.asarray(cached[places[now]]).reshape(-1, size, *features.shape),
                 classes[labels[rows]].reshape(-1, size, len(classes)),
@@ -141,6 +165,26 @@ class Batches:
             return self.augmenter(images, ids, number)
         views = (self.augmenter(images, np.char.add(ids, f"/view{k}"), number) for k in range(1, self.views))
         return np.concatenate([images, *views])
+
+
+def check_accumulate(accumulate: int, steps: int) -> None:
+    """Refuse steps of more batches than an epoch has, which most epochs would end without.
+
+    Args:
+        accumulate: Batches that make one step.
+        steps: Batches of an epoch.
+
+    Raises:
+        OptionError: More than there are.
+
+    Examples:
+        >>> check_accumulate(4, 10)
+    """
+    if accumulate > steps:
+        raise OptionError(
+            f"accumulate={accumulate} batches make one step, and an epoch has {steps}; expected accumulate={steps} or "
+            "less, a smaller batch_size, or more images"
+        )
 
 
 def altered_copy(cells: ImageSet, augmenter: Augmenter) -> ImageSet:

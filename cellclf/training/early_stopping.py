@@ -12,7 +12,8 @@ from cellclf.training.stage import MONITORS, Stage
 class EarlyStopping:
     """What one stage remembers of its scores between epochs.
 
-    Counts as Keras's ``EarlyStopping`` and ``ReduceLROnPlateau`` do, whose own state cannot be saved.
+    Counts as Keras's ``EarlyStopping`` and ``ReduceLROnPlateau`` do, whose own state cannot be saved. NaN is never
+    better than a number, nor any number worse than NaN.
 
     Args:
         best: Best value of the monitor so far; None before the first.
@@ -41,7 +42,8 @@ class EarlyStopping:
         """
         value = scores[stage.monitor]
         lower = MONITORS[stage.monitor] == "min"
-        better = self.best is None or (value < self.best if lower else value > self.best)
+        best = float("nan") if self.best is None else self.best
+        better = value == value and (best != best or (value < best if lower else value > best))
         if better:
             self.best, self.best_epoch, self.waited = value, epoch, 0
         else:

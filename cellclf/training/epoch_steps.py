@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,7 +82,27 @@ def fit_epoch(model: Any, dataset: Any, after_batch: AfterBatch, metrics: Sequen
             if after_batch(1):
                 self.model.stop_training = True
 
-    model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[Calling()])
+    with _one_trace_a_stage():
+        model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[Calling()])
+
+
+@contextmanager
+def _one_trace_a_stage() -> Iterator[None]:
+    """Leave out TensorFlow's warning of functions that are compiled too often.
+
+    A stage compiles its step once, as it has to. TensorFlow counts over all stages and trainings of the process, and
+    where these have few batches it takes them for one function that is compiled again and again.
+    """
+    logger = logging.getLogger("tensorflow")
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequence[NDArray[Any]]], None]:
@@ -96,7 +117,7 @@ def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequen
     """
     import tensorflow as tf
 
-    run: Callable[..., Any] | None = None
+    runs: dict[int, Callable[..., Any]] = {}
     train_step = tf.function(model.train_step, autograph=False, jit_compile=True if model.jit_compile else None)
 
     def train(features: Any, labels: Any, weights: Any) -> None:
@@ -107,16 +128,16 @@ def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequen
         tf.while_loop(lambda k: k < tf.shape(features)[0], step, (0,), parallel_iterations=1)
 
     def fit_groups(groups: Iterable[Group], after_batch: AfterBatch, metrics: Sequence[NDArray[Any]]) -> None:
-        nonlocal run
         for number, group in enumerate(groups):
-            if run is None:
+            size = len(group[0][0])
+            if size not in runs:  # the last batch of an epoch may be smaller
                 signature = [tf.TensorSpec((None, *entries.shape[1:]), entries.dtype) for entries in group]
-                run = tf.function(train, input_signature=signature, autograph=False)
+                runs[size] = tf.function(train, autograph=False).get_concrete_function(*signature)
             if number == 0:
                 model.reset_metrics()
                 if metrics:
                     assign(model.metrics_variables, metrics)
-            run(*(tf.constant(entries) for entries in group))
+            runs[size](*(tf.constant(entries) for entries in group))
             if after_batch(len(group[0])):
                 break
         model.optimizer.finalize_variable_values(model.trainable_weights)

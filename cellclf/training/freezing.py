@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cellclf.backbones.graph import all_layers
 from cellclf.training.stage import Stage
 
 
@@ -23,11 +24,12 @@ def freeze(layers: Sequence[Any], blocks: Sequence[Sequence[Any]], stage: Stage)
     else:
         trained = {id(layer) for block in blocks[len(blocks) - stage.unfreeze :] for layer in block}
     for layer in layers:
-        frozen = isinstance(layer, keras.layers.BatchNormalization) and not stage.train_batch_norm
-        layer.trainable = id(layer) in trained and not frozen
+        for part in (layer, *all_layers(layer)):  # one by one: Keras leaves out some that are nested
+            held = isinstance(part, keras.layers.BatchNormalization) and not stage.train_batch_norm
+            part.trainable = id(layer) in trained and not held
 
 
 def moving_variables(model: Any) -> list[Any]:
     """List the variables that training can change: those of layers that are not frozen, and every random state."""
-    frozen = {id(v) for layer in model.layers if not layer.trainable for v in layer.variables}
+    frozen = {id(v) for layer in all_layers(model) if not layer.trainable for v in layer.variables}
     return [v for v in model.variables if id(v) not in frozen or "seed" in v.path]

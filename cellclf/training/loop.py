@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,14 @@ from cellclf.evaluation.scores import scores_in
 from cellclf.runs.features.cache import Cached, Caching, Features
 from cellclf.runs.folder import write_history
 from cellclf.runs.predict import probabilities
-from cellclf.training.batches import Batches
+from cellclf.training.batches import Batches, check_accumulate
 from cellclf.training.callbacks import Callbacks
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
 from cellclf.training.early_stopping import EarlyStopping
 from cellclf.training.ema import EMA
 from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups, progress_bar
 from cellclf.training.freezing import freeze, moving_variables
-from cellclf.training.losses import make_loss
+from cellclf.training.losses import make_loss, penalties, validation_loss
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.signals import Interrupt
 from cellclf.training.stage import Stage
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cellclf.training.trainer import Trainer
 
 Row = dict[str, Any]
+
+_REMEDY = "lower learning_rate (a tenth is a good try), or remove non-cell images"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Loop:
         stages = self.trainer.stages
         predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
         plain = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
+        check_accumulate(self.trainer.accumulate, self.batches.steps)
         first, stopping = 0, EarlyStopping()
         saved = self.checkpoint.load("stage")
         if saved is not None:
@@ -120,6 +123,8 @@ class Loop:
                 stopping.best = None
             stopping = EarlyStopping(best=stopping.best)
             if saved is None or number > first:
+                if number and stopping.best is not None and stage.monitor.endswith(("val_loss", "shifted_loss")):
+                    stopping.best += self._change_of_penalties(stages[number - 1], stage)
                 meta = {"stage": number, "early_stopping": stopping.to_dict(), "history": self.history}
                 self.checkpoint.save("stage", meta, model=values(self.model.variables))
             freeze(self.backbone_layers, self.blocks, stage)
@@ -128,16 +133,25 @@ class Loop:
                 self._note_cache(number, self._input.cache is not None)
                 if self._input.notice:
                     logger.info(f"stage {number + 1}: {self._input.notice}")
-                with self.callbacks.around_stage(self._input.model, stage.epochs):
-                    stopping = self._stage(number, stage, stopping)
+                stopping = self._stage(number, stage, stopping)
                 if number + 1 == len(stages):
                     self.finish(self._input.cached)
         return self.history
 
+    def _change_of_penalties(self, before: Stage, stage: Stage) -> float:
+        """Give by how much a loss rises because more layers are trained, whose penalties it then holds."""
+        found = []
+        for one in (before, stage):
+            freeze(self.backbone_layers, self.blocks, one)
+            found.append(penalties(self.model))
+        return found[1] - found[0]
+
     def _caching_of(self, number: int) -> Caching:
         """Decide on a cache as this stage did before: when it is resumed, or repeated by ``rerun``."""
         before = self.chosen["cache"][number : number + 1]
-        return replace(self.caching, mode="disk" if before[0] else None) if before else self.caching
+        if not before or self.caching.mode is None:  # without a cache when the disk is full, whatever was before
+            return self.caching
+        return replace(self.caching, mode="disk" if before[0] else None)
 
     def _note_cache(self, number: int, used: bool) -> None:
         cache = self.chosen["cache"]
@@ -195,24 +209,29 @@ class Loop:
 
         self._fill_seconds = self._input.prepare() if epoch < stage.epochs and not stopped else 0.0
         progress = replace(progress, seconds=progress.seconds + self._fill_seconds)
-        while epoch < stage.epochs and not stopped:
-            with self.interrupt.deferred():
-                row = self._epoch(number, epoch + 1, progress, save)
-                epoch, progress = epoch + 1, Progress()
-                better, reduce, stopped = stopping.update(stage, epoch, row)
-                if better:
-                    best = values(moving) if self._ema is None else self._ema.averaged(values(moving))
-                if reduce:
-                    optimizer.learning_rate = float(optimizer.learning_rate) * stage.reduce_factor
-                self.history.append(row)
-                self._log(row, better)
-                save(progress)
-                if self.checkpoint.folder is not None:
-                    write_history(self.checkpoint.folder.parent, self.history)
-            self.callbacks.after_epoch(len(self.history) - 1, row)
-            if self.interrupt.asked:
-                raise self._stop(f"after epoch {epoch} of stage {number + 1}")
-        assign(moving, best)
+        with self.callbacks.around_stage(self.model, optimizer, loss, stage.epochs):
+            while epoch < stage.epochs and not stopped:
+                self.callbacks.before_epoch(len(self.history))
+                with self.interrupt.deferred():
+                    row = self._epoch(number, epoch + 1, progress, save)
+                    epoch, progress = epoch + 1, Progress()
+                    better, reduce, stopped = stopping.update(stage, epoch, row)
+                    if better:
+                        best = values(moving) if self._ema is None else self._ema.averaged(values(moving))
+                    if reduce:
+                        optimizer.learning_rate = float(optimizer.learning_rate) * stage.reduce_factor
+                    self.history.append(row)
+                    self._log(row, better)
+                    save(progress)
+                    if self.checkpoint.folder is not None:
+                        write_history(self.checkpoint.folder.parent, self.history)
+                if self.callbacks.after_epoch(len(self.history) - 1, row) and not stopped:
+                    stopped = True
+                    save(progress)
+                    logger.info(f"a callback ended stage {number + 1} after epoch {epoch}")
+                if self.interrupt.asked:
+                    raise self._stop(f"after epoch {epoch} of stage {number + 1}")
+            assign(moving, best)
         for row in self.history:
             if row["stage"] == number + 1:
                 row["best"] = row["epoch"] == stopping.best_epoch
@@ -259,15 +278,22 @@ class Loop:
         loss = found["loss"]
         if not np.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} in epoch {epoch} of stage {number + 1} at a learning rate of {rate:g}; "
-                "lower learning_rate (a tenth is a good try), or remove non-cell images"
+                f"the loss is {loss} in epoch {epoch} of stage {number + 1} at a learning rate of {rate:g}; {_REMEDY}"
             )
+        where = f"after epoch {epoch} of stage {number + 1} at a learning rate of {rate:g}"
+        check_finite({v.path: v.numpy() for v in moving_variables(self.model)}, where)
         row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"]}
         with nullcontext() if self._ema is None else self._ema.applied():
-            row |= validate(self._input.predictor, self.val, inputs=self._input.val)
+            sets = [("val", self.val, self._input.val)]
+            if self.shifted is not None and self._input.shifted is not None:
+                sets.append(("shifted", self.shifted, self._input.shifted))
+            for name, cells, inputs in sets:
+                trainer = self.trainer
+                how = {"label_smoothing": trainer.label_smoothing, "focal": trainer.focal}
+                row |= validate(self._input.predictor, cells, name, inputs=inputs, **how)
             if self.shifted is not None:
-                row |= validate(self._input.predictor, self.shifted, "shifted", inputs=self._input.shifted)
                 row["mean_macro_f1"] = (row["val_macro_f1"] + row["shifted_macro_f1"]) / 2
+        check_finite(row, where)  # weights may be numbers, and their products none
         return row | {"learning_rate": rate, "seconds": time.perf_counter() - started, "best": False}
 
     def _log(self, row: Row, better: bool) -> None:
@@ -297,27 +323,55 @@ class Loop:
         return KeyboardInterrupt(f"the training was stopped {where}; {saved}")
 
 
+def check_finite(found: Mapping[str, Any], where: str) -> None:
+    """Refuse weights or scores that are no numbers: the loss of an epoch is that of before its last step.
+
+    Args:
+        found: Name -> number or array.
+        where: In which epoch, for the message.
+
+    Raises:
+        TrainingError: NaN or infinity.
+
+    Examples:
+        >>> check_finite({"val_loss": 0.5}, "after epoch 1")
+    """
+    for name, value in found.items():
+        array = np.asarray(value)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise TrainingError(f"{name} holds NaN or infinity {where}; {_REMEDY}")
+
+
 def validate(
-    model: Any, val: ImageSet, name: str = "val", *, inputs: ImageSet | Features | None = None
+    model: Any,
+    val: ImageSet,
+    name: str = "val",
+    *,
+    inputs: ImageSet | Features | None = None,
+    label_smoothing: float = 0.0,
+    focal: float = 0.0,
 ) -> dict[str, float]:
-    """Score a model on the validation set: unweighted loss without penalties, and every score of a history.
+    """Score a model on the validation set: the loss as Keras computes it, and every score of a history.
 
     Args:
         model: From images to probabilities.
         val: With labels.
         name: What the scores' names begin with.
         inputs: What the model takes instead of the images; None for the images.
+        label_smoothing: As of ``make_loss``.
+        focal: As of ``make_loss``.
 
     Returns:
-        ``val_loss``, and ``val_NAME`` for the scores of ``cellclf.evaluation.scores`` that are shown in histories;
-        macro scores include the classes that have images.
+        ``val_loss``, with label smoothing, focal loss and the penalties of trained weights, but without class weights;
+        and ``val_NAME`` for the scores of ``cellclf.evaluation.scores`` that are shown in histories, among them
+        ``val_log_loss`` without all these. Macro scores include the classes that have images.
     """
     assert val.labels is not None
     found = probabilities(model, val if inputs is None else inputs)
     truth: NDArray[np.int64] = val.labels
-    likely = np.clip(found[np.arange(len(truth)), truth].astype(np.float64), 1e-7, 1)
     classes = found.shape[1]
     confusion = np.bincount(truth * classes + found.argmax(1), minlength=classes**2).reshape(classes, classes)
     counts = count(confusion, confusion.sum(1) > 0)
+    loss = validation_loss(truth, found, label_smoothing=label_smoothing, focal=focal) + penalties(model)
     scores = {f"{name}_{score.name}": score.value(counts, truth, found) for score in scores_in("history")}
-    return {f"{name}_loss": float(-np.log(likely).mean())} | scores
+    return {f"{name}_loss": loss} | scores

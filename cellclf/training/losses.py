@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+_EPSILON = 1e-7
+"""Below this and that close to 1, Keras's losses take no probability."""
+
 
 def make_loss(label_smoothing: float, consistency: float = 0.0, focal: float = 0.0) -> Any:
     """Make the Keras loss of a training.
@@ -41,3 +47,36 @@ def make_loss(label_smoothing: float, consistency: float = 0.0, focal: float = 0
             return ops.tile(loss, (3,))  # one for each row, so that weights and the mean count as usual
 
     return Consistency()
+
+
+def validation_loss(
+    labels: NDArray[np.int64], probabilities: NDArray[Any], *, label_smoothing: float = 0.0, focal: float = 0.0
+) -> float:
+    """Compute the mean loss of Keras on images that are not trained on, without penalties of weights.
+
+    Args:
+        labels: (N,) whole numbers.
+        probabilities: (N, K) 0-1.
+        label_smoothing: As for ``make_loss``.
+        focal: As for ``make_loss``.
+
+    Examples:
+        >>> round(validation_loss(np.array([0, 1]), np.array([[0.9, 0.1], [0.4, 0.6]])), 4)
+        0.3081
+    """
+    given = np.asarray(probabilities, np.float64)
+    given = np.clip(given / given.sum(1, keepdims=True), _EPSILON, 1 - _EPSILON)
+    if not label_smoothing:  # the other classes count nothing
+        given, targets = given[np.arange(len(labels)), labels][:, None], np.ones((len(labels), 1))
+    else:
+        targets = np.full(given.shape, label_smoothing / given.shape[1])
+        targets[np.arange(len(labels)), labels] += 1 - label_smoothing
+    losses = -targets * np.log(given)
+    if focal:
+        losses *= (1 - given) ** focal
+    return float(losses.sum(1).mean())
+
+
+def penalties(model: Any) -> float:
+    """Sum the penalties of a model's trained weights, such as L2, which Keras adds to every loss."""
+    return float(sum(float(v.regularizer(v)) for v in model.trainable_variables if v.regularizer is not None))

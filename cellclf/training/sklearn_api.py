@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -12,16 +14,23 @@ from sklearn.utils.validation import check_is_fitted
 
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
-from cellclf.errors import DataError
+from cellclf.errors import CellclfWarning, DataError
 from cellclf.training.trainer import Trainer
 from cellclf.utils.parameters import check_parameters
+
+_NO_GROUPS = (
+    "cross_validate and searches give groups to the splitting alone, so that the validation part, on which fit chooses "
+    "its epoch, may share patients with its training part; expected sklearn.set_config(enable_metadata_routing=True) "
+    "and params={'groups': groups} in place of groups=groups (of a search: fit(X, y, groups=groups))"
+)
 
 
 class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """A classifier that scikit-learn can clone, cross-validate and search.
 
     Each fit splits a validation part off its images, on which the trainer chooses its epoch. A search sets the
-    trainer's settings as ``trainer__batch_size``.
+    trainer's settings as ``trainer__batch_size``. With scikit-learn's metadata routing, groups given to
+    ``cross_validate`` or a search reach ``fit``, too; without, a warning says that they do not.
 
     Args:
         trainer: What is trained, and how.
@@ -33,6 +42,8 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         >>> clone(model).set_params(trainer__batch_size=16).trainer.batch_size, model.trainer.batch_size
         (16, 64)
     """
+
+    __metadata_request__fit = {"groups": True}  # noqa: RUF012 - read by scikit-learn: routing passes groups to fit
 
     def __init__(self, *, trainer: Trainer, val: Annotated[float, Interval(gt=0, lt=1)] = 0.2) -> None:
         self.trainer = trainer
@@ -53,9 +64,15 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
         Returns:
             Itself, with ``classes_`` and ``run_``, the trained ``Run``.
+
+        Raises:
+            DataError: Labels that are missing (NaN, None), numbers of a scale, columns of a one-hot code.
         """
         self.check()
-        self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
+        labels = check_labels(y)
+        if groups is None and _given_to_the_caller():
+            warnings.warn(_NO_GROUPS, CellclfWarning, stacklevel=2)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
         names = [str(label) for label in self.classes_.tolist()]
         cells = ImageSet(X, codes, class_names=names, groups=None if groups is None else np.asarray(groups))
         parts = Split(val=self.val, seed=self.trainer.seed).apply(cells)
@@ -75,3 +92,55 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         found = self.predict_proba(X)  # first: it checks that there is something fitted
         chosen: NDArray[Any] = self.classes_[found.argmax(1)]
         return chosen
+
+
+def check_labels(y: ArrayLike) -> NDArray[Any]:
+    """Refuse labels that name no classes.
+
+    Args:
+        y: (N,) or (N, 1) whole numbers, texts or bools.
+
+    Raises:
+        DataError: Another shape, labels that are missing, numbers with a fraction, texts beside numbers.
+
+    Examples:
+        >>> check_labels([2.0, 1.0, 2.0]).tolist()
+        [2.0, 1.0, 2.0]
+    """
+    given = np.asarray(y)
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    if given.ndim != 1:
+        raise DataError(f"y has shape {given.shape}; expected one label for each image: of a one-hot code, y.argmax(1)")
+    values = given.tolist()
+    missing = sum(one is None or type(one).__name__ in ("NAType", "NaTType") or one != one for one in values)
+    if missing:
+        raise DataError(
+            f"{missing} of {len(values)} labels are missing (NaN or None); expected images with labels only"
+        )
+    if given.dtype.kind in "cmM":
+        raise DataError(f"labels are of type {given.dtype}; expected classes: whole numbers or texts")
+    fractions = [one for one in values if isinstance(one, float) and (one in (np.inf, -np.inf) or one != int(one))]
+    if fractions:
+        raise DataError(f"labels are numbers such as {fractions[0]:g}, no classes; expected whole numbers or texts")
+    kinds = {str if isinstance(one, str | bytes) else float for one in values}
+    if len(kinds) > 1:
+        raise DataError("labels are texts and numbers; expected one of them")
+    return given if given.dtype.kind != "O" else np.asarray(values)
+
+
+def _given_to_the_caller() -> bool:
+    """Whether scikit-learn cross-validates this fit with groups that it does not pass on.
+
+    It tells an estimator nothing of them, so that only its own calls show it; those of another process cannot be seen.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("sklearn.model_selection."):
+            names = frame.f_locals
+            params = names.get("params")
+            also = params.get("groups") if isinstance(params, dict) else None
+            if names.get("groups") is not None or also is not None:
+                return True
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+    return False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cellclf.backbones.graph import POOL
+from cellclf.backbones.graph import POOL, output_of
 from cellclf.errors import OptionError
 
 
@@ -62,7 +62,7 @@ def split_model(model: Any, layer: str) -> SplitModel:
     """
     import keras
 
-    features = model.get_layer(layer).output
+    features = output_of(model, layer)
     front = keras.Model(model.inputs[0], features, name="front")
     for part in front.layers:
         if any("seed" in variable.path for variable in part.variables):

@@ -8,27 +8,31 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval
 
 from cellclf.errors import OptionError
-from cellclf.utils.parameters import Count, NotNegative, Params, Positive, Whole, check_parameters, plain
+from cellclf.utils.parameters import Count, NotNegative, Params, Whole, check_parameters, plain
 
 Monitor = Literal[
     "val_loss",
+    "val_log_loss",
     "val_accuracy",
     "val_macro_f1",
     "shifted_loss",
+    "shifted_log_loss",
     "shifted_accuracy",
     "shifted_macro_f1",
     "mean_macro_f1",
 ]
 MONITORS: dict[Monitor, Literal["min", "max"]] = {
     "val_loss": "min",
+    "val_log_loss": "min",
     "val_accuracy": "max",
     "val_macro_f1": "max",
     "shifted_loss": "min",
+    "shifted_log_loss": "min",
     "shifted_accuracy": "max",
     "shifted_macro_f1": "max",
     "mean_macro_f1": "max",
 }
-"""Scores that can be monitored -> whether the minimum or maximum is best; the last four need a ``val_augmenter``."""
+"""Scores that can be monitored -> whether the minimum or maximum is best; the last five need a ``val_augmenter``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,9 +49,10 @@ class Stage(Params):
             (Loshchilov and Hutter 2017, arXiv 1608.03983); or ``"one_cycle"``, up from a 25th over the first 30 %
             of the stage, then down to a ten-thousandth (Smith and Topin 2018, arXiv 1708.07120, by a cosine).
         warmup: Epochs over which the rate rises from a twentieth; ``"one_cycle"`` has its own.
-        monitor: The score that decides which epoch is best: ``"val_loss"``, ``"val_accuracy"`` or ``"val_macro_f1"``;
-            with a ``val_augmenter`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of
-            both. The stage ends with the weights of its best epoch (or those that it began with, if none was better).
+        monitor: The score that decides which epoch is best: ``"val_loss"`` (Keras's, with label smoothing, focal loss
+            and penalties), ``"val_log_loss"`` (without), ``"val_accuracy"`` or ``"val_macro_f1"``; with a
+            ``val_augmenter`` the same of the shifted copy (``"shifted_macro_f1"``), or ``"mean_macro_f1"`` of both. The
+            stage ends with the weights of its best epoch (or those that it began with, if none was better).
         patience: Epochs without a better ``monitor`` after which the stage ends; None never ends it early.
         reduce_patience: Epochs without a better ``val_accuracy`` after which the rate is multiplied by
             ``reduce_factor``; None never does. Not with a schedule.
@@ -58,7 +63,7 @@ class Stage(Params):
     """
 
     epochs: Count
-    learning_rate: Positive
+    learning_rate: Annotated[float, Interval(gt=0, lt=1e38)]
     unfreeze: Whole | Literal["all"] = 0
     train_batch_norm: bool = False
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"

@@ -13,7 +13,9 @@ from annotated_types import Interval, Len
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
+from cellclf.backbones.precision import set_precision
 from cellclf.backbones.registry import list_plugins
+from cellclf.backbones.spec import BackboneSpec
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
@@ -22,9 +24,9 @@ from cellclf.runs.features.cache import Cached
 from cellclf.runs.folder import read_manifest, write_manifest
 from cellclf.runs.provenance import machine, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
-from cellclf.training.batches import Batches, altered_copy, in_memory
+from cellclf.training.batches import Batches, altered_copy, check_accumulate, in_memory
 from cellclf.training.cache import Cache
-from cellclf.training.callbacks import Callbacks
+from cellclf.training.callbacks import Callbacks, check_callbacks
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.chosen import choose
 from cellclf.training.class_weights import image_weights
@@ -33,10 +35,10 @@ from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
 from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
-from cellclf.training.precision import set_precision
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.trainer_checks import check_options, check_sets
+from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import full_device_names_batch_size
 from cellclf.utils.locks import held
 from cellclf.utils.log import showing
@@ -47,7 +49,7 @@ class Trainer(Params):
     """Train a classifier in stages: first the head, then as much of the backbone as each stage unfreezes.
 
     Args:
-        backbone: A name, or a ``Backbone``.
+        backbone: A name, a ``Backbone``, or a ``BackboneSpec``.
         head: The layers on top; None takes the head that the backbone was described with, or ``Head()``.
         augmenter: Augments the training images, never the validation images; it is not part of the saved model.
         stages: What to do, one after the other.
@@ -83,7 +85,7 @@ class Trainer(Params):
     def __init__(
         self,
         *,
-        backbone: Annotated[str | Backbone, Example('Backbone("mobilenet")')],
+        backbone: Annotated[str | BackboneSpec | Backbone, Example('Backbone("mobilenet")')],
         head: Annotated[Head | None, Example("Head(units=(512, 256))")] = None,
         augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("light")')] = None,
         stages: Annotated[Sequence[Stage], Len(1), Example("[Stage(epochs=30, learning_rate=1e-4)]")] = (
@@ -142,6 +144,7 @@ class Trainer(Params):
         for notice in self.used_backbone().check(self._shape(train)):
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         image_weights(train, self.class_weight)
+        check_accumulate(self.accumulate, -(-len(train) // self.batch_size))
 
     def check_options(self) -> None:
         """Raise for mistakes in the arguments alone, before there is any data."""
@@ -206,8 +209,10 @@ class Trainer(Params):
             out: Folder for the run. The state is saved there after each epoch; after a kill the same call resumes
                 with the next one, and a finished run is only read.
             show: True shows a line an epoch, False hides it; None shows it on a terminal and in a notebook.
-            callbacks: Functions that get each epoch's row of the history as a dict, or Keras callbacks such as
-                ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved.
+            callbacks: Functions that get each epoch's row of the history as a dict, or Keras callbacks that look on,
+                such as ``keras.callbacks.TensorBoard``. What they raise ends the training after an epoch that is saved,
+                ``self.model.stop_training = True`` the stage. One that sets weights or the rate is refused, with the
+                option that does its work.
             record: Further entries of the manifest, such as where the images come from.
             chosen: The entry ``chosen`` of another run's manifest: what that one chose by itself (XLA, caches) is then
                 done again, on whatever machine. None chooses; a training that is resumed takes what it chose before.
@@ -222,6 +227,7 @@ class Trainer(Params):
         """
         train, val = as_cells(train, what="the training set"), as_cells(val, what="the validation set")
         self.check(train, val)
+        check_callbacks(callbacks)
         settled = self.resolved()
         manifest = (
             settled.manifest(train, val) | dict(record or {}) | ({} if chosen is None else {"chosen": dict(chosen)})
@@ -237,6 +243,7 @@ class Trainer(Params):
             return settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
 
     @full_device_names_batch_size
+    @float32()
     def _fit(
         self,
         train: ImageSet,
@@ -267,7 +274,15 @@ class Trainer(Params):
         weights = image_weights(train, self.class_weight)
         views = 3 if self.consistency else 1
         batches = Batches(
-            train, self.augmenter, self.batch_size, weights, self.seed, self.mix, views, sampling=self.sampling
+            train,
+            self.augmenter,
+            self.batch_size,
+            weights,
+            self.seed,
+            self.mix,
+            views,
+            sampling=self.sampling,
+            devices=self.compute.devices,
         )
         checkpoint = Checkpoint(folder)
         confidence: list[Confidence] = []
@@ -332,6 +347,7 @@ class Trainer(Params):
     def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
         return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
 
+    @float32()
     def _build(self, image_shape: tuple[int, int, int], classes: int) -> tuple[Any, list[list[Any]], list[Any]]:
         import keras
 

@@ -1,11 +1,13 @@
-"""The backend of Keras: which one is chosen, where, and whether it can be used here; known without importing it."""
+"""The backend of Keras: which one is chosen, whether it can be used here, and in which numbers it builds networks."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from cellclf.errors import MissingPackageError, OptionError
@@ -60,3 +62,31 @@ def _is_installed(name: str) -> bool:
         return name in sys.modules or importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
         return False
+
+
+@contextlib.contextmanager
+def float32() -> Iterator[None]:
+    """Let Keras build and run networks in float32 within the block, also where the process has another global policy.
+
+    A program that sets ``keras.config.set_dtype_policy("mixed_float16")`` for its own network would else get runs whose
+    probabilities are those of half numbers, or layers that do not fit each other. ``Trainer`` has its own option.
+
+    Examples:
+        >>> import keras
+        >>> keras.config.set_floatx("float64")
+        >>> with float32():
+        ...     keras.layers.Dense(1).compute_dtype
+        'float32'
+        >>> keras.config.floatx(), keras.config.set_floatx("float32")
+        ('float64', None)
+    """
+    from keras import config
+
+    floatx, policy = config.floatx(), config.dtype_policy()
+    config.set_floatx("float32")
+    config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        config.set_floatx(floatx)
+        config.set_dtype_policy(policy)

@@ -68,7 +68,7 @@ def check_table_path(path: str | Path, what: str = "the table") -> Path:
 
 
 def require_pyarrow(path: Path) -> None:
-    """Raise MissingPackageError if a Parquet file cannot be written for want of its package."""
+    """Raise MissingPackageError if a Parquet file cannot be written because its package is missing."""
     try:
         importlib.import_module("pyarrow.parquet")
     except ImportError:

@@ -378,7 +378,7 @@ def _in_recipe(where: str) -> bool:
 def _is_huge(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(_is_huge(item) for item in value)
-    return isinstance(value, int | float) and abs(value) >= HUGE
+    return isinstance(value, int | float) and value >= HUGE
 
 
 def _names(kind: type) -> tuple[str, ...]:

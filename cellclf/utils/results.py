@@ -22,8 +22,9 @@ class Result:
         >>> class Count(Result):
         ...     def summary(self):
         ...         return "\n".join(f"line {k}" for k in range(20))
-        >>> print(repr(Count()).splitlines()[-1])
-        ... 7 more lines: print(...) shows them
+
+        >>> repr(Count()).splitlines()[-1]
+        '... 7 more lines: print(...) shows them'
     """
 
     def __str__(self) -> str:

@@ -61,7 +61,7 @@ def test_mistakes_are_reported():
         REPORT.expand(CELLS, copies=1, per_class=3)
     with pytest.raises(OptionError, match="strengths"):
         REPORT.expand(CELLS, strengths=[])
-    with pytest.raises(OptionError, match="per_class is 0"):
+    with pytest.raises(OptionError, match="expand per_class=0; expected"):
         REPORT.expand(CELLS, per_class=0)
     with pytest.raises(DataError, match="needs labels"):
         REPORT.expand(ImageSet(IMAGES), per_class=3)

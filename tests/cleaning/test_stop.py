@@ -51,10 +51,10 @@ def cells() -> ImageSet:
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        (HASHING[0], ("--apply", "out.npz")),
+        (HASHING[0], ("--on-loss", "warn", "--apply", "out.npz")),
         (HASHING[1], ("--pairs", "out.csv", "--gallery", "out.html")),
-        (("read", 30), ("--apply", "out.npz")),
-        (("fsync", 1), ("--apply", "out.csv")),
+        (("read", 30), ("--on-loss", "warn", "--apply", "out.npz")),
+        (("fsync", 1), ("--on-loss", "warn", "--apply", "out.csv")),
         (("fsync", 1), ("--pairs", "out.parquet")),
         (("fsync", 1), ("--gallery", "out.html")),
     ],

@@ -19,7 +19,18 @@ def test_inspect_prints_and_draws(folder, tmp_path):
 
 def test_dedup_writes_all_that_is_asked_for(npz, tmp_path):
     files = {name: tmp_path / f"{name}.{end}" for name, end in zip("abcd", ("svg", "html", "csv", "npz"), strict=True)}
-    words = ("--plot", files["a"], "--gallery", files["b"], "--pairs", files["c"], "--apply", files["d"])
+    words = (
+        "--plot",
+        files["a"],
+        "--gallery",
+        files["b"],
+        "--pairs",
+        files["c"],
+        "--apply",
+        files["d"],
+        "--on-loss",
+        "warn",
+    )
     done = run("dedup", npz, *words)
     assert done.exit_code == 0, done.output
     cells, cleaned = cellclf.load(npz), cellclf.load(files["d"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tomllib
 
 import pytest
@@ -27,7 +28,12 @@ def test_the_backbone_of_a_plugin_is_trained_and_recorded(finished):
     out, _ = finished
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["plugins"] == {"good": "pkg-good 1.0"}
-    assert manifest["trainer"]["backbone"] == {"name": "good:twoconv", "weights": "none", "params": {"width": 24}}
+    assert manifest["trainer"]["backbone"] == {
+        "name": "good:twoconv",
+        "weights": None,
+        "params": {"width": 24},
+        "blocks": None,
+    }
     assert manifest["trainer"]["stages"][0]["unfreeze"] == "all", "random weights learn, whatever the recipe froze"
     assert manifest["command"].startswith("cellclf run ") and manifest["command"].endswith("--seed 5")
     stored = tomllib.loads((out / "recipe.toml").read_text(encoding="utf-8"))
@@ -54,7 +60,9 @@ def test_check_finds_nothing_or_everything(npz, recipe, tmp_path):
     good = run("run", npz, "--recipe", recipe, "--check")
     assert (good.exit_code, good.stdout) == (0, "no mistake found\n")
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
-    words = ("--set", "trainer.optimizer=lino", "--set", "split.val=2", "--test", f"val={npz}", "--out", tmp_path)
+    other = npz.parent / "other.npz"
+    shutil.copy(npz, other)
+    words = ("--set", "trainer.optimizer=lino", "--set", "split.val=2", "--test", f"val={other}", "--out", tmp_path)
     bad = run("run", npz, "--recipe", recipe, "--check", *words)
     assert bad.exit_code == 3 and bad.stderr.count("\n") == 1
     for text in ("4 mistakes", "did you mean 'lion'", "val=2", "called 'val'", "is not empty"):

@@ -57,7 +57,7 @@ def test_flipped_labels_are_found_and_the_folder_goes_on(tmp_path):
 
 def test_what_cannot_be_checked_is_refused():
     cells, _ = colours(9)
-    with pytest.raises(OptionError, match="1 folds"):
+    with pytest.raises(OptionError, match="folds=1; expected a whole number of 2 or more"):
         check_labels(cells, recipe=RECIPE, folds=1)
     with pytest.raises(DataError, match="no labels"):
         check_labels(cells.replace(labels=None), recipe=RECIPE)

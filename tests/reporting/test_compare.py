@@ -57,7 +57,7 @@ def scored(name: str, wrong: int, *, seed: int, params: int, test: bool = False)
     called = TRUTH.copy()
     places = np.random.default_rng(seed).permutation(len(TRUTH))[:wrong]
     called[places] = (called[places] + 1) % 3
-    report = evaluate(TRUTH, np.eye(3)[called] * 0.8 + 0.2 / 3, "abc", resamples=100)
+    report = evaluate(TRUTH, np.eye(3)[called] * 0.8 + 0.2 / 3, list("abc"), resamples=100)
     return Candidate(name=name, params=params, size=4 * params, val=report, report=report if test else None)
 
 
@@ -98,7 +98,7 @@ def test_sets_that_played_no_part_are_tested_too() -> None:
     every = [scored(name, wrong, seed=wrong, params=9, test=True) for name, wrong in (("a", 4), ("b", 60))]
     titles = [title for title, _ in Comparison(every, chosen_on="val", reported_on="bccd").tests()]
     assert titles == ["Against a on val, 240 images", "Against a on bccd, 240 images"]
-    other = evaluate(TRUTH[:6], np.eye(3)[TRUTH[:6]], "abc", resamples=100)
+    other = evaluate(TRUTH[:6], np.eye(3)[TRUTH[:6]], list("abc"), resamples=100)
     with pytest.raises(DataError, match="was evaluated on other images than"):
         Comparison([every[0], replace(every[1], val=other)])
 

@@ -165,3 +165,60 @@ def test_numbers_are_positions_and_mistakes_are_named(run):
         run.external(external[:12])
     with pytest.raises(DataError, match="no labels"):
         run.external(cc.ImageSet(external.images))
+
+
+def named(*names):
+    return make_images(20 * len(names), seed=5).replace(
+        labels=np.arange(20 * len(names)) % len(names), class_names=names
+    )
+
+
+RUNS = {"names": NAMES, "numbers": ("1", "2", "3", "4"), "from zero": ("0", "1", "2"), "mixed": ("1", "dark", "3")}
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "mapping", "expected"),
+    [
+        ("names", ("0", "1", "2"), {}, [0, 1, 2]),
+        ("names", ("2", "0"), {}, [2, 0]),
+        ("names", ("0", "1", "2", "3"), {}, "none of the external classes"),
+        ("names", ("1", "2", "3"), {}, "none of the external classes"),
+        ("names", ("0", "1", "2"), {"0": "light"}, [2, -1, -1]),
+        ("names", ("0", "dark"), {}, [-1, 0]),
+        ("numbers", ("0", "1", "2", "3"), {}, "the external classes are the numbers 0, 1, 2, 3, those of the run 1, 2"),
+        ("numbers", ("1", "2", "3", "4"), {}, [0, 1, 2, 3]),
+        ("numbers", ("2", "4"), {}, [1, 3]),
+        ("numbers", ("4", "5"), {}, "5 cannot be matched"),
+        ("numbers", ("01", "02"), {}, "01, 02 cannot be matched"),
+        ("numbers", ("0", "1", "2", "3"), {"0": "1", "1": "2", "2": "3", "3": "4"}, [0, 1, 2, 3]),
+        ("numbers", ("0", "1"), {"0": None}, [-1, 0]),
+        ("from zero", ("1", "2", "3"), {}, "3 cannot be matched"),
+        ("from zero", ("0", "2"), {}, [0, 2]),
+        ("mixed", ("0", "1"), {}, [-1, 0]),
+    ],
+)
+def test_names_are_never_matched_to_numbers_in_part(own, theirs, mapping, expected):
+    cells = named(*theirs)
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            counterparts(cells, RUNS[own], mapping)
+    else:
+        matched, _ = counterparts(cells, RUNS[own], mapping)
+        assert [matched[cells.labels == k][0] for k in range(len(theirs))] == expected
+
+
+def test_matching_by_position_and_groups_are_reported(run):
+    external = make_images(90, seed=2, shift=35).replace(class_names=("0", "1", "2"), groups=np.arange(90) // 10)
+    found = run.external(external, tta=1, adapt=False)
+    assert "matched by position: 0 is dark, 1 is grey, 2 is light" in str(found)
+    assert "resample 9 groups (so few that the intervals are rough)" in str(found)
+    assert found.report.num_groups == 9
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_no_adaptation_to_one_class_is_a_note(run, label):
+    one = make_images(40, seed=3).replace(labels=np.full(40, label))
+    alike = cc.ImageSet(np.repeat(one.images[label : label + 1], 40, axis=0), one.labels, class_names=NAMES)
+    found = run.external(alike, tta=1)
+    assert [one.name for one in found.remedies] == ["as it is"]
+    assert "No adaptation: the images are predicted as 1 of 3 classes" in str(found)

@@ -155,6 +155,37 @@ def made(function: Callable[..., Any], **fields: Any) -> BackboneSpec:
     return dataclasses.replace(SPEC, build=function, **fields)
 
 
+def of_one_size(input_shape: tuple[int, int, int], *, weights: Any) -> Any:
+    """Build for the smallest images only, though the spec says otherwise."""
+    if input_shape[0] != 6:
+        raise ValueError(f"no network for {input_shape[0]} pixels")
+    return build(input_shape, weights=weights)
+
+
+def growing(input_shape: tuple[int, int, int], *, weights: Any) -> Any:
+    """Have more channels for larger images."""
+    import keras
+
+    model = build(input_shape, weights=weights)
+    x = keras.layers.Conv2D(input_shape[0], 1, name="grown")(model.output)
+    return keras.Model(model.input, x)
+
+
+def overflowing(input_shape: tuple[int, int, int], *, weights: Any) -> Any:
+    """Lose in 16 bits what is a small difference of large numbers."""
+    import keras
+
+    model = build(input_shape, weights=weights)
+    x = keras.layers.Rescaling(1.0, offset=0.0, name="same")(model.output)
+    x = keras.layers.Activation(lambda_free, name="cancel")(x)
+    return keras.Model(model.input, x)
+
+
+def lambda_free(x: Any) -> Any:
+    """Add a large number and take it away again, in the precision of the layer."""
+    return (x * 0.001 + 4109.0) - 4096.0  # 13 in float32; 16 bits have steps of 32 here and give 0 or 32
+
+
 BROKEN: dict[str, tuple[str, BackboneSpec, str]] = {
     "tuple params": ("fields", dataclasses.replace(SPEC, params={"fault": ("x",)}), "lists, not tuples"),
     "lambda": (
@@ -190,6 +221,10 @@ BROKEN: dict[str, tuple[str, BackboneSpec, str]] = {
     "restless": ("frozen_is_unchanged", made(restless), "moves counter/count though all is frozen"),
     "dead block": ("blocks_unfreeze_alone", faulty("zero"), "block 'block2' unfrozen, a training step moves nothing"),
     "restless block": ("blocks_unfreeze_alone", made(restless), "also moves counter/count"),
+    "one size": ("builds_at_three_sizes", made(of_one_size), "no network for 22 pixels"),
+    "growing": ("builds_at_three_sizes", made(growing, blocks=("block1", "grown")), "depends on the size"),
+    "mixed rows": ("gives_features", made(mixing_rows), "depend on the batch"),
+    "cancelling": ("computes_in_16_bits", made(overflowing, blocks=("block1", "cancel")), "far from that in float32"),
     "ignored file": (
         "refuses_wrong_weights",
         made(ignoring_files, weights=("*.pth",)),
@@ -232,7 +267,7 @@ def test_a_sound_backbone_passes() -> None:
 
 
 def test_all_failures_are_reported_at_once() -> None:
-    with pytest.raises(PluginError, match="fails 3 of 18 checks") as caught:
+    with pytest.raises(PluginError, match=f"fails 3 of {len(CHECKS)} checks") as caught:
         check_backbone(made(restless))
     assert "frozen_is_unchanged: " in str(caught.value) and "blocks_unfreeze_alone: " in str(caught.value)
 

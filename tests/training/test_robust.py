@@ -100,7 +100,7 @@ def test_the_average_is_its_definition_and_leaves_random_states():
         ({"stages": [cc.Stage(epochs=1, learning_rate=1e-3, monitor="shifted_loss")]}, "needs an altered copy"),
         ({"consistency": 12.0}, "expected an augmenter"),
         ({"consistency": 12.0, "augmenter": LIGHT, "mix": Mix()}, "expected one of them"),
-        ({"ema": 1.0}, "ema=1.0; expected between 0 and 1"),
+        ({"ema": 1.0}, "ema=1.0; expected a number above 0 and below 1"),
     ],
 )
 def test_mistakes_are_reported(small_trainer, changes, message):

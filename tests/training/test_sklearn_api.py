@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict, cross_val_score, cross_validate
 from sklearn.utils import estimator_checks
 
 import cellclf as cc
+from cellclf.errors import CellclfWarning, DataError
+from cellclf.training.sklearn_api import check_labels
 
 STAGES = (cc.Stage(epochs=1, learning_rate=3e-3, unfreeze="all", train_batch_norm=True),)
 
@@ -93,3 +97,94 @@ def test_scikit_learn_searches_its_settings(model, cells):
     search.fit(*cells)
     assert search.best_params_["trainer__batch_size"] in (4, 8)
     assert model.trainer.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0.0, np.nan, 1.0], "1 of 3 labels are missing"),
+        (["a", None, "b"], "1 of 3 labels are missing"),
+        (pd.Series(["a", np.nan, np.nan]), "2 of 3 labels are missing"),
+        (pd.Series([1, None, 2], dtype="Int64"), "1 of 3 labels are missing"),
+        (pd.Series(["a", pd.NA, "b"], dtype="string"), "1 of 3 labels are missing"),
+        ([0.37, 1.0, 2.0], "numbers such as 0.37, no classes"),
+        (np.random.default_rng(0).random(5), "no classes"),
+        ([0.0, np.inf], "numbers such as inf"),
+        (np.eye(3), r"shape \(3, 3\); expected one label for each image.*argmax"),
+        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
+        ([1, "a", 2], "texts and numbers"),
+        (np.array([1, "a", 2], dtype=object), "texts and numbers"),
+        (np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]"), "datetime64"),
+        ([1 + 2j, 3j], "complex"),
+        (3, r"shape \(\)"),
+    ],
+)
+def test_labels_that_name_no_classes_are_refused(labels, expected):
+    if isinstance(labels, list) and {type(one) for one in labels} == {int, str}:
+        labels = np.array(labels, dtype=object)
+    with pytest.raises(DataError, match=expected):
+        check_labels(labels)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [1.0, 2.0],
+        [True, False],
+        ["a", "b"],
+        np.array([[0], [1]]),
+        pd.Categorical(["a", "b"]),
+        np.array(["x", "y"], dtype=object),
+        pd.Series([3, 5], dtype="Int64"),
+    ],
+)
+def test_labels_of_any_other_kind_are_taken(labels):
+    assert len(np.unique(check_labels(labels))) == 2
+
+
+class Seeing(cc.Trainer):
+    """A trainer whose training is left out, and which notes the groups that both parts have."""
+
+    seen: list = []  # noqa: RUF012
+
+    def fit(self, train, val, **more):
+        Seeing.seen.append(None if train.groups is None else set(train.groups) & set(val.groups))
+        return cc.Run(None, train.class_names)
+
+
+@pytest.mark.parametrize("how", ["cross_validate", "cross_val_score", "cross_val_predict", "search", "plain"])
+@pytest.mark.parametrize("routed", [False, True])
+def test_groups_reach_fit_or_it_is_said_that_they_do_not(how, routed, monkeypatch, recwarn):
+    monkeypatch.setattr(cc.Run, "predict_proba", lambda self, images, show=None: np.full((len(images), 2), 0.5))
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    labels, groups = np.arange(40) % 2, np.arange(40) // 4
+    model = cc.CellClassifier(trainer=Seeing(backbone="residual"))
+    Seeing.seen.clear()
+    given = {"cv": GroupKFold(2)} | ({"params": {"groups": groups}} if routed else {"groups": groups})
+
+    def work():
+        if how == "search":
+            search = GridSearchCV(model, {"val": [0.2, 0.3]}, cv=GroupKFold(2), error_score="raise")
+            search.fit(images, labels, groups=groups)
+        elif how == "plain":
+            model.fit(images, labels, groups=groups)
+        else:
+            {"cross_validate": cross_validate, "cross_val_score": cross_val_score}.get(how, cross_val_predict)(
+                model, images, labels, **given
+            )
+
+    with config_context(enable_metadata_routing=routed):
+        if routed or how == "plain":
+            work()
+            assert Seeing.seen and all(shared == set() for shared in Seeing.seen)
+        else:
+            with pytest.warns(CellclfWarning, match="enable_metadata_routing=True"):
+                work()
+            assert set(map(type, Seeing.seen)) == {type(None)}
+
+
+def test_nothing_is_said_where_there_are_no_groups(monkeypatch):
+    monkeypatch.setattr(cc.Run, "predict_proba", lambda self, images, show=None: np.full((len(images), 2), 0.5))
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    model = cc.CellClassifier(trainer=Seeing(backbone="residual"))
+    cross_validate(model, images, np.arange(40) % 2, cv=2, error_score="raise")

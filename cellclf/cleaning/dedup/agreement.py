@@ -160,7 +160,7 @@ def _same_brightness(one: Floats, two: Floats, where: Masks) -> tuple[Floats, Fl
     """Bring the darker image of each pair to the brightness of the other, cut off at 255 as the other was.
 
     By a gain alone or by a gain and an offset, whichever leaves less: where all but a few dark pixels were cut off,
-    the two cannot be told apart, and the offset would be noise.
+    the two cannot be distinguished, and the offset would be noise.
 
     Returns:
         (n,) the gain from the first to the second, and both images.

@@ -126,19 +126,17 @@ def augmented_pairs(cells: ImageSet, against: ImageSet | None = None, *, n_jobs:
         >>> enlarged = np.kron(images[:1, 4:60, 4:60], np.ones((1, 8, 8, 1)))[:, 3::7, 3::7].astype(np.uint8)
         >>> found = augmented_pairs(ImageSet(np.concatenate([images, enlarged])))
         >>> list(zip(found.first, found.second, found.changes()))
-        [(np.int64(0), np.int64(3), 'zoomed 1.14')]
+        [(np.int64(0), np.int64(3), 'zoomed 1.15')]
     """
     sets = [cells] if against is None else [cells, against]
     dark = darker_inside(sets)
     prints = PolarPrints.joined([polar_prints(one, dark=dark, n_jobs=n_jobs) for one in sets])
     side = None if against is None else np.arange(len(prints)) >= len(cells)
-    pairs, found = _verified(
-        prints,
-        candidates(prints, side, count=_NEAREST, least=_RINGS_AGREE, n_jobs=job_count(n_jobs)),
-        job_count(n_jobs),
-    )
+    threads = job_count(n_jobs)
+    near = candidates(prints, side, count=_NEAREST, least=_RINGS_AGREE, n_jobs=threads)
+    pairs, found = _verified(prints, near, threads)
     if against is None:
-        more, also = _verified(prints, between(prints, *_untried(pairs, len(prints))), job_count(n_jobs))
+        more, also = _verified(prints, between(prints, *_untried(pairs, len(prints))), threads)
         pairs, found = Candidates.joined([pairs, more]), Alignments.joined([found, also])
         order = np.lexsort((pairs.second, pairs.first))
         pairs, found = pairs[order], found[order]

@@ -48,8 +48,7 @@ def _parts(size: int) -> NDArray[np.float32]:
     edges, pixel = np.linspace(0, size, GRID + 1), np.arange(size)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
     weights = np.clip(overlap, 0, None)
-    found: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-    return found
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
 
 
 def colour_distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ def like_their_class(
         different: Positions of one image of each group of copies with one label, and of all images without a copy.
 
     Returns:
-        Those of ``crowds`` that are like their class. A class that has no other image can't be judged.
+        Those of ``crowds`` that are like their class; where a class has no other image, like any class.
     """
     if not crowds:
         return set()
@@ -39,6 +39,7 @@ def like_their_class(
     drawn += [rng.permutation(different[names[different] == name])[:_OTHERS] for name in affected.tolist()]
     places = np.union1d(np.concatenate(drawn), np.array(crowds, np.int64)).astype(np.intp)
     rows = np.concatenate([describe(cells.read(some)) for some in np.array_split(places, len(places) // 64 + 1)])
-    labels = np.unique(names[places], return_inverse=True)[1]
-    scores = ClassScorer(narrow=1).fit(rows, labels, TOLERANCES).score(rows, labels)
+    _, labels, sizes = np.unique(names[places], return_inverse=True, return_counts=True)
+    model = ClassScorer(narrow=1).fit(rows, labels, TOLERANCES)
+    scores = model.score(rows, np.where(sizes[labels] > 1, labels, -1))
     return set(places[scores <= 1].tolist()) & set(crowds)

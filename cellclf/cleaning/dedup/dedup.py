@@ -33,7 +33,7 @@ from cellclf.cleaning.losses import LossLimit, OnLoss
 from cellclf.cleaning.selection import Selector, names_of
 from cellclf.data.door import Cells, as_cells
 from cellclf.errors import OptionError
-from cellclf.utils.parameters import Count, Share, check_parameters
+from cellclf.utils.parameters import Count, Jobs, Share, check_parameters
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -111,7 +111,7 @@ class Dedup(Selector):
         augmented: Literal["auto", "cluster", "remove", "off"] = "auto",
         max_copies: Count = 10,
         keep: Literal["first", "sharpest", "largest"] = "first",
-        n_jobs: int | None = None,
+        n_jobs: Jobs | None = None,
         max_loss: Share | None = 0.2,
         on_loss: OnLoss = "refuse",
     ) -> None:

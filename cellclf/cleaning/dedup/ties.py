@@ -19,7 +19,8 @@ AUGMENTED = "augmented"
 """Kind of pairs of which one image is an augmented copy of the other."""
 ALWAYS = "identical, re-encoded, brightened, flipped and quarter-turned images"
 """What every search with the method "dct" finds."""
-_BORDER = 0.02  # share of the image's outline that may be filled by chance
+_BORDER = 0.2  # share of the outline that smooth ground in a JPEG fills by chance
+_WHITE = 0.3  # share of white pixels that a bright field has by itself
 
 
 def searched(augmented: bool) -> str:
@@ -145,33 +146,36 @@ def inverse(found: AugmentedPairs) -> AugmentedPairs:
 def alteration_rank(cells: ImageSet, found: AugmentedPairs) -> NDArray[np.int64]:
     """Rank images by how little they seem to be altered: (N,) lower is less; ties by position.
 
-    Borders that were filled give a copy away first; of the others, the one with the most detail is the least altered,
-    since every turn, shift and zoom blurs and every brightening cuts off.
+    Borders that were filled and white that was cut off give a copy away first; of the others, the one with the most
+    detail is the least altered, since every turn, shift and zoom blurs.
 
     Args:
         cells: The set.
         found: Pairs; images that are in none are ranked by their position.
     """
     some = np.unique(np.concatenate([found.first, found.second]))
-    filled, detail = np.zeros(len(cells)), np.zeros(len(cells))
+    lost, detail = np.zeros(len(cells)), np.zeros(len(cells))
     for places in np.array_split(some, len(some) // 64 + 1):
         if len(places):
-            filled[places], detail[places] = _signs(cells.read(places))
-    order = np.lexsort((np.arange(len(cells)), -detail, np.maximum(filled - _BORDER, 0).round(2)))
+            lost[places], detail[places] = _signs(cells.read(places))
+    order = np.lexsort((np.arange(len(cells)), -detail.round(2), lost.round(1)))
     rank = np.empty(len(cells), np.int64)
     rank[order] = np.arange(len(cells))
     return rank
 
 
 def _signs(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Measure the share of the outline that was filled by a constant or mirrored, and the fine detail."""
+    """Measure the shares of the outline that was filled and of what was cut off at white, and the fine detail."""
     planes = images.astype(np.float32)
     luma = planes.mean(3)
     filled = np.zeros(len(images))
     for edge in (planes, planes[:, ::-1], planes.swapaxes(1, 2), planes.swapaxes(1, 2)[:, ::-1]):
-        # a constant border: three lines of pixels that repeat each other
-        repeated = (np.abs(edge[:, 0] - edge[:, 1]).max(2) <= 1) & (np.abs(edge[:, 1] - edge[:, 2]).max(2) <= 1)
+        # three lines of pixels that repeat each other: a border of one colour, or an edge that was drawn out
+        repeated = (edge[:, 0] == edge[:, 1]).all(2) & (edge[:, 1] == edge[:, 2]).all(2)
         filled += repeated.mean(1) / 4
     inner = luma[:, 1:-1, 1:-1]
     bend = luma[:, :-2, 1:-1] + luma[:, 2:, 1:-1] + luma[:, 1:-1, :-2] + luma[:, 1:-1, 2:] - 4 * inner
-    return filled, np.sqrt((bend**2).mean((1, 2))).round(1).astype(np.float64)
+    white = (planes.max(3) >= 255).mean((1, 2))
+    lost = np.maximum(filled - _BORDER, 0) + np.maximum(white - _WHITE, 0)
+    detail = np.sqrt((bend**2).mean((1, 2))) / (luma.std((1, 2)) + 1)
+    return lost, detail.astype(np.float64)

@@ -49,9 +49,9 @@ class Pairs:
         return len(self.first)
 
     def __getitem__(self, which: NDArray[Any]) -> Self:
-        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        chosen: dict[str, Any] = {n: None if column is None else column[which] for n, column in columns.items()}
-        return type(self)(**chosen)
+        columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        chosen: list[Any] = [None if column is None else column[which] for column in columns]
+        return type(self)(*chosen)
 
     @property
     def changes(self) -> NDArray[np.str_]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.door import as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError
 
@@ -59,7 +60,7 @@ def planted(cells: ImageSet) -> Planted:
         {'cell': 8, 'copy': 1, 'foreign': 2}
     """
     kinds, sources = [], []
-    for name in cells.ids.tolist():
+    for name in as_cells(cells).ids.tolist():
         source, _, change = name.partition(":")
         start, dash, _ = source.partition("-")
         if start not in ("cell", "foreign") or not dash:

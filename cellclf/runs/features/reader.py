@@ -12,7 +12,10 @@ from cellclf.backbones.graph import POOL
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError
 from cellclf.runs.features.cache import Features
+from cellclf.runs.forward import forward
 from cellclf.runs.predict import padded, step_size
+from cellclf.utils.backend import float32
+from cellclf.utils.device_memory import naming_batch_size
 from cellclf.utils.progress import track
 
 _WIDEST = 4_096
@@ -31,6 +34,7 @@ class FeatureReader:
         batch_size: Images at a time; the last batch is padded, so that the step is compiled once.
     """
 
+    @float32()
     def __init__(self, model: Any, *, behind: str | None = None, batch_size: int = 256) -> None:
         import keras
 
@@ -39,7 +43,6 @@ class FeatureReader:
         if features is inputs:  # a Keras model cannot return its own input
             features = keras.layers.Identity()(features)
         self._model = keras.Model(inputs, [features, model.output])
-        self._model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
 
     def batches(
         self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool | None = None
@@ -56,7 +59,8 @@ class FeatureReader:
         starts = range(0, len(rows), size)
         for start in track(starts, total=len(starts), label="predicting", unit="batch", show=show):
             batch = cells.read(rows[start : start + size])
-            features, found = self._model.predict_on_batch(padded(batch, size))
+            with naming_batch_size(size, training=False):
+                features, found = forward(self._model)(padded(batch, size))
             yield np.asarray(features, np.float32)[: len(batch)], np.asarray(found, np.float32)[: len(batch)]
 
     def read(

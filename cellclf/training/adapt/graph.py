@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 LAST = "probabilities"
 """Name of the last layer of every run."""
 
+_TINY = 1e-12
+
 
 def build_model(model: Any, layers: Sequence[str], mixture: Mixture, *, zoom: float = 1.0) -> Any:
     """Put what was fitted on a copy of a run's network.
@@ -54,7 +56,9 @@ def build_model(model: Any, layers: Sequence[str], mixture: Mixture, *, zoom: fl
             answer = keras.layers.Add(name="adapted_both")([here, answer])
         else:
             answer = here
-    answer = keras.layers.Activation("linear", dtype="float32", name=LAST)(answer)
+    # the softmax of logarithms changes nothing, but is where explanations start
+    scores = keras.ops.log(answer + _TINY)
+    answer = keras.layers.Activation("softmax", dtype="float32", name=LAST)(scores)
     return keras.Model(base.inputs, answer, name=model.name)
 
 

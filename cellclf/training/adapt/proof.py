@@ -103,7 +103,7 @@ def priors(probabilities: Floats, *, steps: int = 50) -> tuple[Floats, Floats]:
     Examples:
         >>> shares, _ = priors(np.array([[0.99, 0.01]] * 3 + [[0.01, 0.99]]))
         >>> shares.round(2).tolist()
-        [0.75, 0.25]
+        [0.76, 0.24]
     """
     shares = np.full(probabilities.shape[1], 1.0 / probabilities.shape[1])
     weighed = probabilities
@@ -241,7 +241,7 @@ def doubts(labels: Labels, crossed: Floats, given: Floats, *, most: int = 5) -> 
     lead = others.max(1) - mean[place, labels]
     run = np.log(np.maximum(given, 1e-2))
     lead = lead + 0.5 * (run.max(1) - run[place, labels])
-    # the only label of a class has nobody to speak for it: that says nothing against it
+    # the only label of a class has no other to agree with it: that is no evidence against it
     lead = lead - np.where(np.bincount(labels)[labels] < 2, 3.0, 0.0)
     order = np.argsort(-lead, kind="stable")[:most]
     return tuple(int(row) for row in order if lead[row] > 0)

@@ -73,7 +73,7 @@ def test_a_step_by_one_definition(cells: cc.ImageSet) -> None:
     table = tomllib.loads(tomli_w.dumps({"steps": [{"step": "toy", "level": 9}], "seed": 3}))
     augmenter = Augmenter.from_dict(table)
     augmenter.check((32, 32, 3))
-    assert augmenter.steps == [toy(level=9)] and augmenter.names() == ("toy",)
+    assert list(augmenter.steps) == [toy(level=9)] and augmenter.names() == ("toy",)
     assert Augmenter.from_dict(json.loads(json.dumps(augmenter.to_dict()))) == augmenter
     assert (augmenter(cells.images[:2]) == 9).all()
     recipe = cc.Pipeline.from_recipe("fast", ['trainer.augmenter={steps = [{step = "toy", level = 9}], seed = 3}'])
