@@ -149,7 +149,7 @@ def _is_odd_tiff(error: Exception, path: str | Path) -> bool:
     """Tell whether Pillow has failed to recognize a file that is a TIFF all the same."""
     from PIL import UnidentifiedImageError
 
-    return isinstance(error, UnidentifiedImageError | KeyError | OSError) and os.path.isfile(path) and is_tiff(path)
+    return isinstance(error, UnidentifiedImageError | KeyError) and os.path.isfile(path) and is_tiff(path)
 
 
 def _from_tiff(path: str | Path, reading: Reading, number: int) -> tuple[Image, str, int | None]:
