@@ -492,7 +492,17 @@ def test_truncated_pixels_are_not_read_as_black(tmp_path, compression):
     data = CELL.tobytes() if compression == "raw" else packed(CELL.tobytes(), compression)
     number = {"jpeg": 7, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "raw": 1}[compression]
     place = 8 + 2 + 12 * 11 + 4
-    tags = [(256, 40), (257, 40), (258, 8), (259, number), (262, 2), (273, place), (277, 3), (278, 40), (279, len(data))]
+    tags = [
+        (256, 40),
+        (257, 40),
+        (258, 8),
+        (259, number),
+        (262, 2),
+        (273, place),
+        (277, 3),
+        (278, 40),
+        (279, len(data)),
+    ]
     tags += [(284, 1), (339, 1)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     whole = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
