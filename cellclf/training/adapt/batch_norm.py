@@ -138,10 +138,11 @@ def class_weights(probabilities: NDArray[Any], mix: ArrayLike | None = None) -> 
     seen = counts >= _FEW
     covered = float(share[seen].sum())
     if seen.sum() < 2 or covered <= 0.5:
+        part = f", which were {100 * covered:.0f} % of the training" if seen.sum() > 1 else ""
         raise DataError(
-            f"the images are predicted as {int(seen.sum())} of {len(counts)} classes ({_FEW} images or more of each), "
-            f"{100 * covered:.0f} % of the training: the BatchNorm statistics of so few classes would ruin the others; "
-            "expected images of more than half of them, or no adaptation"
+            f"the images are predicted as {int(seen.sum())} of {len(counts)} classes ({_FEW} images or more of "
+            f"each){part}: the BatchNorm statistics of so few would ruin the others; expected images of two classes or "
+            "more that were more than half of the training, or no adaptation"
         )
     weights: Floats = (share / np.maximum(counts, _FEW))[predicted]
     return weights
