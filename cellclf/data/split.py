@@ -14,7 +14,7 @@ from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.stratify import assign, round_to
 from cellclf.errors import CellclfWarning, DataError, OptionError
-from cellclf.utils.parameters import Count, Params, Seed, check_parameters, check_value, plain
+from cellclf.utils.parameters import Count, Params, Seed, check_arguments, check_parameters, check_value, plain
 from cellclf.utils.results import Result
 
 Fraction = Annotated[float, Interval(ge=0, lt=1)]
@@ -154,7 +154,7 @@ class Split(Params):
         return [Parts(cells.subset(part != k), cells.subset(part == k), none) for k in range(count)]
 
 
-def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
+def sample(cells: ImageSet, count: Count, *, seed: Seed = 0) -> ImageSet:
     """Draw some images of a set at random, each class in proportion: for a first look, not for a split.
 
     Args:
@@ -170,8 +170,8 @@ def sample(cells: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
         >>> sample(cells, 3).counts()
         {'0': 2, '1': 1}
     """
-    if count < 1:
-        raise OptionError(f"count is {count}; expected 1 image or more")
+    check_arguments(sample, count=count, seed=seed)
+    count, seed = plain((count, seed))
     if count >= len(cells):
         return cells
     labels = np.zeros(len(cells), np.int64) if cells.labels is None else cells.labels

@@ -245,5 +245,5 @@ def test_a_sample_keeps_the_fractions_of_the_classes_and_the_order():
     assert np.array_equal(sample(cells, 33, seed=1).ids, some.ids)
     assert not np.array_equal(sample(cells, 33, seed=2).ids, some.ids)
     assert sample(cells, 100) is cells and len(sample(ImageSet(cells.images), 7)) == 7
-    with pytest.raises(OptionError, match="expected 1 image or more"):
+    with pytest.raises(OptionError, match="sample count=0; expected a whole number of 1 or more"):
         sample(cells, 0)

@@ -85,7 +85,7 @@ def test_a_wrong_recipe_gives_the_nearest():
         ("trainer.head.units=[64.5]", r"units\[0\]=64.5; expected a whole number"),
         ("trainer.head=7", r'\[trainer\] head=7; expected a table or "none"'),
         ("trainer.augmenter=light", r'\[trainer\] augmenter=\'light\'; expected a table or "none"'),
-        ("trainer.backbone=7", r"\[trainer\] backbone=7; expected a text or a table"),
+        ("trainer.backbone=7", r"\[trainer\] backbone=7; expected a text or a BackboneSpec or a table"),
         ("trainer.backbone.params=7", r'\[trainer.backbone\] params=7; expected a table or "none"'),
         ("trainer=7", r"\[trainer\] is 7; expected a table"),
         ("split=0.2", r"\[split\] is 0.2; expected a table with some of: val, test, seed"),
