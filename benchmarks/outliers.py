@@ -234,6 +234,7 @@ def main() -> None:
     photos = photographs(Path(root))
     print(
         f"{len(train)} + {len(val)} cells, {len(other)} of an external laboratory, {len(photos)} photographs; ", end=""
+    )
     print(f"method {options.method}, seeds 0-{options.seeds - 1}, default threshold")
     print(f"{'situation':34} {'n':>6} {'lost':>6} {'share':>7} {'s':>5}  found of each planted kind (how many)")
 
