@@ -49,7 +49,7 @@ class Pairs:
         return len(self.first)
 
     def __getitem__(self, which: NDArray[Any]) -> Self:
-        columns = (getattr(self, field.name) for field in fields(self))
+        columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
         return type(self)(*(None if column is None else column[which] for column in columns))
 
     @property
