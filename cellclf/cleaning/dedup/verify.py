@@ -50,7 +50,8 @@ class Pairs:
 
     def __getitem__(self, which: NDArray[Any]) -> Self:
         columns: list[Any] = [getattr(self, field.name) for field in fields(self)]
-        return type(self)(*(None if column is None else column[which] for column in columns))
+        chosen: list[Any] = [None if column is None else column[which] for column in columns]
+        return type(self)(*chosen)
 
     @property
     def changes(self) -> NDArray[np.str_]:
