@@ -33,7 +33,7 @@ assert COMMANDS, "without a command, the test of their help would pass unseen"
         (("run", "{npz}", "--recipe", "{recipe}", "--out", "{npz}"), "is a file"),
         (("run", "{bare}", "--recipe", "{recipe}", "--out", "x"), "the images have no labels"),
         (("train", "{bare}", "{npz}", "--recipe", "{recipe}", "--out", "x"), "no labels"),
-        (("dedup", "{npz}", "--method", "sha"), "no method of Dedup 'sha'"),
+        (("dedup", "{npz}", "--method", "sha"), "no Dedup method: 'sha'"),
         (("outliers", "{npz}", "--method", "forrest"), "did you mean 'forest'"),
         (("dedup", "{npz}", "--apply", "{npz}/cells.csv"), "File exists"),
         (("evaluate", "{folder}", "{npz}"), "holds no run"),
