@@ -92,7 +92,7 @@ def measure_ours(images: Images, truth: Truth, behind: NDArray[np.int64], classe
     return result
 
 
-def measure_classes(cells: ImageSet) -> dict[str, Any]:
+def measure_classes(real: Images, cells: ImageSet) -> dict[str, Any]:
     """Even out rare classes of real cells by copying files, and count what is left of the different images.
 
     Neutrophils and a rare class of 12 and of 40 images, each copied 16 times; a long tail in which every class is
@@ -114,7 +114,7 @@ def measure_classes(cells: ImageSet) -> dict[str, Any]:
             drawn = rng.permutation(np.flatnonzero(cells.labels == cells.class_names.index(one)))[:n]
             rows.append(np.repeat(drawn, min(16, -(-most // n)))[: max(most, n)])
         places = np.concatenate(rows)
-        even = ImageSet(cells.images[places], cells.labels[places], class_names=cells.class_names)
+        even = ImageSet(real[places], cells.labels[places], class_names=cells.class_names)
         found = Dedup().find(even)
         result[name] = {
             loss.name: f"{loss.distinct - loss.lost} of {loss.distinct} different ones kept, {loss.images} images"
@@ -167,10 +167,10 @@ def main() -> None:
     print(f"{len(images):,} images, {len(source):,} planted; load of the machine {os.getloadavg()[0]:.1f}", flush=True)
     figures: dict[str, Any] = {"ours": measure_ours(images, truth, behind, cells.labels)}
     print(json.dumps(figures["ours"], indent=1), flush=True)
-    figures["classes that were evened out"] = measure_classes(cells)
+    figures["classes that were evened out"] = measure_classes(images[: truth.real], cells)
     print(json.dumps(figures["classes that were evened out"], indent=1), flush=True)
     if not options.skip_augmented:
-        figures["augmented copies"] = measure_augmented(np.asarray(cells.images))
+        figures["augmented copies"] = measure_augmented(images[: truth.real])
     _, seconds, memory = best_of(1, lambda: Dedup().find(load(data / "acevedo96" / "train")))
     figures["ours, JPEG files"] = {"seconds": seconds, "gigabytes": memory}
     if not options.skip_scale:

@@ -71,7 +71,7 @@ def site(tmp_path_factory):
 def npz(tmp_path_factory):
     """Give a generated set with copies and non-cell images."""
     path = tmp_path_factory.mktemp("data") / "cells.npz"
-    cells = cellclf.make_cells(64, size=40, seed=1, balance="even", duplicates=3, conflicts=2, foreign_copies=2)
+    cells = cellclf.make_cells(96, size=40, seed=1, balance="even", duplicates=3, conflicts=2, foreign_copies=2)
     return cells.save(path)
 
 

@@ -30,7 +30,7 @@ def write_bench(root: Path) -> Path:
     new_cells/: images without labels. cells.csv: path, label, group. runs/a and runs/b: finished runs.
     """
     cells = cc.make_cells(
-        72, size=SIDE, seed=1, slides=9, duplicates=2, conflicts=1, near_duplicates=2, foreign=1, foreign_copies=2
+        72, size=SIDE, seed=6, slides=9, duplicates=2, conflicts=1, near_duplicates=2, foreign=1, foreign_copies=2
     )
     test, other = (cc.make_cells(40, size=SIDE, seed=2, severity=shift) for shift in (0.0, 0.6))
     cells.save(root / "training_set.npz")

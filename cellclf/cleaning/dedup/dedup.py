@@ -236,7 +236,11 @@ class Dedup(Selector):
 
     def limit(self) -> LossLimit:
         """Give how much a class may lose."""
-        return LossLimit(self.max_loss, self.on_loss, "leave Dedup out, or raise max_loss (--max-loss)")
+        return LossLimit(
+            self.max_loss,
+            self.on_loss,
+            "leave Dedup out, or raise max_loss (--max-loss; of a recipe --set dedup.max_loss=0.5)",
+        )
 
     def _leaks(self, cells: ImageSet, against: ImageSet) -> LeakResult:
         count, total = len(cells), len(cells) + len(against)

