@@ -164,7 +164,7 @@ def read_crops(listing: Listing, options: FileOptions, where: str, margin: float
         notices.append("crops of one image are one group, so that a split keeps them together")
     groups = listing.groups or [printable(path) for path in listing.paths]
     if options.verify:
-        notices += odd_looks(source, known=notices, limit=64, flat=False)
+        notices += odd_looks(source, known=notices, limit=32, flat=False)
     return ImageSet(
         source,
         [listing.labels[k] for k in kept] if listing.labels else None,

@@ -106,7 +106,8 @@ def decode(
     Raises:
         Unreadable: Not an image, truncated, too large, or pixels without a 0-255 meaning; the text says what it is.
     """
-    image, found = _decoded(path, size, reading, number)
+    with quiet:
+        image, found = _decoded(path, size, reading, number)
     assert found.size is not None
     dark = "" if found.peak is None else dark_note(found.peak)
     return image, found.size, found.note + dark
@@ -117,22 +118,21 @@ def _decoded(path: str | Path, size: tuple[int, int] | None, reading: Reading, n
         original = (image.height, image.width)
         return np.asarray(image if size is None else fitted(image, size, reading.fit)), Scan(original, note, peak)
 
-    with quiet:
+    try:
         try:
-            try:
-                with open_image(path) as opened:
-                    if opened.format != "TIFF" or _is_plain_tiff(opened):
-                        with _one_large if _is_large(opened) else contextlib.nullcontext():
-                            return finished(*_converted(opened, path, reading))
-            except Exception as error:  # damaged files raise whatever their decoder stumbles over
-                if has_long_text(error):
-                    with open_image(without_text(path)) as opened:
+            with open_image(path) as opened:
+                if opened.format != "TIFF" or _is_plain_tiff(opened):
+                    with _one_large if _is_large(opened) else contextlib.nullcontext():
                         return finished(*_converted(opened, path, reading))
-                if not _is_odd_tiff(error, path):
-                    raise
-            return finished(*_from_tiff(path, reading, number))
-        except Exception as error:  # as above
-            raise why(error, path) from None
+        except Exception as error:  # damaged files raise whatever their decoder stumbles over
+            if has_long_text(error):
+                with open_image(without_text(path)) as opened:
+                    return finished(*_converted(opened, path, reading))
+            if not _is_odd_tiff(error, path):
+                raise
+        return finished(*_from_tiff(path, reading, number))
+    except Exception as error:  # as above
+        raise why(error, path) from None
 
 
 def _is_large(opened: ImageFile) -> bool:
@@ -185,10 +185,13 @@ def _converted(opened: ImageFile, path: str | Path, reading: Reading) -> tuple[I
 
 
 _TURNED = ["rotated as its EXIF tag says"]
+_NAMES_A_TURN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
 
 
 def _turn(opened: ImageFile, image: Image) -> tuple[Image, bool]:
     """Rotate an image as the EXIF tag of its file says; a damaged tag is no reason to lose the image."""
+    if opened.format != "TIFF" and _NAMES_A_TURN.isdisjoint(opened.info):  # reading tags costs a tenth of a decode
+        return image, False
     from PIL import Image as Pillow
 
     turns = {
@@ -236,7 +239,6 @@ def scan(
     show: bool | None = None,
     reading: Reading = AS_THEY_ARE,
     numbers: Sequence[int] | None = None,
-    size: tuple[int, int] | None = None,
     keep: Callable[[int, Images], None] | None = None,
 ) -> list[Scan]:
     """Check files in threads: size, conversions, problems.
@@ -247,15 +249,14 @@ def scan(
         show: True draws a progress bar, None only on a terminal.
         reading: How they are read.
         numbers: Which image of each file; None takes the first.
-        size: What ``keep`` gets is brought to this height and width.
-        keep: Takes the place and the pixels of each image that was decoded, in any thread, so that a file is decoded
-            once.
+        keep: Takes the place and the pixels of each image that was decoded, in any thread, so that it need not be
+            decoded again.
     """
 
     def pixels(place: int) -> Scan:
         try:
             number = 0 if numbers is None else numbers[place]
-            image, found = _decoded(paths[place], size, reading, number)
+            image, found = _decoded(paths[place], None, reading, number)
         except Unreadable as problem:
             return Scan(problem=str(problem))
         if keep is not None:

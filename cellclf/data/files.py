@@ -1,4 +1,4 @@
-"""Reading a list of files once: a guess at their common size first, then all pixels into a source that keeps them."""
+"""Reading a list of files: a guess at their common size first, so that pixels that have it can be kept at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_files(
     verify: bool = True,
     show: bool | None = None,
 ) -> tuple[HeldSource[FileSource], list[Scan]]:
-    """Look at files, and keep what was decoded meanwhile.
+    """Look at files, and keep what was decoded meanwhile and needs no resizing.
 
     Args:
         paths: The files.
@@ -44,7 +44,6 @@ def read_files(
         show=show,
         reading=reading,
         numbers=numbers,
-        size=target,
         keep=held.keep if verify else None,
     )
 

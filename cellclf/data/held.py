@@ -58,7 +58,7 @@ Source = TypeVar("Source", bound=Making)
 
 
 class HeldSource(Generic[Source]):
-    """Images of another source, each of which is made once: when it is first read.
+    """Images of another source, each of which is made once: when it is first read, or before (``keep``).
 
     In memory while they are few, else in a temporary file without a name, which ends with the process. A file is read
     and written, not mapped: a full disk is then an error that can be caught, and pages of it count for no process.
@@ -116,15 +116,20 @@ class HeldSource(Generic[Source]):
         return self.source.places(rows)
 
     def keep(self, row: int, image: Images) -> None:
-        """Take an image that was made already.
+        """Take an image that was made already, if it is of the right size and kept in memory.
+
+        Others are made again when they are first read: whoever looks at a set, and reads no image of it, does not pay
+        for resizing and writing all.
 
         Args:
             row: Its place.
             image: (H, W, 3) uint8.
         """
+        if image.shape != self.shape:
+            return
         store = self._room()
-        if store is not None:
-            store.put(self._slots[[row]], image[None])
+        if store is not None and store.in_memory:
+            store.put_one(int(self._slots[row]), image)
 
     def read(self, rows: Rows) -> Images:
         """Give the images at these places: (n, H, W, 3) uint8; those that are not kept yet are made."""
@@ -160,7 +165,7 @@ class _Store:
         self._lock = threading.Lock()
         size = shape[0] * self._bytes
         if size <= IN_MEMORY:
-            self._array = np.empty(shape, np.uint8)
+            self._array = np.zeros(shape, np.uint8)
         elif size <= shutil.disk_usage(tempfile.gettempdir()).free // 2:
             self._file = tempfile.TemporaryFile(prefix="cellclf-", buffering=0)  # noqa: SIM115  # closed below
             weakref.finalize(self, self._file.close)  # and so the file is deleted
@@ -171,21 +176,29 @@ class _Store:
                 "decoded each time they are read; set TMPDIR to a disk with room"
             )
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether images are in memory."""
+        return self._array is not None
+
     def put(self, slots: Rows, images: Images) -> bool:
         """Keep images; False if the disk is full, and then nothing is kept any more."""
+        return all(self.put_one(slot, image) for slot, image in zip(slots.tolist(), images, strict=True))
+
+    def put_one(self, slot: int, image: Images) -> bool:
+        """Keep one image; see ``put``."""
         if self._array is not None:
-            self._array[slots] = images
+            self._array[slot] = image
         else:
             try:
-                for slot, image in zip(slots.tolist(), images, strict=True):
-                    self._write(slot * self._bytes, image.tobytes())
+                self._write(slot * self._bytes, np.ascontiguousarray(image).data.cast("B"))
             except OSError as error:
                 logger.warning(
                     f"images are decoded each time they are read: {error.strerror} in {tempfile.gettempdir()}"
                 )
                 self.usable = False
                 return False
-        self.there[slots] = True
+        self.there[slot] = True
         return True
 
     def take(self, slots: Rows) -> Images:

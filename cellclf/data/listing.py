@@ -116,7 +116,7 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
     if source.shape[:2] != shape:
         source = source.at_size(shape)
     if options.verify:  # else reading some would decode them now
-        notices += odd_looks(source, known=notices, limit=64, flat=False)
+        notices += odd_looks(source, known=notices, limit=32, flat=False)
     labels = [listing.labels[k] for k in good] if listing.labels else None
     if labels is not None:
         lost = natural_order(set(listing.labels) - set(labels))

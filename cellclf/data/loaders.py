@@ -105,7 +105,7 @@ def load(
             makes each an image, with the id ``"stack.tif#1"``; ``"first"`` takes the first; ``"auto"`` joins those
             that the metadata declare as channels, and three grey ones that nothing is known of, and of others takes
             the first, each with a notice.
-        verify: True decodes every file now, and keeps its pixels, so that damaged ones are listed in ``.skipped``;
+        verify: True decodes every file now, so that damaged ones are listed in ``.skipped``, and keeps what it can;
             False reads the headers only: files are decoded when they are first read, and a damaged one raises an
             error then.
         show: True draws a progress bar; None does on a terminal and in a notebook.

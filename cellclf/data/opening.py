@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -100,19 +101,25 @@ def open_image(path: str | Path | BinaryIO) -> ImageFile:
         Unreadable: A device, or too many pixels.
         Exception: Whatever Pillow raises for what it cannot read; see ``why``.
     """
-    from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401  # register
-
     if isinstance(path, str | Path):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise Unreadable("a pipe or a device, which may never end")
-    opened = Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP"))
+    opened: ImageFile = _pillow().open(path, formats=("JPEG", "PNG", "TIFF", "BMP"))
     try:
         check_pixels(*opened.size)
     except Unreadable:
         opened.close()
         raise
     return opened
+
+
+@functools.cache
+def _pillow() -> Any:
+    """Give ``PIL.Image`` with its four decoders registered; once, for the many small files."""
+    from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401
+
+    return Image
 
 
 def check_pixels(width: int, height: int) -> None:

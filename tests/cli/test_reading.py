@@ -80,7 +80,7 @@ def test_a_run_decodes_each_file_once_or_twice_and_keeps_how_it_read(sizes, reci
     counts.clear()
     done = run("evaluate", out, sizes)
     assert done.exit_code == 0 and "padded" in done.stderr and "read as 12 bits" in done.stderr
-    assert max(counts.values()) == 1
+    assert max(counts.values()) <= 2
     trained = cc.load_run(out)
     read = cc.load(sizes, bits=12, fit="pad")
     assert np.array_equal(images_again(manifest["source"], out).images, read.images), "what rerun reads"
