@@ -72,7 +72,7 @@ def no_weights(shape, *, weights):
 
 def test_weights_that_cannot_be_downloaded_are_found_by_check(npz):
     spec = BackboneSpec(
-        name="far", build=no_weights, summary="", source="a test", min_size=8, blocks=("conv",), weights=("imagenet",)
+        name="far", build=no_weights, summary="a test", source="a test", min_size=8, blocks=("conv",), weights=("imagenet",)
     )
     cells = cellclf.load(npz)
     for weights, message in (("imagenet", "service not known"), ("default", "service not known"), (None, None)):

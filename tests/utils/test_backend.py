@@ -27,7 +27,7 @@ CHECK = "from cellclf.utils.backend import check_backend; check_backend()"
         ({}, '{"backend": "theano", "floatx": "float32"}', "keras.json chooses the backend 'theano'"),
         ({}, '{"backend": "cntk"}', "'cntk'"),
         ({}, '{"backend": 7}', "'7'"),
-        ({}, '{"backend": "jax\\u001b[2J"}', "'jax\\\\x1b[2J'"),
+        ({}, '{"backend": "jax\\u001b[2J"}', "'jax\\x1b[2J'"),
         ({}, '{"backend": "tensorflow"}', None),
         ({}, '{"epsilon": 1}', None),
         ({}, "no json", None),
@@ -72,6 +72,7 @@ def test_an_error_leaves_the_numbers_of_the_process_as_they_were():
     import keras
 
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     try:
         with pytest.raises(ZeroDivisionError), float32():
             assert keras.config.floatx() == "float32"
@@ -104,9 +105,11 @@ FULL = (
 @pytest.mark.parametrize("error", FULL, ids=lambda error: str(error)[:20])
 @pytest.mark.parametrize("training", [True, False])
 def test_a_full_device_names_the_batch_size(error, training):
-    with pytest.raises(TrainingError, match=r"batch_size=64 .*such as batch_size=32, needs less") as caught:
-        with naming_batch_size(64, training=training):
-            raise error
+    with (
+        pytest.raises(TrainingError, match=r"batch_size=64 .*such as batch_size=32, needs less") as caught,
+        naming_batch_size(64, training=training),
+    ):
+        raise error
     assert ("accumulate=2" in str(caught.value)) == training and "\n" not in str(caught.value)
 
 
