@@ -214,7 +214,20 @@ def outcome_of(path: Path) -> Outcome:
     return Outcome(False, pixels, [spelled(i) for i in ids], labels, groups and [spelled(g) for g in groups])
 
 
-NAMES = ("round", "lobed", "Ünal", "细胞", "=1+1", "a,b;c", "<b>", "line\nbreak", "\x1b[31mred", "a/b", "'x", "naïve cell")
+NAMES = (
+    "round",
+    "lobed",
+    "Ünal",
+    "细胞",
+    "=1+1",
+    "a,b;c",
+    "<b>",
+    "line\nbreak",
+    "\x1b[31mred",
+    "a/b",
+    "'x",
+    "naïve cell",
+)
 
 
 def make_npz(rng: Random, folder: Path) -> Path:
@@ -224,7 +237,22 @@ def make_npz(rng: Random, folder: Path) -> Path:
     if rng.random() < 0.03:  # mapped, not read
         count, height, width = 8, 220, 220
     kind = rng.choice(
-        ["rgb", "rgb", "rgb", "grey", "grey1", "rgba", "deep", "deepgrey", "unit", "wide", "first", "one", "nan", "bool"]
+        [
+            "rgb",
+            "rgb",
+            "rgb",
+            "grey",
+            "grey1",
+            "rgba",
+            "deep",
+            "deepgrey",
+            "unit",
+            "wide",
+            "first",
+            "one",
+            "nan",
+            "bool",
+        ]
     )
     shape: tuple[int, ...] = (count, height, width, 3)
     images: Any = rng.integers(0, 256, shape, np.uint8)
@@ -323,8 +351,30 @@ def file_of(rng: Random, side: tuple[int, int]) -> tuple[bytes, str, bool]:
     rgb = rng.integers(0, 256, (height, width, 3), np.uint8)
     kind = str(
         rng.choice(
-            "png jpg bmp tif grey palette alpha clear bits deep cmyk turned frames progressive text empty cut zeros bomb "
-            "float exif16 heic".split()
+            [
+                "png",
+                "jpg",
+                "bmp",
+                "tif",
+                "grey",
+                "palette",
+                "alpha",
+                "clear",
+                "bits",
+                "deep",
+                "cmyk",
+                "turned",
+                "frames",
+                "progressive",
+                "text",
+                "empty",
+                "cut",
+                "zeros",
+                "bomb",
+                "float",
+                "exif16",
+                "heic",
+            ]
         )
     )
     buffer = io.BytesIO()
@@ -397,12 +447,30 @@ def decoded(data: bytes, side: tuple[int, int]) -> np.ndarray:
     return np.asarray(image).astype(float)
 
 
-ODD = ("a", "b c", "Ünal", "细胞", "=1+1", "x'y", "a;b", "-1", "100%", "\x1b[31m", "new\nline", "\udcfc", "a" * 120, "7", "#1")
+ODD = (
+    "a",
+    "b c",
+    "Ünal",
+    "细胞",
+    "=1+1",
+    "x'y",
+    "a;b",
+    "-1",
+    "100%",
+    "\x1b[31m",
+    "new\nline",
+    "\udcfc",
+    "a" * 120,
+    "7",
+    "#1",
+)
 
 
 def make_tree(rng: Random, root: Path) -> Outcome:
     """Write a folder for each class, with files of every kind; give its outcome."""
-    side = (int(rng.integers(4, 14)),) * 2 if rng.random() < 0.5 else (int(rng.integers(4, 14)), int(rng.integers(4, 14)))
+    side = (
+        (int(rng.integers(4, 14)),) * 2 if rng.random() < 0.5 else (int(rng.integers(4, 14)), int(rng.integers(4, 14)))
+    )
     root.mkdir()
     classes = [str(name) for name in rng.choice(ODD, int(rng.integers(1, 5)), replace=False)]
     found: list[tuple[str, str, np.ndarray]] = []
@@ -602,7 +670,9 @@ def _same_zip(path: Path, other: Path) -> bool:
     """Whether all that a damaged zip file holds is there, and as it was."""
     try:
         with zipfile.ZipFile(path) as one, zipfile.ZipFile(other) as two:
-            return {name: one.read(name) for name in one.namelist()} == {name: two.read(name) for name in two.namelist()}
+            return {name: one.read(name) for name in one.namelist()} == {
+                name: two.read(name) for name in two.namelist()
+            }
     except Exception:
         return False
 

@@ -2,9 +2,9 @@
 
     python benchmarks/kills.py --kills 100 --seed 1
 
-A small job with every feature on (duplicates, outliers, a split by slides, augmentation, an altered validation set, three
-stages, cached features, EMA, accumulation, class weights, image_size, calibration, two test sets, the report) is done
-once without a stop. Then it is started in another folder and killed (SIGKILL) after a random time, started again,
+A small job with every feature on (duplicates, outliers, a split by slides, augmentation, an altered validation set,
+three stages, cached features, EMA, accumulation, class weights, image_size, calibration, two test sets, the report) is
+done once without a stop. Then it is started in another folder and killed (SIGKILL) after a random time, started again,
 killed again, until it ends; then in the next folder, until there were as many kills as asked for. Every finished folder
 must hold the same files with the same content: all weights, the calibration, every epoch but its seconds, the split,
 the recipe, the scores. Results: docs/benchmarks.md.
@@ -28,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+KEPT = ("start_sha256", "end_sha256", "data", "split", "class_names", "status")
+"""Of the manifest; the rest holds times and places."""
 
 JOB = """
 import sys
@@ -129,7 +132,9 @@ def contents(folder: Path) -> dict[str, Any]:
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
         "history": history,
         "report": {key: report[key] for key in ("scores", "copies", "removed", "domain_shifts")},
-        "manifest": {key: manifest[key] for key in ("start_sha256", "end_sha256", "data", "split", "class_names", "status")},
+        "manifest": {
+            key: manifest[key] for key in ("start_sha256", "end_sha256", "data", "split", "class_names", "status")
+        },
         **{name: (folder / name).read_bytes() for name in ("split.csv", "recipe.toml")},
     }
 

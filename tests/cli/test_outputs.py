@@ -72,7 +72,13 @@ def no_weights(shape, *, weights):
 
 def test_weights_that_cannot_be_downloaded_are_found_by_check(npz):
     spec = BackboneSpec(
-        name="far", build=no_weights, summary="a test", source="a test", min_size=8, blocks=("conv",), weights=("imagenet",)
+        name="far",
+        build=no_weights,
+        summary="a test",
+        source="a test",
+        min_size=8,
+        blocks=("conv",),
+        weights=("imagenet",),
     )
     cells = cellclf.load(npz)
     for weights, message in (("imagenet", "service not known"), ("default", "service not known"), (None, None)):
@@ -103,7 +109,9 @@ def test_places_where_nothing_can_be_written(place, why, blocked, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["a", "deep/deeper/a.csv", "x" * 250, "细" * 80 + ".csv", ".a", "a b;c'\".npz", "file"])
+@pytest.mark.parametrize(
+    "name", ["a", "deep/deeper/a.csv", "x" * 250, "细" * 80 + ".csv", ".a", "a b;c'\".npz", "file"]
+)
 def test_places_where_something_can_be_written(name, blocked, tmp_path):
     before = sorted(tmp_path.iterdir())
     check_writable(tmp_path / name)

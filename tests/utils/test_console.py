@@ -93,9 +93,7 @@ def test_a_closed_descriptor_is_never_given_to_a_file(folder, closed):
     code += "with open('made', 'w') as file: print(file.fileno(), file=file)"
     subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=folder, check=True)
     assert int((folder / "made").read_text()) > 2
-    done = subprocess.run(
-        [sys.executable, "-c", CLOSED.format(closed)], capture_output=True, cwd=folder, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", CLOSED.format(closed)], capture_output=True, cwd=folder, check=False)
     assert done.returncode == 0
 
 

@@ -127,7 +127,7 @@ def test_a_flipped_pixel_of_a_mapped_file_is_found_when_all_was_read(read, large
     path.write_bytes(changed)
     cells = cc.load(path)
     assert len(cells) == 160 and cells[0].shape == (48, 48, 3)  # opening it reads nothing
-    with pytest.raises(DataError, match="'images' is damaged .its checksum differs.; copy the file again"):
+    with pytest.raises(DataError, match=r"'images' is damaged \(its checksum differs\); copy the file again"):
         read(cells)
 
 
