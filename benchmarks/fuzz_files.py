@@ -170,6 +170,12 @@ def arrays_in(path: Path) -> dict[str, np.ndarray | None]:
     return found
 
 
+def texts(array: np.ndarray) -> list[str]:
+    """Give a column as texts; bytes are UTF-8."""
+    array = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
+    return array.tolist()
+
+
 def outcome_of(path: Path) -> Outcome:
     """Compute the outcome of an npz from what NumPy reads."""
     try:
@@ -184,11 +190,11 @@ def outcome_of(path: Path) -> Outcome:
     if any(arrays[name] is None for name in used):
         return REFUSED
     count = len(pixels)
-    ids = arrays["ids"].astype(str).tolist() if "ids" in arrays else [str(k) for k in range(count)]
-    groups = arrays["groups"].astype(str).tolist() if "groups" in arrays else None
+    ids = texts(arrays["ids"]) if "ids" in arrays else [str(k) for k in range(count)]
+    groups = texts(arrays["groups"]) if "groups" in arrays else None
     if len(ids) != count or len(set(ids)) < count or (groups is not None and len(groups) != count):
         return REFUSED
-    names = [spelled(name) for name in arrays["class_names"].astype(str).tolist()] if "class_names" in arrays else None
+    names = [spelled(name) for name in texts(arrays["class_names"])] if "class_names" in arrays else None
     if names is not None and len(set(names)) < len(names):
         return REFUSED
     labels = None
@@ -198,7 +204,7 @@ def outcome_of(path: Path) -> Outcome:
         if values.shape != (count,):
             return REFUSED
         if values.dtype.kind in "US":
-            labels = [spelled(text) for text in values.astype(str).tolist()]
+            labels = [spelled(text) for text in texts(values)]
             if names is not None and not set(labels) <= set(names):
                 return REFUSED
         else:
@@ -496,7 +502,7 @@ def make_tree(rng: Random, root: Path) -> Outcome:
     if not found:
         return REFUSED
     # as os.walk lists them: classes in order, in each the files of a folder before those of the folders in it
-    kept = sorted({name for name, _, _ in found})
+    kept = sorted({name for name, _, _ in found}, key=spelled)
     if all(spelled(name).isdecimal() for name in kept):
         kept.sort(key=int)
     ordered = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -45,11 +46,12 @@ def blocked(tmp_path):
         ("labels", "{npz}", "--recipe", "demo", "--out", "{file}/a"),
         ("crossval", "{npz}", "--recipe", "demo", "--out", "{file}/a"),
         ("run", "{npz}", "--recipe", "demo", "--out", "{file}/a"),
-        ("train", "{npz}", "{npz}", "--recipe", "demo", "--out", "{file}/a"),
+        ("train", "{npz}", "{copy}", "--recipe", "demo", "--out", "{file}/a"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(words, npz, blocked):
-    done = run(*(word.format(npz=npz, file=blocked) for word in words))
+    copy = shutil.copy(npz, blocked.with_name("copy.npz"))
+    done = run(*(word.format(npz=npz, file=blocked, copy=copy) for word in words))
     assert done.exit_code == 1, done.output
     assert "is a file" in done.stderr and "choose another name" in done.stderr
     assert done.stdout == "" and done.stderr.splitlines()[-1].startswith("cellclf: ")
@@ -139,7 +141,7 @@ def test_a_name_that_is_no_utf_8_is_written_and_read_back(name, tmp_path):
     src = os.fsencode(tmp_path) + b"/" + name + b".npz"
     np.savez(tmp_path / "a.npz", images=np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1])
     os.rename(tmp_path / "a.npz", src)
-    out = os.fsencode(tmp_path) + b"/" + name + b".csv"
+    out = os.fsencode(tmp_path) + b"/" + name + b"-kept.npz"
     command = [sys.executable.encode(), b"-m", b"cellclf", b"dedup", src, b"--apply", out]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
