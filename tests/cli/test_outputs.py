@@ -139,7 +139,8 @@ def test_a_name_that_is_no_utf_8_is_written_and_read_back(name, tmp_path):
     text = os.fsdecode(name)
     assert json.loads(write_json(tmp_path / "a.json", {"src": text}).read_text("utf-8")) == {"src": text}
     src = os.fsencode(tmp_path) + b"/" + name + b".npz"
-    np.savez(tmp_path / "a.npz", images=np.zeros((2, 8, 8, 3), np.uint8), labels=[0, 1])
+    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=[0, 1] * 6)
     os.rename(tmp_path / "a.npz", src)
     out = os.fsencode(tmp_path) + b"/" + name + b"-kept.npz"
     command = [sys.executable.encode(), b"-m", b"cellclf", b"dedup", src, b"--apply", out]
