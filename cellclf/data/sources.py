@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -42,16 +43,20 @@ class _FirstFullRead:
     def __init__(self, images: Any) -> None:
         self._verify: Callable[[], None] | None = getattr(images, "verify", None)
         self._left = len(images)
+        self._lock = threading.Lock()
 
     def count(self, number: int) -> None:
         """Count images that are read; raises DataError if the file is damaged."""
-        self._left -= number
-        if self._left <= 0 and self._verify is not None:
-            self._verify()
-            self._verify = None
+        if self._verify is None:
+            return
+        with self._lock:
+            self._left -= number
+            if self._left <= 0 and self._verify is not None:
+                self._verify()
+                self._verify = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_verify": None, "_left": 0}  # a pickle holds the pixels
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ((),)  # a pickle holds the pixels
 
 
 class ArraySource:

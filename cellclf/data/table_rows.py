@@ -19,7 +19,7 @@ from cellclf.data.path_patterns import PathPattern
 from cellclf.data.spelling import spelling
 from cellclf.data.table_columns import Columns, find_columns, number
 from cellclf.errors import DataError, OptionError, printable, unknown
-from cellclf.utils.spreadsheet import unguard
+from cellclf.utils.spreadsheet import restored
 
 
 def list_table(
@@ -193,7 +193,7 @@ class _Rows:
         raw = row[place]
         if raw[:1] in ("'", " ") and os.path.exists(self.folder / raw):
             return raw
-        return unguard(raw.strip())
+        return restored(raw.strip())
 
     def box(self, row: Sequence[str]) -> Box | str | None:
         """Give the box of a row, or why there is none; None in a table without boxes."""
@@ -247,7 +247,7 @@ def _clash(one: tuple[str, str], two: tuple[str, str]) -> str:
 def _value(text: str) -> str:
     """Give a cell without what a spreadsheet needs round it; "" for one that is missing."""
     text = text.strip()
-    return "" if text in MISSING else unguard(text)
+    return "" if text in MISSING else restored(text)
 
 
 def _whole_numbers(labels: list[str]) -> list[str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ class Checkpoint:
                     if key != "meta":
                         group, _, place = key.rpartition(".")
                         groups.setdefault(_OLD_NAMES.get(group, group), {})[int(place)] = archive[key]
-        except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
             raise RunFolderError(
                 f"{self.folder / name}.npz is damaged ({error}); delete {self.folder} to start this run again"
             ) from None

@@ -86,7 +86,7 @@ def check_writable(path: str | Path) -> Path:
     """
     path = Path(path)
     real = Path(os.path.realpath(path))
-    there = next((one for one in real.parents if one.exists()), real)
+    there = next((one for one in real.parents if os.path.exists(one)), real)  # Path.exists raises for long names
     if not there.is_dir():
         raise _unwritable(path, f"{there} is a file")
     probe = _beside(there / real.name, "part")
@@ -167,7 +167,7 @@ def _make_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        blocking = next((one for one in path.parents if one.exists()), path)
+        blocking = next((one for one in path.parents if os.path.exists(one)), path)
         why = f"{blocking} is a file" if blocking.is_file() else error.strerror or str(error)
         raise _unwritable(path, why) from None
 

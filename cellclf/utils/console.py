@@ -51,7 +51,7 @@ def any_text() -> Iterator[None]:
         for stream in (sys.stdout, sys.stderr):
             # streams of notebooks have their own ways; pythonw has none
             before = getattr(stream, "errors", None)
-            if before == "strict" or (before == "backslashreplace" and stream is sys.stderr):
+            if before in ("strict", "surrogateescape") or (before == "backslashreplace" and stream is sys.stderr):
                 set_errors = getattr(stream, "reconfigure", None)
                 if set_errors is not None:
                     set_errors(errors=ERRORS)

@@ -94,7 +94,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        blocking = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+        blocking = next((p for p in (folder, *folder.parents) if os.path.exists(p)), folder)
         why = f"{blocking} is a file" if blocking.is_file() else error.strerror or str(error)
         raise RunFolderError(f"the run folder {folder} cannot be made: {why}; choose another name") from None
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from cellclf.errors import printable
 from cellclf.utils.log import is_shown
 
 Item = TypeVar("Item")
@@ -35,4 +36,4 @@ def track(
     import tqdm.auto
 
     hidden = sys.stderr is None or not is_shown(show)  # without a console stderr is None
-    yield from tqdm.auto.tqdm(iterable, total=total, desc=label, unit=unit, disable=hidden, leave=False)
+    yield from tqdm.auto.tqdm(iterable, total=total, desc=printable(label), unit=unit, disable=hidden, leave=False)
