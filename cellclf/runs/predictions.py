@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cellclf.data.image_set import Skipped
 from cellclf.errors import OptionError
 from cellclf.evaluation.calibration import scale
+from cellclf.evaluation.groups import domain_names
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import Confidence
@@ -46,6 +47,7 @@ class Predictions(Result):
         threshold: Images whose class has a lower probability are "unsure" in the table and left to a person.
         promise: The accuracy that the threshold was chosen for; None if the threshold was given.
         views: Flips and turns that were averaged. The calibration is for one; with more there are no sets.
+        domains: (N,) laboratory, hospital or scanner of each image; None if they are not known.
     """
 
     ids: NDArray[np.str_]
@@ -60,6 +62,7 @@ class Predictions(Result):
     threshold: float = 0.0
     promise: Promise | None = None
     views: int = 1
+    domains: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,7 +73,7 @@ class Predictions(Result):
         return np.asarray(self.probabilities.argmax(1), np.int64)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Give one dict an image: id, class, probability; set and ood_score if calibrated; and p_CLASS for each class.
+        """Give one dict an image: id, class, probability; set, ood_score, domain if known; and p_CLASS for each class.
 
         An out-of-distribution image has the class "unknown", no probability and an empty set; the columns of the
         classes hold its probabilities all the same. Inputs that could not be read come last, with the reason in the
@@ -80,6 +83,7 @@ class Predictions(Result):
             unknown = self._is_unknown(k)
             row: dict[str, Any] = {
                 "id": id_,
+                **({} if self.domains is None else {"domain": str(self.domains[k])}),
                 "class": self._called(k),
                 "probability": None if unknown else round(float(self.probabilities[k, predicted]), 5),
             }
@@ -124,6 +128,9 @@ class Predictions(Result):
         named = Counter(more.get(name, name) for name in map(self._called, range(len(self))))
         width = max(map(len, named), default=0)
         lines = [f"{len(self):,} images", *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
+        for domain, rows in domain_names(self.domains, len(self)).items():
+            unknown = sum(map(self._is_unknown, rows.tolist()))
+            lines.append(f"domain {domain}: {len(rows):,} images" + (f", {unknown:,} {UNKNOWN}" if unknown else ""))
         if self.skipped:
             lines.append(f"skipped (the table gives the reasons): {len(self.skipped):,}")
         if self.ood_score is None:
@@ -163,7 +170,8 @@ class Predictions(Result):
             {} if self.ood_score is None else {"ood_score": "number"}
         )
         each = dict.fromkeys((f"p_{name}" for name in self.class_names), "number")
-        return {"id": "text", "class": "text", "probability": "number", **extra, **each, "skipped": "text"}
+        domain = {} if self.domains is None else {"domain": "text"}
+        return {"id": "text", **domain, "class": "text", "probability": "number", **extra, **each, "skipped": "text"}
 
     def to_dict(self) -> dict[str, Any]:
         """Give the rows and what is known of the set as plain data."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,10 +190,11 @@ class Run:
                 skipped=cells.skipped,
                 threshold=threshold or 0.0,
                 views=len(names),
+                domains=cells.domains,
             )
         averaged = self.predict_proba(cells, tta=tta, show=show) if len(names) > 1 else None
         batches = self._reader.batches(cells, show=show)
-        return predictions(
+        predicted = predictions(
             cells.ids,
             self.class_names,
             batches,
@@ -207,6 +208,7 @@ class Run:
             averaged=averaged,
             views=len(names),
         )
+        return replace(predicted, domains=cells.domains)
 
     def _promise(self, accuracy: float | None, *, views: int) -> Promise | None:
         """Give the threshold for an accuracy, learnt from the validation images."""
@@ -248,6 +250,19 @@ class Run:
         height, width, _ = self.input_shape
         return at_size(cells, (height, width), labels, reading=reading_of(self.manifest))
 
+    def _report(
+        self, truth: NDArray[np.int64], found: NDArray[Any], cells: ImageSet, min_count: int, seed: int
+    ) -> Report:
+        return evaluate(
+            truth,
+            found,
+            self.class_names,
+            min_count=min_count,
+            seed=seed,
+            groups=cells.groups,
+            domains=cells.domains,
+        )
+
     def evaluate(
         self,
         cells: Cells,
@@ -267,7 +282,8 @@ class Run:
             labels: (N,) or (N, 1) labels beside an array.
             min_count: Classes with fewer images are listed but not in the macro averages.
             tta: See ``predict_proba``.
-            seed: Of the bootstrap intervals; where the cells have groups, these are resampled.
+            seed: Of the bootstrap intervals; where the cells have groups, these are resampled. Where they have domains,
+                each is scored by itself, too.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
@@ -276,7 +292,7 @@ class Run:
         cells = self._fitted(cells, labels)
         truth = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, tta=tta, show=show)
-        return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
+        return self._report(truth, found, cells, min_count, seed)
 
     def evaluate_and_compare(
         self, cells: Cells, *, min_count: int = 1, seed: int = 0, show: bool | None = None
@@ -301,7 +317,7 @@ class Run:
         truth = match_labels(cells, self.class_names)
         features, found = self._reader.read(cells, show=show)
         familiar = self.confidence.familiar
-        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
+        report = self._report(truth, found, cells, min_count, seed)
         return report, familiar.compare(familiar.distance(features))
 
     def adapt(self, cells: Cells, *, prior: int = 16, show: bool | None = None) -> Run:
