@@ -385,7 +385,7 @@ def load_sources(
         UsageError: Two sources of one name, ``--part`` of several, or ``--val`` beside ``--cut own``.
     """
     from cellclf.data.cuts import given_parts, whole
-    from cellclf.data.parts import part_kind
+    from cellclf.data.parts import part_kind, split_part
     from cellclf.data.split import Parts
     from cellclf.pipeline.source import read_source
 
@@ -409,8 +409,10 @@ def load_sources(
     places = _places(record)
     if isinstance(found, Parts):  # its own validation part is replaced
         places = [place for place in places if part_kind(place.rpartition(":")[2]) != "val"]
-    cells, src, own = source.further_and_how(val, *places, size=train.image_shape[:2], part="val", what="SRC and --val")
-    record["val"] = _absolute({"src": src, "size": list(train.image_shape[:2]), **own.arguments()})
+    # files are decoded to the size of the training images; arrays are resized as they are read
+    size = None if Path(split_part(val)[0]).suffix.lower() in (".npz", ".npy") else train.image_shape[:2]
+    cells, src, own = source.further_and_how(val, *places, size=size, part="val", what="SRC and --val")
+    record["val"] = _absolute({"src": src, **({"size": size} if size else {}), **own.arguments()})
     return given_parts(train, cells, found.test if isinstance(found, Parts) else None), record
 
 

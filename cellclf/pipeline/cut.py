@@ -54,20 +54,20 @@ def given_of(cells: ImageSet | Parts) -> tuple[str, ...]:
     return () if isinstance(cells, ImageSet) else tuple(name for name in NAMES[1:] if len(getattr(cells, name)))
 
 
-def describe(cells: Parts) -> str:
-    """State in a line which cut is taken.
+def describe(cells: Parts, split: Split) -> str:
+    """State in a line which cut is taken, and what ``split`` adds to it.
 
     Examples:
-        >>> from cellclf.data.split import Split
         >>> from cellclf.data import make_cells
-        >>> describe(Split(val=0.25).apply(make_cells(8, size=32)))
+        >>> describe(Split(val=0.25).apply(make_cells(8, size=32)), Split())
         'the cut that the source gives: train 6, val 2; there is no test'
     """
     counts = ", ".join(f"{name} {len(part):,}" for name in NAMES if len(part := getattr(cells, name)))
+    cut = [name for name in NAMES[1:] if not len(getattr(cells, name)) and getattr(split, name)]
     text = f"the cut that the source gives: {counts}"
-    if not len(cells.val):
-        text += "; val is cut off the training part"
-    return text if len(cells.test) else f"{text}; there is no test"
+    if cut:
+        text += f"; {' and '.join(cut)} {'are' if len(cut) > 1 else 'is'} cut off the training part"
+    return text if len(cells.test) or "test" in cut else f"{text}; there is no test"
 
 
 def completed(cells: Parts, split: Split) -> Parts:

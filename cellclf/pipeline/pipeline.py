@@ -261,7 +261,7 @@ class Pipeline(Params):
         for line in class_gaps(before):
             logger.info(line)
         if isinstance(given, Parts):
-            logger.info(describe(given))
+            logger.info(describe(given, self.split))
             cells, parts = before, self._given_parts(given, removals, step)
         else:
             cells = before
@@ -301,7 +301,7 @@ class Pipeline(Params):
             removals=removals,
             seconds=seconds,
             given=given_of(given),
-            cut=describe(given) if isinstance(given, Parts) else "",
+            cut=describe(given, self.split) if isinstance(given, Parts) else "",
         )
 
     def _given_parts(

@@ -119,6 +119,7 @@ def _incoming(before: ImageSet | None, after: ImageSet | None) -> View | None:
         "notices": before.notices,
         "skipped": before.skipped,
         "groups": None if before.groups is None else len(np.unique(before.groups)),
+        "domains": [] if before.domains is None else list(dict.fromkeys(before.domains.tolist())),
         "bars": [
             {
                 "name": name,
