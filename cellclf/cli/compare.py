@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 import cellclf
-from cellclf.cli.options import Source, by_option, change_option, load_tests, source_options, test_option
+from cellclf.cli.options import Source, by_option, change_option, load_sources, load_tests, source_options, test_option
 from cellclf.cli.output import import_keras
 from cellclf.utils.atomic import check_writable
 
@@ -49,6 +49,7 @@ def compare(
     cellclf compare cells/ mobilenet sequential residual inception --epochs 3 --out runs/compared
     cellclf compare test_set.npz runs/a runs/b
     """  # noqa: D301 - click reads the backspace as "do not wrap"
+    from cellclf.data.cuts import whole
     from cellclf.pipeline import read_recipe
     from cellclf.runs.folder import MANIFEST
 
@@ -79,9 +80,9 @@ def compare(
     if len(weights) < len(files) or not set(weights) <= set(candidates):
         raise click.UsageError(f"--weights {' '.join(files)}; expected NAME=FILE for one of {', '.join(candidates)}")
     tables = [{"name": name} | ({"weights": weights[name]} if name in weights else {}) for name in candidates]
-    cells = source.load(src)
+    cells, record = load_sources((src,), source, cut="given")
     import_keras()
-    further = load_tests(tests, source, cells, src)
+    further = load_tests(tests, source, whole(cells), record)
     found = cellclf.compare(cells, tables, recipe=table, out=out, tests=further, by=by)
     _print_comparison(found, out)
 

@@ -319,7 +319,7 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def load_tests(
-    tests: tuple[str, ...], source: Source, cells: ImageSet, beside: str | Mapping[str, Any]
+    tests: tuple[str, ...], source: Source, cells: ImageSet, record: Mapping[str, Any]
 ) -> dict[str, ImageSet]:
     """Load the sets of ``--test``, each ``[NAME=]SRC``, at the size of the training images.
 
@@ -327,16 +327,16 @@ def load_tests(
         tests: What was given.
         source: How the first set was read.
         cells: The first set.
-        beside: Where the first set is from: its SRC, or what ``load_sources`` gave.
+        record: Where the first set is from, as ``load_sources`` gave it.
     """
-    others = [source.first(beside)] if isinstance(beside, str) else _places(beside)
+    beside = _places(record)
     found: dict[str, ImageSet] = {}
     for test in tests:
         name, further = _named(test)
         if name in found:
             raise click.UsageError(f"two --test sets are called {name!r}; expected NAME=SRC with a name for each")
         found[name], _ = source.further(
-            further, *others, size=cells.image_shape[:2], what="the training and the --test"
+            further, *beside, size=cells.image_shape[:2], what="the training and the --test"
         )
     return found
 

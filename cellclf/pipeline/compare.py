@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cellclf.data.classes import match_labels
-from cellclf.data.door import Cells, as_cells, tests_as_cells
+from cellclf.data.cuts import whole
+from cellclf.data.door import Cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
+from cellclf.data.split import Parts
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import evaluate
 from cellclf.pipeline.crossval import CrossValidation, cross_validate
+from cellclf.pipeline.cut import read_cut
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.pipeline.prepare import Prepared
 from cellclf.pipeline.recipe import Table, make_backbone, read_recipe
@@ -54,7 +57,7 @@ def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
 
 
 def compare(
-    cells: Cells,
+    cells: Cells | Parts,
     backbones: Sequence[Mapping[str, Any]],
     *,
     recipe: str | Path | Mapping[str, Any] = "fast",
@@ -67,7 +70,7 @@ def compare(
     """Train several backbones on one cleaned split, or on all domains but one.
 
     Args:
-        cells: With labels.
+        cells: With labels; a cut that they give is taken, see ``Pipeline.run``.
         backbones: Tables of ``name`` and, optionally, ``weights`` and ``params``.
         recipe: The job; its seed makes the split the same for all.
         out: Folder; each backbone gets a run folder in it, so that a comparison that was stopped resumes.
@@ -86,7 +89,7 @@ def compare(
         CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
     """
     check_arguments(compare, backbones=backbones, recipe=recipe, out=out, by=by, n_jobs=n_jobs)
-    cells = as_cells(cells)
+    given = read_cut(cells)
     tests = tests_as_cells(tests)
     if not backbones:
         raise OptionError("there is no backbone to compare; expected names that `cellclf backbones` lists")
@@ -99,21 +102,21 @@ def compare(
         while name in pipes:
             name += "+"
         pipes[name] = Pipeline.from_recipe(recipe_for(read_recipe(recipe), backbone))
-        pipes[name].check(cells)
+        pipes[name].check(given)
     import joblib
 
     if by is not None:
         crossed = {
             name: cross_validate(
-                pipe, cells, by=by, seed=pipe.split.seed, out=Path(out) / name, n_jobs=n_jobs, show=show
+                pipe, whole(given), by=by, seed=pipe.split.seed, out=Path(out) / name, n_jobs=n_jobs, show=show
             )
             for name, pipe in pipes.items()
         }
         return Comparison([_crossed(name, Path(out) / name, one) for name, one in crossed.items()], chosen_on=_HELD_OUT)
     with showing(show) as shown:
-        prepared = next(iter(pipes.values())).prepare(cells, show=shown)  # the same for all: only trainers differ
+        prepared = next(iter(pipes.values())).prepare(given, show=shown)  # the same for all: only trainers differ
         candidates = joblib.Parallel(n_jobs=plain(n_jobs))(
-            joblib.delayed(_candidate)(name, pipe, cells, prepared, Path(out) / name, tests, shown)
+            joblib.delayed(_candidate)(name, pipe, given, prepared, Path(out) / name, tests, shown)
             for name, pipe in pipes.items()
         )
     return Comparison(candidates, reported_on=next(iter(tests or {}), "test"))
@@ -203,7 +206,7 @@ def _size(folder: Path | None) -> int | None:
 def _candidate(
     name: str,
     pipe: Pipeline,
-    cells: ImageSet,
+    cells: ImageSet | Parts,
     prepared: Prepared,
     out: Path,
     tests: Mapping[str, ImageSet] | None,

@@ -34,6 +34,7 @@ from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
 from cellclf.pipeline.prepare import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
+from cellclf.pipeline.source import source_of
 from cellclf.runs.folder import check_folder
 from cellclf.runs.run import Run
 from cellclf.training.callbacks import check_callbacks
@@ -357,12 +358,13 @@ class Pipeline(Params):
                 trainings share it; None prepares them.
             callbacks: Called after each epoch, see ``Trainer.fit``.
             source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
-                ``{"made": ...}`` those of ``make_cells``.
+                ``{"made": ...}`` those of ``make_cells``; None takes the paths that were given.
             chosen: What another run chose by itself, see ``Trainer.fit``.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
         """
+        source = source_of(cells, val, cut) if source is None else source
         given = read_cut(cells, val, cut)
         tests = tests_as_cells(tests)
         check_callbacks(callbacks)
@@ -375,7 +377,7 @@ class Pipeline(Params):
             table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
                 "command": command,
-                "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source or {}),
+                "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source),
                 "split": {
                     **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
                     "given": list(prepared.given),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,15 @@ def read_source(source: Mapping[str, Any]) -> ImageSet | Parts:
         return found
     parts = found if isinstance(found, Parts) else Parts(found, found.subset([]), found.subset([]))
     return given_parts(parts.train, load(val["src"], **_reading(val)), parts.test)
+
+
+def source_of(cells: Any, val: Any, cut: str) -> dict[str, Any]:
+    """Describe what a job was given, where that was paths; nothing for images in memory."""
+    given = [cells] if val is None else [cells, val]
+    if not all(isinstance(one, str | Path) for one in given):
+        return {}
+    paths = [os.path.abspath(Path(one).expanduser()) for one in given]
+    return {"src": paths[0], "cut": cut} | ({"val": {"src": paths[1]}} if val is not None else {})
 
 
 def _one(source: Mapping[str, Any], cut: str | None) -> ImageSet | Parts:

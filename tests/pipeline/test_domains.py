@@ -93,6 +93,8 @@ def test_two_sources_are_one_set_with_a_report_by_domain(hospitals, recipe, tmp_
     predictions = run.report_predictions(cells)
     assert [row["domain"] for row in predictions.rows()] == ["x"] * 30 + ["y"] * 30
     assert "domain x: 30 images" in str(predictions)
+    done = cellclf("evaluate", tmp_path / "a", f"x={hospitals[0]}", f"y={hospitals[1]}")
+    assert done.exit_code == 0 and all(re.search(rf"^{name} +30 ", done.stdout, re.M) for name in "xy")
     with predictions.save(tmp_path / "p.csv").open() as file:
         assert [row["domain"] for row in csv.DictReader(file)] == ["x"] * 30 + ["y"] * 30
 
