@@ -16,18 +16,18 @@ from cellclf.data import Parts
 
 RECIPE = {
     "seed": 1,
-    "dedup": {"augmented": "cluster"},
-    "outliers": {},
+    "dedup": {},
     "split": {"val": 0.25},
     "trainer": {
         "batch_size": 8,
         "optimizer": "adamw",
-        "backbone": {"name": "residual", "params": {"filters": [4, 4, 4]}},
+        "backbone": {"name": "residual", "params": {"filters": [16, 16, 16]}},
         "head": {"units": [], "dropout": 0.0},
         "stages": [{"epochs": 1, "learning_rate": 3e-3, "unfreeze": "all", "train_batch_norm": True}],
     },
 }
 NAMES = ("dark", "grey", "light")
+ALL_STEPS = ("--set", "outliers.method=forest", "--set", "dedup.augmented=cluster")
 COUNTS = {"train": 36, "val": 12, "test": 15}
 PLANTED = {"train/0": "copy in test", "train/1": "copy in val", "train/2": "copy in test"}
 
@@ -97,9 +97,8 @@ def recipe(tmp_path_factory):
 def out(npz, recipe, tmp_path_factory):
     """Give the run that one command made of the npz."""
     folder = tmp_path_factory.mktemp("runs") / "a"
-    done = cellclf("run", npz, "--recipe", recipe, "--out", folder)
+    done = cellclf("run", npz, "--recipe", recipe, *ALL_STEPS, "--out", folder)
     assert done.exit_code == 0, done.output
-    assert "the cut that the source gives: train 36, val 12, test 15" in done.stderr
     return folder
 
 
@@ -120,11 +119,10 @@ def check(folder, ids=None):
     assert len(across) == len(report["removed"]["copies across the cut"]["removed"]) == 3
     assert sorted(row["reason"].split(": ")[1] for row in across) == sorted(PLANTED.values())
     assert all(row["part"] == "dropped" for row in across)
-    page = (folder / "report.html").read_text()
-    assert (
-        "The cut that the source gives: train 36, val 12, test 15." in page and "Copies across the cut" in page.title()
-    )
-    assert "the cut that the source gives" in (folder / "report.md").read_text()
+    page, text = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    cut = "he cut that the source gives: train 36, val 12, test 15"
+    assert [name for name, found in (("page", page), ("text", text)) if cut in found] == ["page", "text"]
+    assert page.lower().count("copies across the cut") >= 1 <= page.count("copy in test")
     return rows
 
 
@@ -154,7 +152,7 @@ def test_the_cut_is_taken_again_by_rerun_and_by_the_same_command(out, npz, recip
     assert found.matches, str(found)
     assert (tmp_path / "b" / "split.csv").read_bytes() == (out / "split.csv").read_bytes()
     stamp = (out / "model.keras").stat().st_mtime_ns
-    assert cellclf("run", npz, "--recipe", recipe, "--out", out).exit_code == 0
+    assert cellclf("run", npz, "--recipe", recipe, *ALL_STEPS, "--out", out).exit_code == 0
     assert (out / "model.keras").stat().st_mtime_ns == stamp, "a finished run is not trained again"
 
 

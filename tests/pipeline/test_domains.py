@@ -21,7 +21,7 @@ RECIPE = {
     "trainer": {
         "batch_size": 8,
         "optimizer": "adamw",
-        "backbone": {"name": "residual", "params": {"filters": [4, 4, 4]}},
+        "backbone": {"name": "residual", "params": {"filters": [16, 16, 16]}},
         "head": {"units": [], "dropout": 0.0},
         "stages": [{"epochs": 1, "learning_rate": 3e-3, "unfreeze": "all", "train_batch_norm": True}],
     },
@@ -180,7 +180,7 @@ def test_a_class_that_no_other_domain_has_is_not_scored(tmp_path):
 
 
 def test_networks_are_compared_by_the_domains_that_they_have_not_seen(both, tmp_path):
-    networks = [{"name": "residual", "params": {"filters": [width] * 3}} for width in (4, 2)]
+    networks = [{"name": "residual", "params": {"filters": [width] * 3}} for width in (16, 8)]
     found = cc.compare(both, networks, recipe=RECIPE, by="domain", out=tmp_path, show=False)
     assert found.chosen_on == "held-out domains" and "highest macro F1 on held-out domains" in found.verdict()
     assert all(one.val.n == 59 and {*one.val.by_domain} == {"north", "south"} for one in found.candidates)
