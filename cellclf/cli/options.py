@@ -397,6 +397,9 @@ def load_sources(
     else:
         if source.part is not None:
             raise click.UsageError(f"--part {source.part} of {len(sources)} SRC; expected SRC:{source.part} for each")
+        chosen = [name for (name, src), text in zip(named, sources, strict=True) if src != text]
+        if len({*chosen}) < len(chosen):
+            raise click.UsageError(f"two SRC have one name ({', '.join(chosen)}); expected another for each NAME=SRC")
         record = {"sources": [{"name": name, "src": src, **how} for name, src in _different(named)]}
     if cut is not None:
         record["cut"] = cut

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.losses import LossLimit
 from cellclf.cleaning.selection import Selection
+from cellclf.data.concat import joined
 from cellclf.data.cuts import NAMES, given_names, given_parts, load_parts, whole
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
@@ -91,15 +92,17 @@ def copies_across(cells: Parts, dedup: Dedup, clusters: NDArray[np.int64]) -> Se
             the image in the other part that the search would not find them.
     """
     reasons = np.full(len(cells.train), "", object)
-    for name in ("val", "test"):
-        part = getattr(cells, name)
-        if not len(part):
-            continue
-        found = dedup.find(cells.train, against=part)
-        for row in np.flatnonzero(~found.keep).tolist():
-            reasons[row] = reasons[row] or f"copy in {name}: {found.reasons[row]}"
-        for row in np.flatnonzero(np.isin(clusters, clusters[~found.keep])).tolist():
-            reasons[row] = reasons[row] or f"copy in {name}: duplicate of a copy"
+    held = [(name, part) for name in NAMES[1:] if len(part := getattr(cells, name))]
+    if held:
+        found = dedup.find(cells.train, against=joined([part for _, part in held], [name for name, _ in held]))
+        name_of = np.repeat([name for name, _ in held], [len(part) for _, part in held])
+        part_of = dict(zip(found.pairs.first[::-1].tolist(), name_of[found.pairs.second[::-1]].tolist(), strict=True))
+        cluster_of = {int(clusters[row]): name for row, name in part_of.items()}
+        for row, cluster in enumerate(clusters.tolist()):
+            if row in part_of:
+                reasons[row] = f"copy in {part_of[row]}: {found.reasons[row]}"
+            elif cluster in cluster_of:
+                reasons[row] = f"copy in {cluster_of[cluster]}: duplicate of a copy"
     return _selection(cells.train, reasons)
 
 

@@ -16,7 +16,7 @@ from cellclf.data import Parts
 
 RECIPE = {
     "seed": 1,
-    "dedup": {},
+    "dedup": {"augmented": "off"},
     "split": {"val": 0.25},
     "trainer": {
         "batch_size": 8,
@@ -27,7 +27,6 @@ RECIPE = {
     },
 }
 NAMES = ("dark", "grey", "light")
-ALL_STEPS = ("--set", "outliers.method=forest", "--set", "dedup.augmented=cluster")
 COUNTS = {"train": 36, "val": 12, "test": 15}
 PLANTED = {"train/0": "copy in test", "train/1": "copy in val", "train/2": "copy in test"}
 
@@ -97,7 +96,7 @@ def recipe(tmp_path_factory):
 def out(npz, recipe, tmp_path_factory):
     """Give the run that one command made of the npz."""
     folder = tmp_path_factory.mktemp("runs") / "a"
-    done = cellclf("run", npz, "--recipe", recipe, *ALL_STEPS, "--out", folder)
+    done = cellclf("run", npz, "--recipe", recipe, "--out", folder)
     assert done.exit_code == 0, done.output
     return folder
 
@@ -152,7 +151,7 @@ def test_the_cut_is_taken_again_by_rerun_and_by_the_same_command(out, npz, recip
     assert found.matches, str(found)
     assert (tmp_path / "b" / "split.csv").read_bytes() == (out / "split.csv").read_bytes()
     stamp = (out / "model.keras").stat().st_mtime_ns
-    assert cellclf("run", npz, "--recipe", recipe, *ALL_STEPS, "--out", out).exit_code == 0
+    assert cellclf("run", npz, "--recipe", recipe, "--out", out).exit_code == 0
     assert (out / "model.keras").stat().st_mtime_ns == stamp, "a finished run is not trained again"
 
 
@@ -242,6 +241,14 @@ def test_a_duplicate_of_a_copy_is_removed_too_and_copies_of_val_in_test_are_coun
 
     with pytest.warns(cc.CellclfWarning, match="the set 'test': 1 of its 15 images are copies"):
         assert count_copies(prepared, {}, pipe.dedup) == {"test": 1}
+
+
+def test_outliers_are_removed_from_training_alone(planted):
+    given = sets(planted)
+    prepared = cc.Pipeline.from_recipe({**RECIPE, "dedup": "none", "outliers": {"method": "mahalanobis"}}).prepare(
+        Parts(given["train"], given["val"], given["test"]), show=False
+    )
+    assert len(prepared.removals["outliers"]) == 36 and len(prepared.val) == 12 and len(prepared.parts.test) == 15
 
 
 def test_a_class_that_is_lost_to_the_other_parts_is_named(planted):

@@ -16,7 +16,7 @@ import cellclf as cc
 
 RECIPE = {
     "seed": 1,
-    "dedup": {},
+    "dedup": {"augmented": "off"},
     "split": {"val": 0.25},
     "trainer": {
         "batch_size": 8,
@@ -162,7 +162,7 @@ def test_patients_and_classes_of_the_held_out_domain():
     from cellclf.pipeline.crossval import _domain_folds, _domains
 
     north = laboratory(0, 12, groups=["p", "p", *"abcdefghij"])
-    south = laboratory(1, 12, names=("dark", "grey", "blast"), groups=["p", "q", *"klmnopqrst"])
+    south = laboratory(1, 12, names=("dark", "grey", "blast"), groups=["p", "q", *"KLMNOPQRST"])
     cells = cc.ImageSet.concat([north.replace(domains=["n"] * 12), south.replace(domains=["s"] * 12)])
     first, second = _domain_folds(cells, _domains(cells))
     assert {*first.val.domains.tolist()} == {"n"} and "p" not in first.train.groups.tolist()
@@ -180,7 +180,7 @@ def test_a_class_that_no_other_domain_has_is_not_scored(tmp_path):
 
 
 def test_networks_are_compared_by_the_domains_that_they_have_not_seen(both, tmp_path):
-    networks = [{"name": "residual", "params": {"filters": [width] * 3}} for width in (16, 8)]
+    networks = [{"name": "residual", "params": {"filters": [width] * 3}} for width in (16, 32)]
     found = cc.compare(both, networks, recipe=RECIPE, by="domain", out=tmp_path, show=False)
     assert found.chosen_on == "held-out domains" and "highest macro F1 on held-out domains" in found.verdict()
     assert all(one.val.n == 59 and {*one.val.by_domain} == {"north", "south"} for one in found.candidates)
