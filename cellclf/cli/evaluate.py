@@ -18,7 +18,10 @@ from cellclf.cli.output import import_keras
 @click.option("--min-count", default=1, show_default=True, help=min_count_help)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def evaluate(run_folder: str, sources: tuple[str, ...], source: Source, min_count: int, as_json: bool) -> None:
-    """Score the run in the folder RUN on SRC; on several SRC together, and on each by itself."""
+    """Score the run in the folder RUN on SRC.
+
+    Several SRC are scored together, and each by itself.
+    """
     from cellclf.data.cuts import whole
 
     import_keras()
