@@ -11,8 +11,8 @@ from cellclf.cleaning.dedup.neighbours import Candidates
 from cellclf.cleaning.dedup.polar import SIDE, Floats, PolarPrints, sample
 from cellclf.utils.colour import LUMA
 
-_PIECE = 64  # pairs at once: what they need stays in a core's cache
-_FEW = 32  # pairs at once at full size
+_PIECE = 256  # pairs at once: with fewer, threads wait for each other more than they compute
+_FEW = 128  # pairs at once at full size
 _ROUGH, _FINE = 3, 4  # steps of the descent
 _MOVE = np.array([0.15, 0.15, 3, 3], np.float32)  # furthest in one step: cosine and sine times zoom, pixels
 # share of what is seen that must be explained for a pair to be looked at further: half way, at half size, at full size
