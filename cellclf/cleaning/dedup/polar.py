@@ -189,13 +189,13 @@ def _waves(small: Floats, centres: Floats) -> NDArray[np.complex64]:
     angles = 2 * np.pi * np.arange(_ANGLES, dtype=np.float32) / _ANGLES
     down = centres[:, :, :1, None] + np.outer(_RINGS, np.sin(angles))
     right = centres[:, :, 1:, None] + np.outer(_RINGS, np.cos(angles))
-    seen = sample(small, down.astype(np.float32), right.astype(np.float32))
+    seen = interpolated(small, down.astype(np.float32), right.astype(np.float32))
     lines, real, imaginary = seen.swapaxes(-1, -2), _fourier().real, _fourier().imag
     waves = (lines @ real) + 1j * (lines @ imaginary)
     return np.asarray(waves.swapaxes(-1, -2), np.complex64)
 
 
-def sample(images: Floats, down: Floats, right: Floats) -> Floats:
+def interpolated(images: Floats, down: Floats, right: Floats) -> Floats:
     """Read square images between their pixels, bilinearly; beyond an edge the edge goes on.
 
     Args:

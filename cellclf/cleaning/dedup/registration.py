@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cellclf.cleaning.dedup.agreement import GAINS, MIDDLE, WHITE, Alignments, compared, explained, laid
 from cellclf.cleaning.dedup.fingerprints import one_blas_thread
 from cellclf.cleaning.dedup.neighbours import Candidates
-from cellclf.cleaning.dedup.polar import SIDE, Floats, PolarPrints, sample
+from cellclf.cleaning.dedup.polar import SIDE, Floats, PolarPrints, interpolated
 from cellclf.utils.colour import LUMA
 
 _PIECE = 256  # pairs at once: with fewer, threads wait for each other more than they compute
@@ -145,7 +145,7 @@ def _descend(
     fit, trust = np.zeros(count, np.float32), np.float32(1)
     for _ in range(steps):
         there, below = laid(found, flip, right, down)
-        seen = sample(layers, below + (side - 1) / 2, there + (side - 1) / 2)
+        seen = interpolated(layers, below + (side - 1) / 2, there + (side - 1) / 2)
         value, across, along = seen[..., 0], seen[..., 1], seen[..., 2]
         inside = (np.abs(there) < (side - 1) / 2) & (np.abs(below) < (side - 1) / 2)
         away = np.maximum(there**2 + below**2, right**2 + down**2)
