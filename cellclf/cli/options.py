@@ -83,11 +83,11 @@ class Source:
             pages=self.pages or own.get("pages"),
         )
 
-    def read(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
+    def read(self, src: str | list[str], *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
         """Read a set; ``size`` counts unless the user gave another.
 
         Args:
-            src: The SRC.
+            src: The SRC, or the names of image files.
             size: Height and width.
             labels: False reads a folder at any depth, whatever its folders are called.
         """
@@ -98,9 +98,10 @@ class Source:
 
     def load(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
         """Read a set, and print on stderr what was converted or skipped."""
-        return self._reported(src, self.read(src, size=size, labels=labels))
+        return self.reported(src, self.read(src, size=size, labels=labels))
 
-    def _reported(self, src: str, cells: ImageSet) -> ImageSet:
+    def reported(self, src: str, cells: ImageSet) -> ImageSet:
+        """Print on stderr what was converted or skipped when a set was read."""
         for notice in cells.notices:
             note(f"{src}: {as_options(notice)}")
         for skipped in cells.skipped[:5]:
@@ -152,7 +153,7 @@ class Source:
             if not (self.columns or self.root or self.group_from):
                 raise
             cells = replace(how, columns=None, root=None, group_from=None).read(src, size=size)  # of another kind
-        return self._reported(src, cells), src
+        return self.reported(src, cells), src
 
     def first(self, src: str) -> str:
         """Give a first SRC with its part."""
@@ -316,18 +317,30 @@ def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet, src: str
         cells: The first set.
         src: Where the first set is from.
     """
+    return {
+        name: source.further(
+            further, source.first(src), size=cells.image_shape[:2], what="the training and the --test"
+        )[0]
+        for name, further in named_sources(tests).items()
+    }
+
+
+def named_sources(tests: tuple[str, ...]) -> dict[str, str]:
+    """Give name and SRC of each ``--test``.
+
+    Raises:
+        UsageError: Two of one name.
+    """
     from cellclf.data.parts import split_part
 
-    found: dict[str, ImageSet] = {}
+    found: dict[str, str] = {}
     for test in tests:
         name, sign, further = test.partition("=")
         if not sign or Path(split_part(test)[0]).exists():
             name, further = Path(test).name, test
         if name in found:
             raise click.UsageError(f"two --test sets are called {name!r}; expected NAME=SRC with a name for each")
-        found[name], _ = source.further(
-            further, source.first(src), size=cells.image_shape[:2], what="the training and the --test"
-        )
+        found[name] = further
     return found
 
 

@@ -253,7 +253,7 @@ class Run:
         cells: Cells,
         labels: ArrayLike | None = None,
         *,
-        min_count: int = 1,
+        min_count: int | None = 1,
         tta: int | Sequence[str] = 1,
         seed: int = 0,
         show: bool | None = None,
@@ -265,7 +265,8 @@ class Run:
         Args:
             cells: What to score on.
             labels: (N,) or (N, 1) labels beside an array.
-            min_count: Classes with fewer images are listed but not in the macro averages.
+            min_count: Classes with fewer images are listed but not in the macro averages; None takes 10, where two
+                classes or more have as many.
             tta: See ``predict_proba``.
             seed: Of the bootstrap intervals; where the cells have groups, these are resampled.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
@@ -279,13 +280,13 @@ class Run:
         return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
 
     def evaluate_and_compare(
-        self, cells: Cells, *, min_count: int = 1, seed: int = 0, show: bool | None = None
+        self, cells: Cells, *, min_count: int | None = 1, seed: int = 0, show: bool | None = None
     ) -> tuple[Report, DomainShift | None]:
         """Score the run on a set with labels, and test it for domain shift, in one pass through the network.
 
         Args:
             cells: What to score on.
-            min_count: Classes with fewer images are listed but not in the macro averages.
+            min_count: See ``evaluate``.
             seed: Of the bootstrap intervals.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
@@ -302,7 +303,8 @@ class Run:
         features, found = self._reader.read(cells, show=show)
         familiar = self.confidence.familiar
         report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
-        return report, familiar.compare(familiar.distance(features))
+        called = found.argmax(1)  # so that another mix of classes is no shift
+        return report, familiar.compare(familiar.distance(features), called, class_names=self.class_names)
 
     def adapt(self, cells: Cells, *, prior: int = 16, show: bool | None = None) -> Run:
         """Give a run whose BatchNorm statistics are adapted to images without labels; this run is not changed.
