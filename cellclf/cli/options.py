@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
 from cellclf.errors import CellclfError
 from cellclf.utils.atomic import check_writable
-from cellclf.utils.csv_tables import require_pyarrow
+from cellclf.utils.csv_tables import require_writer
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -42,8 +43,7 @@ class OutFile(click.Path):
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self.endings:
             self.fail(f"{str(path)!r}; expected a name that ends in {' or '.join(self.endings)}", param, ctx)
-        if path.suffix.lower() == ".parquet":
-            require_pyarrow(path)
+        require_writer(path)
         return check_writable(path)
 
 
@@ -297,6 +297,22 @@ def skipped_are_reported(command: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return with_exit_code
+
+
+def names_on_stdin() -> list[str]:
+    """Read names of files from standard input: one a line, or each ended by a zero byte.
+
+    Blanks in a name are kept; a name that stands there twice counts once.
+
+    Raises:
+        UsageError: There is none.
+    """
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf")  # no console
+    names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    found = list(dict.fromkeys(os.fsdecode(name) for name in names if name.strip()))
+    if not found:
+        raise click.UsageError("standard input names no file; expected one name a line: find cells -name '*.png' | ...")
+    return found
 
 
 test_option = click.option(
