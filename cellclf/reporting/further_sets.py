@@ -65,16 +65,16 @@ class FurtherSet:
         against, large = self._against_home()
         text += f", {against}" if against else ""
         if self.shift is not None and self.shift.shifted:
-            but = "although" if against and not self.is_worse else "and"
+            but = "although" if against and not self.is_lower else "and"
             text += f", {but} its images as a whole are unlike the training cells (domain shift)"
         elif self.shift is not None:
-            text += f", {'although' if self.is_worse else 'and'} no domain shift is found"
+            text += f", {'although' if self.is_lower else 'and'} no domain shift is found"
         return text + (": do not rely on it there" if large else "")
 
     @property
-    def is_worse(self) -> bool:
-        """Whether the score alone is worse than at home."""
-        return self.change is not None and self.change.difference.high < 0
+    def is_lower(self) -> bool:
+        """Whether the score is lower than at home, be it by chance."""
+        return self.change is not None and (self.change.difference.high < 0 or self.change.difference < -_SLIGHT)
 
     def _against_home(self) -> tuple[str, bool]:
         """Compare with home in words; and whether the fall is large and no chance."""
@@ -86,7 +86,7 @@ class FurtherSet:
         where = f"\u201c{self.home}\u201d"
         if self.shared < len(self.report.class_names):
             where += f", over the {self.shared} classes that both have" if self.shared > 1 else ", over one class"
-        if value.high < 0 or value < -_SLIGHT:
+        if self.is_lower:
             chance = "" if value.high < 0 else ", which may be chance"
             text = f"{_points(value)} points lower than at home ({where}; {_ends(-value.high, -value.low)}){chance}"
             return text, value.high < 0 and value < -_LARGE

@@ -80,8 +80,8 @@ def _overview(content: PageContent, found: Verdict | None) -> View:
         tiles = [(percent(report.macro_f1), f"macro F1 on {found.headline}, {_range(report.macro_f1)}")]
         if worst is not None and worst.change is not None:
             value = worst.change.difference
-            words = f"macro F1 on {worst.name} against {worst.home}, {_range(value)}"
-            tiles.append((f"{100 * value:+.1f} points", words))
+            words = f"points of macro F1 on {worst.name} against {worst.home}, {_range(value)}"
+            tiles.append((f"{100 * value:+.1f}", words))
         tiles += [
             (percent(report.balanced_accuracy), f"balanced accuracy, {_range(report.balanced_accuracy)}"),
             (percent(report.weakest.f1), f"F1 of the weakest class, {plain(report.weakest.name)}"),

@@ -70,6 +70,8 @@ def judge(content: PageContent) -> Verdict | None:
     next_step, commands = _next(content, worst)
     named = dict.fromkeys([headline, *(one.name for one in further[:1])])
     lines += [line for name in named for line in _small(name, reports[name])]
+    homes = {one.home for one in further if one.home is not None}
+    lines += [line for name in dict.fromkeys([*named, *homes]) for line in _few_groups(name, reports[name])]
     lines += [f"{_found(one)}." for one in further if one.name not in named]
     lines += _memory(reports)
     lines += _copied(reports, {name: n for name, n in content.copies.items() if n and name != headline})
@@ -147,7 +149,7 @@ def _weakest(report: Report, article: str) -> str:
 
 
 def _small(name: str, report: Report) -> list[str]:
-    """Say which classes have few images or none, and whether there are few slides."""
+    """Say which classes have few images or none."""
     lines = []
     few = [plain(c.name) for c in report.classes if 0 < c.support < 20]
     if few:
@@ -155,11 +157,16 @@ def _small(name: str, report: Report) -> list[str]:
     absent = [plain(c.name) for c in report.classes if not c.support]
     if absent:
         lines.append(f"No images in \u201c{name}\u201d, so nothing is known about: {', '.join(absent)}.")
-    groups = report.num_groups
-    if groups is not None and groups < FEW:
-        what = "all of one patient or slide" if groups == 1 else f"of {groups} patients or slides only"
-        lines.append(f"The images of \u201c{name}\u201d are {what}: few, so that the intervals are rough.")
     return lines
+
+
+def _few_groups(name: str, report: Report) -> list[str]:
+    """Say whether the images are of few slides."""
+    groups = report.num_groups
+    if groups is None or groups >= FEW:
+        return []
+    what = "all of one patient or slide" if groups == 1 else f"of {groups} patients or slides only"
+    return [f"The images of \u201c{name}\u201d are {what}: few, so that the intervals are rough."]
 
 
 def _memory(reports: Mapping[str, Report]) -> list[str]:

@@ -44,7 +44,8 @@ class Session:
         self._outputs = [value.name for value in proto.graph.output]
         self.gives_features = len(self._outputs) > 1
         self._session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-        self._weights, self._head = weights_sha256(model), _head(model)
+        self._weights, self._last = weights_sha256(model), model.weights[-2:]
+        self._head = self._last_bytes()
         self._network = network
 
     def __str__(self) -> str:
@@ -70,9 +71,13 @@ class Session:
             model: The network as it is now.
             images: How many are to be predicted; for few, only the weights of the last layer are compared.
         """
-        if model is not self.model or _head(model) != self._head:
+        if model is not self.model or self._last_bytes() != self._head:
             return False
         return images < COMPARED or weights_sha256(model) == self._weights
+
+    def _last_bytes(self) -> bytes:
+        """Give the last weights of the network, which hardly any change leaves as they are."""
+        return b"".join(np.asarray(variable.numpy()).tobytes() for variable in self._last)
 
     def agrees(self, images: NDArray[Any]) -> bool:
         """Compare with Keras, and keep the largest difference of a probability.
@@ -139,11 +144,6 @@ def require_packages() -> None:
     """Raise MissingPackageError if ONNX Runtime, or what converts to it, is not installed."""
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         raise MissingPackageError(f"runtime='onnx' needs {', '.join(missing)}: pip install 'cellclf[export]'")
-
-
-def _head(model: Any) -> bytes:
-    """Give the last weights of a network, which hardly any change leaves as they are."""
-    return b"".join(np.asarray(variable.numpy()).tobytes() for variable in model.weights[-2:])
 
 
 def _apart(one: Any, other: Any) -> float:

@@ -187,6 +187,8 @@ def test_few_slides_are_said_to_be_few() -> None:
     found = judged({"val": report(0.9), "b": report(0.9, groups=4)})
     assert "The images of “b” are of 4 patients or slides only: few, so that the intervals are rough." in found.lines
     assert not any("patients or slides" in line for line in judged({"val": report(0.9, groups=12)}).lines)
+    home = judged({"val": report(0.9, groups=2), "b": report(0.9)})
+    assert any("“val” are of 2 patients or slides only" in line for line in home.lines), "home is half of a comparison"
 
 
 def test_the_unit_of_the_intervals_is_stated(tmp_path: Path) -> None:
