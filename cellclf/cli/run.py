@@ -15,6 +15,7 @@ from cellclf.cli.options import (
     cut_options,
     load_sources,
     load_tests,
+    named_sources,
     recipe_options,
     source_options,
     test_option,
@@ -30,7 +31,9 @@ from cellclf.errors import CellclfError
 @cut_options
 @test_option
 @click.option(
-    "--min-count", default=1, show_default=True, help="Of --test sets: leave smaller classes out of averages."
+    "--min-count",
+    type=click.IntRange(1),
+    help="Of --test sets: leave smaller classes out of averages; else those below 10.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the run; the same command continues it after a stop."
@@ -43,7 +46,7 @@ def run(
     val: str | None,
     cut: str,
     tests: tuple[str, ...],
-    min_count: int,
+    min_count: int | None,
     out: Path | None,
     check: bool,
 ) -> None:
@@ -72,6 +75,7 @@ def run(
                 note(f"{name}: {line}")
         if check:
             pipe.check(given, tests=others, out=out)
+            pipe.check_weights()
             print_check(pipe, given)
     except CellclfError as error:
         if not check:
@@ -82,5 +86,6 @@ def run(
         click.echo("no mistake found")
         return
     import_keras()
+    record |= {"tests": named_sources(tests)} if tests else {}
     outcome = pipe.run(given, out=out, tests=others, command=command_line(), min_count=min_count, source=record)
     print_outcome(outcome)

@@ -103,6 +103,7 @@ def compare(
             name += "+"
         pipes[name] = Pipeline.from_recipe(recipe_for(read_recipe(recipe), backbone))
         pipes[name].check(given)
+        pipes[name].check_weights()
     import joblib
 
     if by is not None:
@@ -195,7 +196,7 @@ def compare_runs(
         )
         del run
         gc.collect()
-    return Comparison(list(candidates.values()), chosen_on=name, min_count=min_count)
+    return Comparison(list(candidates.values()), chosen_on=name)
 
 
 def _size(folder: Path | None) -> int | None:

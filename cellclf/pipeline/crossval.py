@@ -212,9 +212,10 @@ def cross_validate(
         held_out = () if by is None else _domains(cells)
         fold_parts = _domain_folds(cells, held_out) if held_out else Split(seed=seed).folds(cells, folds)
         inner = {name: _without_dedup(one) for name, one in jobs.items()}
-        for parts in fold_parts:
-            for one in inner.values():
+        for one in inner.values():
+            for parts in fold_parts:
                 one.check(parts.train)
+            one.check_weights()
         found = joblib.Parallel(n_jobs=n_jobs)(
             joblib.delayed(_fold)(inner, parts.train, parts.val, number, len(fold_parts), folder, shown)
             for number, parts in enumerate(fold_parts, 1)

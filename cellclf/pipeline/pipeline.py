@@ -66,6 +66,15 @@ class Outcome(Result):
     reports: Mapping[str, Report]
     page: Path | None = None
 
+    @property
+    def headline(self) -> str:
+        """Name of the set that the report leads with: the own test part, else the worst further set, else val."""
+        from cellclf.reporting.content import PageContent
+        from cellclf.reporting.further_sets import headline_name
+
+        evaluations = {name: (report, None) for name, report in self.reports.items()}
+        return headline_name(PageContent(title="", parts=self.prepared.parts, evaluations=evaluations)) or "val"
+
     def summary(self) -> str:
         """Give a line for each set, and where the page is."""
         width = max(map(len, self.reports), default=0)
@@ -228,8 +237,17 @@ class Pipeline(Params):
         ]
         checks.append(check_backend)
         raise_all(checks)
-        # last, since it may download
-        (trainer.backbone if isinstance(trainer.backbone, Backbone) else Backbone(trainer.backbone)).check_published()
+
+    def check_weights(self) -> None:
+        """Load published weights, if the backbone takes such: they may have to be downloaded, which can fail.
+
+        ``check`` asks no network; ``run`` and ``cellclf run --check`` call both before the first slow step.
+
+        Raises:
+            WeightsError: There is no connection, or a broken download.
+        """
+        backbone = self.trainer.backbone
+        (backbone if isinstance(backbone, Backbone) else Backbone(backbone)).check_published()
 
     def prepare(
         self, cells: Cells | Parts, *, val: Cells | None = None, cut: CutOf = "given", show: bool | None = None
@@ -334,7 +352,7 @@ class Pipeline(Params):
         tests: Mapping[str, Cells] | None = None,
         show: bool | None = None,
         command: str = "",
-        min_count: int = 1,
+        min_count: int | None = None,
         prepared: Prepared | None = None,
         callbacks: Sequence[Any] = (),
         source: Mapping[str, Any] | None = None,
@@ -353,12 +371,14 @@ class Pipeline(Params):
                 counts the copies of training or validation images in them.
             show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
             command: What the report names as the way to make it again.
-            min_count: In further sets, classes with fewer images are listed but not in the macro averages.
+            min_count: In further sets, classes with fewer images are listed but not in the macro averages; None takes
+                10, where two classes or more have as many, as in the own sets.
             prepared: What ``prepare`` of a pipeline with the same steps gave for these images, so that several
                 trainings share it; None prepares them.
             callbacks: Called after each epoch, see ``Trainer.fit``.
             source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
                 ``{"made": ...}`` those of ``make_cells``; None takes the paths that were given.
+                ``"tests"`` may name the SRC of each further set.
             chosen: What another run chose by itself, see ``Trainer.fit``.
 
         Raises:
@@ -366,9 +386,11 @@ class Pipeline(Params):
         """
         source = source_of(cells, val, cut) if source is None else source
         given = read_cut(cells, val, cut)
+        sources = {name: str(test) for name, test in dict(tests or {}).items() if isinstance(test, str | Path)}
         tests = tests_as_cells(tests)
         check_callbacks(callbacks)
         self.check(given, tests=tests, out=out)
+        self.check_weights()
         cells = whole(given)
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:
@@ -407,11 +429,10 @@ class Pipeline(Params):
             names = cells.class_names
             for name, test in (tests or {}).items():
                 sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
-            min_counts = dict.fromkeys(tests or {}, min_count)
             reports: dict[str, Report] = {}
             domain_shifts: dict[str, DomainShift] = {}
             for name, part in sets.items():
-                count = min_counts.get(name, 1)
+                count = min_count if name in tests else None
                 if name in ("train", "val"):
                     reports[name] = run.evaluate(part, min_count=count, show=bars)
                 else:  # once through the network
@@ -433,6 +454,7 @@ class Pipeline(Params):
                     searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
+                    sources={**sources, **dict((source or {}).get("tests") or {})},
                 )
             return Outcome(run=run, prepared=prepared, reports=reports, page=page)
 
