@@ -23,6 +23,7 @@ from cellclf.evaluation.saliency import Explanation
 from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import CONFIDENCE, Confidence, fit_confidence, load_confidence
 from cellclf.runs.features.reader import FeatureReader
+from cellclf.runs.features.stored import FEATURES, StoredFeatures, load_stored
 from cellclf.runs.folder import (
     MANIFEST,
     MODEL,
@@ -58,6 +59,8 @@ class Run:
         manifest: Everything that determined the run.
         folder: Where it is stored; None if in memory only.
         confidence: From ``calibrate``; None if the run is not calibrated.
+        stored_features: Pooled features of its own training and validation images, from ``Trainer.fit``; None in runs
+            of older versions, adapted runs and ensembles.
     """
 
     model: Any
@@ -66,6 +69,7 @@ class Run:
     manifest: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     confidence: Confidence | None = None
+    stored_features: StoredFeatures | None = None
 
     def __repr__(self) -> str:
         where = f" in {self.folder}" if self.folder else ""
@@ -526,6 +530,10 @@ class Run:
             self.confidence.save(folder / CONFIDENCE, weights)
         else:
             (folder / CONFIDENCE).unlink(missing_ok=True)
+        if self.stored_features is not None and self.stored_features.weights_sha256 == weights:
+            self.stored_features.save(folder / FEATURES)
+        else:
+            (folder / FEATURES).unlink(missing_ok=True)
         write_manifest(folder, self.manifest)
         self.folder = folder
         return folder
@@ -534,8 +542,8 @@ class Run:
 def load_run(folder: str | Path) -> Run:
     """Read a finished run.
 
-    Only the network and the names of its classes are needed; a damaged history or field of the manifest is left out,
-    with a warning. What does not belong to the network is refused.
+    Only the network and the names of its classes are needed; damaged histories, stored features and fields of the
+    manifest are left out, with a warning. What does not belong to the network is refused.
 
     Args:
         folder: What ``Trainer.fit(out=...)`` or ``Run.save`` wrote.
@@ -553,4 +561,5 @@ def load_run(folder: str | Path) -> Run:
     names = class_names(folder, manifest)
     weights = check_model(folder, model, manifest)
     known = load_confidence(folder / CONFIDENCE, weights)
-    return Run(model, names, read_history(folder), manifest, folder, known)
+    stored = load_stored(folder / FEATURES, weights, names)
+    return Run(model, names, read_history(folder), manifest, folder, known, stored)
