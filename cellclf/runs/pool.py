@@ -248,7 +248,9 @@ def _far(run: Run, known: NDArray[np.float32]) -> NDArray[np.bool_]:
     away = np.log(np.maximum(familiar.distance(known), 1e-9))
     middle = np.median(away)
     usual = 1.4826 * np.median(np.abs(away - middle))
-    return (away > np.log(familiar.limit(_REFUSED))) & (away > middle + 4 * max(usual, 0.05))
+    limit = max(np.log(max(familiar.limit(_REFUSED), 1e-9)), middle + 4 * max(usual, 0.05))
+    far: NDArray[np.bool_] = away > limit
+    return far
 
 
 def _nearest(pool: Pool, row: int) -> NDArray[np.int64]:
@@ -258,4 +260,5 @@ def _nearest(pool: Pool, row: int) -> NDArray[np.int64]:
     order = np.argsort(square, kind="stable")
     _, first = np.unique(pool.clusters[order], return_index=True)
     order = order[np.sort(first)]
-    return order[np.isfinite(square[order])][:_NEIGHBOURS]
+    found: NDArray[np.int64] = order[np.isfinite(square[order])][:_NEIGHBOURS]
+    return found
