@@ -69,6 +69,7 @@ def test_the_run_folder_is_complete(outcome):
     assert {file.name for file in folder.iterdir()} == {
         "model.keras",
         "confidence.npz",
+        "features.npz",
         "manifest.json",
         "history.csv",
         "recipe.toml",
