@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.cuts import given_parts, whole
 from cellclf.data.image_set import ImageSet
-from cellclf.data.loaders import load
+from cellclf.data.split import Parts
 from cellclf.errors import RunFolderError
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.pipeline.recipe import make_trainer
-from cellclf.runs.folder import reading_of
+from cellclf.pipeline.source import read_source
 from cellclf.runs.run import Run, load_run
 from cellclf.training.trainer import with_all_settings
 from cellclf.utils.locks import scratch
@@ -87,7 +88,7 @@ class Rerun(Result):
 def rerun(
     folder: str | Path,
     *,
-    cells: ImageSet | tuple[ImageSet, ImageSet] | None = None,
+    cells: ImageSet | Parts | tuple[ImageSet, ImageSet] | None = None,
     out: str | Path | None = None,
     show: bool | None = None,
 ) -> Rerun:
@@ -95,8 +96,8 @@ def rerun(
 
     Args:
         folder: A finished run, made by ``Pipeline.run``, ``Trainer.fit`` or the command line.
-        cells: Its images, (training, validation) for a run of ``Trainer.fit`` alone; None loads them from the source
-            that the manifest names.
+        cells: Its images; ``Parts`` or (training, validation) for a run whose cut was given, and the two for one of
+            ``Trainer.fit`` alone. None loads them from the source that the manifest names.
         out: Folder for the repeated run, where it resumes after a stop; None keeps nothing.
         show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
 
@@ -115,13 +116,15 @@ def rerun(
         target = temporary / "run" if out is None else Path(out)
         if of_pipeline:
             given = _read(source, folder) if cells is None else cells
-            if not isinstance(given, ImageSet):
-                raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
+            if isinstance(given, tuple):
+                if "val" not in (first.manifest.get("split") or {}).get("given", ()):
+                    raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
+                given = given_parts(*given)
             outcome = Pipeline.from_recipe(folder).run(given, out=target, show=show, source=source, chosen=chosen)
             second, val = outcome.run, outcome.prepared.val
         else:
-            two = (_read(source.get("train"), folder), _read(source.get("val"), folder)) if cells is None else cells
-            if isinstance(two, ImageSet):
+            two = tuple(whole(_read(source.get(part), folder)) for part in ("train", "val")) if cells is None else cells
+            if not isinstance(two, tuple):
                 raise RunFolderError(f"{folder} was trained on two sets; expected (training, validation)")
             train, val = two[0], two[1].align(two[0].class_names)
             settings = with_all_settings(first.manifest["trainer"])
@@ -141,24 +144,13 @@ def rerun(
     )
 
 
-def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
-    if source and "made" in source:
-        from cellclf.data.generated import make_cells
-
-        return make_cells(**source["made"])
-    if not source or "src" not in source:
+def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet | Parts:
+    if not source or not {"made", "src", "sources"} & {*source}:
         raise RunFolderError(
             f"the run in {folder} does not name the source of its images; give them: "
             "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
         )
-    size = tuple(source["size"]) if "size" in source else None
-    given = {
-        name: source[name]
-        for name in ("part", "class_names", "columns", "root", "group_from", "margin")
-        if name in source
-    }
-    cells: ImageSet = load(source["src"], size=size, **given, **reading_of({"source": source}))
-    return cells
+    return read_source(source)
 
 
 def _hash(run: Run) -> str:
