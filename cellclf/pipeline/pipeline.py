@@ -15,7 +15,6 @@ from typing import Annotated, Any, Self
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
-from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
@@ -24,14 +23,16 @@ from cellclf.data.classes import match_labels
 from cellclf.data.door import Cells, as_cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
-from cellclf.errors import OptionError, unknown
+from cellclf.errors import CellclfError, OptionError, unknown
+from cellclf.evaluation.forgetting import Forgetting
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
+from cellclf.pipeline.home import Joined, home_cells, join_home, measure_home, split_beside
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
 from cellclf.pipeline.prepare import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
-from cellclf.runs.folder import check_folder
+from cellclf.runs.folder import check_folder, write_manifest
 from cellclf.runs.run import Run
 from cellclf.training.callbacks import check_callbacks
 from cellclf.training.head import Head
@@ -44,6 +45,10 @@ from cellclf.utils.parameters import Example, Params, check_parameters, check_va
 from cellclf.utils.results import Result
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
+_NO_START = (
+    "home= is given and the trainer has no start, so that there is no run whose laboratory it could be; expected "
+    "Trainer(start=...), or all images in one set: ImageSet.concat"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -55,12 +60,14 @@ class Outcome(Result):
         prepared: What it was trained on, and what was removed.
         reports: "train", "val", "test" and the names of further sets -> scores.
         page: Path of ``report.html``; None without a folder.
+        home: What a run that was continued has lost in its own laboratory; None for a training from the beginning.
     """
 
     run: Run
     prepared: Prepared
     reports: Mapping[str, Report]
     page: Path | None = None
+    home: Forgetting | None = None
 
     def summary(self) -> str:
         """Give a line for each set, and where the page is."""
@@ -69,6 +76,7 @@ class Outcome(Result):
             f"{name:<{width}}  macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}  {report.n:>7,} images"
             for name, report in self.reports.items()
         ]
+        lines += [] if self.home is None else [self.home.summary()]
         return "\n".join([*lines, f"report: {self.page}"] if self.page else lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,6 +84,7 @@ class Outcome(Result):
         return {
             "reports": {name: report.to_dict() for name, report in self.reports.items()},
             "page": None if self.page is None else str(self.page),
+            "home": None if self.home is None else self.home.to_dict(),
         }
 
 
@@ -175,13 +184,21 @@ class Pipeline(Params):
         """Give the same job with what its backbone leaves open written out; see ``Trainer.resolved``."""
         return dataclasses.replace(self, trainer=self.trainer.resolved())
 
-    def check(self, cells: Cells, *, tests: Mapping[str, Cells] | None = None, out: str | Path | None = None) -> None:
+    def check(
+        self,
+        cells: Cells,
+        *,
+        tests: Mapping[str, Cells] | None = None,
+        out: str | Path | None = None,
+        home: Cells | None = None,
+    ) -> None:
         """Find every mistake that can be found before the first slow step.
 
         Args:
             cells: With labels.
             tests: Further sets to report on, by name.
             out: Folder for the run.
+            home: See ``run``.
 
         Raises:
             CellclfError: The mistake; OptionError if there are several, all named.
@@ -191,7 +208,12 @@ class Pipeline(Params):
         tests = tests_as_cells(tests)
         trainer, expand = self.trainer, self.expand
         checks: list[Callable[[], Any]] = [trainer.check_options]
-        if isinstance(trainer.stages, list | tuple):
+        try:
+            joined, tests = self._joined(cells, tests, home)
+            cells = joined.cells
+        except CellclfError as error:  # beside the other mistakes
+            checks.append(functools.partial(_raise, error))
+        if isinstance(trainer.stages, list | tuple):  # None has the default ones
             checks += [stage.check for stage in trainer.stages if isinstance(stage, Stage)]
         if isinstance(trainer.head, Head):
             checks.append(trainer.head.check)
@@ -212,21 +234,38 @@ class Pipeline(Params):
         ]
         checks.append(check_backend)
         raise_all(checks)
-        # last, since it may download
-        (trainer.backbone if isinstance(trainer.backbone, Backbone) else Backbone(trainer.backbone)).check_published()
+        # last, since it loads a network or may download one
+        if (parent := trainer.parent()) is not None:
+            parent.load()
+        else:
+            trainer.used_backbone().check_published()
 
-    def prepare(self, cells: Cells, *, show: bool | None = None) -> Prepared:
+    def prepare(self, cells: Cells, *, home: Cells | None = None, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.
 
         Args:
             cells: With labels.
+            home: See ``run``.
             show: True shows what each step did, False hides it; None shows it on a terminal and in a notebook.
         """
-        cells = as_cells(cells)
+        joined, _ = self._joined(as_cells(cells), {}, home)
         with showing(show):
-            return self._prepare(cells)
+            return self._prepare(joined)
 
-    def _prepare(self, cells: ImageSet) -> Prepared:
+    def _joined(
+        self, cells: ImageSet, tests: Mapping[str, ImageSet], home: Cells | None
+    ) -> tuple[Joined, Mapping[str, ImageSet]]:
+        """Give the sets as what is trained takes them: for a run that is continued, at its size, with its classes."""
+        parent = self.trainer.parent()
+        if parent is None:
+            if home is not None:
+                raise OptionError(_NO_START)
+            return Joined(cells), tests
+        (cells,) = parent.fitted(cells)
+        return join_home(parent, cells, home), {name: parent.sized(test) for name, test in tests.items()}
+
+    def _prepare(self, joined: Joined) -> Prepared:
+        cells = joined.cells
         seconds: dict[str, float] = {}
         removals: dict[str, Selection] = {}
         before = cells
@@ -243,7 +282,7 @@ class Pipeline(Params):
             with step("duplicates"):
                 removals["duplicates"] = self.dedup.find(cells)
                 cells = removals["duplicates"].apply(cells)
-        parts = self.split.apply(cells)
+        parts = split_beside(self.split, cells, joined.parts)
         train, val = parts.train, parts.val
         logger.info(f"split: train {len(train):,}, val {len(val):,}, test {len(parts.test):,}")
         if self.outliers is not None:
@@ -273,6 +312,7 @@ class Pipeline(Params):
         *,
         out: str | Path | None = None,
         tests: Mapping[str, Cells] | None = None,
+        home: Cells | None = None,
         show: bool | None = None,
         command: str = "",
         min_count: int = 1,
@@ -289,6 +329,10 @@ class Pipeline(Params):
                 with the epoch that was interrupted.
             tests: Further sets to report on, by name; nothing is chosen or cleaned on them. With ``dedup``, a warning
                 counts the copies of training or validation images in them.
+            home: With ``Trainer(start=...)``, labelled images of the laboratory that the run comes from. They are mixed
+                into the training, with their classes matched by name, so that it is not forgotten; those of the run's
+                own validation and test parts are not trained on. None mixes nothing in. The report says what was lost
+                there: on the run's own validation images, if they can still be read.
             show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
             command: What the report names as the way to make it again.
             min_count: In further sets, classes with fewer images are listed but not in the macro averages.
@@ -296,7 +340,7 @@ class Pipeline(Params):
                 trainings share it; None prepares them.
             callbacks: Called after each epoch, see ``Trainer.fit``.
             source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
-                ``{"made": ...}`` those of ``make_cells``.
+                ``{"made": ...}`` those of ``make_cells``; under ``"home"`` the same for ``home``.
             chosen: What another run chose by itself, see ``Trainer.fit``.
 
         Raises:
@@ -305,17 +349,21 @@ class Pipeline(Params):
         cells = as_cells(cells)
         tests = tests_as_cells(tests)
         check_callbacks(callbacks)
+        check_parameters(self)
+        joined, tests = self._joined(cells, tests, home)
+        cells = joined.cells
         self.check(cells, tests=tests, out=out)
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False
-            prepared = prepared or self.prepare(cells, show=shown)
+            prepared = prepared or self._prepare(joined)
             table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
                 "command": command,
                 "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source or {}),
                 "split": {
                     **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
+                    **({"home": len(joined.home)} if joined.home else {}),
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
                 },
                 "recipe": recipe,
@@ -352,6 +400,7 @@ class Pipeline(Params):
                 else:  # once through the network
                     reports[name], shift = run.evaluate_and_compare(part, min_count=count, show=bars)
                     domain_shifts |= {} if shift is None else {name: shift}
+            forgetting = self._measure_home(run, joined, prepared.val, folder, show=bars)
             seconds["evaluation"] = time.perf_counter() - started
             page = None
             if folder is not None:
@@ -365,11 +414,29 @@ class Pipeline(Params):
                     reports=reports,
                     domain_shifts=domain_shifts,
                     copies=copies,
+                    home=forgetting,
                     searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
                 )
-            return Outcome(run=run, prepared=prepared, reports=reports, page=page)
+            return Outcome(run=run, prepared=prepared, reports=reports, page=page, home=forgetting)
+
+    def _measure_home(
+        self, run: Run, joined: Joined, val: ImageSet, folder: Path | None, *, show: bool | None
+    ) -> Forgetting | None:
+        parent = self.trainer.parent()
+        if parent is None:
+            return None
+        found = measure_home(parent, run, home_cells(parent, joined, val), show=show)
+        logger.info(found.summary())
+        run.manifest["home"] = found.short()
+        if folder is not None:
+            write_manifest(folder, run.manifest)
+        return found
+
+
+def _raise(error: CellclfError) -> None:
+    raise error
 
 
 def _rows(cells: ImageSet, *parts: ImageSet) -> list[int]:

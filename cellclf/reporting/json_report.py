@@ -39,6 +39,7 @@ def write_data(content: PageContent, path: str | Path) -> Path:
     data = {
         "schema": 2,
         "scores": {name: report.to_dict() for name, (report, _) in content.evaluations.items()},
+        "home": None if content.home is None else content.home.to_dict(),
         "copies": dict(content.copies),
         "removed": {name: selection.to_dict() for name, selection in content.removals.items()},
         "skipped": [] if before is None else [{"id": one.id, "reason": one.reason} for one in before.skipped],

@@ -45,6 +45,7 @@ def _parts(content: PageContent) -> Iterator[str]:
     lead = headline_name(content.evaluations, content.headline)
     if lead is not None:
         sentence, lines = verdict(reports, lead, content.copies, content.searched)
+        lines += [] if content.home is None else [content.home.sentence()]
         yield sentence
         yield "\n".join(f"- {line}" for line in lines)
         yield from _scores(reports, lead)

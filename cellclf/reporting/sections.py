@@ -23,6 +23,7 @@ from cellclf.reporting.verdict import headline_name, verdict
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.forgetting import Forgetting
     from cellclf.evaluation.robustness.result import Robustness
     from cellclf.pages.figures import History
     from cellclf.reporting.content import Augments, PageContent
@@ -63,6 +64,7 @@ def sections(content: PageContent) -> dict[str, Any]:
             for k, name in enumerate(ordered)
             if name != "train" or name == lead
         ],
+        "home": _home(content.home),
         "robustness": [_robustness(k, found) for k, found in enumerate(content.robustness)],
         "confidence": confidence_view(
             content.evaluations, lead, content.confidence, content.domain_shifts, content.run
@@ -85,6 +87,7 @@ def _overview(content: PageContent, lead: str | None) -> View:
             (percent(report.weakest.f1), f"F1 of the weakest class, {plain(report.weakest.name)}"),
         ]
         sentence, lines = verdict(reports, lead, content.copies, content.searched)
+    lines += [] if content.home is None else [content.home.sentence()]
     if content.cells_before is not None:
         text, words = count(len(content.cells_before)), "images were read"
         if content.cells_after is not None:
@@ -284,6 +287,18 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         "weak": report.weakest.name if report.confused() else None,
         "mistakes": [] if cells is None else thumbnails(cells, shown, captions, beside=beside),
         "heatmaps": beside is not None,
+    }
+
+
+def _home(found: Forgetting | None) -> View | None:
+    if found is None or found.before is None or found.after is None:
+        return None
+    return {
+        "n": found.before.n,
+        "images": found.images,
+        "before": found.before.balanced_accuracy,
+        "after": found.after.balanced_accuracy,
+        "rows": found.lost(),
     }
 
 
