@@ -216,6 +216,8 @@ def _by_pattern(paths: list[str], walk: _Walk, pattern: PathPattern, labels: boo
             listing.labels.append(label)
         if found.group is not None:
             listing.groups.append(found.group)
+        if found.domain is not None:
+            listing.domains.append(found.domain)
     if not listing.paths:
         raise DataError(f"{pattern.no_match(unmatched)} (paths are relative to {walk.root})")
     if unmatched:

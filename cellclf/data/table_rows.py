@@ -99,6 +99,7 @@ class _Image(NamedTuple):
     box: Box | None
     id: str
     cluster: str
+    domain: str
 
 
 class _Rows:
@@ -163,7 +164,8 @@ class _Rows:
             else:
                 id_ = self.cell(row, "id") or (name if box is None else f"{name}#{in_field[file]}")
                 in_field[file] += 1
-                kept[key] = _Image(name, label if self.labels else "", group, file, box, id_, self.cell(row, "cluster"))
+                cluster, domain = self.cell(row, "cluster"), self.domain(name, row)
+                kept[key] = _Image(name, label if self.labels else "", group, file, box, id_, cluster, domain)
         self.fill(listing, list(kept.values()))
         if unlabelled:
             listing.notices.append(
@@ -185,6 +187,11 @@ class _Rows:
         if found is None:
             raise DataError(f"{self.pattern.no_match([name])} ({self.where})")
         return found.label if not labelled and found.label is not None else label, found.group or group
+
+    def domain(self, name: str, row: Sequence[str]) -> str:
+        """Give the domain of a row, from its column, else from the path."""
+        found = None if self.pattern is None else self.pattern.match(name)
+        return self.cell(row, "domain") or (found.domain if found is not None and found.domain else "")
 
     def path_of(self, row: Sequence[str]) -> str:
         """Give the path of a row; an apostrophe or a blank that is part of the name is kept."""
@@ -225,12 +232,19 @@ class _Rows:
                 f"{lacking[0]}): whose are they? Fill in the patient, or the image's own name if it is nobody else's, "
                 "or read no groups with columns={'group': None} (--columns group=)"
             )
+        domains = any(image.domain for image in kept)
+        if nowhere := sum(not image.domain for image in kept) * domains:
+            listing.notices.append(
+                f"{nowhere:,} of {len(kept):,} images of {self.where} have no domain (laboratory, hospital, scanner) "
+                "and count as 'unknown'"
+            )
         numbers: dict[str, int] = {}
         for image in kept:
             listing.paths.append(image.file)
             listing.ids.append(printable(image.id))
             listing.labels += [image.label] if image.label else []
             listing.groups += [image.group] if image.group else []
+            listing.domains += [image.domain or "unknown"] if domains else []
             listing.boxes += [image.box] if image.box is not None else []
             if self.columns.places["cluster"] is not None:
                 listing.clusters.append(numbers.setdefault(image.cluster or f"only {image.id}", len(numbers)))
