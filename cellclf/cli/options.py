@@ -16,6 +16,7 @@ from click.core import ParameterSource
 import cellclf
 from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
+from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfError
 from cellclf.utils.atomic import check_writable
 from cellclf.utils.csv_tables import require_pyarrow
@@ -224,11 +225,6 @@ def _same(one: str, two: str) -> bool:
         return False
     parts = parts_of(file)
     return (choose(parts, part or "") or part) == (choose(parts, other_part or "") or other_part)
-
-
-def as_options(text: str) -> str:
-    """Spell arguments of ``load`` in a notice as the options that they are here."""
-    return re.sub(r"\b(fit|bits|pages)='?(\w+)'?", r"--\1 \2", text)
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:

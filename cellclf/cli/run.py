@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +14,12 @@ import cellclf
 from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.options import RecipeChoice, Source, load_tests, recipe_options, source_options, test_option
 from cellclf.cli.output import command_line, import_keras, note, print_outcome
+from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfError
+
+if TYPE_CHECKING:
+    from cellclf.data.image_set import ImageSet
+    from cellclf.pipeline.pipeline import Pipeline
 
 
 @click.command()
@@ -83,13 +90,36 @@ def run(
     except CellclfError as error:
         if not check:
             raise
-        note(f"cellclf: {error}")
+        note(f"cellclf: {as_options(str(error))}")
         sys.exit(ExitCode.FINDING)
     if check:
         click.echo("no mistake found")
+        click.echo(looked_at(pipe, {src: cells, **({} if old is None else {old: home}), **others}, out))
         return
     import_keras()
     outcome = pipe.run(
         cells, out=out, tests=others, home=home, command=command_line(), min_count=min_count, source=described
     )
     print_outcome(outcome)
+
+
+def looked_at(pipe: Pipeline, sets: Mapping[str, ImageSet | None], out: Path | None) -> str:
+    """Say in some lines what ``--check`` has checked, so that it is clear what it has not.
+
+    Args:
+        pipe: The job; its check found nothing.
+        sets: Name -> images.
+        out: Folder for the run.
+    """
+    lines = [f"  {name}: {cells!r}" for name, cells in sets.items() if cells is not None]
+    steps = {"dedup": pipe.dedup, "outliers": pipe.outliers, "split": pipe.split, "downsample": pipe.downsample}
+    named = [name for name, step in (steps | {"expand": pipe.expand, "trainer": pipe.trainer}).items() if step]
+    lines.append(f"  recipe: every option of {', '.join(named)}")
+    if (parent := pipe.trainer.parent()) is not None:
+        lines.append(f"  network: that of {parent}, which could be loaded")
+    else:
+        net = pipe.trainer.used_backbone().resolved()
+        weights = "random weights" if net.weights is None else f"the weights {net.weights}, which could be loaded"
+        lines.append(f"  network: {net.name} with {weights}")
+    lines += [] if out is None else [f"  {out}: can hold the run"]
+    return "\n".join(["looked at, without training:", *lines])

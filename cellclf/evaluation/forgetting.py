@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Forgetting(Result):
     """The scores of a run on images of the laboratory that it comes from, before and after it was trained further.
 
-    Made by ``measure_forgetting``.
+    Made by ``measure_forgetting``; of a job it is ``Outcome.home``.
 
     Args:
         before: Of the run as it was; None where the images are not known.

@@ -105,8 +105,8 @@ def join_home(parent: Parent, cells: ImageSet, home: Cells | None) -> Joined:
     parts = {new: earlier[old] for old, new in zip(own.ids.tolist(), ids, strict=True) if old in earlier}
     if not parts:
         warnings.warn(
-            f"{parent} does not say which of the home images it was trained on (its split.csv has none of their ids), so "
-            "that its score on them before this training is too high",
+            f"{parent} does not say which of the home images it was trained on (its split.csv has none of their ids), "
+            "so its score on them before this training is too high",
             CellclfWarning,
             stacklevel=4,
         )

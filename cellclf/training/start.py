@@ -118,12 +118,14 @@ class Parent:
                 f"none of the classes {', '.join(new)} is one of {self} ({', '.join(absent)}), so that all are new to "
                 "it; if they are the same under other names, rename them (class_names=...)"
             ]
-        if not absent:
-            return []
-        return [
-            f"no training image of {', '.join(absent)}, which {self} knows and will know less well afterwards; images "
-            "of the laboratory that it was trained on keep them"
-        ]
+        never = [name for name, count in counts.items() if not count and name not in self.class_names]
+        found = [f"no training image of {', '.join(never)}: the classifier will never predict it"] if never else []
+        if absent:
+            found.append(
+                f"no training image of {', '.join(absent)}, which {self} knows and may forget; images of its own "
+                "laboratory keep them"
+            )
+        return found
 
 
 def parent_of(start: Run | str | PathLike[str]) -> Parent:

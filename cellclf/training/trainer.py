@@ -152,9 +152,10 @@ class Trainer(Params):
         train, val = self._sets(train, val)
         parent = self.parent()
         notices = check_sets(train, val)
-        notices = (
-            (notices + self.used_backbone().check(self._shape(train))) if parent is None else parent.notices(train)
-        )
+        if parent is None:
+            notices += self.used_backbone().check(self._shape(train))
+        else:
+            notices = parent.notices(train)
         for notice in notices:
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         image_weights(train, self.class_weight)
