@@ -207,7 +207,7 @@ def test_the_command_continues_a_run_and_says_what_was_lost(parent, new, old, tm
         (["--start", "RUN", "--weights", "none", "--param", "alpha=1"], 2, "--weights none, --param alpha=1"),
         (["--start", "RUN", "--size", "32", "32"], 2, "the size comes from the run; expected no --size"),
         (["OLD"], 2, "is a second SRC, which is mixed in with --start RUN"),
-        (["--start", "runs/nowhere"], 3, "start='runs/nowhere' does not exist"),
+        (["--start", "runs/nowhere"], 3, "--start runs/nowhere does not exist; expected the --out folder"),
         (["--start", "RUN"], 0, "no mistake found"),
         (["--start", "RUN", "--recipe", "fast", "--seed", "4"], 0, "no mistake found"),
     ],
@@ -218,3 +218,13 @@ def test_the_options_of_the_command(parent, old, tmp_path, words, code, match):
     given = [{"RUN": parent, "OLD": tmp_path / "again.npz"}.get(word, word) for word in words]
     done = command("run", path, *given, "--check")
     assert done.exit_code == code and re.search(match, " ".join(done.output.split())), done.output
+
+
+def test_folds_and_comparisons_of_a_recipe_that_continues_a_run(parent, new):
+    found = cc.cross_validate(continuing(parent), new, folds=2, show=False)
+    assert found.class_names[-1] == "blast" and found.probabilities.shape == (len(found.ids), 9)
+    with pytest.raises(cc.OptionError, match="expected it alone"):
+        cc.cross_validate({"a": continuing(parent), "b": continuing(parent)}, new, folds=2)
+    recipe = {"trainer": {"start": str(parent)}}
+    with pytest.raises(cc.OptionError, match="whose backbone cannot be another one"):
+        cc.compare(new, [{"name": "sequential"}], recipe=recipe, out=parent.parent / "compared")
