@@ -53,7 +53,7 @@ def _comparable(data: Any) -> Any:
         return data
     if "stages" in data:
         return {**data, "start": None, "cache": {"views": (data.get("cache") or {}).get("views", 1)}}
-    return {key: value for key, value in data.items() if key != "folder"}
+    return {key: value for key, value in data.items() if key not in ("folder", "augmented_with")}
 
 
 def _difference(name: str, old: Any, new: Any) -> str:

@@ -19,6 +19,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfError, OptionError, RunFolderError
 from cellclf.runs.folder import MANIFEST, MODEL, class_names, read_manifest, reading_of
 from cellclf.runs.provenance import weights_sha256
+from cellclf.runs.robustness import steps_of
 from cellclf.runs.run import Run, load_run
 from cellclf.training.stage import Stage
 from cellclf.utils.backend import float32
@@ -61,11 +62,10 @@ class Parent:
         Raises:
             RunFolderError: It cannot be read.
         """
-        return load_run(self.folder) if self.run is None and self.folder is not None else self._run()
-
-    def _run(self) -> Run:
-        assert self.run is not None
-        return self.run
+        if self.run is not None:
+            return self.run
+        assert self.folder is not None
+        return load_run(self.folder)
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -85,6 +85,7 @@ class Parent:
             "folder": None if self.folder is None else str(self.folder.resolve()),
             "weights_sha256": found or weights_sha256(self.load().model),
             "class_names": list(self.class_names),
+            "augmented_with": list(steps_of(self.manifest, self.folder)),
         }
 
     def sized(self, cells: Cells, *, what: str = "cells") -> ImageSet:

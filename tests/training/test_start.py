@@ -77,6 +77,7 @@ def test_classes_are_matched_by_name_and_new_ones_come_last(parent, tmp_path):
         "folder": str(parent.folder.resolve()),
         "weights_sha256": parent.manifest["end_sha256"],
         "class_names": ["dark", "grey", "light"],
+        "augmented_with": [],
     }
     assert manifest["trainer"]["start"] == str(parent.folder.resolve()) and manifest["trainer"]["backbone"] is None
     assert parent_of(tmp_path).blocks == ("block1_out", "block2_out", "block3_out"), "it can be continued, too"
