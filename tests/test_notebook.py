@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 
 import pytest
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("ipykernel")
+if importlib.util.find_spec("ipykernel") is None:  # not imported here: this process is no notebook
+    pytest.skip("needs ipykernel", allow_module_level=True)
 
 CELLS = (
     "import cellclf as cc",
@@ -17,15 +19,12 @@ CELLS = (
     "found = cc.Dedup().find(cells)\nfound",
     "found.plot()",
     "parts = cc.Split(val=0.25, seed=1).apply(found.apply(cells))\nparts",
-    "cc.Augmenter.preset('light').plot(cells, images=2, n_augmentations=2)",
     "stage = cc.Stage(epochs=2, learning_rate=3e-3, unfreeze='all', train_batch_norm=True)\n"
     "net = cc.Backbone('residual', params={'filters': [8, 8, 8]})\n"
     "trainer = cc.Trainer(backbone=net, head=cc.Head(units=()), stages=[stage], batch_size=16)\ntrainer",
     "run = trainer.fit(parts.train, parts.val)\nrun",
     "report = run.evaluate(parts.val)\nreport",
     "report.plot()",
-    "run.report_predictions(parts.val)",
-    "run.explain(parts.val[:2]).plot()",
     "pipe = cc.Pipeline(trainer=trainer)\npipe",
 )
 
@@ -45,7 +44,7 @@ def results(cell):
 
 def test_a_figure_at_the_end_of_a_cell_is_shown_once_as_an_image(outputs):
     figures = [code for code in CELLS if "plot(" in code]
-    assert len(figures) == 5
+    assert len(figures) == 3
     for code in figures:
         shown = [one for one in results(outputs[code]) if "image/png" in one.data]
         assert len(shown) == 1 and len(results(outputs[code])) == 1, code
@@ -64,9 +63,10 @@ def test_a_training_writes_a_line_an_epoch(outputs):
     text = "".join(one.text for one in outputs[code] if one.output_type == "stream")
     assert re.findall(r"stage 1/1 epoch +(\d)/2", text) == ["1", "2"], text
     assert "val_macro_f1" in text
+    assert "stage 1 epoch 1:" in text, "the bar"
 
 
 def test_nothing_warns(outputs):
     for code, cell in outputs.items():
         text = "".join(one.text for one in cell if one.output_type == "stream")
-        assert "Warning" not in text and "Traceback" not in text, f"{code}: {text}"
+        assert "Warning" not in text and "ipywidgets" not in text and "Traceback" not in text, f"{code}: {text}"

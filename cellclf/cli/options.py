@@ -405,7 +405,7 @@ def with_seed(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
             return value
         return {key: without(item) for key, item in value.items() if key != "seed"}
 
-    return without(recipe) | {"seed": seed}
+    return {**without(recipe), "seed": seed}
 
 
 change_option = click.option(

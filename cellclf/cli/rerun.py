@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,8 +29,8 @@ def rerun(
     import_keras()
     if home is not None and src is None:
         raise click.UsageError("--home SRC is given without --src SRC; expected both, or none")
-    cells = None if src is None else source.load(src)
-    if cells is not None and home is not None:
+    cells: Any = None if src is None else source.load(src)
+    if home is not None:
         cells = cells, replace(source, part=None).load(home)
     found = cellclf.rerun(run_folder, cells=cells, start=start, out=out)
     click.echo(found)

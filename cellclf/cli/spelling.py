@@ -30,10 +30,10 @@ _PLACES = {name: f"trainer.{name}" for name in _TRAINER} | {name: f"trainer.stag
 
 _QUOTED = r"""'[^']*'(?:(?:, '[^']*')* or '[^']*')?|"[^"]*\""""
 _VALUE = rf"""{_QUOTED}|\([^()]*\)|\{{[^{{}}]*\}}|\[[^\[\]]*\]|[\w.]+\([^()]*\)|\.\.\.|[^\s,;:()]*[^\s,;:().]|"""
-_PYTHON = rf"(?:[A-Za-z_.]+\((?:\w+, )*)?[a-z_]+=(?:{_VALUE})\)?"
+_PYTHON = rf"(?<![\w./\\$=-])(?:[A-Za-z_.]+\((?:\w+, )*)?[a-z_]+=(?:{_VALUE})\)?"
 _BOTH = (
     re.compile(rf"{_PYTHON} \((--[\w-]+[^()]*)\)"),
-    re.compile(rf"{_PYTHON},(?: or)?(?: on the command line)? (?=--|`)"),
+    re.compile(rf"{_PYTHON},(?:(?: or)? on the command line)? (?=--|`)"),
 )
 """Both spellings, one after the other: ``columns={'box': None} (--columns box=)``, ``cells=..., --src SRC``."""
 _CALL = re.compile(rf"\b({'|'.join(_SLOTS)})\(((?:[a-z_]+=(?:{_VALUE})(?:, )?)+)\)")

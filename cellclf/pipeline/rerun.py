@@ -121,8 +121,8 @@ def rerun(
             given, home = _of_pipeline(first, cells, source, folder)
             table = read_recipe(folder)
             table["trainer"] |= continued
-            how = {"show": show, "source": source, "chosen": chosen}
-            outcome = Pipeline.from_recipe(table).run(given, out=target, home=home, **how)
+            pipe = Pipeline.from_recipe(table)
+            outcome = pipe.run(given, out=target, home=home, show=show, source=source, chosen=chosen)
             second, val = outcome.run, outcome.prepared.val
         else:
             two = tuple(read_source(source.get(part), folder) for part in ("train", "val")) if cells is None else cells

@@ -23,6 +23,7 @@ from cellclf.runs.robustness import steps_of
 from cellclf.runs.run import Run, load_run
 from cellclf.training.stage import Stage
 from cellclf.utils.backend import float32
+from cellclf.utils.parameters import shortened
 
 STAGES = (
     Stage(epochs=3, learning_rate=1e-4, monitor="val_log_loss"),
@@ -142,13 +143,18 @@ def parent_of(start: Run | str | PathLike[str]) -> Parent:
     if isinstance(start, Run):
         found = Parent(start.class_names, start.input_shape, start.manifest, start.folder, start)
     else:
-        folder = Path(start).expanduser()
+        shown = f"start={str(start)[:200]!r}"
+        try:
+            folder = Path(start).expanduser()
+            exists = folder.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, no such home, zero bytes
+            raise RunFolderError(f"{shown} is no path ({shortened(str(error))}); expected a run's folder") from None
         manifest = read_manifest(folder)
         if manifest is None:
-            there = f"holds no run ({MANIFEST} is missing)" if folder.exists() else "does not exist"
-            raise RunFolderError(f"start={str(start)!r} {there}; expected the --out folder of a finished training")
+            there = f"holds no run ({MANIFEST} is missing)" if exists else "does not exist"
+            raise RunFolderError(f"{shown} {there}; expected the --out folder of a finished training")
         if manifest.get("status") == "training" or not (folder / MODEL).exists():
-            raise RunFolderError(f"start={str(start)!r} is not finished; the command that began it resumes it")
+            raise RunFolderError(f"{shown} is not finished; the command that began it resumes it")
         names = class_names(folder, manifest)
         shape = manifest.get("image_shape") or load_run(folder).input_shape
         found = Parent(names, tuple(shape), manifest, folder)

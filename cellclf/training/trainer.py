@@ -44,7 +44,7 @@ from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import full_device_names_batch_size
 from cellclf.utils.locks import held
 from cellclf.utils.log import showing
-from cellclf.utils.parameters import Called, Count, Example, NotNegative, Params, Seed, construct, plain
+from cellclf.utils.parameters import Count, Example, NotNegative, Params, Seed, construct, plain
 
 
 class Trainer(Params):
@@ -53,7 +53,7 @@ class Trainer(Params):
     Args:
         backbone: A name, a ``Backbone``, or a ``BackboneSpec``; None with ``start``.
         head: The layers on top; None takes the head that the backbone was described with, or ``Head()``.
-        start: A run, or the path of its folder, whose training goes on with other images: backbone, head and image size
+        start: A run, or the path of its folder, that is trained further on other images: backbone, head and image size
             come from it. Classes are matched by name; new ones are added behind its own, which keep their rows of the
             last layer. Images of its own laboratory are not mixed in: ``Pipeline.run(home=)`` does it.
         augmenter: Augments the training images, never the validation images; it is not part of the saved model.
@@ -95,7 +95,7 @@ class Trainer(Params):
         *,
         backbone: Annotated[str | BackboneSpec | Backbone | None, Example('Backbone("mobilenet")')] = None,
         head: Annotated[Head | None, Example("Head(units=(512, 256))")] = None,
-        start: Annotated[Run | str | PathLike[str] | None, Called("a run, the path of its folder, or None")] = None,
+        start: Annotated[Run | str | PathLike[str] | None, Example('"runs/a"')] = None,
         augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("light")')] = None,
         stages: Annotated[
             Annotated[Sequence[Stage], Len(1)] | None, Example("[Stage(epochs=30, learning_rate=1e-4)]")

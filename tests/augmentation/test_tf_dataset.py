@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellclf.augmentation.augmenter import Augmenter
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (70, 12, 16, 3), dtype=np.uint8)
 LABELS = np.arange(70) % 8
@@ -84,7 +84,8 @@ def test_elements_of_another_form_are_refused(tf):
 
 def test_an_augmenter_inside_of_a_map_names_its_own_map(tf):
     dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(16)
-    with pytest.raises(OptionError, match=r"expected augmenter.map\(dataset\) in place of dataset.map"):
+    fix = r"OptionError: .* expected augmenter.map\(dataset\) in place of dataset.map"
+    with pytest.raises(Exception, match=fix):  # TensorFlow raises an error of its own that quotes it
         dataset.map(lambda images, labels: (REPORT(images), labels))
     eager, _ = next(iter(dataset))
     np.testing.assert_array_equal(REPORT(eager), REPORT(IMAGES[:16]))

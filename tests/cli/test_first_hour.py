@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -30,6 +29,7 @@ def test_a_check_says_what_it_looked_at(npz, recipe, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="another name of the home folder")
 def test_a_check_says_that_imagenet_weights_are_not_there(npz, tmp_path):
     away = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path)}
@@ -69,18 +69,18 @@ def test_seed_and_processes_of_a_label_check_reach_the_folds(npz, recipe, tmp_pa
     assert (given["seed"], given["n_jobs"], given["folds"]) == (0, None, 3)
 
 
-def test_another_seed_gives_other_folds(npz, recipe, tmp_path):
-    folds = []
-    for seed in (1, 2):
-        out = tmp_path / str(seed)
-        words = ("--recipe", recipe, "--weights", "none", "--set", "trainer.stages.0.epochs=1", "--folds", "2")
-        done = run("labels", npz, *words, "--seed", seed, "--out", out)
-        assert done.exit_code == 0, done.output
-        lines = (out / "labels.csv").read_text(encoding="utf-8").splitlines()[1:]
-        folds.append({line.split(",")[1]: line.rsplit(",", 1)[1] for line in lines})
-        manifest = json.loads((out / "fold-1" / "manifest.json").read_text(encoding="utf-8"))
-        assert manifest["trainer"]["seed"] == seed
-    assert folds[0].keys() == folds[1].keys() and folds[0] != folds[1]
+def test_a_seed_assigns_the_folds(npz, recipe, tmp_path, monkeypatch):
+    seeds = []
+
+    def folds(split, cells, count):
+        seeds.append((split.seed, count))
+        raise cellclf.DataError("that is enough")
+
+    monkeypatch.setattr(cellclf.Split, "folds", folds)
+    for command in ("labels", "crossval"):
+        done = run(command, npz, "--recipe", recipe, "--seed", "6", "--folds", "4", "--out", tmp_path / command)
+        assert done.exit_code == 1 and "that is enough" in done.stderr
+    assert seeds == [(6, 4), (6, 4)]
 
 
 def test_a_seed_changes_everything_random_in_the_recipe_of_a_run_too(finished):

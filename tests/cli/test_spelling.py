@@ -108,6 +108,8 @@ def test_no_message_leaves_an_argument_in_python_for_which_there_is_an_option():
     for name, one in COMMANDS.items():
         options = {option.name for option in one.params if isinstance(option, click.Option)}
         for text in texts:
+            if not any(f"{option}=" in text for option in options):
+                continue
             found = as_options(text, one)
             left += [
                 f"{name}: {found}"

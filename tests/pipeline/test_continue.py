@@ -12,7 +12,8 @@ import pytest
 from helpers.command import run as command
 
 import cellclf as cc
-from cellclf.pipeline.home import part_of, split_beside
+from cellclf.pipeline.home import Joined, home_cells, measure_home, part_of, split_beside
+from cellclf.training.start import parent_of
 
 MADE = {"n": 64, "size": 40, "seed": 3, "balance": "even"}
 NEW = {"n": 40, "size": 40, "seed": 8, "balance": "even", "severity": 0.5}
@@ -67,9 +68,17 @@ def alone(parent, new, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mixed(parent, new, old, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "c"
-    source = {"made": NEW, "home": {"made": MADE}}
-    return continuing(parent).run(new, home=old, out=out, show=False, source=source)
+    """Continue with images of the old laboratory, at the command line; give the folder and what was printed."""
+    root = tmp_path_factory.mktemp("mixed")
+    there, here = new.save(root / "new.npz"), old.save(root / "old.npz")
+    words = ("--start", parent, "--set", "trainer.stages.0.epochs=1", "--set", "trainer.stages.1.epochs=1")
+    done = command("run", there, here, *words, "--out", root / "c")
+    assert done.exit_code == 0, done.output
+    return root / "c", done
+
+
+def manifest_of(folder):
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
 def test_with_new_images_alone_nothing_is_mixed_in_and_the_loss_is_measured(alone, parent, old, new):
@@ -92,46 +101,53 @@ def test_with_new_images_alone_nothing_is_mixed_in_and_the_loss_is_measured(alon
     assert home.summary() in str(alone)
 
 
-def test_images_of_the_old_laboratory_are_mixed_in_and_keep_their_parts(mixed, parent, old):
-    before, parts = part_of(parent), part_of(mixed.page.parent)
+def test_images_of_the_old_laboratory_are_mixed_in_and_keep_their_parts(mixed, parent, old, new):
+    folder, done = mixed
+    before, parts = part_of(parent), part_of(folder)
     mine = {id_: parts.get(id_) for id_ in old.ids.tolist()}
     assert [id_ for id_, part in before.items() if mine[id_] not in (part, None)] == [], "trained on again, or never"
-    assert {"train", "val"} <= set(mine.values())
-    assert len(mixed.prepared.before) == len(old) + NEW["n"]
-    assert set(mixed.prepared.before.domains.tolist()) == {"new", "home"}
-    assert mixed.home.images == "validation images of home" and mixed.home.before.n == list(mine.values()).count("val")
-    assert mixed.run.manifest["split"]["home"] == len(old)
+    val = list(mine.values()).count("val")
+    assert val and "train" in mine.values()
+    assert f"home: on {val} validation images of home the balanced accuracy was" in done.stdout
+    with (folder / "split.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == len(new) + len(old)
+    manifest = manifest_of(folder)
+    assert manifest["split"]["home"] == len(old)
+    assert manifest["trainer"]["batch_size"] == 16, "the recipe of the run that is continued"
+    assert [stage["learning_rate"] for stage in manifest["trainer"]["stages"]] == [1e-4, 2e-5]
+    assert manifest["source"]["home"]["src"].endswith("old.npz")
 
 
-def test_a_run_that_mixed_images_in_can_be_continued_itself(mixed, new):
-    folder = mixed.page.parent
-    with pytest.warns(cc.CellclfWarning, match="no training image of"):
-        again = continuing(folder).run(new, show=False)
-    assert again.home.before.n == mixed.run.manifest["split"]["val"], "those of both laboratories"
+def test_the_validation_images_of_both_laboratories_are_found_again(mixed, new):
+    folder, _ = mixed
+    found = home_cells(parent_of(folder), Joined(new), new)
+    assert found.words == f"validation images of {folder}"
+    assert len(found.cells) == manifest_of(folder)["split"]["val"]
 
 
-@pytest.mark.filterwarnings("ignore:no training image:cellclf.CellclfWarning")
-def test_both_are_repeated_from_their_folders(alone, mixed, new, old, parent):
-    for outcome in (alone, mixed):
-        cells = (new, old) if outcome is mixed else new
-        found = cc.rerun(outcome.page.parent, cells=cells, show=False)
-        assert found.matches and found.exact, str(found)
+def test_a_run_with_images_of_home_is_repeated(mixed, new):
+    folder, _ = mixed
+    again = command("rerun", folder)
+    assert again.exit_code == 0 and again.stdout.startswith("the same, bit for bit"), again.output
     with pytest.raises(cc.RunFolderError, match="mixed images of its own laboratory in; expected two sets"):
-        cc.rerun(mixed.page.parent, cells=new, show=False)
+        cc.rerun(folder, cells=new, show=False)
 
 
 def test_rerun_checks_the_run_that_was_continued(alone, new, parent, tmp_path):
-    other = tmp_path / "other"
-    recipe = {**RECIPE, "seed": 9}
-    cc.Pipeline.from_recipe(recipe).run(cc.make_cells(**MADE), out=other, show=False)
+    folder = alone.page.parent
+    first = cc.load_run(parent)
+    manifest = {key: value for key, value in first.manifest.items() if key != "end_sha256"}
+    first.model.set_weights([value + 1 for value in first.model.get_weights()])
+    other = cc.Run(first.model, first.class_names, manifest=manifest).save(tmp_path / "other")
     with pytest.raises(cc.RunFolderError, match=r"other is not the run that .* continued: its weights are others"):
-        cc.rerun(alone.page.parent, cells=new, start=other, show=False)
+        cc.rerun(folder, cells=new, start=other, show=False)
     with pytest.raises(cc.RunFolderError, match="did not continue a run; expected no start"):
         cc.rerun(parent, start=other, show=False)
     moved = tmp_path / "moved"
     shutil.copytree(parent, moved)
     with pytest.warns(cc.CellclfWarning, match="no training image of"):
-        assert cc.rerun(alone.page.parent, cells=new, start=moved, show=False).exact
+        found = cc.rerun(folder, cells=new, start=moved, show=False)
+    assert found.matches and found.exact, str(found)
 
 
 @pytest.mark.parametrize(
@@ -141,21 +157,23 @@ def test_rerun_checks_the_run_that_was_continued(alone, new, parent, tmp_path):
         ({"src": "/nowhere/cells"}, "cannot be read"),
         ({"made": {**MADE, "seed": 4}}, "have changed since it was trained"),
         ({"made": {"nonsense": 1}}, "cannot be read"),
+        ({"val": {}}, "does not name the source of its images"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:no training image:cellclf.CellclfWarning")
 def test_an_unknown_home_score_says_what_to_pass(parent, new, tmp_path, source, match):
     copy = tmp_path / "a"
     shutil.copytree(parent, copy)
-    path = copy / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(manifest | {"source": source}), encoding="utf-8")
-    found = continuing(copy).run(new, show=False).home
+    (copy / "manifest.json").write_text(json.dumps(manifest_of(copy) | {"source": source}), encoding="utf-8")
+    opened = parent_of(copy)
+    found = measure_home(opened, cc.load_run(parent), home_cells(opened, Joined(new), new))
     assert found.before is None
     assert str(found).startswith("home score unknown: ") and match in str(found)
     assert "cellclf run NEW OLD" in str(found)
+    (copy / "split.csv").unlink()
+    assert home_cells(parent_of(copy), Joined(new), new).cells is None
 
 
+@pytest.mark.filterwarnings("ignore:no training image:cellclf.CellclfWarning")
 def test_home_without_a_start_or_without_labels_is_refused(parent, new, old):
     with pytest.raises(cc.OptionError, match="the trainer has no start"):
         cc.Pipeline.from_recipe(RECIPE).check(new, home=old)
@@ -184,22 +202,6 @@ def test_what_hangs_together_with_an_image_of_a_known_part_is_in_that_part():
     assert "3" in split_beside(cc.Split(val=0.3, test=0.2, seed=1), cells, {"3": "test"}).test.ids
 
 
-def test_the_command_continues_a_run_and_says_what_was_lost(parent, new, old, tmp_path):
-    there, here = new.save(tmp_path / "new.npz"), old.save(tmp_path / "old.npz")
-    words = ("--start", parent, "--set", "trainer.stages.0.epochs=1", "--set", "trainer.stages.1.epochs=1")
-    done = command("run", there, here, *words, "--out", tmp_path / "b")
-    assert done.exit_code == 0, done.output
-    assert "home: on " in done.stdout and "validation images of home the balanced accuracy was" in done.stdout
-    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["trainer"]["batch_size"] == 16, "the recipe of the run that is continued"
-    assert [stage["learning_rate"] for stage in manifest["trainer"]["stages"]] == [1e-4, 2e-5]
-    assert manifest["source"]["home"]["src"] == str(here)
-    again = command("rerun", tmp_path / "b")
-    assert again.exit_code == 0 and again.stdout.startswith("the same, bit for bit"), again.output
-    with (tmp_path / "b" / "split.csv").open(encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == len(new) + len(old)
-
-
 @pytest.mark.parametrize(
     ("words", "code", "match"),
     [
@@ -220,9 +222,13 @@ def test_the_options_of_the_command(parent, old, tmp_path, words, code, match):
     assert done.exit_code == code and re.search(match, " ".join(done.output.split())), done.output
 
 
-def test_folds_and_comparisons_of_a_recipe_that_continues_a_run(parent, new):
+@pytest.mark.slow
+def test_a_continued_run_is_cross_validated(parent, new):
     found = cc.cross_validate(continuing(parent), new, folds=2, show=False)
     assert found.class_names[-1] == "blast" and found.probabilities.shape == (len(found.ids), 9)
+
+
+def test_what_a_recipe_that_continues_a_run_is_not_for(parent, new):
     with pytest.raises(cc.OptionError, match="expected it alone"):
         cc.cross_validate({"a": continuing(parent), "b": continuing(parent)}, new, folds=2)
     recipe = {"trainer": {"start": str(parent)}}
