@@ -12,7 +12,15 @@ import click
 
 import cellclf
 from cellclf.cli.exit_codes import ExitCode
-from cellclf.cli.options import RecipeChoice, Source, load_tests, recipe_options, source_options, test_option
+from cellclf.cli.options import (
+    RecipeChoice,
+    Source,
+    load_tests,
+    named_sources,
+    recipe_options,
+    source_options,
+    test_option,
+)
 from cellclf.cli.output import command_line, import_keras, note, print_outcome
 from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfError
@@ -29,7 +37,9 @@ if TYPE_CHECKING:
 @source_options
 @test_option
 @click.option(
-    "--min-count", default=1, show_default=True, help="Of --test sets: leave smaller classes out of averages."
+    "--min-count",
+    type=click.IntRange(1),
+    help="Of --test sets: leave smaller classes out of averages; else those below 10.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the run; the same command continues it after a stop."
@@ -46,7 +56,7 @@ def run(
     recipe: RecipeChoice,
     source: Source,
     tests: tuple[str, ...],
-    min_count: int,
+    min_count: int | None,
     out: Path | None,
     start: str | None,
     check: bool,
@@ -87,6 +97,7 @@ def run(
                 note(f"{name}: {line}")
         if check:
             pipe.check(cells, tests=others, out=out, home=home)
+            pipe.check_weights()
     except CellclfError as error:
         if not check:
             raise
@@ -98,7 +109,13 @@ def run(
         return
     import_keras()
     outcome = pipe.run(
-        cells, out=out, tests=others, home=home, command=command_line(), min_count=min_count, source=described
+        cells,
+        out=out,
+        tests=others,
+        home=home,
+        command=command_line(),
+        min_count=min_count,
+        source=described | ({"tests": named_sources(tests)} if tests else {}),
     )
     print_outcome(outcome)
 

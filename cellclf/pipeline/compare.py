@@ -99,6 +99,7 @@ def compare(
             name += "+"
         pipes[name] = Pipeline.from_recipe(recipe_for(read_recipe(recipe), backbone))
         pipes[name].check(cells)
+        pipes[name].check_weights()
     import joblib
 
     with showing(show) as shown:
@@ -162,7 +163,7 @@ def compare_runs(
         )
         del run
         gc.collect()
-    return Comparison(list(candidates.values()), chosen_on=name, min_count=min_count)
+    return Comparison(list(candidates.values()), chosen_on=name)
 
 
 def _size(folder: Path | None) -> int | None:

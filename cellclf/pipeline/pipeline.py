@@ -69,6 +69,15 @@ class Outcome(Result):
     page: Path | None = None
     home: Forgetting | None = None
 
+    @property
+    def headline(self) -> str:
+        """Name of the set that the report leads with: the own test part, else the worst further set, else val."""
+        from cellclf.reporting.content import PageContent
+        from cellclf.reporting.further_sets import headline_name
+
+        evaluations = {name: (report, None) for name, report in self.reports.items()}
+        return headline_name(PageContent(title="", parts=self.prepared.parts, evaluations=evaluations)) or "val"
+
     def summary(self) -> str:
         """Give a line for each set, and where the page is."""
         width = max(map(len, self.reports), default=0)
@@ -234,11 +243,20 @@ class Pipeline(Params):
         ]
         checks.append(check_backend)
         raise_all(checks)
-        # last, since it loads a network or may download one
-        if (parent := trainer.parent()) is not None:
+
+    def check_weights(self) -> None:
+        """Load published weights, or the run that is continued: what may have to be downloaded, or is slow to open.
+
+        ``check`` asks no network; ``run`` and ``cellclf run --check`` call both before the first slow step.
+
+        Raises:
+            WeightsError: There is no connection, or a broken download.
+            RunFolderError: The run that is continued cannot be read.
+        """
+        if (parent := self.trainer.parent()) is not None:
             parent.load()
         else:
-            trainer.used_backbone().check_published()
+            self.trainer.used_backbone().check_published()
 
     def prepare(self, cells: Cells, *, home: Cells | None = None, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.
@@ -315,7 +333,7 @@ class Pipeline(Params):
         home: Cells | None = None,
         show: bool | None = None,
         command: str = "",
-        min_count: int = 1,
+        min_count: int | None = None,
         prepared: Prepared | None = None,
         callbacks: Sequence[Any] = (),
         source: Mapping[str, Any] | None = None,
@@ -335,24 +353,28 @@ class Pipeline(Params):
                 there: on the run's own validation images, if they can still be read.
             show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
             command: What the report names as the way to make it again.
-            min_count: In further sets, classes with fewer images are listed but not in the macro averages.
+            min_count: In further sets, classes with fewer images are listed but not in the macro averages; None takes
+                10, where two classes or more have as many, as in the own sets.
             prepared: What ``prepare`` of a pipeline with the same steps gave for these images, so that several
                 trainings share it; None prepares them.
             callbacks: Called after each epoch, see ``Trainer.fit``.
             source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
-                ``{"made": ...}`` those of ``make_cells``; under ``"home"`` the same for ``home``.
+                ``{"made": ...}`` those of ``make_cells``; ``"tests"`` may name the SRC of each further set, ``"home"``
+                is the same for ``home``.
             chosen: What another run chose by itself, see ``Trainer.fit``.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
         """
         cells = as_cells(cells)
+        sources = {name: str(test) for name, test in dict(tests or {}).items() if isinstance(test, str | Path)}
         tests = tests_as_cells(tests)
         check_callbacks(callbacks)
         check_parameters(self)
         joined, tests = self._joined(cells, tests, home)
         cells = joined.cells
         self.check(cells, tests=tests, out=out)
+        self.check_weights()
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False
@@ -390,11 +412,10 @@ class Pipeline(Params):
             names = cells.class_names
             for name, test in (tests or {}).items():
                 sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
-            min_counts = dict.fromkeys(tests or {}, min_count)
             reports: dict[str, Report] = {}
             domain_shifts: dict[str, DomainShift] = {}
             for name, part in sets.items():
-                count = min_counts.get(name, 1)
+                count = min_count if name in tests else None
                 if name in ("train", "val"):
                     reports[name] = run.evaluate(part, min_count=count, show=bars)
                 else:  # once through the network
@@ -418,6 +439,7 @@ class Pipeline(Params):
                     searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
+                    sources={**sources, **dict((source or {}).get("tests") or {})},
                 )
             return Outcome(run=run, prepared=prepared, reports=reports, page=page, home=forgetting)
 

@@ -2,3 +2,4 @@ from .compare import Candidate as Candidate
 from .compare import Comparison as Comparison
 from .compare import Versus as Versus
 from .gallery import write_gallery as write_gallery
+from .robustness import add_robustness as add_robustness

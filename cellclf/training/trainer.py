@@ -23,7 +23,7 @@ from cellclf.errors import CellclfWarning, DataError
 from cellclf.runs.confidence import Confidence, fit_confidence
 from cellclf.runs.features.cache import Cached
 from cellclf.runs.folder import read_manifest, write_manifest
-from cellclf.runs.provenance import machine, versions, weights_sha256
+from cellclf.runs.provenance import machine, now, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
 from cellclf.training.batches import Batches, altered_copy, check_accumulate, in_memory
 from cellclf.training.cache import Cache
@@ -357,7 +357,7 @@ class Trainer(Params):
             save_choice=save_manifest,
         )
         history = loop.run()
-        manifest |= {"status": "finished", "seconds": round(sum(row["seconds"] for row in history), 1)}
+        manifest |= {"status": "finished", "date": now(), "seconds": round(sum(row["seconds"] for row in history), 1)}
         manifest |= {"parameters": int(model.count_params()), "end_sha256": weights_sha256(model)}
         run = Run(model, train.class_names, history, manifest)
         run.confidence = confidence[0] if confidence else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,16 +42,22 @@ class FeatureReader:
         inputs, features = model.inputs if behind is None else model.get_layer(behind).output, _features(model)
         if features is inputs:  # a Keras model cannot return its own input
             features = keras.layers.Identity()(features)
-        self._model = keras.Model(inputs, [features, model.output])
+        self.network = keras.Model(inputs, [features, model.output])
 
     def batches(
-        self, cells: ImageSet | Features, rows: NDArray[np.int64] | None = None, *, show: bool | None = None
+        self,
+        cells: ImageSet | Features,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        predict: Callable[[NDArray[Any]], Any] | None = None,
+        show: bool | None = None,
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Give (features, probabilities) of some images at a time, in order.
 
         Args:
             cells: The images.
             rows: Positions of those to read; None for all.
+            predict: From some images to their features and probabilities; None computes the network in Keras.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
         """
         rows = np.arange(len(cells)) if rows is None else rows
@@ -60,7 +66,7 @@ class FeatureReader:
         for start in track(starts, total=len(starts), label="predicting", unit="batch", show=show):
             batch = cells.read(rows[start : start + size])
             with naming_batch_size(size, training=False):
-                features, found = forward(self._model)(padded(batch, size))
+                features, found = forward(self.network)(padded(batch, size)) if predict is None else predict(batch)
             yield np.asarray(features, np.float32)[: len(batch)], np.asarray(found, np.float32)[: len(batch)]
 
     def read(
