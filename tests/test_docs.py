@@ -44,7 +44,7 @@ OTHER_PROGRAMS |= {
     "scripts/release.sh",
     "xdg-open",
 }
-SLOW = ("run", "train", "compare", "demo", "labels", "crossval", "rerun")
+SLOW = ("run", "compare", "demo", "labels", "crossval", "rerun")
 MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[16,16,16]", "--set", STAGE]
 
 

@@ -25,7 +25,6 @@ from cellclf.cli import (
     rerun,
     robustness,
     run,
-    train,
 )
 from cellclf.cli.group import Group
 
@@ -48,7 +47,6 @@ for _command in (
     dedup.dedup,
     leaks.leaks,
     outliers.outliers,
-    train.train,
     compare.compare,
     labels.labels,
     crossval.crossval,

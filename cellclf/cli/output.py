@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cellclf.cleaning.selection import Selection
-    from cellclf.pipeline.pipeline import Outcome
+    from cellclf.data.image_set import ImageSet
+    from cellclf.data.split import Parts
+    from cellclf.pipeline.pipeline import Outcome, Pipeline
 
 
 def note(text: str) -> None:
@@ -86,6 +88,18 @@ def write_selection(found: Selection, plot: Path | None, gallery: Path | None, a
     if found.cells is not None:
         found.apply(found.cells).save(apply)
         click.echo(f"kept {len(found) - found.removed:,}: {apply}")
+
+
+def print_check(pipe: Pipeline, given: ImageSet | Parts) -> None:
+    """Print which cut a job would take, and what it would remove from training."""
+    from cellclf.data.split import Parts
+
+    if not isinstance(given, Parts):
+        return
+    prepared = pipe.prepare(given, show=False)
+    click.echo(f"{prepared.cut}\n{given.summary()}")
+    for name, selection in prepared.removals.items():
+        click.echo(f"{name}: {selection.summary()}")
 
 
 def print_outcome(outcome: Outcome) -> None:

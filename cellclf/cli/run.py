@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,16 @@ from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.options import (
     RecipeChoice,
     Source,
+    absolute,
+    cut_options,
+    load_sources,
     load_tests,
     named_sources,
     recipe_options,
     source_options,
     test_option,
 )
-from cellclf.cli.output import command_line, import_keras, note, print_outcome
+from cellclf.cli.output import command_line, import_keras, note, print_check, print_outcome
 from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfError
 
@@ -31,10 +33,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("src")
-@click.argument("old", required=False)
+@click.argument("sources", metavar="[NAME=]SRC...", nargs=-1, required=True)
 @recipe_options
 @source_options
+@cut_options
 @test_option
 @click.option(
     "--min-count",
@@ -47,14 +49,15 @@ if TYPE_CHECKING:
 @click.option(
     "--start",
     metavar="RUN",
-    help="Continue the training of RUN on SRC, at a low rate; OLD, images of its own laboratory, are mixed in.",
+    help="Continue the training of RUN on SRC, at a low rate; a second SRC is its own laboratory, and is mixed in.",
 )
 @click.option("--check", is_flag=True, help="Only look for mistakes; exit code 3 if there are any.")
 def run(
-    src: str,
-    old: str | None,
+    sources: tuple[str, ...],
     recipe: RecipeChoice,
     source: Source,
+    val: str | None,
+    cut: str,
     tests: tuple[str, ...],
     min_count: int | None,
     out: Path | None,
@@ -63,41 +66,51 @@ def run(
 ) -> None:
     """Do the whole job: clean, split, train, evaluate, report.
 
+    A SRC with parts (folders train, val and test, a column split, an npz with train_images) gives a cut, which is taken
+    as it is. Several SRC are the domains of one set, by which scores are split.
+
     \b
     cellclf run training_set.npz --recipe fast --out runs/a
-    cellclf run cells/ --test hospital_b=other_cells/ --out runs/b
-    cellclf run hospital_b/ cells/ --start runs/a --out runs/c
+    cellclf run cells/ --val other_patients/ --test hospital_b=other_cells/ --out runs/b
+    cellclf run hospital_a/ hospital_b/ --test hospital_c/ --out runs/c
+    cellclf run hospital_b/ cells/ --start runs/a --out runs/d
 
     With --start, backbone, head and image size are those of RUN, and so are its recipe's other steps unless --recipe
     names one; classes are matched by name, new ones are added.
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     if out is None and not check:
         raise click.UsageError("expected --out FOLDER for the run and its report")
+    from cellclf.data.cuts import whole
     from cellclf.data.looks import odd_looks
 
-    if old is not None and start is None:
-        raise click.UsageError(f"{old} is a second SRC, which is mixed in with --start RUN; expected one SRC")
+    old: str | None = None
+    if start is not None and len(sources) > 1:
+        if len(sources) > 2:
+            raise click.UsageError(f"--start {start} and {len(sources)} SRC; expected NEW, or NEW and OLD")
+        sources, old = sources[:1], sources[1]
     try:
-        table = recipe.read() if start is None else recipe.read_started(start)
-        pipe = cellclf.Pipeline.from_recipe(table)
+        pipe = cellclf.Pipeline.from_recipe(recipe.read() if start is None else recipe.read_started(start))
         parent = pipe.trainer.parent()
         if parent is not None:
             if source.size not in (None, parent.input_shape[:2]):
                 raise click.UsageError(f"--start {start} and --size: the size comes from the run; expected no --size")
             source = source.of_run(parent)
-        cells = source.load(src)
-        home, described = None, source.described(src)
+        given, record = load_sources(sources, source, val=val, cut=cut)
+        cells, home = whole(given), None
         if old is not None:
-            home, old = source.further(old, source.first(src), part="train", what="SRC and OLD, the two")
-            described |= {"home": replace(source, part=None, class_names=None).described(old)}
-        others = load_tests(tests, source, cells, src)
-        shown = {src: cells, **({} if old is None else {old: home}), **others}
+            home, old, how = source.further_and_how(
+                old, source.first(sources[0]), size=source.size, part="train", what="NEW and OLD, the two"
+            )
+            record["home"] = absolute({"src": old, **how.arguments()})
+        others = load_tests(tests, source, cells, record)
+        shown = {" ".join(sources): cells, **({} if old is None or home is None else {old: home}), **others}
         for name, one in shown.items():
             for line in odd_looks(one, known=one.notices):
                 note(f"{name}: {line}")
         if check:
-            pipe.check(cells, tests=others, out=out, home=home)
+            pipe.check(given, tests=others, out=out, home=home)
             pipe.check_weights()
+            print_check(pipe, given)
     except CellclfError as error:
         if not check:
             raise
@@ -105,22 +118,17 @@ def run(
         sys.exit(ExitCode.FINDING)
     if check:
         click.echo("no mistake found")
-        click.echo(looked_at(pipe, {src: cells, **({} if old is None else {old: home}), **others}, out))
+        click.echo(looked_at(pipe, shown, out))
         return
     import_keras()
+    record |= {"tests": named_sources(tests)} if tests else {}
     outcome = pipe.run(
-        cells,
-        out=out,
-        tests=others,
-        home=home,
-        command=command_line(),
-        min_count=min_count,
-        source=described | ({"tests": named_sources(tests)} if tests else {}),
+        given, out=out, tests=others, home=home, command=command_line(), min_count=min_count, source=record
     )
     print_outcome(outcome)
 
 
-def looked_at(pipe: Pipeline, sets: Mapping[str, ImageSet | None], out: Path | None) -> str:
+def looked_at(pipe: Pipeline, sets: Mapping[str, ImageSet], out: Path | None) -> str:
     """Say in some lines what ``--check`` has checked, so that it is clear what it has not.
 
     Args:
@@ -128,7 +136,7 @@ def looked_at(pipe: Pipeline, sets: Mapping[str, ImageSet | None], out: Path | N
         sets: Name -> images.
         out: Folder for the run.
     """
-    lines = [f"  {name}: {cells!r}" for name, cells in sets.items() if cells is not None]
+    lines = [f"  {name}: {cells!r}" for name, cells in sets.items()]
     steps = {"dedup": pipe.dedup, "outliers": pipe.outliers, "split": pipe.split, "downsample": pipe.downsample}
     named = [name for name, step in (steps | {"expand": pipe.expand, "trainer": pipe.trainer}).items() if step]
     lines.append(f"  recipe: every option of {', '.join(named)}")

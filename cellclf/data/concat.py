@@ -40,10 +40,11 @@ def joined(cells: Sequence[ImageSet], names: Sequence[str], *, sources: bool = F
     Raises:
         DataError: Some sets have labels and others none, or some number their classes and others name them.
     """
-    first, notices = cells[0], []
+    first = cells[0]
+    notices: list[str] = []
     cells = [_same_size(one, name, first, names[0], notices) for one, name in zip(cells, names, strict=True)]
     class_names, labels = _labels(cells, names, notices)
-    groups = _groups(cells, names, notices, apart=sources)
+    groups = _groups(cells, names, notices, sources=sources)
     clusters = None
     if any(one.clusters is not None for one in cells):
         clusters, start = [], 0
@@ -61,7 +62,7 @@ def joined(cells: Sequence[ImageSet], names: Sequence[str], *, sources: bool = F
         ConcatSource(cells),
         None if labels is None else np.concatenate(labels),
         class_names=class_names,
-        ids=np.concatenate(_apart([one.ids for one in cells], names)),
+        ids=np.concatenate(apart([one.ids for one in cells], names)),
         groups=None if groups is None else np.concatenate(groups),
         domains=_domains(cells, names, sources),
         clusters=None if clusters is None else np.concatenate(clusters),
@@ -96,7 +97,8 @@ class ConcatSource:
         """Read the images at these places: a view where they are consecutive in one set."""
         which = self._which[rows]
         if len(rows) and (which == which[0]).all():
-            return self.sets[which[0]].read(self._row[rows])
+            found: Images = self.sets[which[0]].read(self._row[rows])
+            return found
         images = np.empty((len(rows), *self.shape), np.uint8)
         for k in np.unique(which).tolist():
             here = np.flatnonzero(which == k)
@@ -183,7 +185,7 @@ def _numbered(cells: ImageSet) -> bool:
     return all(name.isdecimal() for name in cells.class_names)
 
 
-def _apart(columns: Sequence[NDArray[np.str_]], names: Sequence[str]) -> list[NDArray[np.str_]]:
+def apart(columns: Sequence[NDArray[np.str_]], names: Sequence[str]) -> list[NDArray[np.str_]]:
     """Put the name of its set before every value, if a value is in two sets."""
     different = [np.unique(column) for column in columns]
     if len(np.unique(np.concatenate(different))) == sum(map(len, different)):
@@ -195,7 +197,7 @@ def _apart(columns: Sequence[NDArray[np.str_]], names: Sequence[str]) -> list[ND
 
 
 def _groups(
-    cells: Sequence[ImageSet], names: Sequence[str], notices: list[str], *, apart: bool
+    cells: Sequence[ImageSet], names: Sequence[str], notices: list[str], *, sources: bool
 ) -> list[NDArray[np.str_]] | None:
     if all(one.groups is None for one in cells):
         return None
@@ -204,7 +206,7 @@ def _groups(
         if one.groups is None and len(one):
             notices.append(f"{name} has no groups: each of its images counts as one of its own")
         found.append(one.ids if one.groups is None else one.groups)
-    return _apart(found, names) if apart else found
+    return apart(found, names) if sources else found
 
 
 def _domains(cells: Sequence[ImageSet], names: Sequence[str], sources: bool) -> NDArray[np.str_] | None:
@@ -213,7 +215,7 @@ def _domains(cells: Sequence[ImageSet], names: Sequence[str], sources: bool) -> 
     found = [
         np.full(len(one), name) if one.domains is None else one.domains for one, name in zip(cells, names, strict=True)
     ]
-    return np.concatenate(_apart(found, names) if sources else found)
+    return np.concatenate(apart(found, names) if sources else found)
 
 
 def _prefixed(columns: Sequence[Sequence[str]], names: Sequence[str]) -> list[str]:

@@ -51,7 +51,7 @@ def list_table(
     found = find_columns(table.rows, table.where, columns, labels=labels)
     rows = table.rows[found.head :]
     listing = Listing([], [], notices=[*table.notices, *found.notices])
-    rows = _of_part(rows, found, part, table.where)
+    rows = _of_part(rows, found, part, table.where, listing.notices)
     if root is not None and not root.is_dir():
         raise OptionError(
             f"root={str(root)!r} is not a folder; expected the one that the paths of {table.where} are in"
@@ -62,7 +62,9 @@ def list_table(
     return listing
 
 
-def _of_part(rows: list[list[str]], found: Columns, part: str | None, where: str) -> list[list[str]]:
+def _of_part(
+    rows: list[list[str]], found: Columns, part: str | None, where: str, notices: list[str]
+) -> list[list[str]]:
     place = found.places["part"]
     if place is None:
         if part is not None:
@@ -86,6 +88,8 @@ def _of_part(rows: list[list[str]], found: Columns, part: str | None, where: str
     ]
     if not kept:
         raise unknown(f"part of {where} named", part, names)
+    if nowhere := sum(not _value(row[place]) for row in rows):
+        notices.append(f"{nowhere:,} of {len(rows):,} rows of {where} name no part and are left out")
     return kept
 
 
@@ -288,12 +292,20 @@ def _refuse_wrong_root(listing: Listing, folder: Path, where: str) -> None:
             )
 
 
-def parts_of_table(table: Table) -> list[str]:
-    """List the parts that a column of a table names, in natural order."""
+def parts_of_table(table: Table, columns: Mapping[str, str | None] | None = None) -> list[str]:
+    """List the parts that a column of a table names, in natural order.
+
+    Args:
+        table: The table.
+        columns: Kind of column -> its name, see ``load``.
+    """
+    given = {kind: name for kind, name in (columns or {}).items() if kind in ("path", "part")}
     try:
-        columns = find_columns(table.rows, table.where, {"label": None, "group": None, "box": None}, labels=False)
+        found = find_columns(
+            table.rows, table.where, {"label": None, "group": None, "box": None, **given}, labels=False
+        )
     except DataError:
         return []
-    place = columns.places["part"]
-    rows = table.rows[columns.head :]
+    place = found.places["part"]
+    rows = table.rows[found.head :]
     return [] if place is None else natural_order({value for row in rows if (value := _value(row[place]))})

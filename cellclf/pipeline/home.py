@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from cellclf.data.classes import match_labels
+from cellclf.data.cuts import whole
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Parts, Split, components
-from cellclf.errors import CellclfError, CellclfWarning, DataError
+from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
 from cellclf.evaluation.forgetting import Forgetting, measure_forgetting
 from cellclf.pipeline.source import read_source
 from cellclf.runs.run import Run
@@ -76,27 +77,36 @@ class Joined:
     """A set with the images of the run's own laboratory mixed in.
 
     Args:
-        cells: All images, those of the laboratory last; its domain is "home".
+        given: All images, those of the laboratory last, where its domain is "home"; or the parts of a cut that is
+            given.
         home: Ids of those of the laboratory.
         parts: Id -> the part that an image had in the run's own training, where that is known.
     """
 
-    cells: ImageSet
+    given: ImageSet | Parts
     home: frozenset[str] = frozenset()
     parts: Mapping[str, str] = field(default_factory=dict)
 
 
-def join_home(parent: Parent, cells: ImageSet, home: Cells | None) -> Joined:
-    """Mix images of the laboratory that a run comes from into a set.
+def join_home(parent: Parent, given: ImageSet | Parts, home: Cells | None) -> Joined:
+    """Give what a run is continued on: at its size, with its classes, and with images of its own laboratory.
 
     Args:
         parent: The run.
-        cells: New images, as ``Parent.fitted`` gave them.
+        given: New images, or the parts of a cut that is given.
         home: Labelled images of its own laboratory; None mixes none in.
+
+    Raises:
+        OptionError: ``home`` beside a cut that is given.
+        DataError: Images of its own laboratory without labels.
     """
+    if isinstance(given, Parts):
+        if home is not None:
+            raise OptionError("home= and a cut that is given; expected images in one set: cut='own' (--cut own)")
+        return Joined(Parts(*parent.fitted(given.train, given.val, given.test)))
     if home is None:
-        return Joined(cells)
-    cells, own = parent.fitted(cells, as_cells(home, what="home"))
+        return Joined(*parent.fitted(given))
+    cells, own = parent.fitted(given, as_cells(home, what="home"))
     if own.labels is None or not len(own):
         raise DataError(f"home holds {len(own)} images; expected some, with labels")
     both = ImageSet.concat([cells, own], names=_DOMAINS)
@@ -143,20 +153,20 @@ def home_cells(parent: Parent, joined: Joined, val: ImageSet) -> HomeCells:
     data = (parent.manifest.get("data") or {}).get("val") or {}
     source = parent.manifest.get("source") or {}
     try:
-        if "val" in source:
-            found = read_source(source["val"], str(parent))
+        if "train" in source:
+            found = whole(read_source(source["val"]))
         else:
             parts = part_of(parent.folder)
             if not parts:
                 return HomeCells(None, f"{parent} does not name its validation images; {_PASS}")
             sources = [source, *([source["home"]] if "home" in source else [])]
-            sets = parent.fitted(*(read_source(one, str(parent)) for one in sources))
+            sets = parent.fitted(*(whole(read_source(one)) for one in sources))
             found = sets[0] if len(sets) == 1 else ImageSet.concat(sets, names=_DOMAINS)
             found = found.subset(np.asarray([parts.get(id_) == "val" for id_ in found.ids.tolist()], bool))
         (found,) = parent.fitted(found)
         if len(found) and found.fingerprint() == data.get("sha256"):
             return HomeCells(found, f"validation images of {parent}")
-    except (CellclfError, OSError, TypeError) as error:  # of another version, on another machine
+    except (CellclfError, OSError, KeyError, TypeError) as error:  # of another version, on another machine
         return HomeCells(None, f"the images of {parent} cannot be read ({str(error)[:120]}); {_PASS}")
     return HomeCells(None, f"the images of {parent} have changed since it was trained; {_PASS}")
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.cuts import given_parts, whole
 from cellclf.data.image_set import ImageSet
+from cellclf.data.split import Parts
 from cellclf.errors import RunFolderError
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.pipeline.recipe import make_trainer, read_recipe
@@ -87,7 +89,7 @@ class Rerun(Result):
 def rerun(
     folder: str | Path,
     *,
-    cells: ImageSet | tuple[ImageSet, ImageSet] | None = None,
+    cells: ImageSet | Parts | tuple[ImageSet, ImageSet] | None = None,
     start: str | Path | None = None,
     out: str | Path | None = None,
     show: bool | None = None,
@@ -96,8 +98,9 @@ def rerun(
 
     Args:
         folder: A finished run, made by ``Pipeline.run``, ``Trainer.fit`` or the command line.
-        cells: Its images, (training, validation) for a run of ``Trainer.fit`` alone, (images, home) for one that
-            mixed in images of its own laboratory; None loads them from the source that the manifest names.
+        cells: Its images; ``Parts`` or (training, validation) for a run whose cut was given, and the two for one of
+            ``Trainer.fit`` alone, (images, home) for one that mixed in images of its own laboratory. None loads them
+            from the source that the manifest names.
         start: The run that it continued, if that is no longer where it was; its weights must be the same.
         out: Folder for the repeated run, where it resumes after a stop; None keeps nothing.
         show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
@@ -125,8 +128,8 @@ def rerun(
             outcome = pipe.run(given, out=target, home=home, show=show, source=source, chosen=chosen)
             second, val = outcome.run, outcome.prepared.val
         else:
-            two = tuple(read_source(source.get(part), folder) for part in ("train", "val")) if cells is None else cells
-            if isinstance(two, ImageSet):
+            two = tuple(whole(_read(source.get(part), folder)) for part in ("train", "val")) if cells is None else cells
+            if not isinstance(two, tuple):
                 raise RunFolderError(f"{folder} was trained on two sets; expected (training, validation)")
             train, val = two
             if not continued:
@@ -151,18 +154,23 @@ def rerun(
 
 
 def _of_pipeline(
-    first: Run, cells: ImageSet | tuple[ImageSet, ImageSet] | None, source: Mapping[str, Any], folder: str | Path
-) -> tuple[ImageSet, ImageSet | None]:
+    first: Run,
+    cells: ImageSet | Parts | tuple[ImageSet, ImageSet] | None,
+    source: Mapping[str, Any],
+    folder: str | Path,
+) -> tuple[ImageSet | Parts, ImageSet | None]:
     """Give the images of a pipeline's run, and those of its own laboratory that it mixed in."""
     mixed = bool(_of(first, "split", "home"))
     if cells is None:
-        return read_source(source, folder), read_source(source.get("home"), folder) if mixed else None
+        return _read(source, folder), whole(_read(source.get("home"), folder)) if mixed else None
     if mixed:
-        if isinstance(cells, ImageSet):
+        if not isinstance(cells, tuple):
             raise RunFolderError(f"{folder} mixed images of its own laboratory in; expected two sets: (images, home)")
         return cells
-    if not isinstance(cells, ImageSet):
-        raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
+    if isinstance(cells, tuple):
+        if "val" not in (_of(first, "split", "given") or ()):
+            raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
+        return given_parts(*cells), None
     return cells, None
 
 
@@ -182,6 +190,15 @@ def _parent(first: Run, folder: str | Path, start: str | Path | None) -> dict[st
             f"{where} is not the run that {folder} continued: its weights are others; expected that run: start=FOLDER"
         )
     return {"start": str(where)}
+
+
+def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet | Parts:
+    if not source or not {"made", "src", "sources"} & {*source}:
+        raise RunFolderError(
+            f"the run in {folder} does not name the source of its images; give them: "
+            "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
+        )
+    return read_source(source)
 
 
 def _hash(run: Run) -> str:

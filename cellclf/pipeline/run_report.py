@@ -73,6 +73,7 @@ def write_report(
         cells_after=prepared.after,
         removals=prepared.removals,
         parts=prepared.parts,
+        cut=prepared.cut,
         augmenter=augmenter,
         history=run.history,
         evaluations={name: (report, sets[name]) for name, report in reports.items()},

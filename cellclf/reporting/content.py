@@ -40,6 +40,7 @@ class PageContent:
         cells_after: The set after cleaning.
         removals: What was removed, in order: name of the step -> its selection (with its ``cells``).
         parts: The split, before anything was removed from or added to its training part.
+        cut: Which cut was given with the set, in a line; "" for one that the job made.
         augmenter: What changed the training images.
         history: Rows of the training, one an epoch (see ``cellclf.pages.figures.History``).
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the images or None.
@@ -66,6 +67,7 @@ class PageContent:
     cells_after: ImageSet | None = None
     removals: Mapping[str, Selection] = field(default_factory=dict)
     parts: Parts | None = None
+    cut: str = ""
     augmenter: Augments | None = None
     history: History = ()
     evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)

@@ -50,7 +50,7 @@ def sections(content: PageContent) -> dict[str, Any]:
         "removals": [
             removal_view(name, selection, content.cells_before) for name, selection in content.removals.items()
         ],
-        "split": _split(content.parts),
+        "split": _split(content.parts, content.cut),
         "augmented": _augmented(content.augmenter, content.parts.train if content.parts else content.cells_after),
         "training": _training(content.history),
         "results": _results(content, lead),
@@ -128,6 +128,7 @@ def _incoming(before: ImageSet | None, after: ImageSet | None) -> View | None:
         "notices": before.notices,
         "skipped": before.skipped,
         "groups": None if before.groups is None else len(np.unique(before.groups)),
+        "domains": [] if before.domains is None else list(dict.fromkeys(before.domains.tolist())),
         "bars": [
             {
                 "name": name,
@@ -171,7 +172,7 @@ def _examples(cells: ImageSet) -> list[View]:
     return found
 
 
-def _split(parts: Parts | None) -> View | None:
+def _split(parts: Parts | None, cut: str) -> View | None:
     if parts is None:
         return None
     named = {"train": parts.train, "val": parts.val, "test": parts.test}
@@ -183,6 +184,7 @@ def _split(parts: Parts | None) -> View | None:
         "patient or slide": _crossing([part.groups for part in named.values()]),
     }
     return {
+        "cut": f"{cut[:1].upper()}{cut[1:]}." if cut else "",
         "names": list(named),
         "rows": [(name, [part.counts().get(name, 0) for part in named.values()]) for name in classes],
         "totals": [len(part) for part in named.values()],
@@ -288,6 +290,7 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         "name": name,
         "report": report,
         "full": full,
+        "domains": report.domain_rows() if report.by_domain else [],
         "matrix": matrix_rows(report, key, linked=cells is not None),
         "panels": panels(report, cells, key, full=full),
         "wrong": len(wrong),

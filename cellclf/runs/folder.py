@@ -116,7 +116,8 @@ def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
         {'bits': 12}
     """
     source = manifest.get("source") or {}
-    source = source.get("train") or source  # a training alone has two sets
+    several = [one for one in source.get("sources") or () if isinstance(one, dict)]
+    source = source.get("train") or (several or [source])[0]  # a training alone has two sets
     return {name: source[name] for name in ("fit", "bits", "pages") if source.get(name) is not None}
 
 

@@ -32,7 +32,7 @@ assert COMMANDS, "without a command, the test of their help would pass unseen"
         (("run", "{npz}", "--recipe", "{recipe}", "--out", "{folder}"), "is not empty and holds no run"),
         (("run", "{npz}", "--recipe", "{recipe}", "--out", "{npz}"), "is a file"),
         (("run", "{bare}", "--recipe", "{recipe}", "--out", "x"), "the images have no labels"),
-        (("train", "{bare}", "{npz}", "--recipe", "{recipe}", "--out", "x"), "no labels"),
+        (("run", "{npz}", "--val", "{bare}", "--recipe", "{recipe}", "--out", "x"), "the val part has no labels"),
         (("dedup", "{npz}", "--method", "sha"), "no Dedup method: 'sha'"),
         (("outliers", "{npz}", "--method", "forrest"), "did you mean 'forest'"),
         (("dedup", "{npz}", "--apply", "{npz}/cells.npz"), "is a file; choose another name"),

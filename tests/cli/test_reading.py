@@ -13,7 +13,7 @@ from PIL import Image
 
 import cellclf as cc
 from cellclf.data import decode as decoding
-from cellclf.pipeline.source import read_source as images_again
+from cellclf.pipeline.rerun import _read as images_again
 from cellclf.runs.features.reader import FeatureReader
 
 MADE = cc.make_cells(48, size=32, seed=11, balance="even")
