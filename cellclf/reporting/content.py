@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.forgetting import Forgetting
     from cellclf.evaluation.metrics import Report
     from cellclf.evaluation.ood import DomainShift
     from cellclf.evaluation.robustness.result import Robustness
@@ -45,6 +46,7 @@ class PageContent:
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the images or None.
         copies: Name of a set -> how many of its images are copies of training or validation images; a set that was not
             compared is missing.
+        home: What a run that was continued has lost in the laboratory that it comes from; None for any other run.
         searched: Which copies that search finds, and which it does not; "" if unknown.
         robustness: Scores on corrupted or shifted images, one a suite.
         run: The classifier, from which heatmaps are computed; None shows none.
@@ -70,6 +72,7 @@ class PageContent:
     history: History = ()
     evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
+    home: Forgetting | None = None
     searched: str = ""
     robustness: Sequence[Robustness] = ()
     run: Run | None = None

@@ -122,10 +122,12 @@ def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("data", "trainer", "versions", "machine", "plugins", "source", "split", "recipe"), dict),
+    **dict.fromkeys(
+        ("data", "trainer", "versions", "machine", "plugins", "source", "split", "recipe", "parent", "home"), dict
+    ),
     **dict.fromkeys(("status", "date", "start_sha256", "end_sha256", "command"), str),
     **dict.fromkeys(("seconds", "parameters"), (int, float)),
-    **dict.fromkeys(("image_shape", "members"), list),
+    **dict.fromkeys(("image_shape", "members", "blocks"), list),
 }
 
 
