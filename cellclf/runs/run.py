@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -340,27 +340,28 @@ class Run:
         reference: Cells | None = None,
         min_count: int = 20,
         tta: int | Sequence[str] = 8,
-        adapt: bool = True,
-        prior: int = 16,
+        label_counts: Sequence[int] = (25, 50),
         seed: int = 0,
         show: bool | None = None,
     ) -> External:
         """Score the run on images of another laboratory: how much worse it is, in which classes, and what helps.
 
-        The remedies that are tried use no labels.
+        Remedies without labels are tried as they are: test-time augmentation, and the classes that occur there. What
+        labels would bring is measured by cross-fitting: suggested cells of one half are labelled, the run is adapted,
+        and the other half is scored, in several halvings.
 
         Args:
-            cells: External images, with labels, which are used for scoring only.
+            cells: External images, with labels; no image is scored by a model that has seen its label.
             mapping: External name of a class -> name in the run, or None where the run has no such class; a class
-                that it does not name keeps its name. Images without a counterpart are not scored, but listed.
+                that it does not name keeps its name, in any spelling. Images without a counterpart are not scored, but
+                listed.
             reference: Labelled images of the own laboratory that were not trained on; None takes the counts of the
                 test part, or else the validation part, from the report in the run's folder.
             min_count: Classes with fewer images are not in the averages over classes: of three images, one
                 mistake would be 33 points.
             tta: The test-time augmentation that is tried, see ``predict_proba``; 1 tries none.
-            adapt: Whether to try BatchNorm statistics adapted to these images, see ``adapt``.
-            prior: See ``adapt``.
-            seed: Of the bootstrap intervals.
+            label_counts: Numbers of labels of which is measured what they would bring; empty tries none.
+            seed: Of the bootstrap intervals, the halvings and the suggestions.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
@@ -371,7 +372,9 @@ class Run:
             RunFolderError: The report in the run's folder is damaged.
         """
         from cellclf.runs.external import external
+        from cellclf.training.adapt.offer import check_counts, offer
 
+        counts = check_counts(label_counts)
         return external(
             self,
             self._fitted(cells),
@@ -379,8 +382,7 @@ class Run:
             reference=None if reference is None else self._fitted(reference),
             min_count=min_count,
             tta=tta,
-            adapt=adapt,
-            prior=prior,
+            offer=partial(offer, self, counts=counts, seed=seed, show=show) if counts else None,
             seed=seed,
             show=show,
         )
