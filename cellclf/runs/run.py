@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellclf.data.classes import match_labels
-from cellclf.data.door import Cells, at_size
+from cellclf.data.door import Cells, as_cells, at_size
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, OptionError, RunFolderError
 from cellclf.evaluation.metrics import Report, evaluate
@@ -22,7 +22,9 @@ from cellclf.evaluation.robustness.result import Robustness
 from cellclf.evaluation.saliency import Explanation
 from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import CONFIDENCE, Confidence, fit_confidence, load_confidence
+from cellclf.runs.features.pooled import read, reader_of
 from cellclf.runs.features.reader import FeatureReader
+from cellclf.runs.features.stored import FEATURES, StoredFeatures, load_stored
 from cellclf.runs.folder import (
     MANIFEST,
     MODEL,
@@ -41,10 +43,12 @@ from cellclf.runs.predictions import Predictions, predictions
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.tta import view_names
 from cellclf.utils.atomic import replacing
+from cellclf.utils.parameters import Count, Seed, check_arguments
 
 if TYPE_CHECKING:
     from cellclf.evaluation.external import External
     from cellclf.runs.export import Exported
+    from cellclf.runs.suggestion import Suggestion
 
 
 @dataclass(eq=False)
@@ -58,6 +62,8 @@ class Run:
         manifest: Everything that determined the run.
         folder: Where it is stored; None if in memory only.
         confidence: From ``calibrate``; None if the run is not calibrated.
+        stored_features: Pooled features of its own training and validation images, from ``Trainer.fit``; None in runs
+            of older versions, adapted runs and ensembles.
     """
 
     model: Any
@@ -66,6 +72,7 @@ class Run:
     manifest: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     confidence: Confidence | None = None
+    stored_features: StoredFeatures | None = None
 
     def __repr__(self) -> str:
         where = f" in {self.folder}" if self.folder else ""
@@ -119,8 +126,9 @@ class Run:
         """Fit the calibration of the probabilities and the features of known cells; ``Trainer.fit`` does it.
 
         Temperature, conformal sets and the limit for out-of-distribution images come from ``val`` alone, which must
-        not be in the training set (the best epoch may have been chosen on it). A run with a folder stores the result
-        in ``confidence.npz``.
+        not be in the training set (the best epoch may have been chosen on it). Pooled features of up to 2,000 training
+        and all validation images are kept besides, so that another laboratory can adapt the run without these images.
+        A run with a folder stores the result in ``confidence.npz`` and ``features.npz``.
 
         Args:
             train: Images that it was trained on, with labels.
@@ -132,10 +140,15 @@ class Run:
         """
         names = self.class_names
         parts = [self._fitted(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
-        self.confidence = fit_confidence(self.model, *parts, show=show)
+        seed = self.manifest.get("trainer", {}).get("seed")
+        seed = seed if isinstance(seed, int) and seed >= 0 else 0
+        confidence, stored = fit_confidence(self.model, *parts, seed=seed, show=show)
+        self.confidence, self.stored_features = confidence, stored
         if self.folder is not None:
-            self.confidence.save(self.folder / CONFIDENCE, weights_sha256(self.model))
-        return self.confidence
+            confidence.save(self.folder / CONFIDENCE, weights_sha256(self.model))
+            if stored is not None:
+                stored.save(self.folder / FEATURES)
+        return confidence
 
     def report_predictions(
         self,
@@ -227,6 +240,89 @@ class Run:
     @cached_property
     def _reader(self) -> FeatureReader:
         return FeatureReader(self.model)  # compiled once, not for each call
+
+    @cached_property
+    def _readers(self) -> dict[tuple[str, ...] | None, FeatureReader]:
+        return {}  # of named layers; compiled once, not for each call
+
+    def _reader_of(self, layers: Sequence[str] | str | None) -> FeatureReader:
+        key = None if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
+        if key not in self._readers:
+            self._readers[key] = reader_of(self.model, key)
+        return self._readers[key]
+
+    def features(
+        self,
+        cells: Cells,
+        *,
+        layers: Sequence[str] | str | None = None,
+        tta: int | Sequence[str] = 1,
+        show: bool | None = None,
+    ) -> NDArray[np.float32]:
+        """Give pooled features of images: what the network sees in them, as numbers for other methods.
+
+        Args:
+            cells: Images, read batch by batch; labels are not used.
+            layers: Names of layers, or one; a feature map is averaged over its pixels, a row is taken as it is. None
+                takes those that an adaptation reads: the last layer of each of the three coarsest resolutions. An
+                ensemble gives the features that its members' heads take.
+            tta: Flips and turns to average over, see ``predict_proba``.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+        Returns:
+            (N, D) float32, the layers side by side in the order of ``layers``; kept for the next question about the
+            same images, unless they are many.
+
+        Raises:
+            UnknownNameError: No layer, or no view, of that name.
+            OptionError: A layer whose output is neither a map nor a row, or no layer.
+            DataError: Nothing that holds images, or quarter turns of images that are not square.
+        """
+        reader, fitted = self._reader_of(layers), self._fitted(cells)
+        found = read(reader, fitted, view_names(tta, fitted.image_shape), show=show)[2]
+        return found if found.flags.writeable else found.copy()
+
+    def suggest(
+        self, cells: Cells, count: Count = 25, *, labelled: Any = None, seed: Seed = 0, show: bool | None = None
+    ) -> Suggestion:
+        """Choose which cells of a new laboratory to label first, so that few labels teach most.
+
+        The cells are clustered by the run's pooled features; half of those that are chosen are typical of their
+        cluster, the others those of different clusters that the run is least sure of. Copies and near copies are asked
+        about once, and blurred, out-of-distribution and non-cell images hardly ever. The choice depends on the
+        pixels, not on the order of the set. Of more than 20,000 cells so many are looked at, drawn by chance.
+
+        Args:
+            cells: Of the laboratory; labels are not used, groups (slides, patients) each get their share.
+            count: How many, 1 or more; fewer are given where no others are left.
+            labelled: What is labelled already and is not asked again: a path of ``labelled.csv``, ``Decisions``, a
+                mapping of ids to class names, or ids. Cells without an answer are asked about again.
+            seed: Of the clustering.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+        Returns:
+            Positions, ids and reasons; ``save("label.html")`` writes the page on which they are labelled.
+
+        Raises:
+            DataError: Nothing that holds images, ids in ``labelled`` that are not those of the cells, or nothing left.
+            OptionError: A count below 1, or something else that cannot be used.
+
+        Source: Hacohen, Dekel, Weinshall 2022, arXiv 2202.02794; Zhdanov 2019, arXiv 1901.05954.
+        """
+        from cellclf.runs.pool import suggest
+
+        check_arguments(Run.suggest, count=count, seed=seed)
+        given = as_cells(cells, reading=reading_of(self.manifest))
+        return suggest(
+            self,
+            self._reader_of(None),
+            given,
+            self._fitted(given),
+            count=int(count),
+            labelled=labelled,
+            seed=int(seed),
+            show=show,
+        )
 
     def domain_shift(self, cells: Cells, *, show: bool | None = None) -> DomainShift | None:
         """Test whether a set as a whole differs from the known cells; labels are not used.
@@ -528,6 +624,10 @@ class Run:
             self.confidence.save(folder / CONFIDENCE, weights)
         else:
             (folder / CONFIDENCE).unlink(missing_ok=True)
+        if self.stored_features is not None and self.stored_features.weights_sha256 == weights:
+            self.stored_features.save(folder / FEATURES)
+        else:
+            (folder / FEATURES).unlink(missing_ok=True)
         write_manifest(folder, self.manifest)
         self.folder = folder
         return folder
@@ -536,8 +636,8 @@ class Run:
 def load_run(folder: str | Path) -> Run:
     """Read a finished run.
 
-    Only the network and the names of its classes are needed; a damaged history or field of the manifest is left out,
-    with a warning. What does not belong to the network is refused.
+    Only the network and the names of its classes are needed; damaged histories, stored features and fields of the
+    manifest are left out, with a warning. What does not belong to the network is refused.
 
     Args:
         folder: What ``Trainer.fit(out=...)`` or ``Run.save`` wrote.
@@ -555,4 +655,5 @@ def load_run(folder: str | Path) -> Run:
     names = class_names(folder, manifest)
     weights = check_model(folder, model, manifest)
     known = load_confidence(folder / CONFIDENCE, weights)
-    return Run(model, names, read_history(folder), manifest, folder, known)
+    stored = load_stored(folder / FEATURES, weights, names)
+    return Run(model, names, read_history(folder), manifest, folder, known, stored)
