@@ -103,10 +103,12 @@ def test_three_sentences_come_first(record, page):
     _, _, words = read(page)
     first, second, third = sentences(record)
     assert first == (
-        "In this laboratory the adapted run is expected to reach a balanced accuracy of 85.2\u202f% (75.2 to 95.2) over "
-        "3 classes."
+        "In this laboratory the adapted run is expected to reach a balanced accuracy of 85.2\u202f% (75.2 to 95.2) "
+        "over 3 classes."
     )
-    assert second == ("The run as it was is expected to reach 62.3\u202f% (50.3 to 74.3): 22.9 points less (8.9 to 36.9).")
+    assert second == (
+        "The run as it was is expected to reach 62.3\u202f% (50.3 to 74.3): 22.9 points less (8.9 to 36.9)."
+    )
     assert third == "At home 0.3 points are lost: a balanced accuracy of 98.2\u202f% on 2,388 cells after 98.5\u202f%."
     places = [words.rindex(one) for one in (first, second, third, "Each class", "How it was measured", "Next step")]
     assert places == sorted(places)
