@@ -139,6 +139,8 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     if not proof["helps"]:
         first = f"Not shown to help: {found}."
         second = f"The run as it was is expected to reach {_ranged(before)}, {_gap(gain)}, which may be chance."
+        if gain.low == gain.high == 0:
+            second = "Nothing that was tried did better than the run as it was, so that it is kept unchanged."
     else:
         first = f"{found[0].upper()}{found[1:]}."
         second = f"The run as it was is expected to reach {_ranged(before)}: {_gap(gain)}."
@@ -168,9 +170,9 @@ def _home(home: Mapping[str, Any] | None) -> str:
     return f"At home {change}: a balanced accuracy of {percent(after)}{cells} after {percent(before)}."
 
 
-def _estimate(value: Mapping[str, float] | float) -> Estimate:
+def _estimate(value: Mapping[str, float | None] | float) -> Estimate:
     if isinstance(value, Mapping):
-        return Estimate(value["value"], value["low"], value["high"])
+        return Estimate(*(float("nan") if value[end] is None else value[end] for end in ("value", "low", "high")))
     return Estimate(value, value, value)
 
 
