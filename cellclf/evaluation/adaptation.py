@@ -276,9 +276,9 @@ def _read(data: Mapping[str, Any]) -> dict[str, Any]:
             for one in proof["classes"]
         )
     if home is not None:
-        scores = [_estimate(home[name]) for name in ("before", "after", "change")]
+        before, after, change = (_estimate(home[name]) for name in ("before", "after", "change"))
         recalls = {name: (float(two[0]), float(two[1])) for name, two in home["recalls"].items()}
-        found["home"] = HomeScore(*scores, home["cells"], home["source"], recalls)
+        found["home"] = HomeScore(before, after, change, home["cells"], home["source"], recalls)
     return found
 
 

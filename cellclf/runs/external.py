@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,12 +35,14 @@ def external(
     reference: ImageSet | None,
     min_count: int,
     tta: int | Sequence[str],
-    adapt: bool,
-    prior: int,
+    adapted: Callable[[ImageSet, bool | None], Run] | None,
     seed: int,
     show: bool | None,
 ) -> External:
-    """Score the run on external images, with each remedy, and compare with the reference."""
+    """Score the run on external images, with each remedy, and compare with the reference.
+
+    ``adapted`` moves the BatchNorm statistics of the run towards those of a set; None does not try it.
+    """
     names = run.class_names
     views = f"{len(view_names(tta, cells.image_shape))} views"
     matched, unmatched = counterparts(cells, names, mapping or {})
@@ -80,17 +82,17 @@ def external(
         notes.append(f"The intervals of the external images resample {first.unit}.")
     if tta != 1:
         remedies.append(remedy(views, predict(run, tta), first))
-    if adapt and not batch_norms(run.model):
+    if adapted is not None and not batch_norms(run.model):
         notes.append("No adaptation: this network has no BatchNorm.")
-    elif adapt:
+    elif adapted is not None:
         try:
-            adapted = run.adapt(cells, prior=prior, show=show)
+            moved = adapted(cells, show)
         except DataError as error:
             notes.append(f"No adaptation: {error}.")
         else:
-            remedies.append(remedy("BatchNorm adapted", predict(adapted), first))
+            remedies.append(remedy("BatchNorm adapted", predict(moved), first))
             if tta != 1:
-                remedies.append(remedy(f"BatchNorm adapted, {views}", predict(adapted, tta), first))
+                remedies.append(remedy(f"BatchNorm adapted, {views}", predict(moved, tta), first))
 
     calibration, counts, reference_name = None, None, None
     images: list[Grouped | None] = [None, None]
