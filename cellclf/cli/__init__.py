@@ -16,6 +16,7 @@ from cellclf.cli import (
     explain,
     export,
     external,
+    features,
     inspect,
     labels,
     leaks,
@@ -25,6 +26,7 @@ from cellclf.cli import (
     rerun,
     robustness,
     run,
+    suggest,
     train,
 )
 from cellclf.cli.group import Group
@@ -56,6 +58,8 @@ for _command in (
     evaluate.evaluate,
     predict.predict,
     external.external,
+    suggest.suggest,
+    features.features,
     explain.explain,
     export.export,
     robustness.robustness,

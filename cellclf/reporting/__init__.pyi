@@ -1,3 +1,4 @@
+from .adaptation import write_adaptation as write_adaptation
 from .compare import Candidate as Candidate
 from .compare import Comparison as Comparison
 from .compare import Versus as Versus

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellclf.data.classes import match_labels
 from cellclf.data.decisions import Decisions
-from cellclf.data.door import Cells, at_size
+from cellclf.data.door import Cells, as_cells, at_size
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, OptionError, RunFolderError
 from cellclf.evaluation.adaptation import Adaptation
@@ -25,6 +25,7 @@ from cellclf.evaluation.saliency import Explanation
 from cellclf.evaluation.selective import Promise
 from cellclf.runs.adapted import load_adaptation, save_adaptation
 from cellclf.runs.confidence import CONFIDENCE, Confidence, fit_confidence, load_confidence
+from cellclf.runs.features.pooled import read, reader_of
 from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.features.stored import FEATURES, StoredFeatures, load_stored
 from cellclf.runs.folder import (
@@ -45,10 +46,12 @@ from cellclf.runs.predictions import Predictions, predictions
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.tta import view_names
 from cellclf.utils.atomic import replacing
+from cellclf.utils.parameters import Count, Seed, check_arguments
 
 if TYPE_CHECKING:
     from cellclf.evaluation.external import External
     from cellclf.runs.export import Exported
+    from cellclf.runs.suggestion import Suggestion
 
 
 @dataclass(eq=False)
@@ -134,8 +137,9 @@ class Run:
         """Fit the calibration of the probabilities and the features of known cells; ``Trainer.fit`` does it.
 
         Temperature, conformal sets and the limit for out-of-distribution images come from ``val`` alone, which must
-        not be in the training set (the best epoch may have been chosen on it). A run with a folder stores the result
-        in ``confidence.npz``.
+        not be in the training set (the best epoch may have been chosen on it). Pooled features of up to 2,000 training
+        and all validation images are kept besides, so that another laboratory can adapt the run without these images.
+        A run with a folder stores the result in ``confidence.npz`` and ``features.npz``.
 
         Args:
             train: Images that it was trained on, with labels.
@@ -147,10 +151,15 @@ class Run:
         """
         names = self.class_names
         parts = [self._fitted(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
-        self.confidence = fit_confidence(self.model, *parts, show=show)
+        seed = self.manifest.get("trainer", {}).get("seed")
+        seed = seed if isinstance(seed, int) and seed >= 0 else 0
+        confidence, stored = fit_confidence(self.model, *parts, seed=seed, show=show)
+        self.confidence, self.stored_features = confidence, stored
         if self.folder is not None:
-            self.confidence.save(self.folder / CONFIDENCE, weights_sha256(self.model))
-        return self.confidence
+            confidence.save(self.folder / CONFIDENCE, weights_sha256(self.model))
+            if stored is not None:
+                stored.save(self.folder / FEATURES)
+        return confidence
 
     def report_predictions(
         self,
@@ -242,6 +251,89 @@ class Run:
     @cached_property
     def _reader(self) -> FeatureReader:
         return FeatureReader(self.model)  # compiled once, not for each call
+
+    @cached_property
+    def _readers(self) -> dict[tuple[str, ...] | None, FeatureReader]:
+        return {}  # of named layers; compiled once, not for each call
+
+    def _reader_of(self, layers: Sequence[str] | str | None) -> FeatureReader:
+        key = None if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
+        if key not in self._readers:
+            self._readers[key] = reader_of(self.model, key)
+        return self._readers[key]
+
+    def features(
+        self,
+        cells: Cells,
+        *,
+        layers: Sequence[str] | str | None = None,
+        tta: int | Sequence[str] = 1,
+        show: bool | None = None,
+    ) -> NDArray[np.float32]:
+        """Give pooled features of images: what the network sees in them, as numbers for other methods.
+
+        Args:
+            cells: Images, read batch by batch; labels are not used.
+            layers: Names of layers, or one; a feature map is averaged over its pixels, a row is taken as it is. None
+                takes those that an adaptation reads: the last layer of each of the three coarsest resolutions. An
+                ensemble gives the features that its members' heads take.
+            tta: Flips and turns to average over, see ``predict_proba``.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+        Returns:
+            (N, D) float32, the layers side by side in the order of ``layers``; kept for the next question about the
+            same images, unless they are many.
+
+        Raises:
+            UnknownNameError: No layer, or no view, of that name.
+            OptionError: A layer whose output is neither a map nor a row, or no layer.
+            DataError: Nothing that holds images, or quarter turns of images that are not square.
+        """
+        reader, fitted = self._reader_of(layers), self._fitted(cells)
+        found = read(reader, fitted, view_names(tta, fitted.image_shape), show=show)[2]
+        return found if found.flags.writeable else found.copy()
+
+    def suggest(
+        self, cells: Cells, count: Count = 25, *, labelled: Any = None, seed: Seed = 0, show: bool | None = None
+    ) -> Suggestion:
+        """Choose which cells of a new laboratory to label first, so that few labels teach most.
+
+        The cells are clustered by the run's pooled features; half of those that are chosen are typical of their
+        cluster, the others those of different clusters that the run is least sure of. Copies and near copies are asked
+        about once, and blurred, out-of-distribution and non-cell images hardly ever. The choice depends on the
+        pixels, not on the order of the set. Of more than 20,000 cells so many are looked at, drawn by chance.
+
+        Args:
+            cells: Of the laboratory; labels are not used, groups (slides, patients) each get their share.
+            count: How many, 1 or more; fewer are given where no others are left.
+            labelled: What is labelled already and is not asked again: a path of ``labelled.csv``, ``Decisions``, a
+                mapping of ids to class names, or ids. Cells without an answer are asked about again.
+            seed: Of the clustering.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+        Returns:
+            Positions, ids and reasons; ``save("label.html")`` writes the page on which they are labelled.
+
+        Raises:
+            DataError: Nothing that holds images, ids in ``labelled`` that are not those of the cells, or nothing left.
+            OptionError: A count below 1, or something else that cannot be used.
+
+        Source: Hacohen, Dekel, Weinshall 2022, arXiv 2202.02794; Zhdanov 2019, arXiv 1901.05954.
+        """
+        from cellclf.runs.pool import suggest
+
+        check_arguments(Run.suggest, count=count, seed=seed)
+        given = as_cells(cells, reading=reading_of(self.manifest))
+        return suggest(
+            self,
+            self._reader_of(None),
+            given,
+            self._fitted(given),
+            count=int(count),
+            labelled=labelled,
+            seed=int(seed),
+            show=show,
+        )
 
     def domain_shift(self, cells: Cells, *, show: bool | None = None) -> DomainShift | None:
         """Test whether a set as a whole differs from the known cells; labels are not used.
@@ -374,25 +466,28 @@ class Run:
         reference: Cells | None = None,
         min_count: int = 20,
         tta: int | Sequence[str] = 8,
-        adapt: bool = True,
+        label_counts: Sequence[int] = (25, 50),
         seed: int = 0,
         show: bool | None = None,
     ) -> External:
         """Score the run on images of another laboratory: how much worse it is, in which classes, and what helps.
 
-        The remedies that are tried use no labels.
+        Remedies without labels are tried as they are: test-time augmentation, and the classes that occur there. What
+        labels would bring is measured by cross-fitting: suggested cells of one half are labelled, the run is adapted,
+        and the other half is scored, in several halvings.
 
         Args:
-            cells: External images, with labels, which are used for scoring only.
+            cells: External images, with labels; no image is scored by a model that has seen its label.
             mapping: External name of a class -> name in the run, or None where the run has no such class; a class
-                that it does not name keeps its name. Images without a counterpart are not scored, but listed.
+                that it does not name keeps its name, in any spelling. Images without a counterpart are not scored, but
+                listed.
             reference: Labelled images of the own laboratory that were not trained on; None takes the counts of the
                 test part, or else the validation part, from the report in the run's folder.
             min_count: Classes with fewer images are not in the averages over classes: of three images, one
                 mistake would be 33 points.
             tta: The test-time augmentation that is tried, see ``predict_proba``; 1 tries none.
-            adapt: Whether to try BatchNorm statistics moved towards those of these images.
-            seed: Of the bootstrap intervals.
+            label_counts: Numbers of labels of which is measured what they would bring; empty tries none.
+            seed: Of the bootstrap intervals, the halvings and the suggestions.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
@@ -403,7 +498,9 @@ class Run:
             RunFolderError: The report in the run's folder is damaged.
         """
         from cellclf.runs.external import external
+        from cellclf.training.adapt.offer import check_counts, offer
 
+        counts = check_counts(label_counts)
         return external(
             self,
             self._fitted(cells),
@@ -411,18 +508,10 @@ class Run:
             reference=None if reference is None else self._fitted(reference),
             min_count=min_count,
             tta=tta,
-            adapted=self._batch_norm_adapted if adapt else None,
+            offer=partial(offer, self, counts=counts, seed=seed, show=show) if counts else None,
             seed=seed,
             show=show,
         )
-
-    def _batch_norm_adapted(self, cells: ImageSet, show: bool | None) -> Run:
-        """Give a run whose BatchNorm statistics are moved towards those of images without labels."""
-        from cellclf.training.adapt.batch_norm import adapt_batch_norm
-
-        known = None if self.confidence is None else self.confidence.familiar.reference_class
-        mix = None if known is None else np.bincount(known, minlength=len(self.class_names))
-        return Run(adapt_batch_norm(self.model, cells, mix=mix, show=show), self.class_names)
 
     def robustness(
         self,

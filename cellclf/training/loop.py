@@ -15,7 +15,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
 from cellclf.evaluation.intervals import count
 from cellclf.evaluation.scores import scores_in
-from cellclf.runs.features.cache import Cached, Caching, Features
+from cellclf.runs.features.cache import Caching, Features
 from cellclf.runs.folder import write_history
 from cellclf.runs.predict import probabilities
 from cellclf.training.batches import Batches, check_accumulate
@@ -74,7 +74,6 @@ class Loop:
         checkpoint: Where the state is saved after each epoch.
         show: True shows progress bars, False hides them; None shows them on a terminal and in a notebook.
         callbacks: Called after each epoch.
-        finish: Called after the last stage with what is cached, before the cache is removed.
         save_choice: Called when something was added to ``chosen``.
     """
 
@@ -90,7 +89,6 @@ class Loop:
     checkpoint: Checkpoint
     show: bool | None
     callbacks: Callbacks = field(default_factory=Callbacks)
-    finish: Callable[[Cached | None], None] = lambda cached: None
     save_choice: Callable[[], None] = lambda: None
     history: list[Row] = field(default_factory=list)
     interrupt: Interrupt = field(default_factory=Interrupt)
@@ -134,8 +132,6 @@ class Loop:
                 if self._input.notice:
                     logger.info(f"stage {number + 1}: {self._input.notice}")
                 stopping = self._stage(number, stage, stopping)
-                if number + 1 == len(stages):
-                    self.finish(self._input.cached)
         return self.history
 
     def _change_of_penalties(self, before: Stage, stage: Stage) -> float:

@@ -19,8 +19,7 @@ from cellclf.backbones.spec import BackboneSpec
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
-from cellclf.runs.confidence import Confidence, fit_confidence
-from cellclf.runs.features.cache import Cached
+from cellclf.runs.confidence import fit_confidence
 from cellclf.runs.folder import read_manifest, write_manifest
 from cellclf.runs.provenance import machine, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
@@ -285,17 +284,6 @@ class Trainer(Params):
             devices=self.compute.devices,
         )
         checkpoint = Checkpoint(folder)
-        confidence: list[Confidence] = []
-
-        def calibrate(cached: Cached | None) -> None:
-            set_precision(model, None)
-            try:
-                # features of another precision are not those of the finished network
-                reused = None if precision else cached
-                confidence.append(fit_confidence(model, train, val, cached=reused, show=show))
-            except DataError as error:  # a training is worth keeping without it
-                warnings.warn(f"the run was not calibrated: {error}", CellclfWarning, stacklevel=5)
-
         steps = {"augmenter": self.augmenter, "val_augmenter": self.val_augmenter}
         content = {"data": manifest["data"], "precision": precision} | {k: v and v.to_dict() for k, v in steps.items()}
         loop = Loop(
@@ -311,14 +299,17 @@ class Trainer(Params):
             checkpoint=checkpoint,
             show=show,
             callbacks=callbacks,
-            finish=calibrate,
             save_choice=save_manifest,
         )
         history = loop.run()
+        set_precision(model, None)
         manifest |= {"status": "finished", "seconds": round(sum(row["seconds"] for row in history), 1)}
         manifest |= {"parameters": int(model.count_params()), "end_sha256": weights_sha256(model)}
         run = Run(model, train.class_names, history, manifest)
-        run.confidence = confidence[0] if confidence else None
+        try:
+            run.confidence, run.stored_features = fit_confidence(model, train, val, seed=self.seed, show=show)
+        except DataError as error:  # a training is worth keeping without it
+            warnings.warn(f"the run was not calibrated: {error}", CellclfWarning, stacklevel=5)
         if folder is not None:
             run.save(folder)
             checkpoint.remove()

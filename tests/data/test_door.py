@@ -110,6 +110,8 @@ DOORS = {
     ),
     "Run.domain_shift": lambda run: lambda *form: run.domain_shift(form[0]),
     "Run.explain": lambda run: lambda *form: run.explain(as_cells(form[0])[:2]),
+    "Run.features": lambda run: lambda *form: run.features(form[0]),
+    "Run.suggest": lambda run: lambda *form: run.suggest(form[0], 3),
 }
 
 

@@ -87,7 +87,7 @@ def learn_space(
     noise = (around[:, :, used] * scale[used]).reshape(-1, len(used))
     turned = ((seen - mean)[:, :, used] * scale[used]).reshape(-1, len(used))
     axes = _main_axes(np.concatenate([scaled[spread(len(scaled))], turned[spread(len(turned))]]), dimensions)
-    if len(seen) > 1:
+    if len(seen) > 1 and axes.shape[1]:  # none where all cells are alike
         moved = noise @ axes
         scatter = moved.T @ moved / max(1, len(moved))
         size = np.trace(scatter) / len(scatter)
