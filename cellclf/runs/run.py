@@ -307,7 +307,8 @@ class Run:
             cells: Of the laboratory; labels are not used, groups (slides, patients) each get their share.
             count: How many, 1 or more; fewer are given where no others are left.
             labelled: What is labelled already and is not asked again: a path of ``labelled.csv``, ``Decisions``, a
-                mapping of ids to class names, or ids. Cells without an answer are asked about again.
+                mapping of ids to class names, or ids. Cells without an answer are asked about again. What an adapted
+                run has learnt from is never asked again.
             seed: Of the clustering.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
@@ -331,6 +332,7 @@ class Run:
             self._fitted(given),
             count=int(count),
             labelled=labelled,
+            earlier=[row.id for row in self.decisions or () if row.decision],
             seed=int(seed),
             show=show,
         )
@@ -419,7 +421,7 @@ class Run:
         classes: Sequence[str] | None = None,
         home: Cells | None = None,
         out: str | Path | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         show: bool | None = None,
     ) -> Run:
         """Adapt the run to another laboratory with a few labelled cells, and say what it is worth there.
@@ -456,6 +458,7 @@ class Run:
         """
         from cellclf.training.adapt.run import adapt_run
 
+        check_arguments(Run.adapt, seed=seed)
         return adapt_run(self, cells, labels, classes=classes, home=home, out=out, seed=seed, show=show)
 
     def external(

@@ -35,7 +35,7 @@ def record():
         "class_names": NAMES,
         "parent": "runs/a <script>alert(1)</script>",
         "cells": 351,
-        "counts": {"label": 22, "unsure": 2, "not_a_cell": 1},
+        "counts": {"label": 22, "unsure": 2, "not_a_cell": 1, "unanswered": 3},
         "labelled": [f'<i>{k}</i>"' for k in range(22)],
         "candidate": "last and middle layers",
         "tried": [
@@ -55,7 +55,7 @@ def record():
             "more": 0.034,
         },
         "doubts": [{"id": '<i>3</i>"', "label": NAMES[0], "others": NAMES[1], "probability": 0.83}],
-        "home": {"before": 0.985, "after": 0.982, "cells": 2388, "classes": NAMES[:2]},
+        "home": {"before": 0.985, "after": 0.982, "cells": 2388, "classes": NAMES[:2], "source": "stored features"},
         "notices": ["the last block was not tried: no home images"],
     }
 
@@ -103,8 +103,8 @@ def test_three_sentences_come_first(record, page):
     _, _, words = read(page)
     first, second, third = sentences(record)
     assert first == (
-        "In this laboratory the adapted run is expected to reach a balanced accuracy of 85.2\u202f% (75.2 to 95.2) over "
-        "3 classes."
+        "In this laboratory the adapted run is expected to reach a balanced accuracy of 85.2\u202f% (75.2 to 95.2) "
+        "over 3 classes."
     )
     assert second == (
         "The run as it was is expected to reach 62.3\u202f% (50.3 to 74.3): 22.9 points less (8.9 to 36.9)."
@@ -120,6 +120,14 @@ def test_what_is_not_shown_says_so_first(record):
     first, second, _ = sentences(changed(record, helps=False, gain=gain))
     assert first.startswith("Not shown to help: in this laboratory")
     assert second.endswith("2.0 points more (-6.0 to 10.0), which may be chance.")
+
+
+def test_a_run_that_is_kept_says_so(record):
+    same = interval(0.623, 0.12)
+    none = {"value": 0.0, "low": 0.0, "high": 0.0}
+    first, second, _ = sentences(changed(record, helps=False, after=same, before=same, gain=none))
+    assert first.startswith("Not shown to help:")
+    assert second == "Nothing that was tried did better than the run as it was, so that it is kept unchanged."
 
 
 def test_what_is_unknown_is_not_claimed(record, tmp_path):
@@ -153,6 +161,7 @@ def test_classes_labels_and_candidates(page):
     assert "25 more labels would bring about 3.4 points." in words
     assert "the run as it was 1.90 41.0\u202f%" in words and "last and middle layers 0.60 81.2\u202f% chosen" in words
     assert "22 labels were used; 2 “unsure” were ignored, 1 “not a cell” helps" in words
+    assert "3 suggested cells have no answer yet." in words and "own laboratory (stored features)" in words
     assert "of the classes basophil, immature granulocyte" in words
 
 

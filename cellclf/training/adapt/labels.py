@@ -35,6 +35,7 @@ class Labelled:
         columns: (C,) the run's column of each, -1 for a new class.
         non_cells: Positions of images that somebody called no cell.
         notices: What is worth knowing.
+        costs: Those of them that say what is lost.
     """
 
     decisions: Decisions | None
@@ -44,6 +45,7 @@ class Labelled:
     columns: Labels
     non_cells: Labels
     notices: tuple[str, ...] = ()
+    costs: tuple[str, ...] = ()
 
 
 def read_decisions(labels: Any) -> Decisions:
@@ -140,10 +142,10 @@ def match(
         answered = _answered(run_names, named or earlier_classes, [])
         none = np.empty(0, np.int64)
         return Labelled(None, none, none, answered, _columns(answered, run_names), none)
-    notices = list(everything.notices)
+    costs = []
     found = Decisions([row for row in everything if row.id in ids])
     if gone := len(everything) - len(found):
-        notices.append(
+        costs.append(
             f"{gone} decision{'s' * (gone != 1)} of earlier rounds cannot be used: the cells are not in this set; "
             "adapt with all cells to keep them"
         )
@@ -154,7 +156,7 @@ def match(
     answered = _answered(run_names, named, list(counts))
     few = [name for name, n in counts.items() if n < 2]
     if few:
-        notices.append(
+        costs.append(
             f"a single label of {', '.join(few)}: the class is learnt from one cell and cannot be checked; label one "
             "more of each"
         )
@@ -166,7 +168,7 @@ def match(
         from cellclf.runs.features.stored import kept_rows
 
         kept = kept_rows(labels, MOST_LABELS, seed)
-        notices.append(
+        costs.append(
             f"{len(kept):,} of {len(rows):,} labels are used, each class in proportion: with so many, training brings "
             "more"
         )
@@ -178,7 +180,8 @@ def match(
         class_names=answered,
         columns=_columns(answered, run_names),
         non_cells=np.sort(np.asarray([ids[id_] for id_ in found.not_a_cell], np.int64)),
-        notices=tuple(dict.fromkeys(notices)),
+        notices=tuple(dict.fromkeys([*everything.notices, *costs])),
+        costs=tuple(costs),
     )
 
 

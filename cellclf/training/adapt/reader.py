@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,10 +56,10 @@ class Reader:
         """(M,) positions of the cells of a whole reading, the labelled ones first."""
         return np.concatenate([self.picked, self.others])
 
-    def sample(self, zooms: Sequence[float] = ZOOMS) -> dict[float, Reading]:
+    def sample(self) -> dict[float, Reading]:
         """Read all cells as they are, and a sample of them in the other sizes that the network can be rebuilt for."""
         found = {1.0: self.whole(1.0)}
-        for zoom in zooms:
+        for zoom in ZOOMS:
             if zoom != 1.0 and (reading := self._reading(zoom, whole=False)) is not None:
                 found[zoom] = reading
         return found

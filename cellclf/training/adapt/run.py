@@ -36,7 +36,6 @@ from cellclf.training.adapt.reader import Reader
 from cellclf.utils.backend import float32
 from cellclf.utils.locks import held
 from cellclf.utils.log import is_shown
-from cellclf.utils.parameters import shortened
 
 Labels = NDArray[np.int64]
 
@@ -70,13 +69,11 @@ def adapt_run(
         show: See there.
         source: For the manifest: how ``cells`` and ``home`` were read, so that ``rerun`` can repeat it.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise OptionError(f"seed={shortened(seed)}; expected a whole number, 0 or more")
     started, shown = time.monotonic(), is_shown(show)
     folder = None if out is None else Path(out)
     if folder is not None:
         check_folder(folder)
-    root, notices = _root(run)
+    root, notices = root_of(run)
     _check_run(root)
     reading, size = reading_of(root.manifest), root.input_shape[:2]
     there = at_size(cells, size, reading=reading)
@@ -92,7 +89,7 @@ def adapt_run(
         earlier_classes=_earlier(run).get("classes"),
         seed=int(seed),
     )
-    for notice in known.notices:
+    for notice in known.costs:
         warnings.warn(notice, CellclfWarning, stacklevel=4)
     if labels is None and there.labels is not None and known.decisions is None:
         notices.append("the labels of these cells are not used; to adapt with them, pass them: labels=cells")
@@ -127,8 +124,15 @@ def _earlier(run: Run) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _root(run: Run) -> tuple[Run, list[str]]:
-    """Give the run that an adaptation starts from: of one that was adapted itself, the run that it came from."""
+def root_of(run: Run) -> tuple[Run, list[str]]:
+    """Give the run that an adaptation starts from: of one that was adapted itself, the run that it came from.
+
+    Args:
+        run: Any run.
+
+    Returns:
+        The run, and what there is to say where the one that it came from is not found.
+    """
     parent = run.manifest.get("parent")
     if not isinstance(parent, Mapping):
         return run, []
@@ -174,7 +178,10 @@ def _finished(folder: Path, manifest: Mapping[str, Any]) -> Run | None:
             f"{folder} holds another run, or one that was adapted with other cells, labels or options; choose a new "
             "folder"
         )
-    return load_run(folder) if found.get("status") == "finished" and (folder / MODEL).exists() else None
+    if found.get("status") != "finished" or not (folder / MODEL).exists():
+        return None
+    run = load_run(folder)
+    return run if run.adaptation is not None else None
 
 
 def _key(manifest: Mapping[str, Any]) -> Any:
@@ -292,6 +299,7 @@ class _Job:
             adaptation=self._told(made, score, manifest, limits),
             decisions=known.decisions,
             parent=root,
+            stored_features=root.stored_features if same else None,
         )
 
     def _own(self) -> Home | None:
