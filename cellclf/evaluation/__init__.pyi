@@ -1,3 +1,8 @@
+from .adaptation import Adaptation as Adaptation
+from .adaptation import AdaptedClass as AdaptedClass
+from .adaptation import Doubt as Doubt
+from .adaptation import HomeScore as HomeScore
+from .adaptation import TriedCandidate as TriedCandidate
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
 from .calibration import fit_temperature as fit_temperature
