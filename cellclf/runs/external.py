@@ -177,7 +177,8 @@ def _restricted(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) 
     """Leave out all classes but some: what remains is brought to sum 1."""
     found = np.zeros_like(probabilities)
     found[:, classes] = probabilities[:, classes] + 1e-12  # where the run excludes all of them, they are alike
-    return found / found.sum(1, keepdims=True)
+    scaled: NDArray[np.float64] = found / found.sum(1, keepdims=True)
+    return scaled
 
 
 def _offered(

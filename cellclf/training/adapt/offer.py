@@ -178,7 +178,9 @@ def halves(units: Labels, seed: Sequence[int]) -> NDArray[np.bool_]:
 def read(run: Run, cells: ImageSet, *, show: bool = False) -> Sheet:
     """Read cells in some views and in several sizes; a size in which the network cannot be rebuilt is left out."""
     layers = feature_layers(run.model, 3)
-    features, given, widths = {}, {}, ()
+    features: dict[float, NDArray[np.float32]] = {}
+    given: dict[float, NDArray[np.float32]] = {}
+    widths: tuple[int, ...] = ()
     for zoom in ZOOMS:
         try:
             reader = LayerReader(zoomed(run.model, zoom), layers)
