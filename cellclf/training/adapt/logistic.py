@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,8 +67,17 @@ def fit_logistic(
         slope = np.concatenate([(rows.T @ change + kernel / strength).ravel(), change.sum(0) + bias / bias_strength])
         return float(error), slope
 
-    found = minimize(loss, np.zeros(cut + classes), jac=True, method="L-BFGS-B", options={"maxiter": steps}).x
+    # matrices this small wait for the threads of the BLAS, several times as long as they take on one
+    with _blas().limit(limits=1, user_api="blas"):
+        found = minimize(loss, np.zeros(cut + classes), jac=True, method="L-BFGS-B", options={"maxiter": steps}).x
     return found[:cut].reshape(width, classes), found[cut:]
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def balanced(labels: NDArray[np.int64], classes: int) -> Floats:
