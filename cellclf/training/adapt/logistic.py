@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+
+from cellclf.utils.threads import one_blas_thread
 
 Floats = NDArray[np.float64]
 
@@ -67,17 +66,9 @@ def fit_logistic(
         slope = np.concatenate([(rows.T @ change + kernel / strength).ravel(), change.sum(0) + bias / bias_strength])
         return float(error), slope
 
-    # matrices this small wait for the threads of the BLAS, several times as long as they take on one
-    with _blas().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         found = minimize(loss, np.zeros(cut + classes), jac=True, method="L-BFGS-B", options={"maxiter": steps}).x
     return found[:cut].reshape(width, classes), found[cut:]
-
-
-@cache
-def _blas() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 def balanced(labels: NDArray[np.int64], classes: int) -> Floats:
