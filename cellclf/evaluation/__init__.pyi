@@ -15,6 +15,7 @@ from .external import External as External
 from .external import LeftOut as LeftOut
 from .external import Remedy as Remedy
 from .intervals import Estimate as Estimate
+from .label_gain import LabelGain as LabelGain
 from .label_noise import LabelProblems as LabelProblems
 from .label_noise import find_label_problems as find_label_problems
 from .metrics import ClassScores as ClassScores

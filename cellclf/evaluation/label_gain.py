@@ -20,7 +20,7 @@ _LEAST = 0.015  # standard error of a draw that few draws cannot show to be smal
 
 @dataclass(frozen=True)
 class LabelGain:
-    """What labels of suggested cells would bring in a laboratory; made by ``label_gain``.
+    """What labels of suggested cells would bring in a laboratory; made by ``Run.external``.
 
     Args:
         count: How many cells would be labelled.

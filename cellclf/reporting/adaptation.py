@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError
 from cellclf.evaluation.intervals import Estimate
 from cellclf.pages.figures import BLUE, VERMILION, inline_svg
@@ -35,7 +36,7 @@ def write_adaptation(
     path: str | Path,
     record: Mapping[str, Any],
     *,
-    cells: ImageSet | None = None,
+    cells: Cells | None = None,
     probabilities: NDArray[np.floating] | None = None,
     title: str = "",
     run: str = "RUN",
@@ -59,7 +60,8 @@ def write_adaptation(
             ``doubts``: ``{"id", "label", "others", "probability"}`` of each label that the others contradict.
             ``home``: None where it is unknown; ``before``, ``after`` (balanced accuracy), ``cells``, ``classes``.
             ``notices``: sentences.
-        cells: The laboratory's cells, for the images of doubts and of what is still unsure; None shows none.
+        cells: The laboratory's cells, for the images of doubts and of what is still unsure: a set, an array, a path, a
+            DataFrame of paths; None shows none.
         probabilities: (N, C) of the adapted run for ``cells``; None shows no cells that are still unsure.
         title: Heading; "" names the parent.
         run: How the commands of the next step name the adapted run.
@@ -78,6 +80,7 @@ def write_adaptation(
         True
     """
     names = tuple(record["class_names"])
+    cells = None if cells is None else as_cells(cells)
     if probabilities is not None and (cells is None or probabilities.shape != (len(cells), len(names))):
         raise DataError(
             f"probabilities have shape {probabilities.shape}; expected ({0 if cells is None else len(cells)}, "
@@ -136,6 +139,8 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     if not proof["helps"]:
         first = f"Not shown to help: {found}."
         second = f"The run as it was is expected to reach {_ranged(before)}, {_gap(gain)}, which may be chance."
+        if gain.low == gain.high == 0:
+            second = "Nothing that was tried did better than the run as it was, so that it is kept unchanged."
     else:
         first = f"{found[0].upper()}{found[1:]}."
         second = f"The run as it was is expected to reach {_ranged(before)}: {_gap(gain)}."
@@ -165,9 +170,9 @@ def _home(home: Mapping[str, Any] | None) -> str:
     return f"At home {change}: a balanced accuracy of {percent(after)}{cells} after {percent(before)}."
 
 
-def _estimate(value: Mapping[str, float] | float) -> Estimate:
+def _estimate(value: Mapping[str, float | None] | float) -> Estimate:
     if isinstance(value, Mapping):
-        return Estimate(value["value"], value["low"], value["high"])
+        return Estimate(*(float("nan") if value[end] is None else value[end] for end in ("value", "low", "high")))
     return Estimate(value, value, value)
 
 

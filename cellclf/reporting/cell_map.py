@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.door import Cells, as_cells
+from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, MissingPackageError, OptionError
 from cellclf.pages.template import plain
 from cellclf.utils.contact_sheet import INK, PALETTE, drawable
@@ -16,8 +19,6 @@ from cellclf.utils.contact_sheet import INK, PALETTE, drawable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from cellclf.data.image_set import ImageSet
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +31,7 @@ GREY = "#9aa1aa"
 _MOST_LEARNT = 3_000  # rows from which the axes are learnt
 _KEPT = 50  # main axes that UMAP sees
 _DRAWN = 4_000  # points of a static image
+_APART = (0.24, 0.05)  # names nearer than this would hide each other: the legend has the second one
 
 Method = Literal["auto", "pca", "umap"]
 
@@ -41,15 +43,17 @@ class CellMap:
     Args:
         points: (N, 2), each axis within 0 and 1.
         method: How they were made, in words.
-        cells: N images, with labels where they are known.
-        sets: (N,) the name of the set that each cell is from.
-        predicted: (N,) index into ``cells.class_names``; None where nothing was predicted.
+        parts: Name of a set -> its images; their cells come one set after the other.
+        class_names: Of all sets.
+        labels: (N,) index into ``class_names``, -1 where a cell has none.
+        predicted: (N,) index into ``class_names``; None where nothing was predicted.
     """
 
     points: Floats
     method: str
-    cells: ImageSet
-    sets: NDArray[np.str_]
+    parts: dict[str, ImageSet]
+    class_names: tuple[str, ...]
+    labels: NDArray[np.int64]
     predicted: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -57,86 +61,121 @@ class CellMap:
 
     @property
     def set_names(self) -> list[str]:
-        """The sets, in the order in which they come."""
-        return list(dict.fromkeys(self.sets.tolist()))
+        """The sets, in their order."""
+        return list(self.parts)
 
-    def plot(self, own: Sequence[str] = ("train", "val")) -> Figure:
-        """Draw the cells by class and, where there are several sets, by set.
+    @cached_property
+    def sets(self) -> NDArray[np.int64]:
+        """(N,) the set of each cell, index into ``set_names``."""
+        return np.repeat(np.arange(len(self.parts)), [len(part) for part in self.parts.values()])
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any cell has a label."""
+        return bool((self.labels >= 0).any())
+
+    def read(self, rows: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Read the images of some cells; sets may hold images of other sizes."""
+        starts = np.concatenate([[0], np.cumsum([len(part) for part in self.parts.values()])])
+        found: list[NDArray[np.uint8]] = [np.empty((0, 0, 3), np.uint8)] * len(rows)
+        for number, part in enumerate(self.parts.values()):
+            places = np.flatnonzero(self.sets[rows] == number)
+            for place, image in zip(places, part.read(rows[places] - starts[number]), strict=True):
+                found[place] = image
+        return found
+
+    def ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Give the ids of some cells."""
+        every = np.concatenate([part.ids.astype(object) for part in self.parts.values()])
+        return [str(id_) for id_ in every[rows]]
+
+    def figures(self, own: Sequence[str] = ("train", "val")) -> list[Figure]:
+        """Draw the cells by class and, where there are sets that the training did not use, by set.
 
         Args:
-            own: Sets that the training used: drawn in grey where sets are compared, and by class beside it, unless
-                there are no others.
+            own: Sets that the training used: where there are others, only these are drawn by class, and they are grey
+                where sets are compared.
         """
-        from matplotlib.figure import Figure
-
         names = self.set_names
-        further = [name for name in names if name not in own]
-        by_set = bool(further) and len(names) > 1
-        figure = Figure(figsize=(9.6 if by_set else 5.6, 4.6), dpi=150, layout="constrained")
-        axes = figure.subplots(1, 2 if by_set else 1, squeeze=False)[0]
-        mine = np.isin(self.sets, own) if by_set and np.isin(self.sets, own).any() else np.ones(len(self), bool)
-        self._by_class(axes[0], np.flatnonzero(mine), "By class" + (f" ({' and '.join(_in(names, own))})" * by_set))
-        if by_set:
-            self._by_set(axes[1], names, own)
-        for one in axes:
-            one.set_xlim(-0.03, 1.03)
-            one.set_ylim(-0.03, 1.03)
-            one.set_xticks([])
-            one.set_yticks([])
-            one.set_aspect("equal")
-            one.spines[:].set_color(INK)
-            one.spines[:].set_alpha(0.25)
-        return figure
+        used = [name for name in names if name in own]
+        further = len(names) > len(used)
+        mine = np.isin(self.sets, [names.index(name) for name in used])
+        figure, axes = _blank()
+        if further and used:
+            self._by_class(axes, np.flatnonzero(mine), f"By class ({' and '.join(used)})")
+        else:
+            self._by_class(axes, np.arange(len(self)), "By class")
+        if not further or len(names) < 2:
+            return [figure]
+        second, axes = _blank()
+        self._by_set(axes, names, own)
+        return [figure, second]
 
     def _by_class(self, axes: Axes, rows: NDArray[np.int64], title: str) -> None:
-        labels = self.cells.labels
-        axes.set_title(title if labels is not None else "Cells", fontsize=10, color=INK)
-        if labels is None:
-            self._dots(axes, rows, COLOURS[0])
-            return
+        labels = self.labels
+        axes.set_title(title if self.labelled else "Cells", fontsize=10, color=INK)
         drawn = rows[_spread(len(rows), _DRAWN)]
-        colours = np.asarray([COLOURS[label % len(COLOURS)] for label in labels[drawn]])
+        colours = np.asarray([GREY if label < 0 else COLOURS[label % len(COLOURS)] for label in labels[drawn]])
         # in a fixed random order, so that no class lies above all others
         order = np.random.default_rng(0).permutation(len(drawn))
         self._dots(axes, drawn[order], colours[order])
-        for label, name in enumerate(self.cells.class_names):
+        written: list[NDArray[np.float64]] = []
+        for label, name in enumerate(self.class_names):
             inside = rows[labels[rows] == label]
-            if len(inside):
-                x, y = np.median(self.points[inside], axis=0)
-                axes.text(
-                    x,
-                    y,
-                    drawable(plain(name)),
-                    fontsize=8,
-                    color=INK,
-                    ha="center",
-                    va="center",
-                    bbox={"boxstyle": "round,pad=0.2", "facecolor": COLOURS[label % len(COLOURS)], "alpha": 0.22},
-                )
+            if not len(inside):
+                continue
+            colour, words = COLOURS[label % len(COLOURS)], drawable(plain(name))
+            axes.plot([], [], "o", color=colour, markersize=5, label=words)
+            middle = np.median(self.points[inside], axis=0)
+            if all((np.abs(middle - other) > _APART).any() for other in written):
+                written.append(middle)
+                box = {"boxstyle": "round,pad=0.2", "facecolor": colour, "alpha": 0.22}
+                axes.text(*middle, words, fontsize=8, color=INK, ha="center", va="center", bbox=box)
+        if self.labelled:
+            _legend(axes)
 
     def _by_set(self, axes: Axes, names: Sequence[str], own: Sequence[str]) -> None:
         axes.set_title("By set", fontsize=10, color=INK)
         place = 0
         for name in sorted(names, key=lambda one: one not in own):
-            rows = np.flatnonzero(self.sets == name)
+            rows = np.flatnonzero(self.sets == names.index(name))
             colour = GREY if name in own else COLOURS[(place + 1) % len(COLOURS)]
             place += name not in own
             shown = rows[_spread(len(rows), _DRAWN // max(1, len(names)))]
             self._dots(axes, shown, colour)
             axes.plot([], [], "o", color=colour, markersize=5, label=drawable(name))
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3)
+        _legend(axes)
 
     def _dots(self, axes: Axes, rows: NDArray[np.int64], colour: Any) -> None:
         # points become pixels inside the vector figure: thousands of them would be some hundred bytes each
         axes.scatter(*self.points[rows].T, s=7, c=colour, alpha=0.75, linewidths=0, rasterized=True)
 
 
+def _blank() -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.8, 4.9), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal")
+    axes.spines[:].set_color(INK)
+    axes.spines[:].set_alpha(0.25)
+    return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01)}
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=3, handletextpad=0.1, columnspacing=1.0, **below)
+
+
 def cell_map(
     features: NDArray[np.floating],
-    cells: ImageSet,
+    cells: Cells | Mapping[str, ImageSet],
     *,
-    sets: Sequence[str] | NDArray[np.str_] | None = None,
-    predicted: NDArray[np.integer] | None = None,
+    predicted: NDArray[Any] | Sequence[str] | None = None,
     widths: Sequence[int] | None = None,
     method: Method = "auto",
     seed: int = 0,
@@ -145,9 +184,8 @@ def cell_map(
 
     Args:
         features: (N, D) pooled features.
-        cells: The N images.
-        sets: (N,) the set that each is from; None calls all "cells".
-        predicted: (N,) predicted classes, index into ``cells.class_names``.
+        cells: The N images: one set, or several by name, whose cells come one set after the other.
+        predicted: (N,) predicted classes: names, or an index into the class names of the first set.
         widths: Of the layers, which sum to D: each layer then counts the same; None takes D as one layer.
         method: ``"pca"`` shows the two directions in which the cells differ most, ``"umap"`` which cells are
             neighbours (needs ``pip install umap-learn``); ``"auto"`` takes UMAP where it is installed.
@@ -166,27 +204,45 @@ def cell_map(
         ((20, 2), 0.0, 1.0)
     """
     rows = np.asarray(features, np.float64)
-    parts = [rows.shape[-1]] if widths is None else [int(width) for width in widths]
-    if rows.ndim != 2 or len(rows) != len(cells) or rows.shape[1] != sum(parts):
+    parts = _parts(cells)
+    count = sum(len(part) for part in parts.values())
+    layers = [rows.shape[-1]] if widths is None else [int(width) for width in widths]
+    if rows.ndim != 2 or len(rows) != count or rows.shape[1] != sum(layers):
         raise DataError(
-            f"features have shape {rows.shape}; expected ({len(cells)}, {sum(parts)}): one row for each of "
-            f"{len(cells)} cells"
+            f"features have shape {rows.shape}; expected ({count}, {sum(layers)}): one row for each of {count} cells"
         )
     if len(rows) < 2:
         raise DataError(f"{len(rows)} cells; expected two or more to draw a map of")
     if not np.isfinite(rows).all():
         raise DataError("features hold NaN or infinity; expected numbers")
-    for what, given in (("sets", sets), ("predicted", predicted)):
-        if given is not None and len(given) != len(rows):
-            raise DataError(f"{len(given)} {what} for {len(rows)} cells; expected one for each")
+    if predicted is not None and len(predicted) != len(rows):
+        raise DataError(f"{len(predicted)} predicted classes for {len(rows)} cells; expected one for each")
     if method not in ("auto", "pca", "umap"):
         raise OptionError(f"method={method!r}; expected 'auto', 'pca' or 'umap'")
-    points, words = _project(_scaled(rows, parts), method, seed)
+    points, words = _project(_scaled(rows, layers), method, seed)
     low, high = points.min(0), points.max(0)
     points = (points - low) / np.maximum(high - low, 1e-12)
-    names = np.asarray(["cells"] * len(rows) if sets is None else [str(one) for one in sets], np.str_)
-    called = None if predicted is None else np.asarray(predicted, np.int64)
-    return CellMap(points, words, cells, names, called)
+    called = None if predicted is None else np.asarray(predicted)
+    named = [] if called is None or called.dtype.kind in "iu" else [str(one) for one in called.tolist()]
+    names = tuple(dict.fromkeys([*(name for part in parts.values() for name in part.class_names), *sorted(set(named))]))
+    labels = [
+        np.full(len(part), -1)
+        if part.labels is None
+        else np.asarray([names.index(name) for name in part.class_names], np.int64)[part.labels]
+        for part in parts.values()
+    ]
+    if called is not None:
+        called = np.asarray([names.index(one) for one in named] if named else called, np.int64)
+        if called.min() < 0 or called.max() >= len(names):
+            raise DataError(f"a predicted class is outside 0 to {len(names) - 1}; expected an index, or names")
+    return CellMap(points, words, parts, names, np.concatenate(labels), called)
+
+
+def _parts(cells: Cells | Mapping[str, ImageSet]) -> dict[str, ImageSet]:
+    """Give the sets by name; a mapping of arrays is one set, as everywhere."""
+    if isinstance(cells, Mapping) and cells and all(isinstance(part, ImageSet) for part in cells.values()):
+        return {str(name): part for name, part in cells.items()}
+    return {"cells": as_cells(cells)}
 
 
 def _scaled(rows: Floats, widths: Sequence[int]) -> Floats:
@@ -240,7 +296,3 @@ def _spread(count: int, most: int) -> NDArray[np.int64]:
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).permutation(count)[:most])
-
-
-def _in(names: Sequence[str], own: Sequence[str]) -> list[str]:
-    return [name for name in names if name in own]

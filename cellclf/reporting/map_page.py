@@ -17,8 +17,9 @@ from cellclf.pages.template import plain, render, write
 from cellclf.reporting.cell_map import COLOURS, GREY, CellMap, Method, cell_map
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from cellclf.data.door import Cells
     from cellclf.data.image_set import ImageSet
 
 MOST_CELLS, MOST_IMAGES = 6_000, 1_500
@@ -31,10 +32,9 @@ _MOST_MISTAKES = 600
 def write_map(
     path: str | Path,
     features: NDArray[np.floating],
-    cells: ImageSet,
+    cells: Cells | Mapping[str, ImageSet],
     *,
-    sets: Sequence[str] | NDArray[np.str_] | None = None,
-    predicted: NDArray[np.integer] | None = None,
+    predicted: NDArray[Any] | Sequence[str] | None = None,
     widths: Sequence[int] | None = None,
     method: Method = "auto",
     title: str = "Map of cells",
@@ -50,9 +50,10 @@ def write_map(
     Args:
         path: Ends in ``.html``; an existing file is replaced only when the new one is complete.
         features: (N, D) pooled features, such as those of ``Run.features``.
-        cells: The N images; their labels are the classes.
-        sets: (N,) the set that each is from; None calls all "cells".
-        predicted: (N,) predicted classes, index into ``cells.class_names``; with labels, mistakes are shown.
+        cells: The N images, with or without labels: a set, an array, a path, a DataFrame of paths; or several
+            ImageSets by name, whose cells come one set after the other.
+        predicted: (N,) predicted classes: names, or an index into the class names of the first set. With labels, the
+            page shows mistakes.
         widths: Of the layers, which sum to D: each layer then counts the same; None takes D as one layer.
         method: ``"pca"``, ``"umap"`` (needs ``pip install umap-learn``), or ``"auto"``: UMAP where it is installed.
         title: Heading.
@@ -72,7 +73,7 @@ def write_map(
         >>> write_map(tempfile.mkdtemp() + "/map.html", rng.normal(size=(20, 5)), cells, method="pca").name
         'map.html'
     """
-    found = cell_map(features, cells, sets=sets, predicted=predicted, widths=widths, method=method, seed=seed)
+    found = cell_map(features, cells, predicted=predicted, widths=widths, method=method, seed=seed)
     return write_map_page(found, path, title=title, show_ids=show_ids)
 
 
@@ -90,10 +91,10 @@ def write_map_page(found: CellMap, path: str | Path, *, title: str, show_ids: bo
     if len(rows) > MOST_CELLS:
         rows = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_CELLS])
     data = _data(found, rows, show_ids)
-    modes = [("class", "class")] if found.cells.labels is not None else []
+    modes = [("class", "class")] if found.labelled else []
     modes += [("predicted", "predicted class")] if found.predicted is not None and not modes else []
     modes += [("set", "set")] if len(data["sets"]) > 1 or not modes else []
-    modes += [("mistake", "mistake")] if found.predicted is not None and found.cells.labels is not None else []
+    modes += [("mistake", "mistake")] if found.predicted is not None and found.labelled else []
     script = resources.files("cellclf.reporting").joinpath("templates", "map.js").read_text("utf-8")
     from markupsafe import Markup
 
@@ -115,28 +116,25 @@ def write_map_page(found: CellMap, path: str | Path, *, title: str, show_ids: bo
 
 
 def _data(found: CellMap, rows: NDArray[np.int64], show_ids: bool) -> dict[str, Any]:
-    cells, names = found.cells, found.set_names
-    none = np.full(len(found), -1)
-    labels = none if cells.labels is None else np.asarray(cells.labels)
-    called = none if found.predicted is None else found.predicted
-    places = {name: k for k, name in enumerate(names)}
+    names, labels = found.set_names, found.labels
+    called = np.full(len(found), -1) if found.predicted is None else found.predicted
     own = [name in ("train", "val") and len(names) > 1 for name in names]
     with_image = _with_image(rows, labels, called)
     tile = np.full(len(found), -1)
     tile[with_image] = np.arange(len(with_image))
-    sprite, across, down = _sprite(cells, with_image)
+    sprite, across, down = _sprite(found, with_image)
     x, y = np.round(1000 * found.points[rows].T).astype(int)
     return {
-        "classes": [plain(name) for name in cells.class_names],
-        "colours": [COLOURS[k % len(COLOURS)] for k in range(len(cells.class_names))],
+        "classes": [plain(name) for name in found.class_names],
+        "colours": [COLOURS[k % len(COLOURS)] for k in range(len(found.class_names))],
         "sets": names,
         "set_colours": [GREY if mine and k == 0 else COLOURS[k % len(COLOURS)] for k, mine in enumerate(own)],
         "x": x.tolist(),
         "y": y.tolist(),
         "label": labels[rows].tolist(),
         "predicted": [] if found.predicted is None else called[rows].tolist(),
-        "set": [places[name] for name in found.sets[rows].tolist()],
-        "ids": [str(id_) for id_ in cells.ids[rows].tolist()] if show_ids else [],
+        "set": found.sets[rows].tolist(),
+        "ids": found.ids(rows) if show_ids else [],
         "tile": tile[rows].tolist(),
         "sprite": sprite,
         "across": across,
@@ -160,7 +158,7 @@ def _with_image(rows: NDArray[np.int64], labels: NDArray[np.int64], called: NDAr
     return np.sort(np.concatenate([first, rest])[:MOST_IMAGES])
 
 
-def _sprite(cells: ImageSet, rows: NDArray[np.int64]) -> tuple[str, int, int]:
+def _sprite(found: CellMap, rows: NDArray[np.int64]) -> tuple[str, int, int]:
     """Pack small images into one, and give its address and how many it holds across and down."""
     from PIL import Image
 
@@ -168,7 +166,7 @@ def _sprite(cells: ImageSet, rows: NDArray[np.int64]) -> tuple[str, int, int]:
     down = max(1, -(-len(rows) // across))
     sheet = Image.new("RGB", (across * _TILE, down * _TILE), (128, 128, 128))
     for start in range(0, len(rows), 256):
-        for k, image in enumerate(cells.read(rows[start : start + 256]), start):
+        for k, image in enumerate(found.read(rows[start : start + 256]), start):
             small = Image.fromarray(np.ascontiguousarray(image))
             small.thumbnail((_TILE, _TILE))
             left = k % across * _TILE + (_TILE - small.width) // 2

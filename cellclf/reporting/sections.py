@@ -63,6 +63,7 @@ def sections(content: PageContent) -> dict[str, Any]:
             for k, name in enumerate(ordered)
             if name != "train" or name == lead
         ],
+        "map": _map(content),
         "robustness": [_robustness(k, found) for k, found in enumerate(content.robustness)],
         "confidence": confidence_view(
             content.evaluations, lead, content.confidence, content.domain_shifts, content.run
@@ -284,6 +285,23 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         "weak": report.weakest.name if report.confused() else None,
         "mistakes": [] if cells is None else thumbnails(cells, shown, captions, beside=beside),
         "heatmaps": beside is not None,
+    }
+
+
+def _map(content: PageContent) -> View | None:
+    found = content.cell_map
+    if found is None:
+        return None
+    sets = np.bincount(found.sets, minlength=len(found.set_names)).tolist()
+    return {
+        "figures": [
+            inline_svg(figure, f"cells in two dimensions, by {by}", f"map{by}n")
+            for figure, by in zip(found.figures(), ("class", "set"), strict=False)
+        ],
+        "method": found.method,
+        "sets": [f"{count(n)} of {name}" for name, n in zip(found.set_names, sets, strict=True)],
+        "further": [name for name in found.set_names if name not in ("train", "val")],
+        "page": content.map_page,
     }
 
 

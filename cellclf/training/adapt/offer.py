@@ -13,13 +13,13 @@ from cellclf.backbones.graph import zoomed
 from cellclf.data.split import components
 from cellclf.errors import CellclfError, OptionError
 from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.features.space import learn_space
 from cellclf.runs.suggest import choose
 from cellclf.runs.tta import VIEWS
 from cellclf.training.adapt.candidates import Fitter, Reading, sizes
 from cellclf.training.adapt.logistic import balanced
 from cellclf.training.adapt.mixture import mix
 from cellclf.training.adapt.select import best, cross_fit, folds
-from cellclf.training.adapt.space import learn_space
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -141,11 +141,12 @@ def _smallest(dealt: Sequence[NDArray[np.bool_]], copies: Labels) -> int:
 
 
 def _copies(cells: ImageSet) -> Labels:
-    """Number the cells so that copies have one number: known clusters, and images with the same pixels."""
-    first: dict[bytes, int] = {}
-    same = [first.setdefault(image.tobytes(), row) for row, image in enumerate(cells.images)]
+    """Number the cells so that copies and near copies have one number: those that are known, and those found now."""
+    from cellclf.cleaning.dedup.dedup import Dedup
+
+    plain = cells.replace(labels=None, groups=None)
     known = None if cells.clusters is None else cells.clusters.astype(str)
-    return components(cells.replace(groups=known, clusters=np.asarray(same, np.int64)))
+    return components(plain.replace(groups=known, clusters=Dedup(augmented="cluster").find(plain).clusters))
 
 
 def halves(units: Labels, seed: Sequence[int]) -> NDArray[np.bool_]:
