@@ -77,7 +77,6 @@ def test_the_run_folder_is_complete(outcome):
         "report.json",
         "report.html",
         "report.md",
-        "features.npz",
         "map.html",
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
