@@ -54,6 +54,7 @@ def run(
                 note(f"{name}: {line}")
         if check:
             pipe.check(cells, tests=others, out=out)
+            pipe.check_weights()
     except CellclfError as error:
         if not check:
             raise

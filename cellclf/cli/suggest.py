@@ -67,14 +67,16 @@ def suggest(
     import_keras()
     run = cellclf.load_run(run_folder)
     decided = None
-    for path in labelled:
-        more = cellclf.load_decisions(path)
+    for name in labelled:
+        more = cellclf.load_decisions(name)
         decided = more if decided is None else decided.merge(more)
     # in their own size, so that people see every pixel; the run sees them at its own
     cells = replace(source.of_run(run), size=source.size).load(src, labels=False)
-    adapt = f"cellclf adapt {shlex.quote(run_folder)} {shlex.quote(src)} --labels labelled.csv --out NEW_RUN"
+    adapt = (
+        f"cellclf adapt {shlex.quote(run_folder)} {shlex.quote(source.first(src))} --labels labelled.csv --out NEW_RUN"
+    )
     found = replace(run.suggest(cells, count, labelled=decided, seed=seed), next_step=adapt)
-    further = None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
+    further = None if classes is None else [one.strip() for one in classes.split(",") if one.strip()]
     if table:
         path, label = found.save(out), f"fill in the columns decision and label of {out.name}"
         adapt = adapt.replace("labelled.csv", shlex.quote(str(out)))

@@ -94,6 +94,7 @@ def compare(
             name += "+"
         pipes[name] = Pipeline.from_recipe(recipe_for(read_recipe(recipe), backbone))
         pipes[name].check(cells)
+        pipes[name].check_weights()
     import joblib
 
     with showing(show) as shown:

@@ -155,9 +155,10 @@ def cross_validate(
             logger.info(f"duplicates: {duplicates.summary()}")
         fold_parts = Split(seed=seed).folds(cells, folds)
         inner = {name: _without_dedup(one) for name, one in jobs.items()}
-        for parts in fold_parts:
-            for one in inner.values():
+        for one in inner.values():
+            for parts in fold_parts:
                 one.check(parts.train)
+            one.check_weights()
         found = joblib.Parallel(n_jobs=n_jobs)(
             joblib.delayed(_fold)(inner, parts.train, parts.val, number, folds, folder, shown)
             for number, parts in enumerate(fold_parts, 1)

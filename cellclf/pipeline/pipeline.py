@@ -212,8 +212,17 @@ class Pipeline(Params):
         ]
         checks.append(check_backend)
         raise_all(checks)
-        # last, since it may download
-        (trainer.backbone if isinstance(trainer.backbone, Backbone) else Backbone(trainer.backbone)).check_published()
+
+    def check_weights(self) -> None:
+        """Load published weights, if the backbone takes such: they may have to be downloaded, which can fail.
+
+        ``check`` asks no network; ``run`` and ``cellclf run --check`` call both before the first slow step.
+
+        Raises:
+            WeightsError: There is no connection, or a broken download.
+        """
+        backbone = self.trainer.backbone
+        (backbone if isinstance(backbone, Backbone) else Backbone(backbone)).check_published()
 
     def prepare(self, cells: Cells, *, show: bool | None = None) -> Prepared:
         """Clean, split and balance, without training.
@@ -306,6 +315,7 @@ class Pipeline(Params):
         tests = tests_as_cells(tests)
         check_callbacks(callbacks)
         self.check(cells, tests=tests, out=out)
+        self.check_weights()
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False

@@ -148,7 +148,7 @@ def fit_confidence(
     reader = FeatureReader(model, layers=layers)
     rows = [_sample(len(train), _TRAIN), _sample(len(val), MOST_VAL)]
     kept = [kept_rows(train.labels, MOST_TRAIN, seed), rows[1]] if layers else rows
-    parts = [_read(reader, cells, *which, show) for cells, *which in zip((train, val), rows, kept, strict=True)]
+    parts = [_read(reader, cells, rows[k], kept[k], show) for k, cells in enumerate((train, val))]
     (features, _), (val_features, found) = (part[0] for part in parts)
     labels = val.labels[rows[1]]
     temperature = fit_temperature(labels, found)

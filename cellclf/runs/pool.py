@@ -19,7 +19,9 @@ from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.calibration import scale
 from cellclf.runs.features.pooled import each_view, read
 from cellclf.runs.features.reader import FeatureReader
+from cellclf.runs.features.recent import recent
 from cellclf.runs.features.space import learn_space
+from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.suggest import choose
 from cellclf.runs.suggestion import Suggestion
 from cellclf.runs.tta import view_names
@@ -172,8 +174,6 @@ def describe(run: Run, reader: FeatureReader, cells: ImageSet, *, show: bool | N
     Raises:
         DataError: A network that gives no numbers.
     """
-    from cellclf.cleaning.dedup.dedup import Dedup
-
     known, probabilities, features = read(reader, cells, show=show)
     if not (np.isfinite(features).all() and np.isfinite(probabilities).all()):
         raise DataError("the network gives NaN or infinity for some of these cells, so that nothing can be suggested")
@@ -185,26 +185,38 @@ def describe(run: Run, reader: FeatureReader, cells: ImageSet, *, show: bool | N
     ids = cells.ids.tolist()
     order = np.asarray(sorted(range(len(cells)), key=lambda k: (contents[k], ids[k])), np.int64)
     pool = cells.subset(order).replace(labels=None)
-    clusters = Dedup(augmented="cluster").find(pool).clusters
-    if pool.clusters is not None:  # found before, or given
-        before = [str(number) for number in pool.clusters]
-        clusters = components(pool.replace(groups=before, clusters=clusters))
     texts = [contents[row] for row in order]
-    different = len(set(texts))
-    doubtful = _far(run, known[order])
-    if different >= _FEWEST:
-        from cellclf.cleaning.outliers.filter import OutlierFilter
-
-        doubtful |= ~OutlierFilter().find(pool).keep
+    key = ("pool", weights_sha256(reader.model), reader.layers, cells.image_shape, tuple(texts))
+    before = None if pool.clusters is None else pool.clusters.tobytes()
+    # a second round asks about the same cells
+    coordinates, clusters, unlike = recent(
+        (*key, before), lambda: _measured(reader, pool, features[order], len(set(texts)))
+    )
     return Pool(
         rows=order,
         cells=pool,
         ids=tuple(f"{text} {k}" for k, text in enumerate(texts)),
-        coordinates=_coordinates(reader, pool, features[order]) if different > 1 else np.zeros((len(pool), 1)),
+        coordinates=coordinates,
         probabilities=probabilities[order],
         clusters=clusters,
-        doubtful=doubtful,
+        doubtful=unlike | _far(run, known[order]),
     )
+
+
+def _measured(
+    reader: FeatureReader, pool: ImageSet, features: NDArray[np.float32], different: int
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
+    """Give coordinates, duplicate clusters, and which images are outliers: all that takes time."""
+    from cellclf.cleaning.dedup.dedup import Dedup
+    from cellclf.cleaning.outliers.filter import OutlierFilter
+
+    clusters = Dedup(augmented="cluster").find(pool).clusters
+    if pool.clusters is not None:  # found before, or given
+        before = [str(number) for number in pool.clusters]
+        clusters = components(pool.replace(groups=before, clusters=clusters))
+    unlike = ~OutlierFilter().find(pool).keep if different >= _FEWEST else np.zeros(len(pool), bool)
+    coordinates = _coordinates(reader, pool, features) if different > 1 else np.zeros((len(pool), 1))
+    return coordinates, clusters, unlike
 
 
 def _looked_at(ids: Sequence[str], answered: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -238,7 +250,9 @@ def _far(run: Run, known: NDArray[np.float32]) -> NDArray[np.bool_]:
     away = np.log(np.maximum(familiar.distance(known), 1e-9))
     middle = np.median(away)
     usual = 1.4826 * np.median(np.abs(away - middle))
-    return (away > np.log(familiar.limit(_REFUSED))) & (away > middle + 4 * max(usual, 0.05))
+    limit = max(np.log(max(familiar.limit(_REFUSED), 1e-9)), middle + 4 * max(usual, 0.05))
+    far: NDArray[np.bool_] = away > limit
+    return far
 
 
 def _nearest(pool: Pool, row: int) -> NDArray[np.int64]:
@@ -248,4 +262,5 @@ def _nearest(pool: Pool, row: int) -> NDArray[np.int64]:
     order = np.argsort(square, kind="stable")
     _, first = np.unique(pool.clusters[order], return_index=True)
     order = order[np.sort(first)]
-    return order[np.isfinite(square[order])][:_NEIGHBOURS]
+    found: NDArray[np.int64] = order[np.isfinite(square[order])][:_NEIGHBOURS]
+    return found

@@ -150,7 +150,8 @@ class Run:
             DataError: Sets without labels, of fewer than two images, of another size or with other classes.
         """
         names = self.class_names
-        parts = [self._fitted(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
+        fitted = [self._fitted(cells) for cells in (train, val)]
+        parts = [cells.replace(labels=match_labels(cells, names), class_names=names) for cells in fitted]
         seed = self.manifest.get("trainer", {}).get("seed")
         seed = seed if isinstance(seed, int) and seed >= 0 else 0
         confidence, stored = fit_confidence(self.model, *parts, seed=seed, show=show)

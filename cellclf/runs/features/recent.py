@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-Arrays = tuple[NDArray[np.float32], ...]
+Arrays = tuple[NDArray[Any], ...]
 
 _MOST = 256_000_000  # bytes of all results together; a larger one is given and not kept
 
@@ -28,6 +28,7 @@ def recent(key: Hashable, make: Callable[[], Arrays]) -> Arrays:
         The arrays; those that are kept are read-only.
 
     Examples:
+        >>> import numpy as np
         >>> first = recent("a key of this example", lambda: (np.zeros(3, np.float32),))
         >>> recent("a key of this example", lambda: (np.ones(3, np.float32),))[0] is first[0]
         True

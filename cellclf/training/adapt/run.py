@@ -27,7 +27,6 @@ from cellclf.runs.provenance import machine, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
 from cellclf.training.adapt.adapt import Adapted, adapt_labelled, adapt_unlabelled
 from cellclf.training.adapt.calibrate import calibrate_there
-from cellclf.training.adapt.candidates import UNCHANGED
 from cellclf.training.adapt.graph import build_model, original
 from cellclf.training.adapt.home import Home, HomeImages, StoredHome
 from cellclf.training.adapt.labels import Labelled, match, read_decisions
@@ -256,7 +255,8 @@ class _Job:
             )
         else:
             made = adapt_unlabelled(readings, known.columns)
-        same = made.candidate is UNCHANGED and np.array_equal(known.columns, np.arange(len(root.class_names)))
+        own_words = not len(made.mixture.head.classes) and made.zoom == 1.0
+        same = own_words and np.array_equal(known.columns, np.arange(len(root.class_names)))
         model = root.model if same else build_model(root.model, reader.layers, made.mixture, zoom=made.zoom)
         if same and not len(known.rows):
             text = (
@@ -264,7 +264,6 @@ class _Job:
             )
             self.notices.append(text)
             warnings.warn(text, CellclfWarning, stacklevel=5)
-        unscaled = made.candidate.layers == 0 and made.temperature == 1.0 and root.confidence is not None
         confidence, limits = calibrate_there(
             model,
             self.cells,
@@ -272,7 +271,7 @@ class _Job:
             labels=known.labels,
             crossed=made.crossed,
             classes=len(known.class_names),
-            temperature=root.confidence.temperature if unscaled and root.confidence is not None else 1.0,
+            temperature=root.confidence.temperature if own_words and root.confidence is not None else 1.0,
             non_cells=known.non_cells,
             show=self.show,
         )
@@ -367,7 +366,7 @@ def _counts(decisions: Decisions, ids: Sequence[str]) -> dict[str, int]:
 
 def _chosen(made: Adapted, known: Labelled, run_names: Sequence[str]) -> str:
     restricted = len(known.class_names) < len(run_names) and not (known.columns < 0).any()
-    if restricted and made.candidate.layers == 0 and not len(made.mixture.head.classes):
+    if restricted and not len(made.mixture.head.classes):
         return f"{made.candidate.name}, which answers the {len(known.class_names)} classes that occur"
     return made.candidate.name
 
