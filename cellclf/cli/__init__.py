@@ -6,6 +6,7 @@ import click
 
 import cellclf
 from cellclf.cli import (
+    adapt,
     augment,
     backbones,
     compare,
@@ -57,6 +58,7 @@ for _command in (
     predict.predict,
     external.external,
     suggest.suggest,
+    adapt.adapt,
     features.features,
     explain.explain,
     export.export,

@@ -220,7 +220,7 @@ def plot_external(
     if expected is not None:
         right.axvspan(100 * expected.low, 100 * expected.high, color=blue, alpha=0.2, linewidth=0)
         right.axvline(100 * expected, color=blue, linewidth=1.2, label="reference, unchanged")
-    right.set_title("Remedies that need no labels", fontsize=9)
+    right.set_title("Remedies", fontsize=9)
     right.set_xlabel("balanced accuracy (%)", fontsize=8)
     for axes, count in ((left, len(external)), (right, len(remedies))):
         axes.set_ylim(count - 0.4, -0.6)

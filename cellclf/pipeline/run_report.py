@@ -20,6 +20,8 @@ from cellclf.utils.atomic import write_text
 if TYPE_CHECKING:
     from cellclf.augmentation.augmenter import Augmenter
 
+MAP = "map.html"
+
 
 def write_report(
     folder: Path,
@@ -61,12 +63,19 @@ def write_report(
     """
     from cellclf.reporting.content import PageContent
     from cellclf.reporting.json_report import write_data
+    from cellclf.reporting.map_page import write_map_page
     from cellclf.reporting.markdown import write_markdown
     from cellclf.reporting.page import write_page
+    from cellclf.reporting.run_map import run_map
 
     recipe_toml = recipe_text(recipe)
     write_text(folder / "split.csv", split_table(prepared))
     write_text(folder / "recipe.toml", recipe_toml)
+    found = run_map(run, sets, reports)
+    if found is None:
+        (folder / MAP).unlink(missing_ok=True)
+    else:
+        write_map_page(found, folder / MAP, title=f"Map of {printable(folder.resolve().name)}", back="report.html")
     content = PageContent(
         title=printable(folder.resolve().name),
         cells_before=prepared.before,
@@ -81,6 +90,8 @@ def write_report(
         home=home,
         searched=searched,
         robustness=stored(folder),
+        cell_map=found,
+        map_page="" if found is None else MAP,
         run=run,
         confidence=run.confidence,
         domain_shifts=domain_shifts,

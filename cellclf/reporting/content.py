@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report
     from cellclf.evaluation.ood import DomainShift
     from cellclf.evaluation.robustness.result import Robustness
+    from cellclf.reporting.cell_map import CellMap
     from cellclf.runs.confidence import Confidence
     from cellclf.runs.run import Run
 
@@ -49,6 +50,8 @@ class PageContent:
         home: What a run that was continued has lost in the laboratory that it comes from; None for any other run.
         searched: Which copies that search finds, and which it does not; "" if unknown.
         robustness: Scores on corrupted or shifted images, one a suite.
+        cell_map: Where the network sees the cells; None shows no map.
+        map_page: Name of the page beside the report on which the map shows images; "" links none.
         run: The classifier, from which heatmaps are computed; None shows none.
         confidence: The calibration of the run, or None.
         domain_shifts: Name of a set -> whether it has the distribution of the training images.
@@ -75,6 +78,8 @@ class PageContent:
     home: Forgetting | None = None
     searched: str = ""
     robustness: Sequence[Robustness] = ()
+    cell_map: CellMap | None = None
+    map_page: str = ""
     run: Run | None = None
     confidence: Confidence | None = None
     domain_shifts: Mapping[str, DomainShift] = field(default_factory=dict)

@@ -66,6 +66,7 @@ def sections(content: PageContent) -> dict[str, Any]:
             if name != "train" or name == lead
         ],
         "home": _home(content.home),
+        "map": _map(content),
         "robustness": robustness_views(content.robustness),
         "confidence": confidence_view(
             content.evaluations, lead, content.confidence, content.domain_shifts, content.run
@@ -309,6 +310,23 @@ def _home(found: Forgetting | None) -> View | None:
         "before": found.before.balanced_accuracy,
         "after": found.after.balanced_accuracy,
         "rows": found.lost(),
+    }
+
+
+def _map(content: PageContent) -> View | None:
+    found = content.cell_map
+    if found is None:
+        return None
+    sets = np.bincount(found.sets, minlength=len(found.set_names)).tolist()
+    return {
+        "figures": [
+            inline_svg(figure, f"cells in two dimensions, by {by}", f"map{by}n")
+            for figure, by in zip(found.figures(), ("class", "set"), strict=False)
+        ],
+        "method": found.method,
+        "sets": [f"{count(n)} of {name}" for name, n in zip(found.set_names, sets, strict=True)],
+        "further": [name for name in found.set_names if name not in ("train", "val")],
+        "page": content.map_page,
     }
 
 

@@ -56,6 +56,8 @@ class Confidence:
         if (curve := self.abstention) is not None:
             extra |= {"answered": curve.answered, "accuracy": curve.accuracy, "confidence": curve.confidence}
             extra["validation_images"] = curve.n
+        if known.non_cells_from is not None:
+            extra["non_cells_from"] = known.non_cells_from
         with replacing(path) as new:
             np.savez_compressed(
                 new,
@@ -111,6 +113,7 @@ def load_confidence(path: Path, weights: str) -> Confidence | None:
                     rest=float(found["rest"]),
                     reference=found["reference"],
                     reference_class=found.get("reference_class"),
+                    non_cells_from=float(found["non_cells_from"]) if "non_cells_from" in found else None,
                 ),
                 abstention=Abstention(
                     found["confidence"], found["answered"], found["accuracy"], int(found["validation_images"])

@@ -123,7 +123,20 @@ def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
-        ("data", "trainer", "versions", "machine", "plugins", "source", "split", "recipe", "parent", "home"), dict
+        (
+            "data",
+            "trainer",
+            "versions",
+            "machine",
+            "plugins",
+            "source",
+            "split",
+            "recipe",
+            "parent",
+            "home",
+            "adaptation",
+        ),
+        dict,
     ),
     **dict.fromkeys(("status", "date", "start_sha256", "end_sha256", "command"), str),
     **dict.fromkeys(("seconds", "parameters"), (int, float)),
@@ -176,7 +189,8 @@ def read_model(folder: Path, manifest: Mapping[str, Any]) -> Any:
     """
     path = folder / MODEL
     if not path.exists() or manifest.get("status") == "training":
-        raise RunFolderError(f"the run in {folder} is not finished; start the same training again to resume it")
+        what = "adaptation" if "adaptation" in manifest else "training"
+        raise RunFolderError(f"the run in {folder} is not finished; start the same {what} again to resume it")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # Keras reads weights here and there, without looking at checksums

@@ -70,6 +70,7 @@ def suggest(
     *,
     count: int,
     labelled: Any,
+    earlier: Sequence[str] = (),
     seed: int,
     show: bool | None,
 ) -> Suggestion:
@@ -82,13 +83,14 @@ def suggest(
         fitted: The same at the run's size.
         count: See ``Run.suggest``.
         labelled: See ``Run.suggest``.
+        earlier: Ids of which the run knows the answers, also of cells that are not in the set.
         seed: See ``Run.suggest``.
         show: See ``Run.suggest``.
     """
     if not len(given):
         raise DataError("there are no cells to suggest from; expected at least one image")
     ids = given.ids.tolist()
-    seen = answered_ids(labelled, ids)
+    seen = answered_ids(labelled, ids) | {*earlier}
     answered = np.asarray([id_ in seen for id_ in ids])
     looked_at = _looked_at(ids, answered)
     pool = describe(run, reader, fitted.subset(looked_at), show=show)

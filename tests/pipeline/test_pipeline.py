@@ -77,6 +77,7 @@ def test_the_run_folder_is_complete(outcome):
         "report.json",
         "report.html",
         "report.md",
+        "map.html",
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["status"] == "finished" and manifest["command"] == "cellclf run"
