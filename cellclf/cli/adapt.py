@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 import cellclf
-from cellclf.cli.options import Source, source_options
+from cellclf.cli.options import Source, absolute, source_options
 from cellclf.cli.output import command_line, import_keras, note
 from cellclf.errors import CellclfWarning
 
