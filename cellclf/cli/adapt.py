@@ -49,7 +49,7 @@ def adapt(
     seed: int,
     out: Path,
 ) -> None:
-    """Adapt the run in RUN to the laboratory of SRC, and say what it is worth there.
+    """Adapt the run in RUN to the laboratory that SRC comes from.
 
     SRC holds all cells of that laboratory, of which some are labelled (`suggest` says which ones). The new run
     predicts, explains and exports as any other. Its page, adapt.html, says what it is worth there, what the own
@@ -63,7 +63,6 @@ def adapt(
 
     A folder is read at any depth, whatever its folders are called.
     """  # noqa: D301 - click reads the backspace as "do not wrap"
-    from cellclf.pipeline.source import absolute
     from cellclf.training.adapt.run import adapt_run
 
     decided = None
