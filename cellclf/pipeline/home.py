@@ -105,7 +105,7 @@ def join_home(parent: Parent, given: ImageSet | Parts, home: Cells | None) -> Jo
             raise OptionError("home= and a cut that is given; expected images in one set: cut='own' (--cut own)")
         return Joined(Parts(*parent.fitted(given.train, given.val, given.test)))
     if home is None:
-        return Joined(*parent.fitted(given))
+        return Joined(parent.fitted(given)[0])
     cells, own = parent.fitted(given, as_cells(home, what="home"))
     if own.labels is None or not len(own):
         raise DataError(f"home holds {len(own)} images; expected some, with labels")
