@@ -153,11 +153,11 @@ def test_rerun_checks_the_run_that_was_continued(alone, new, parent, tmp_path):
 @pytest.mark.parametrize(
     ("source", "match"),
     [
-        ({}, "does not name the source of its images"),
+        ({}, "the source of the images is not named"),
         ({"src": "/nowhere/cells"}, "cannot be read"),
         ({"made": {**MADE, "seed": 4}}, "have changed since it was trained"),
         ({"made": {"nonsense": 1}}, "cannot be read"),
-        ({"val": {}}, "does not name the source of its images"),
+        ({"train": {}, "val": {}}, "the source of the images is not named"),
     ],
 )
 def test_an_unknown_home_score_says_what_to_pass(parent, new, tmp_path, source, match):
@@ -185,6 +185,18 @@ def test_home_without_a_start_or_without_labels_is_refused(parent, new, old):
         continuing("runs/nowhere").check(new)
 
 
+@pytest.mark.filterwarnings("ignore:no training image:cellclf.CellclfWarning")
+def test_a_cut_that_is_given_is_taken_as_it_is(parent, new, old):
+    parts = cc.Split(val=0.25, seed=1).apply(new)
+    pipe = continuing(parent)
+    pipe.check(parts)
+    found = pipe.prepare(parts, show=False)
+    assert found.given == ("val",) and found.val.ids.tolist() == parts.val.ids.tolist()
+    assert found.train.class_names == found.val.class_names and found.train.class_names[-1] == "blast"
+    with pytest.raises(cc.OptionError, match="home= and a cut that is given"):
+        pipe.check(parts, home=old)
+
+
 def test_home_images_of_unknown_ids_bring_a_warning(parent, new, old):
     other = old.replace(ids=[f"{k}" for k in range(len(old))])
     with pytest.warns(cc.CellclfWarning, match="does not say which of the home images it was trained on"):
@@ -208,7 +220,7 @@ def test_what_hangs_together_with_an_image_of_a_known_part_is_in_that_part():
         (["--start", "RUN", "--backbone", "mobilenet"], 2, "--start .* and --backbone mobilenet: backbone, head and"),
         (["--start", "RUN", "--weights", "none", "--param", "alpha=1"], 2, "--weights none, --param alpha=1"),
         (["--start", "RUN", "--size", "32", "32"], 2, "the size comes from the run; expected no --size"),
-        (["OLD"], 2, "is a second SRC, which is mixed in with --start RUN"),
+        (["OLD", "OLD", "--start", "RUN"], 2, "and 3 SRC; expected NEW, or NEW and OLD"),
         (["--start", "runs/nowhere"], 3, "--start runs/nowhere does not exist; expected the --out folder"),
         (["--start", "RUN"], 0, "no mistake found"),
         (["--start", "RUN", "--recipe", "fast", "--seed", "4"], 0, "no mistake found"),
