@@ -5,7 +5,9 @@ usage: CELLCLF_DATA=FOLDER python benchmarks/adapt.py RUN TRAINING_SET --cache F
 
 RUN is the run of recipe `challenge` (seed 7) on TRAINING_SET, which make_challenge.py writes. The 2,388 cells on which
 it was chosen are made again (the manifest's sha256 shows that they are the right ones), and five pretended laboratories
-from them (adapt_laboratories.py); bccd_crops is a real one, on which nothing was chosen.
+from them (adapt_laboratories.py), and `home`: some of these cells as they are. On the rest nothing was chosen:
+bccd_crops is a real laboratory, `same source` holds 240 cells of acevedo96/val, `altered` their shifted copy
+(make_shifted.py, seed 11). In the last three of these there is little or nothing to win, and nothing may be lost.
 
 Every draw cuts a laboratory in halves: labels come from one, scores from the other. Modes:
   suggested  labels of suggested cells; random: of cells drawn at random
@@ -21,6 +23,7 @@ import argparse
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -36,15 +39,17 @@ from cellclf.data.classes import match_labels
 from cellclf.errors import CellclfError
 from cellclf.pipeline import Pipeline
 from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.features.space import learn_space
 from cellclf.runs.suggest import choose
 from cellclf.runs.tta import VIEWS
 from cellclf.training.adapt.adapt import Adapted, adapt_labelled, adapt_unlabelled
-from cellclf.training.adapt.candidates import Reading
-from cellclf.training.adapt.space import learn_space
+from cellclf.training.adapt.candidates import Fitter, Reading, heads, sizes
+from cellclf.training.adapt.mixture import mix
 
 ZOOMS = (1.0, 0.7, 1.5, 2.0)
 MODES = ("suggested", "random", "wrong", "permuted", "rounds")
-BCCD = "bccd_crops"
+BCCD, HOME, SAME, ALTERED = "bccd_crops", "home", "same_source", "altered"
+AT_HOME = (15, 45, 35, 45, 35, 35, 65, 35)
 
 
 def chosen_on(run, training_set: Path, cache: Path) -> ImageSet:
@@ -87,6 +92,11 @@ class Laboratory:
         truth = self.labels[rows]
         return float(np.mean([(called[truth == k] == k).mean() for k in self.scored if (truth == k).any()]))
 
+    def recalls(self, rows: np.ndarray, called: np.ndarray) -> dict[int, float]:
+        """Give the recall of every class that occurs in some rows."""
+        truth = self.labels[rows]
+        return {int(k): float((called[truth == k] == k).mean()) for k in np.unique(truth)}
+
     def own(self, rows: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """Give what the run as it was calls the cells, one view."""
         columns = self.columns if columns is None else columns
@@ -99,6 +109,10 @@ class Laboratory:
         rows = np.concatenate([picked, rest])
         features, given = self.features[zoom], self.given[zoom]
         return Reading(zoom, self.widths, features[0, pool], given[0, pool], features[:, rows], given[:, rows])
+
+    def readings(self, pool: np.ndarray, picked: np.ndarray) -> dict[float, Reading]:
+        """Give what an adaptation with labels sees."""
+        return {zoom: self.reading(zoom, pool, picked, 256 if zoom == 1 else 128) for zoom in self.features}
 
 
 def read(name: str, cells: ImageSet, run, cache: Path, removed: str | None, least: int) -> Laboratory:
@@ -134,19 +148,44 @@ def laboratories(options: argparse.Namespace, data: Path) -> Iterator[Laboratory
     """Give the laboratories that were asked for, one after the other."""
     run = load_run(options.run)
     options.cache.mkdir(parents=True, exist_ok=True)
-    wanted = options.sets.split(",") if options.sets else None
-    if wanted is None or BCCD in wanted:
+    names = [BCCD, HOME, SAME, ALTERED, *(short(one.name) for one in LABORATORIES)]
+    wanted = options.sets.split(",") if options.sets else names
+    for name in wanted:
+        if name not in names:
+            sys.exit(f"--sets {name}; expected some of {', '.join(names)}")
+    if BCCD in wanted:
         yield read(BCCD, load(data / BCCD), run, options.cache, None, 20)
+    if SAME in wanted:
+        yield read(SAME, some(load(data / "acevedo96" / "val"), 240), run, options.cache, None, 10)
+    if ALTERED in wanted:
+        path = options.cache / "altered.npz"
+        if not path.exists():
+            made = [sys.executable, data / "make_shifted.py", data / "acevedo96" / "val", path]
+            subprocess.run([*map(str, made), "11"], check=True)
+        yield read(ALTERED, some(load(path), 240), run, options.cache, None, 10)
     cells = chosen_on(run, Path(options.training_set), options.cache)
+    if HOME in wanted:
+        rng = np.random.default_rng(0)
+        rows = [rng.permutation(np.flatnonzero(cells.labels == k))[:count] for k, count in enumerate(AT_HOME)]
+        yield read(HOME, cells.subset(np.sort(np.concatenate(rows))), run, options.cache, None, 10)
     for place, one in enumerate(LABORATORIES):
-        short = one.name.replace(",", "").replace(" ", "_")
-        if wanted is None or short in wanted:
-            found = read(short, pretend(cells, one, place), run, options.cache, one.removed, 10)
+        if short(one.name) in wanted:
+            found = read(short(one.name), pretend(cells, one, place), run, options.cache, one.removed, 10)
             start = found.score(np.arange(len(found.labels)), found.own(np.arange(len(found.labels))))
-            print(f"{short}: {len(found.labels)} cells, the run as it was {start:.3f}", flush=True)
+            print(f"{found.name}: {len(found.labels)} cells, the run as it was {start:.3f}", flush=True)
             if start > 0.75:
-                sys.exit(f"{short} is too easy to count: the run has {start:.3f} there, at most .75 is allowed")
+                sys.exit(f"{found.name} is too easy to count: the run has {start:.3f} there, at most .75 is allowed")
             yield found
+
+
+def short(name: str) -> str:
+    """Give a laboratory's name as options and tables have it."""
+    return name.replace(",", "").replace(" ", "_")
+
+
+def some(cells: ImageSet, count: int) -> ImageSet:
+    """Draw some cells of a set."""
+    return cells.subset(np.sort(np.random.default_rng(0).permutation(len(cells))[:count]))
 
 
 def pick(lab: Laboratory, pool: np.ndarray, count: int, mode: str, seed: int) -> np.ndarray:
@@ -177,8 +216,7 @@ def adapt(
     lab: Laboratory, pool: np.ndarray, picked: np.ndarray, labels: np.ndarray, seed: int, *, curve: bool
 ) -> Adapted:
     """Adapt the run with labels."""
-    readings = {zoom: lab.reading(zoom, pool, picked, 256 if zoom == 1 else 128) for zoom in lab.features}
-    return adapt_labelled(readings, labels, lab.columns, seed=seed, curve=curve)
+    return adapt_labelled(lab.readings(pool, picked), labels, lab.columns, seed=seed, curve=curve)
 
 
 def draw(lab: Laboratory, mode: str, count: int, seed: int) -> dict[str, object]:
@@ -190,7 +228,7 @@ def draw(lab: Laboratory, mode: str, count: int, seed: int) -> dict[str, object]
     if not count:
         occurring = np.unique(lab.labels)
         columns = np.where(np.isin(np.arange(len(lab.columns)), occurring), lab.columns, -1)
-        readings = {zoom: lab.reading(zoom, pool, pool[:0], 256) for zoom in lab.features}
+        readings = {zoom: lab.reading(zoom, pool, pool[:0], 256) for zoom in lab.features}  # as many views at each zoom
         for name, used in (("unlabelled", lab.columns), ("classes", columns)):
             made = adapt_unlabelled(readings, used)
             found = made.mixture.probabilities(lab.features[made.zoom][:, test], lab.given[made.zoom][:, test])
@@ -216,43 +254,81 @@ def draw(lab: Laboratory, mode: str, count: int, seed: int) -> dict[str, object]
     result["after"], result["after 8 views"] = (lab.score(test, p.argmax(1)) for p in (found[0], found.mean(0)))
     result |= {"chosen": made.candidate.name, "temperature": made.temperature, "wrong": wrong}
     result["tried"] = {one.name: [one.loss, one.accuracy] for one in made.tried}
-    result["proof"] = {k: v for k, v in asdict(made.proof).items() if k != "classes"}
+    result["recalls before"], result["recalls"] = (
+        lab.recalls(test, lab.own(test)),
+        lab.recalls(test, found[0].argmax(1)),
+    )
+    result["proof"] = asdict(made.proof)
+    if mode == "suggested":
+        result["candidates"] = each(lab, pool, picked, test)
     return result
+
+
+def each(lab: Laboratory, pool: np.ndarray, picked: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """Score every candidate by itself on the other half, one view."""
+    readings, labels = lab.readings(pool, picked), lab.labels[picked]
+    fitter, found = Fitter(readings, labels, lab.columns), {}
+    for one in [*sizes(readings), *heads(sizes(readings)[0], readings[1.0])]:
+        made = mix(
+            fitter.fit(one, np.arange(len(labels))), lab.columns, readings[one.zoom].views_given[0, : len(labels)]
+        )
+        called = made.probabilities(lab.features[one.zoom][0, test], lab.given[one.zoom][0, test]).argmax(1)
+        found[one.name] = lab.score(test, called)
+    return found
 
 
 def table(lines: list[dict]) -> None:
     """Print the figures: means over seeds."""
-    print(
-        f"\n{'set':18} {'mode':10} {'n':>4} {'draws':>5} {'before':>7} {'after':>7} {'lower q':>7} {'8 views':>7} "
-        f"{'covered':>7} {'width':>6} {'bias':>6} {'shown':>6}  chosen"
-    )
     for name, mode, count in sorted({(one["set"], one["mode"], one["count"]) for one in lines}):
         some = [one for one in lines if (one["set"], one["mode"], one["count"]) == (name, mode, count)]
-        before = np.mean([one["before"] for one in some])
+        start = f"{name:17} {mode:9} {count:3} labels, {len(some):2} draws: {average(some, 'before'):.3f} ->"
         if not count:
-            mean = {key: np.mean([one[key] for one in some]) for key in ("unlabelled", "classes", "classes 8 views")}
-            zooms = sorted({one["unlabelled zoom"] for one in some})
-            print(
-                f"{name:18} {'no labels':10} {0:4} {len(some):5} {before:7.3f} {mean['unlabelled']:7.3f}; classes= "
-                f"{mean['classes']:.3f}, with 8 views {mean['classes 8 views']:.3f}; zooms {zooms}"
-            )
+            for key in ("unlabelled", "classes"):
+                change = np.asarray([one[key] - one["before"] for one in some])
+                low = change.mean() - 2.262 * change.std(ddof=1) / np.sqrt(len(some)) if len(some) > 1 else np.nan
+                zooms = sorted({one[f"{key} zoom"] for one in some})
+                print(
+                    f"{start} {key} {average(some, key):.3f}, 8 views {average(some, f'{key} 8 views'):.3f}; "
+                    f"change {change.mean():+.3f}, 95 % from {low:+.3f}; zooms {zooms}"
+                )
             continue
-        some = [one for one in some if "after" in one]
-        after, eight = (np.asarray([one[key] for one in some]) for key in ("after", "after 8 views"))
-        value, low, high = (
-            np.asarray([one["proof"]["after"][key] for one in some]) for key in ("value", "low", "high")
+        refused, some = len(some), [one for one in some if "after" in one]
+        after = np.asarray([one["after"] for one in some])
+        print(
+            f"{start} {after.mean():.3f}, lower quarter {np.quantile(after, 0.25):.3f}, 8 views "
+            f"{average(some, 'after 8 views'):.3f}; {proofs(some)}; refused {refused - len(some)}; "
+            f"{np.median([one['cpu'] for one in some]):.1f} s of CPU time"
         )
-        shown = np.mean([one["proof"]["helps"] for one in some])
-        kinds = {one["chosen"] for one in some}
-        chosen = ", ".join(f"{kind} {sum(one['chosen'] == kind for one in some)}" for kind in sorted(kinds))
         if mode == "wrong":
             first = np.mean([set(one["wrong"]) <= set(one["proof"]["doubts"]) for one in some])
-            chosen = f"both among the first five doubts in {100 * first:.0f} %; {chosen}"
-        print(
-            f"{name:18} {mode:10} {count:4} {len(some):5} {before:7.3f} {after.mean():7.3f} "
-            f"{np.quantile(after, 0.25):7.3f} {eight.mean():7.3f} {((low <= after) & (after <= high)).mean():7.2f} "
-            f"{(high - low).mean():6.3f} {(value - after).mean():+6.3f} {shown:6.2f}  {chosen}"
+            print(f"    both wrong labels among the first five doubts in {100 * first:.0f} %")
+        kinds = {one["chosen"] for one in some}
+        print("    chosen: " + ", ".join(f"{kind} {sum(one['chosen'] == kind for one in some)}" for kind in kinds))
+        names = {key for one in some for key in one.get("candidates", ())}
+        if names:
+            print(
+                "    alone: "
+                + ", ".join(f"{key} {average([o['candidates'] for o in some], key):.3f}" for key in sorted(names))
+            )
+
+
+def average(lines: list[dict], key: str) -> float:
+    """Give the mean of a figure."""
+    return float(np.mean([one[key] for one in lines]))
+
+
+def proofs(lines: list[dict]) -> str:
+    """Say how the proofs of some draws compare with what came out on the other half."""
+    truth = {key: np.asarray([one[key] for one in lines]) for key in ("before", "after")}
+    truth["gain"] = truth["after"] - truth["before"]
+    parts = []
+    for key, value in truth.items():
+        said, low, high = (np.asarray([one["proof"][key][end] for one in lines]) for end in ("value", "low", "high"))
+        parts.append(
+            f"{key} off by {(said - value).mean():+.3f}, width {(high - low).mean():.2f}, "
+            f"covered {((low <= value) & (value <= high)).mean():.2f}"
         )
+    return f"proof: {'; '.join(parts)}; shown {np.mean([one['proof']['helps'] for one in lines]):.2f}"
 
 
 def main() -> None:

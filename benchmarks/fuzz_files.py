@@ -635,7 +635,9 @@ def mangled(rng: Random, value: Any) -> Any:
 def damaged_run(rng: Random, whole: Path, folder: Path) -> tuple[bool | None, str]:
     """Copy a run and damage one of its files; say whether it must load (None: either), and what was done."""
     shutil.copytree(whole, folder)
-    name = str(rng.choice(["model.keras", "confidence.npz", "manifest.json", "manifest.json", "history.csv"]))
+    name = str(
+        rng.choice(["model.keras", "confidence.npz", "features.npz", "manifest.json", "manifest.json", "history.csv"])
+    )
     path, before = folder / name, (whole / name).read_bytes()
     what = str(rng.choice(["damage", "damage", "delete", "json"])) if name == "manifest.json" else "damage"
     if what == "delete" or (what == "damage" and rng.random() < 0.05):
@@ -651,7 +653,7 @@ def damaged_run(rng: Random, whole: Path, folder: Path) -> tuple[bool | None, st
         path.write_text(json.dumps(manifest), "utf-8")
     else:
         damage(rng, path)
-    if path.read_bytes() == before or name == "history.csv":
+    if path.read_bytes() == before or name in ("history.csv", "features.npz"):
         return True, name
     if name == "manifest.json":
         return _manifest_is_fine(path, json.loads(before)), name

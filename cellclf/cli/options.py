@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 import cellclf
 from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
+from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfError
 from cellclf.utils.atomic import check_writable
 from cellclf.utils.csv_tables import require_writer
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
     from cellclf.runs.run import Run
+    from cellclf.training.start import Parent
 
 Decorator = Callable[[Any], Any]
 
@@ -71,7 +74,7 @@ class Source:
     bits: int | None = None
     pages: str | None = None
 
-    def of_run(self, run: Run) -> Source:
+    def of_run(self, run: Run | Parent) -> Source:
         """Read images as those that a run was trained on, and at its size; what the user asks for counts more."""
         from cellclf.runs.folder import reading_of
 
@@ -223,11 +226,6 @@ def _same(one: str, two: str) -> bool:
         return False
     parts = parts_of(file)
     return (choose(parts, part or "") or part) == (choose(parts, other_part or "") or other_part)
-
-
-def as_options(text: str) -> str:
-    """Spell arguments of ``load`` in a notice as the options that they are here."""
-    return re.sub(r"\b(fit|bits|pages)='?(\w+)'?", r"--\1 \2", text)
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -431,7 +429,7 @@ def load_sources(
         record["cut"] = cut
     found = read_source(record)
     source.reported(" ".join(sources), whole(found))
-    record = _absolute(record)
+    record = absolute(record)
     if val is None:
         return found, record
     train = found.train if isinstance(found, Parts) else found
@@ -441,7 +439,7 @@ def load_sources(
     # files are decoded to the size of the training images; arrays are resized as they are read
     size = None if Path(split_part(val)[0]).suffix.lower() in (".npz", ".npy") else train.image_shape[:2]
     cells, src, own = source.further_and_how(val, *places, size=size, part="val", what="SRC and --val")
-    record["val"] = _absolute({"src": src, **({"size": size} if size else {}), **own.arguments()})
+    record["val"] = absolute({"src": src, **({"size": size} if size else {}), **own.arguments()})
     return given_parts(train, cells, found.test if isinstance(found, Parts) else None), record
 
 
@@ -469,14 +467,14 @@ def _different(named: list[tuple[str, str]]) -> list[tuple[str, str]]:
     raise click.UsageError(f"two SRC are called {twice!r}; expected NAME=SRC with another name for each")
 
 
-def _absolute(record: dict[str, Any]) -> dict[str, Any]:
+def absolute(record: dict[str, Any]) -> dict[str, Any]:
     """Make the paths of a record absolute, so that ``rerun`` finds them from anywhere."""
     found = {
         key: os.path.abspath(value) if key in ("src", "root") else list(value) if isinstance(value, tuple) else value
         for key, value in record.items()
     }
     if "sources" in found:
-        found["sources"] = [_absolute(one) for one in record["sources"]]
+        found["sources"] = [absolute(one) for one in record["sources"]]
     return found
 
 
@@ -490,6 +488,35 @@ class RecipeChoice:
     weights: str | None = None
     seed: int | None = None
     changes: tuple[str, ...] = ()
+    chosen: bool = True
+
+    def read_started(self, start: str) -> dict[str, Any]:
+        """Read the recipe of a training that continues a run: that of the run, unless another one was chosen.
+
+        Args:
+            start: The folder of the run; backbone, head and size come from it, stages that begin at a low rate replace
+                those of a recipe that is not itself for continuing a run.
+
+        Raises:
+            UsageError: An option that says what the run brings.
+        """
+        from cellclf.pipeline import read_recipe
+        from cellclf.training.start import STAGES, parent_of
+
+        named = {"--backbone": self.backbone, "--weights": self.weights, "--param": " ".join(self.params)}
+        if given := [f"{option} {value}" for option, value in named.items() if value]:
+            raise click.UsageError(
+                f"--start {start} and {', '.join(given)}: backbone, head and size come from the run; expected --start "
+                "alone"
+            )
+        own = parent_of(start).folder
+        table = read_recipe(own if not self.chosen and own and (own / "recipe.toml").is_file() else self.recipe)
+        trainer = dict(table.get("trainer") or {})
+        if trainer.get("start") in (None, "none"):
+            trainer["stages"] = [stage.to_dict() for stage in STAGES]
+        brought = ("backbone", "head", "image_size")
+        table["trainer"] = {key: value for key, value in trainer.items() if key not in brought} | {"start": start}
+        return read_recipe(table if self.seed is None else with_seed(table, self.seed), self.changes)
 
     def read(self) -> dict[str, Any]:
         """Read the recipe; another backbone, its weights and its parameters first, ``--set`` last."""
@@ -507,8 +534,27 @@ class RecipeChoice:
                 params = used.get("params") if chosen["name"] == used["name"] else None
                 chosen |= read_recipe({"params": params}, [f"params.{param}" for param in self.params])
             table = recipe_for(table, chosen)
-        table |= {} if self.seed is None else {"seed": self.seed}
-        return read_recipe(table, self.changes)
+        return read_recipe(table if self.seed is None else with_seed(table, self.seed), self.changes)
+
+
+def with_seed(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Give a recipe in which everything random has one seed, also where it names seeds of its own.
+
+    Args:
+        recipe: As data; the recipe of a run folder names every seed.
+        seed: The seed.
+
+    Examples:
+        >>> with_seed({"split": {"seed": 1, "val": 0.2}, "trainer": {"augmenter": {"seed": 3}}}, 5)
+        {'split': {'val': 0.2}, 'trainer': {'augmenter': {}}, 'seed': 5}
+    """
+
+    def without(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {key: without(item) for key, item in value.items() if key != "seed"}
+
+    return {**without(recipe), "seed": seed}
 
 
 change_option = click.option(
@@ -542,7 +588,9 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         changes: tuple[str, ...],
         **options: Any,
     ) -> Any:
-        return command(*args, recipe=RecipeChoice(name, backbone, params, weights, seed, changes), **options)
+        default = click.get_current_context().get_parameter_source("name") is ParameterSource.DEFAULT
+        choice = RecipeChoice(name, backbone, params, weights, seed, changes, chosen=not default)
+        return command(*args, recipe=choice, **options)
 
     return with_recipe
 

@@ -110,4 +110,6 @@ def print_outcome(outcome: Outcome) -> None:
     for name, report in outcome.reports.items():
         scores = f"macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}"
         click.echo(f"{name:<{width}}  {scores}  {report.n:>7,} images")
+    if outcome.home is not None:
+        click.echo(f"home: {outcome.home.summary().removeprefix('home score ')}")
     click.echo(f"report: {outcome.page}")

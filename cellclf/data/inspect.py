@@ -147,7 +147,7 @@ def plot(cells: Inspected, *, per_class: int = 6, seed: int = 0) -> Figure:
 def _rows_of_images(
     cells: Inspected, rows: list[tuple[int, str]], per_class: int, title: str, rng: np.random.Generator
 ) -> Figure:
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     counts = cells.counts()
     longest = max(len(name) for _, name in rows)

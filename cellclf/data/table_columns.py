@@ -212,7 +212,7 @@ class _Search:
         if kind == "label" and self._of_predictions():
             self.notices.append(
                 f"the column 'class' of {self.where} is what a run predicted, not a label; columns={{'label': "
-                "'class'}} (--columns label=class) takes it for one"
+                "'class'} (--columns label=class) takes it for one"
             )
             return None
         found = [k for k in found if any(_value(row[k]) for row in self.rows)] or found[:1]

@@ -364,7 +364,7 @@ class Report(Result):
 def evaluate(
     labels: ArrayLike,
     probabilities: ArrayLike,
-    class_names: Sequence[str],
+    class_names: Sequence[str] | None = None,
     *,
     confidence: float = 0.95,
     resamples: int = 1000,
@@ -378,7 +378,7 @@ def evaluate(
     Args:
         labels: (N,) whole numbers, index into ``class_names``.
         probabilities: (N, C) floats 0-1, rows that sum to 1: what the softmax gives.
-        class_names: C names in label order.
+        class_names: C names in label order; None numbers them from 0.
         confidence: Level of the intervals, between 0 and 1.
         resamples: Bootstrap resamples behind the intervals, 100 or more.
         seed: Chooses the resamples.
@@ -405,6 +405,8 @@ def evaluate(
         Sokolova & Lapalme, Information Processing & Management 45 (2009) 427-437 (the measures); the
         intervals: see ``cellclf.evaluation.intervals``.
     """
+    if class_names is None:
+        class_names = [str(k) for k in range(np.shape(probabilities)[-1] if np.ndim(probabilities) == 2 else 0)]
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise OptionError(f"class_names={shortened(class_names)}; expected a name for each class, in a list")
     names = tuple(printable(str(name)) for name in class_names)

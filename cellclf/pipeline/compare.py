@@ -43,6 +43,11 @@ def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
     """
     table = read_recipe(recipe)
     trainer = table["trainer"]
+    if trainer.get("start", "none") not in (None, "none"):
+        raise OptionError(
+            f"the recipe continues a run (start={trainer['start']!r}), whose backbone cannot be another one; expected "
+            "a recipe with a backbone"
+        )
     used = trainer["backbone"]
     used = {"name": used} if isinstance(used, str) else used
     same = used["name"] == backbone["name"]

@@ -198,6 +198,11 @@ def cross_validate(
         raise OptionError("there is no job to cross-validate; expected a Pipeline or a Trainer")
     if cells.labels is None:
         raise DataError("the images have no labels, so there is nothing to score; expected a class for each")
+    for one in jobs.values():
+        if (parent := one.trainer.parent()) is not None:
+            if len(jobs) > 1:
+                raise OptionError(f"a job continues a run (start={parent}); expected it alone: its classes come first")
+            (cells,) = parent.fitted(cells)
     folder = None if out is None else Path(out)
     if folder is not None:
         check_writable(folder / "folds.csv")

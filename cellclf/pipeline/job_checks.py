@@ -51,9 +51,8 @@ def check_parts(cells: ImageSet | Parts, split: Split, downsample: Downsample | 
         downsample.find(train.subset([]))
     parts = completed(cells, split) if isinstance(cells, Parts) else split.apply(cells)
     # the sets alone: a mistake in the other options, reported by another check, must not hide theirs
-    Trainer(backbone=trainer.backbone, class_weight=trainer.class_weight, image_size=trainer.image_size).check(
-        parts.train, parts.val
-    )
+    alone = ("backbone", "start", "class_weight", "image_size")
+    Trainer(**{name: getattr(trainer, name) for name in alone}).check(parts.train, parts.val)
 
 
 def check_test_set(name: str, test: ImageSet, cells: ImageSet, part_names: Collection[str]) -> None:

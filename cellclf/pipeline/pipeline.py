@@ -15,7 +15,6 @@ from typing import Annotated, Any, Self
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
-from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
@@ -26,16 +25,18 @@ from cellclf.data.door import Cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.inspect import class_gaps
 from cellclf.data.split import Parts, Split
-from cellclf.errors import OptionError, unknown
+from cellclf.errors import CellclfError, OptionError, unknown
+from cellclf.evaluation.forgetting import Forgetting
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
 from cellclf.pipeline.cut import CutOf, completed, copies_across, describe, given_of, groups_across, read_cut
+from cellclf.pipeline.home import Joined, home_cells, join_home, measure_home, split_beside
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
 from cellclf.pipeline.prepare import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
 from cellclf.pipeline.source import source_of
-from cellclf.runs.folder import check_folder
+from cellclf.runs.folder import check_folder, write_manifest
 from cellclf.runs.run import Run
 from cellclf.training.callbacks import check_callbacks
 from cellclf.training.head import Head
@@ -48,6 +49,10 @@ from cellclf.utils.parameters import Example, Params, check_parameters, check_va
 from cellclf.utils.results import Result
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
+_NO_START = (
+    "home= is given and the trainer has no start, so that there is no run whose laboratory it could be; expected "
+    "Trainer(start=...), or all images in one set: ImageSet.concat"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -59,12 +64,14 @@ class Outcome(Result):
         prepared: What it was trained on, and what was removed.
         reports: "train", "val", "test" and the names of further sets -> scores.
         page: Path of ``report.html``; None without a folder.
+        home: What a run that was continued has lost in its own laboratory; None for a training from the beginning.
     """
 
     run: Run
     prepared: Prepared
     reports: Mapping[str, Report]
     page: Path | None = None
+    home: Forgetting | None = None
 
     @property
     def headline(self) -> str:
@@ -82,6 +89,7 @@ class Outcome(Result):
             f"{name:<{width}}  macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}  {report.n:>7,} images"
             for name, report in self.reports.items()
         ]
+        lines += [] if self.home is None else [self.home.summary()]
         return "\n".join([*lines, f"report: {self.page}"] if self.page else lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,6 +97,7 @@ class Outcome(Result):
         return {
             "reports": {name: report.to_dict() for name, report in self.reports.items()},
             "page": None if self.page is None else str(self.page),
+            "home": None if self.home is None else self.home.to_dict(),
         }
 
 
@@ -197,6 +206,7 @@ class Pipeline(Params):
         cut: CutOf = "given",
         tests: Mapping[str, Cells] | None = None,
         out: str | Path | None = None,
+        home: Cells | None = None,
     ) -> None:
         """Find every mistake that can be found before the first slow step.
 
@@ -206,16 +216,22 @@ class Pipeline(Params):
             cut: See ``run``.
             tests: Further sets to report on, by name.
             out: Folder for the run.
+            home: See ``run``.
 
         Raises:
             CellclfError: The mistake; OptionError if there are several, all named.
         """
         check_parameters(self)  # first: of another kind, a step can't be asked to check itself
         given = read_cut(cells, val, cut)
-        cells = whole(given)
         tests = tests_as_cells(tests)
         trainer, expand = self.trainer, self.expand
         checks: list[Callable[[], Any]] = [trainer.check_options]
+        try:
+            joined, tests = self._joined(given, tests, home)
+            given = joined.given
+        except CellclfError as error:  # beside the other mistakes
+            checks.append(functools.partial(_raise, error))
+        cells = whole(given)
         if isinstance(trainer.stages, list | tuple):
             checks += [stage.check for stage in trainer.stages if isinstance(stage, Stage)]
         if isinstance(trainer.head, Head):
@@ -239,18 +255,27 @@ class Pipeline(Params):
         raise_all(checks)
 
     def check_weights(self) -> None:
-        """Load published weights, if the backbone takes such: they may have to be downloaded, which can fail.
+        """Load published weights, or the run that is continued: what may have to be downloaded, or may be damaged.
 
         ``check`` asks no network; ``run`` and ``cellclf run --check`` call both before the first slow step.
 
         Raises:
             WeightsError: There is no connection, or a broken download.
+            RunFolderError: The run that is continued cannot be read.
         """
-        backbone = self.trainer.backbone
-        (backbone if isinstance(backbone, Backbone) else Backbone(backbone)).check_published()
+        if (parent := self.trainer.parent()) is not None:
+            parent.load()
+        else:
+            self.trainer.used_backbone().check_published()
 
     def prepare(
-        self, cells: Cells | Parts, *, val: Cells | None = None, cut: CutOf = "given", show: bool | None = None
+        self,
+        cells: Cells | Parts,
+        *,
+        val: Cells | None = None,
+        cut: CutOf = "given",
+        home: Cells | None = None,
+        show: bool | None = None,
     ) -> Prepared:
         """Clean, split and balance, without training.
 
@@ -258,13 +283,26 @@ class Pipeline(Params):
             cells: With labels.
             val: See ``run``.
             cut: See ``run``.
+            home: See ``run``.
             show: True shows what each step did, False hides it; None shows it on a terminal and in a notebook.
         """
-        given = read_cut(cells, val, cut)
+        joined, _ = self._joined(read_cut(cells, val, cut), {}, home)
         with showing(show):
-            return self._prepare(given)
+            return self._prepare(joined)
 
-    def _prepare(self, given: ImageSet | Parts) -> Prepared:
+    def _joined(
+        self, given: ImageSet | Parts, tests: Mapping[str, ImageSet], home: Cells | None
+    ) -> tuple[Joined, Mapping[str, ImageSet]]:
+        """Give the sets as what is trained takes them: for a run that is continued, at its size, with its classes."""
+        parent = self.trainer.parent()
+        if parent is None:
+            if home is not None:
+                raise OptionError(_NO_START)
+            return Joined(given), tests
+        return join_home(parent, given, home), {name: parent.sized(test) for name, test in tests.items()}
+
+    def _prepare(self, joined: Joined) -> Prepared:
+        given = joined.given
         seconds: dict[str, float] = {}
         removals: dict[str, Selection] = {}
         before = whole(given)
@@ -288,7 +326,7 @@ class Pipeline(Params):
                 with step("duplicates"):
                     removals["duplicates"] = self.dedup.find(cells)
                     cells = removals["duplicates"].apply(cells)
-            parts = self.split.apply(cells)
+            parts = split_beside(self.split, cells, joined.parts)
         train, val = parts.train, parts.val
         own_val = [] if "val" in given_of(given) else [val]
         logger.info(f"split: train {len(train):,}, val {len(val):,}, test {len(parts.test):,}")
@@ -350,6 +388,7 @@ class Pipeline(Params):
         cut: CutOf = "given",
         out: str | Path | None = None,
         tests: Mapping[str, Cells] | None = None,
+        home: Cells | None = None,
         show: bool | None = None,
         command: str = "",
         min_count: int | None = None,
@@ -369,6 +408,10 @@ class Pipeline(Params):
                 with the epoch that was interrupted.
             tests: Further sets to report on, by name; nothing is chosen or cleaned on them. With ``dedup``, a warning
                 counts the copies of training or validation images in them.
+            home: With ``Trainer(start=...)``, labelled images of the laboratory that the run comes from. They are mixed
+                into the training, with their classes matched by name, so that it is not forgotten; those of the run's
+                own validation and test parts are not trained on. None mixes nothing in. The report says what was lost
+                there: on the run's own validation images, if they can still be read.
             show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
             command: What the report names as the way to make it again.
             min_count: In further sets, classes with fewer images are listed but not in the macro averages; None takes
@@ -378,7 +421,7 @@ class Pipeline(Params):
             callbacks: Called after each epoch, see ``Trainer.fit``.
             source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
                 ``{"made": ...}`` those of ``make_cells``; None takes the paths that were given.
-                ``"tests"`` may name the SRC of each further set.
+                ``"tests"`` may name the SRC of each further set, ``"home"`` is the same for ``home``.
             chosen: What another run chose by itself, see ``Trainer.fit``.
 
         Raises:
@@ -389,13 +432,16 @@ class Pipeline(Params):
         sources = {name: str(test) for name, test in dict(tests or {}).items() if isinstance(test, str | Path)}
         tests = tests_as_cells(tests)
         check_callbacks(callbacks)
+        check_parameters(self)
+        joined, tests = self._joined(given, tests, home)
+        given = joined.given
         self.check(given, tests=tests, out=out)
         self.check_weights()
         cells = whole(given)
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False
-            prepared = prepared or self.prepare(given, show=shown)
+            prepared = prepared or self._prepare(joined)
             table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
                 "command": command,
@@ -403,6 +449,7 @@ class Pipeline(Params):
                 "split": {
                     **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
                     "given": list(prepared.given),
+                    **({"home": len(joined.home)} if joined.home else {}),
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
                 },
                 "recipe": recipe,
@@ -438,6 +485,7 @@ class Pipeline(Params):
                 else:  # once through the network
                     reports[name], shift = run.evaluate_and_compare(part, min_count=count, show=bars)
                     domain_shifts |= {} if shift is None else {name: shift}
+            forgetting = self._measure_home(run, joined, prepared.val, folder, show=bars)
             seconds["evaluation"] = time.perf_counter() - started
             page = None
             if folder is not None:
@@ -451,12 +499,30 @@ class Pipeline(Params):
                     reports=reports,
                     domain_shifts=domain_shifts,
                     copies=copies,
+                    home=forgetting,
                     searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
                     sources={**sources, **dict((source or {}).get("tests") or {})},
                 )
-            return Outcome(run=run, prepared=prepared, reports=reports, page=page)
+            return Outcome(run=run, prepared=prepared, reports=reports, page=page, home=forgetting)
+
+    def _measure_home(
+        self, run: Run, joined: Joined, val: ImageSet, folder: Path | None, *, show: bool | None
+    ) -> Forgetting | None:
+        parent = self.trainer.parent()
+        if parent is None:
+            return None
+        found = measure_home(parent, run, home_cells(parent, joined, val), show=show)
+        logger.info(found.summary())
+        run.manifest["home"] = found.short()
+        if folder is not None:
+            write_manifest(folder, run.manifest)
+        return found
+
+
+def _raise(error: CellclfError) -> None:
+    raise error
 
 
 def _rows(cells: ImageSet, *parts: ImageSet) -> list[int]:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.forgetting import Forgetting
     from cellclf.evaluation.metrics import Report
     from cellclf.evaluation.ood import DomainShift
     from cellclf.evaluation.robustness.result import Robustness
+    from cellclf.reporting.cell_map import CellMap
     from cellclf.runs.confidence import Confidence
     from cellclf.runs.run import Run
 
@@ -45,8 +47,11 @@ class PageContent:
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the images or None.
         copies: Name of a set -> how many of its images are copies of training or validation images; a set that was not
             compared is missing.
+        home: What a run that was continued has lost in the laboratory that it comes from; None for any other run.
         searched: Which copies that search finds, and which it does not; "" if unknown.
         robustness: Scores on corrupted or shifted images, one a suite.
+        cell_map: Where the network sees the cells; None shows no map.
+        map_page: Name of the page beside the report on which the map shows images; "" links none.
         run: The classifier, from which heatmaps are computed; None shows none.
         confidence: The calibration of the run, or None.
         domain_shifts: Name of a set -> whether it has the distribution of the training images.
@@ -70,8 +75,11 @@ class PageContent:
     history: History = ()
     evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
+    home: Forgetting | None = None
     searched: str = ""
     robustness: Sequence[Robustness] = ()
+    cell_map: CellMap | None = None
+    map_page: str = ""
     run: Run | None = None
     confidence: Confidence | None = None
     domain_shifts: Mapping[str, DomainShift] = field(default_factory=dict)

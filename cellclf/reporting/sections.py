@@ -24,6 +24,7 @@ from cellclf.reporting.verdict import Verdict, judge
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.forgetting import Forgetting
     from cellclf.pages.figures import History
     from cellclf.reporting.content import Augments, PageContent
     from cellclf.runs.run import Run
@@ -64,6 +65,8 @@ def sections(content: PageContent) -> dict[str, Any]:
             for k, name in enumerate(ordered)
             if name != "train" or name == lead
         ],
+        "home": _home(content.home),
+        "map": _map(content),
         "robustness": robustness_views(content.robustness),
         "confidence": confidence_view(
             content.evaluations, lead, content.confidence, content.domain_shifts, content.run
@@ -295,6 +298,35 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         "weak": report.weakest.name if report.confused() else None,
         "mistakes": [] if cells is None else thumbnails(cells, shown, captions, beside=beside),
         "heatmaps": beside is not None,
+    }
+
+
+def _home(found: Forgetting | None) -> View | None:
+    if found is None or found.before is None or found.after is None:
+        return None
+    return {
+        "n": found.before.n,
+        "images": found.images,
+        "before": found.before.balanced_accuracy,
+        "after": found.after.balanced_accuracy,
+        "rows": found.lost(),
+    }
+
+
+def _map(content: PageContent) -> View | None:
+    found = content.cell_map
+    if found is None:
+        return None
+    sets = np.bincount(found.sets, minlength=len(found.set_names)).tolist()
+    return {
+        "figures": [
+            inline_svg(figure, f"cells in two dimensions, by {by}", f"map{by}n")
+            for figure, by in zip(found.figures(), ("class", "set"), strict=False)
+        ],
+        "method": found.method,
+        "sets": [f"{count(n)} of {name}" for name, n in zip(found.set_names, sets, strict=True)],
+        "further": [name for name in found.set_names if name not in ("train", "val")],
+        "page": content.map_page,
     }
 
 

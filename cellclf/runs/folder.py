@@ -122,10 +122,25 @@ def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("data", "trainer", "versions", "machine", "plugins", "source", "split", "recipe"), dict),
+    **dict.fromkeys(
+        (
+            "data",
+            "trainer",
+            "versions",
+            "machine",
+            "plugins",
+            "source",
+            "split",
+            "recipe",
+            "parent",
+            "home",
+            "adaptation",
+        ),
+        dict,
+    ),
     **dict.fromkeys(("status", "date", "start_sha256", "end_sha256", "command"), str),
     **dict.fromkeys(("seconds", "parameters"), (int, float)),
-    **dict.fromkeys(("image_shape", "members"), list),
+    **dict.fromkeys(("image_shape", "members", "blocks"), list),
 }
 
 
@@ -174,7 +189,8 @@ def read_model(folder: Path, manifest: Mapping[str, Any]) -> Any:
     """
     path = folder / MODEL
     if not path.exists() or manifest.get("status") == "training":
-        raise RunFolderError(f"the run in {folder} is not finished; start the same training again to resume it")
+        what = "adaptation" if "adaptation" in manifest else "training"
+        raise RunFolderError(f"the run in {folder} is not finished; start the same {what} again to resume it")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # Keras reads weights here and there, without looking at checksums

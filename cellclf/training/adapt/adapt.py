@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from cellclf.training.adapt.candidates import UNCHANGED, Candidate, Fitter, Head
 from cellclf.training.adapt.logistic import balanced
 from cellclf.training.adapt.mixture import Mixture, fit_gate, mix
 from cellclf.training.adapt.proof import Interval, Proof, doubts, expected, learning_curve, prove
-from cellclf.training.adapt.select import CrossFit, best, cross_fit, fit_temperature, folds, inside, losses
+from cellclf.training.adapt.select import AS_IT_WAS, Blend, Blends, CrossFit, best, cross_fit, folds, inside, losses
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -69,6 +69,7 @@ def adapt_labelled(
     columns: Labels,
     *,
     clusters: Labels | None = None,
+    whole: Callable[[float], Reading] | None = None,
     curve: bool = True,
     seed: int = 0,
 ) -> Adapted:
@@ -81,6 +82,7 @@ def adapt_labelled(
         labels: (n,) places in ``columns``.
         columns: (C,) the run's column of each class that can be answered, -1 for a new class.
         clusters: (n,) duplicates that must not be split across folds; None: all differ.
+        whole: Reads all cells in the size that was chosen; None where ``readings`` hold all of them.
         curve: Whether the learning curve is measured.
         seed: Of the folds.
 
@@ -103,25 +105,32 @@ def adapt_labelled(
     dealt = folds(labels, _REPEATS, seed, clusters=clusters)
     classes = len(columns)
     found = [cross_fit(fitter, one, dealt, classes) for one in sizes(by_zoom)]
-    size = found[best(found, labels, classes)].candidate
+    leader = best(found, labels, classes)
+    size = found[leader].candidate
+    if whole is not None and (reading := whole(size.zoom)) is not by_zoom[size.zoom]:
+        by_zoom[size.zoom] = reading
+        fitter = Fitter(by_zoom, labels, columns)
+        found[leader] = cross_fit(fitter, size, dealt, classes)
     found += [cross_fit(fitter, one, dealt, classes) for one in heads(size, by_zoom[size.zoom])]
     place = best(found, labels, classes)
-    chosen, nested = found[place].candidate, inside(found, dealt, labels, classes)
+    chosen = found[place].candidate
+    given = {zoom: _columns(one.views_given[0, : len(labels)], columns) for zoom, one in by_zoom.items()}
+    blends = [Blends(one.probabilities, given[one.candidate.zoom], labels) for one in found]
+    blend, before = blends[place].best(), given[1.0]
+    crossed = np.stack([blends[place].without(fold, repeat) for repeat, fold in enumerate(dealt)])
+    nested = inside(found, blends, dealt, labels)
     reading = by_zoom[chosen.zoom]
-    temperature = fit_temperature(found[place].probabilities, labels)
-    mixture = _finished(fitter, chosen, temperature, columns, reading)
-    before = _columns(by_zoom[1.0].views_given[0, : len(labels)], columns)
+    mixture = _finished(fitter, chosen, blend, columns, reading)
     pool_before = _columns(by_zoom[1.0].pool_given, columns)
     pool_after = mixture.probabilities(reading.pool, reading.pool_given)
     proof = prove(labels, nested, pool_after, before, pool_before)
-    crossed = found[place].probabilities.mean(0)
     hits = (nested.argmax(-1) == labels).mean(0) - (before.argmax(-1) == labels)
     won = min(float(np.average(hits, weights=balanced(labels, classes))), proof.gain.value)
     if won <= 0 and (columns[labels] >= 0).all():
         # nothing is won: the run as it was is kept, which at least promises what it promised
-        chosen, reading, temperature, crossed = UNCHANGED, by_zoom[1.0], 1.0, before
+        chosen, reading, blend, crossed = UNCHANGED, by_zoom[1.0], AS_IT_WAS, before[None]
         mixture, place = unchanged(columns, sum(reading.widths)), -1
-        proof = replace(proof, after=proof.before, gain=Interval(0.0, 0.0, 0.0))
+        proof = replace(proof, after=proof.before, gain=Interval(0.0, 0.0, 0.0), helps=False)
     points, more = ((), None) if not curve else _curve(fitter, chosen, reading, labels, columns, seed)
     proof = replace(proof, curve=points, more=more, doubts=doubts(labels, nested, before))
     weights = balanced(labels, classes)
@@ -137,12 +146,15 @@ def adapt_labelled(
         )
         for k, one in enumerate(found)
     )
-    return Adapted(mixture, chosen.zoom, chosen, tried, temperature, crossed, proof)
+    temperature = 1 / blend.own if blend.own else 1.0
+    return Adapted(mixture, chosen.zoom, chosen, tried, temperature, crossed.mean(0), proof)
 
 
-def _finished(fitter: Fitter, chosen: Candidate, temperature: float, columns: Labels, reading: Reading) -> Mixture:
+def _finished(fitter: Fitter, chosen: Candidate, blend: Blend, columns: Labels, reading: Reading) -> Mixture:
+    if not blend.own:
+        return unchanged(columns, sum(reading.widths))
     count = len(fitter.labels)
-    head = fitter.fit(chosen, np.arange(count)).scaled(temperature)
+    head = fitter.fit(chosen, np.arange(count)).blended(blend.own, blend.run)
     return mix(head, columns, reading.views_given[0][:count], fit_gate(reading, max(1, chosen.layers)))
 
 

@@ -9,17 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
+from cellclf.runs.features.space import FeatureSpace, learn_space, spread
 from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
-from cellclf.training.adapt.space import FeatureSpace, learn_space, spread
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Rows = tuple[Floats, ...]
+"""Coordinates, targets, offsets and weights of cells that a head is fitted on."""
 
 FLOOR = 1e-3
 """Added to the run's probabilities before their logarithm is taken: a class that it excludes is not impossible."""
 
 _PSEUDO = 500  # unlabelled cells that self-training looks at, at most
 _SHARPER = 2.0  # pseudo-labels are raised to this power: nearer to the class that they favour
+_NEIGHBOURS = 10  # cells that a label spreads to at once
+_FAR = 0.9  # how much of it is handed on
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +77,7 @@ class Candidate:
             often each class occurs.
         pull: How much the run's own log-probabilities count in the logits: 0 is a head for the laboratory alone, 1
             one that starts from the run.
-        self_training: Whether the unlabelled cells are used, under what a first fit takes them for.
+        self_training: Whether unlabelled cells are used, under what their neighbours and a first fit take them for.
         home_weight: How much home cells count against the labelled ones.
         zoom: Which reading it uses.
         strength: See ``fit_logistic``.
@@ -107,14 +111,15 @@ def sizes(readings: Mapping[float, Reading]) -> list[Candidate]:
 
 
 def heads(first: Candidate, reading: Reading) -> list[Candidate]:
-    """List the other heads that are tried in the size that was chosen.
+    """List the other heads that are tried in the size that was chosen, the one to beat first.
+
+    That is the one with self-training: of all it did best on pretended laboratories (``benchmarks/adapt.py``).
 
     Args:
-        first: The one to beat: of the candidates it lost least, where it was not the best, on pretended laboratories
-            (``benchmarks/adapt.py``).
+        first: The head that sizes were compared with.
         reading: In that size.
     """
-    found = []
+    found = [replace(first, name="self-training", self_training=True)]
     if first.layers > 1:
         found.append(replace(first, name="last layer alone", layers=1))
     if len(reading.widths) > first.layers:
@@ -122,7 +127,6 @@ def heads(first: Candidate, reading: Reading) -> list[Candidate]:
     found += [
         replace(first, name="the laboratory alone", pull=0.0),
         replace(first, name="pulled towards the run", pull=1.0),
-        replace(first, name="self-training", self_training=True),
         replace(first, name="how often each class occurs", layers=0, pull=1.0),
     ]
     if reading.home is not None and reading.home_labels is not None:
@@ -157,11 +161,9 @@ class Head:
             found = found + self.pull * log_given(given, self.source)
         return found
 
-    def scaled(self, temperature: float) -> Head:
-        """Give the same head with logits divided by a temperature."""
-        return replace(
-            self, kernel=self.kernel / temperature, bias=self.bias / temperature, pull=self.pull / temperature
-        )
+    def blended(self, own: float, run: float) -> Head:
+        """Give the head whose logits are ``own`` times these and ``run`` times the run's log-probabilities."""
+        return replace(self, kernel=self.kernel * own, bias=self.bias * own, pull=self.pull * own + run)
 
 
 def log_given(given: NDArray[np.floating], source: Labels) -> Floats:
@@ -212,26 +214,30 @@ class Fitter:
         weights = np.tile(balanced(labels, len(classes)) * self.weights[rows], count)
         weights /= weights.sum()
         if not candidate.layers:
-            kernel, bias = fit_logistic(
+            _, bias = fit_logistic(
                 np.zeros((len(targets), 1)), targets, offsets.reshape(len(targets), -1), weights, bias_strength=3.0
             )
             return Head(classes, source, np.zeros((sum(reading.widths), len(classes))), bias, candidate.pull)
         space, coordinates = self._space(candidate)
         width = coordinates.shape[-1]
-        parts: list[tuple[Floats, ...]] = [
+        parts: list[Rows] = [
             (coordinates[views][:, rows].reshape(-1, width), targets, offsets.reshape(len(targets), -1), weights)
         ]
         if candidate.home_weight and reading.home is not None and reading.home_labels is not None:
             parts.append(self._home(candidate, reading, space, source))
-        kernel, bias = self._solve(parts, candidate, steps)
+        head = self._solve(parts, candidate, space, classes, steps)
         if candidate.self_training:
-            parts.append(self._pseudo(candidate, reading, space, source, kernel, bias))
-            kernel, bias = self._solve(parts, candidate, steps)
-        return Head(classes, source, space.axes @ kernel, bias - space.mean @ space.axes @ kernel, candidate.pull)
+            parts.append(self._pseudo(candidate, reading, space, rows, head))
+            head = self._solve(parts, candidate, space, classes, steps)
+        return head
 
-    def _solve(self, parts: Sequence[tuple[Floats, ...]], candidate: Candidate, steps: int) -> tuple[Floats, Floats]:
+    def _solve(
+        self, parts: Sequence[Rows], candidate: Candidate, space: FeatureSpace, classes: Labels, steps: int
+    ) -> Head:
         rows, targets, offsets, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return fit_logistic(rows, targets, offsets, weights, strength=candidate.strength, steps=steps)
+        kernel, bias = fit_logistic(rows, targets, offsets, weights, strength=candidate.strength, steps=steps)
+        kernel = space.axes @ kernel
+        return Head(classes, self.source[classes], kernel, bias - space.mean @ kernel, candidate.pull)
 
     def _space(self, candidate: Candidate) -> tuple[FeatureSpace, Floats]:
         key = (candidate.zoom, candidate.layers)
@@ -242,7 +248,7 @@ class Fitter:
             self._spaces[key] = space, space.apply(reading.views[:, : len(self.labels)])
         return self._spaces[key]
 
-    def _home(self, candidate: Candidate, reading: Reading, space: FeatureSpace, source: Labels) -> tuple[Floats, ...]:
+    def _home(self, candidate: Candidate, reading: Reading, space: FeatureSpace, source: Labels) -> Rows:
         assert reading.home is not None and reading.home_labels is not None
         place = {int(column): k for k, column in enumerate(source) if column >= 0}
         rows = np.flatnonzero([int(label) in place for label in reading.home_labels])
@@ -260,11 +266,52 @@ class Fitter:
         # at home the run is right, so that its own word is what is known
         return space.apply(reading.home[rows]), targets, candidate.pull * np.log(targets + FLOOR), weights
 
-    def _pseudo(
-        self, candidate: Candidate, reading: Reading, space: FeatureSpace, source: Labels, kernel: Floats, bias: Floats
-    ) -> tuple[Floats, ...]:
-        rows = spread(len(reading.pool), _PSEUDO)
-        found = space.apply(reading.pool[rows])
-        offsets = candidate.pull * log_given(reading.pool_given[rows], source)
-        sure = softmax(found @ kernel + bias + offsets) ** _SHARPER
-        return found, sure / sure.sum(1, keepdims=True), offsets, np.full(len(rows), 1.0 / len(rows))
+    def _pseudo(self, candidate: Candidate, reading: Reading, space: FeatureSpace, rows: Labels, head: Head) -> Rows:
+        """Give unlabelled cells under what their neighbours and a first fit take them for together."""
+        chosen = spread(len(reading.pool), _PSEUDO)
+        pool, given = reading.pool[chosen], reading.pool_given[chosen]
+        found = space.apply(pool)
+        _, coordinates = self._space(candidate)
+        targets = np.eye(len(head.classes))[np.searchsorted(head.classes, self.labels[rows])]
+        sure = spread_labels(coordinates[:, rows].mean(0), targets, found) * softmax(head.logits(pool, given))
+        sure = np.maximum(sure, 1e-30) ** _SHARPER
+        sure /= sure.sum(1, keepdims=True)
+        weights = (sure / np.maximum(sure.sum(0), 1e-9)).mean(1)  # every class counts the same here, too
+        return found, sure, candidate.pull * log_given(given, head.source), weights
+
+
+def spread_labels(labelled: Floats, targets: Floats, others: Floats) -> Floats:
+    """Let labels spread to the cells around them, and from these on.
+
+    Args:
+        labelled: (n, r) coordinates of labelled cells.
+        targets: (n, K) probabilities of their classes.
+        others: (m, r) coordinates of other cells.
+
+    Returns:
+        (m, K) probabilities, every class of the labels counting the same.
+
+    Examples:
+        >>> line = np.stack([np.ones(9), np.linspace(-1, 1, 9)], 1)
+        >>> spread_labels(line[[0, 8]], np.eye(2), line[1:8]).argmax(1)[[0, 1, 2, 4, 5, 6]].tolist()
+        [0, 0, 0, 1, 1, 1]
+
+    Source:
+        Zhou, Bousquet, Lal, Weston, Schoelkopf 2004, Learning with local and global consistency, NIPS 16.
+    """
+    points = np.concatenate([labelled, others])
+    points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+    near = points @ points.T
+    np.fill_diagonal(near, -1.0)
+    neighbours = min(_NEIGHBOURS, len(points) - 1)
+    least = np.partition(near, -neighbours, axis=1)[:, -neighbours][:, None]
+    near = np.where(near >= least, np.maximum(near, 0.0) ** 3, 0.0)
+    near = np.maximum(near, near.T)
+    near[: len(labelled), : len(labelled)] = 0.0  # labels do not doubt each other
+    degree = 1.0 / np.sqrt(np.maximum(near.sum(1), 1e-9))
+    near = np.eye(len(points)) - _FAR * degree[:, None] * near * degree
+    start = np.zeros((len(points), targets.shape[1]))
+    start[: len(labelled)] = targets / np.maximum(targets.sum(0), 1e-9)
+    found = np.maximum(np.linalg.solve(near, start)[len(labelled) :], 1e-9)
+    share: Floats = found / found.sum(1, keepdims=True)
+    return share

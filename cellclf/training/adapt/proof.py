@@ -15,6 +15,8 @@ Labels = NDArray[np.int64]
 _BELIEF = 8.0  # what unlabelled cells say of a class counts as much as so many labels of it
 _SPREAD = 0.03  # standard error that is left where labels are many: measured on pretended laboratories
 _APART = (0.35, 0.55)  # the folds may fall so far behind what the unlabelled cells say before those lose their weight
+_LEAST_BELIEF = 0.5  # a class with one label has nothing else to go by
+_CHANCE = 0.02  # so improbable must it be that labels without meaning are called right as often as these
 _NORMAL = 1.96
 
 
@@ -63,7 +65,8 @@ class Proof:
         after: Expected balanced accuracy over the classes that have labels, one view.
         before: That of the run as it was.
         gain: Their paired difference.
-        helps: Whether the gain is shown: its interval and that of the folds alone lie above 0.
+        helps: Whether the gain is shown: its interval lies above 0, so does that of the folds, and the labels can be
+            learnt.
         classes: One entry for each class with labels.
         curve: (labels, expected balanced accuracy) for growing parts of the labels.
         more: What about 25 more labels would bring; None where nothing can be said.
@@ -120,6 +123,8 @@ def prove(
     pool_after: Floats,
     labelled_before: Floats,
     pool_before: Floats,
+    *,
+    pool_belief: Floats | None = None,
 ) -> Proof:
     """Estimate the balanced accuracy in a laboratory, and what was gained.
 
@@ -129,8 +134,12 @@ def prove(
     Suggested cells are no random sample: they are harder than most, and each is the only one of its kind, so that the
     folds alone are far too modest (by .10 to .20 at 25 labels on pretended laboratories). The unlabelled cells are the
     laboratory as it is: there the recall of a class is the mean, over all cells, of "is called so", weighed by how
-    probable it is that the cell is one. That trusts the head's own confidence, so that it counts as no more than a few
-    labels of each class, beside what the folds give; and as nothing where the folds contradict it.
+    probable it is that the cell is one. That trusts probabilities, so that it counts as no more than a few labels of
+    each class, beside what the folds give; and as nothing where the folds contradict it. The folds say nothing of a
+    class with one label, which no head had seen that judged it.
+
+    That the adaptation helps is said only if the labels can be learnt at all: heads that had not seen a cell must call
+    it right more often than they would had the labels been dealt anew (a permutation test).
 
     Args:
         labels: (n,).
@@ -139,12 +148,15 @@ def prove(
         pool_after: (M, C) the adapted run's probabilities for the laboratory's cells.
         labelled_before: (n, C) those of the run as it was for the labelled cells; 0 for a class that it lacks.
         pool_before: (M, C) the same for the laboratory's cells.
+        pool_belief: (M, C) what the cells are taken for, by which both are judged; None takes ``pool_after``.
     """
     classes, places = np.unique(labels, return_inverse=True)
     counts = np.bincount(places)
-    after_hits = (crossed.argmax(-1) == labels).mean(0)
+    judged = np.where(counts > 1, counts, 0)
+    calls = crossed.argmax(-1)
+    after_hits = (calls == labels).mean(0)
     before_hits = (labelled_before.argmax(-1) == labels).astype(np.float64)
-    inside = np.maximum(pool_after[:, classes], 1e-9)
+    inside = np.maximum((pool_after if pool_belief is None else pool_belief)[:, classes], 1e-9)
     shares, weighed = priors(inside / inside.sum(1, keepdims=True))
     called_after = pool_after.argmax(1)[:, None] == classes
     called_before = pool_before.argmax(1)[:, None] == classes
@@ -152,25 +164,25 @@ def prove(
     said_after = (weighed * called_after).sum(0) / total
     said_before = (weighed * called_before).sum(0) / total
     kept_after, kept_before = _by_class(after_hits, places), _by_class(before_hits, places)
-    gap = float(said_after.mean() - kept_after.mean())
-    belief = _BELIEF * float(np.clip((_APART[1] - gap) / (_APART[1] - _APART[0]), 0, 1))
-    after = _joined(kept_after, said_after, counts, belief)
+    gap = float((said_after - kept_after)[judged > 0].mean())
+    belief = max(_LEAST_BELIEF, _BELIEF * float(np.clip((_APART[1] - gap) / (_APART[1] - _APART[0]), 0, 1)))
+    after = _joined(kept_after, said_after, judged, belief)
     before = _joined(kept_before, said_before, counts, belief)
     moved = _by_class(after_hits - before_hits, places)
-    gain = _joined(moved, said_after - said_before, counts, belief)
+    gain = _joined(moved, said_after - said_before, judged, belief)
     # a score is counted on some cells: as many as the laboratory's set holds are assumed
     there = np.maximum(shares * len(pool_after), 1.0)
-    after_error, before_error = (_errors(one, counts + belief, there) for one in (after, before))
+    after_error = _errors(after, judged + belief, there)
+    before_error = _errors(before, counts + belief, there)
     # of paired cells only those that one of both gets wrong vary; at least as much as one such cell in all would
     change = np.clip(np.abs(gain) + 0.1, 0, 1)
-    gain_error = np.sqrt(np.maximum(change - gain**2, 0.05) / (counts + belief + 1))
-    alone = _interval(float(moved.mean()), _mean_error(_paired(after_hits - before_hits, places)), floor=0.0)
+    gain_error = np.sqrt(np.maximum(change - gain**2, 0.05) / (judged + belief + 1))
     whole = _interval(float(gain.mean()), _mean_error(gain_error), bounds=(-1.0, 1.0))
     return Proof(
         after=_interval(float(after.mean()), _mean_error(after_error), bounds=(0.0, 1.0)),
         before=_interval(float(before.mean()), _mean_error(before_error), bounds=(0.0, 1.0)),
         gain=whole,
-        helps=whole.low > 0 and alone.low > 0,
+        helps=whole.low > 0 and float(moved[judged > 0].mean()) > 0 and learnable(labels, calls) < _CHANCE,
         classes=tuple(
             ClassProof(
                 number=int(number),
@@ -182,6 +194,31 @@ def prove(
             for k, number in enumerate(classes)
         ),
     )
+
+
+def learnable(labels: Labels, calls: Labels, *, times: int = 2_000) -> float:
+    """Tell how probable it is that labels without meaning are called right so often.
+
+    Args:
+        labels: (n,).
+        calls: (R, n) what heads that had not seen a cell call it.
+        times: How often the labels are dealt anew.
+
+    Returns:
+        The p-value of a permutation test on the balanced accuracy.
+
+    Examples:
+        >>> labels = np.repeat([0, 1], 10)
+        >>> learnable(labels, labels[None]) < 0.001, learnable(labels, np.tile([0, 1], 10)[None]) > 0.1
+        (True, True)
+    """
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weights = 1.0 / counts[places]
+    rng = np.random.default_rng(0)
+    found = float(((calls == labels) * weights).sum())
+    orders = [rng.permutation(len(labels)) for _ in range(times)]
+    chance = np.asarray([((calls == labels[order]) * weights[order]).sum() for order in orders])
+    return float((1 + (chance >= found - 1e-9).sum()) / (1 + times))
 
 
 def _by_class(values: Floats, places: Labels) -> Floats:
@@ -197,16 +234,6 @@ def _joined(folds: Floats, said: Floats, counts: Labels, belief: float) -> Float
 def _errors(recall: Floats, counts: NDArray[np.floating], there: Floats) -> Floats:
     """Give the standard error of each class's recall: that of the estimate, and of counting it on so many cells."""
     found: Floats = np.sqrt(np.maximum(recall * (1 - recall), 0.01) * (1 / (counts + 1) + 1 / there))
-    return found
-
-
-def _paired(differences: Floats, places: Labels) -> Floats:
-    """Give the standard error of each class's mean difference; a class of one cell is as uncertain as can be."""
-    counts = np.bincount(places)
-    means = _by_class(differences, places)
-    squares = np.bincount(places, weights=np.square(differences - means[places]))
-    # two made-up cells, one won and one lost, keep a class of few cells from looking certain
-    found: Floats = np.sqrt((squares + 1.0) / (counts * (counts + 1.0)))
     return found
 
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.training.adapt.candidates import Candidate, Fitter, Head
+from cellclf.training.adapt.candidates import FLOOR, Candidate, Fitter, Head
 from cellclf.training.adapt.logistic import softmax
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _LEAST = 0.02  # a probability below counts as this much, so that one label with a mistake decides nothing
+_OWN = (0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)
+_RUN = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
+_KEEP = 2.0  # how much evidence, in nats, a blend needs that is e times as sharp, or takes the run's word once more
 _SIZE, _HEAD = 1.0, 3.0  # by so many standard errors another size, or another head, must be better than the first
 
 
@@ -112,19 +115,20 @@ def best(tried: Sequence[CrossFit], labels: Labels, classes: int) -> int:
     laboratories a lower bar for heads cost more than it brought).
 
     Args:
-        tried: At least one; the first of each zoom is the one that the others in that size must beat.
+        tried: At least one; sizes are compared by the first of each, and in the size that leads the second, where
+            there is one, is what the others must beat.
         labels: (n,).
         classes: How many there are.
     """
     counts = np.bincount(labels, minlength=classes)
     weights = 1.0 / counts[labels]
     weights /= weights.sum()
-    first: dict[float, int] = {}
+    sizes: dict[float, list[int]] = {}
     for place, one in enumerate(tried):
-        first.setdefault(one.candidate.zoom, place)
-    size = _leader(tried, list(first.values()), weights, _SIZE)
-    zoom = tried[size].candidate.zoom
-    return _leader(tried, [place for place, one in enumerate(tried) if one.candidate.zoom == zoom], weights, _HEAD)
+        sizes.setdefault(one.candidate.zoom, []).append(place)
+    leader = _leader(tried, [places[0] for places in sizes.values()], weights, _SIZE)
+    first, *others = sizes[tried[leader].candidate.zoom]
+    return _leader(tried, [others[0], first, *others[1:]] if others else [first], weights, _HEAD)
 
 
 def _leader(tried: Sequence[CrossFit], places: Sequence[int], weights: Floats, errors: float) -> int:
@@ -139,45 +143,90 @@ def _leader(tried: Sequence[CrossFit], places: Sequence[int], weights: Floats, e
     return chosen
 
 
-def inside(tried: Sequence[CrossFit], dealt: Sequence[Labels], labels: Labels, classes: int) -> Floats:
+@dataclass(frozen=True)
+class Blend:
+    """How much a head and the run as it was count in the adapted run: logits = own * head + run * log of the run.
+
+    Args:
+        own: Of the head: the inverse of its temperature; 0 leaves the run alone.
+        run: Of the run, beside what it counts in the head already.
+    """
+
+    own: float = 1.0
+    run: float = 0.0
+
+    def __call__(self, probabilities: Floats, given: Floats) -> Floats:
+        """Blend a head's probabilities (..., C) with the run's (..., C) for the same classes.
+
+        Where only the head counts, a class that it lacks keeps 0.
+        """
+        if not self.own:
+            given = np.broadcast_to(given, probabilities.shape)
+            total: Floats = given / np.maximum(given.sum(-1, keepdims=True), 1e-30)
+            return total
+        log = self.own * np.log(np.maximum(probabilities, 1e-30)) + self.run * np.log(given + FLOOR)
+        return softmax(log)
+
+
+AS_IT_WAS = Blend(0.0, 1.0)
+
+
+class Blends:
+    """Finds the blend of a head and the run as it was that fits the labels, every class counting the same.
+
+    This is what tells a laboratory in which the run is right already from one in which it is lost: no other rule keeps
+    it. Without good reason the head stays as it is.
+
+    Args:
+        crossed: (R, n, C) cross-fitted probabilities of the head.
+        given: (n, C) those of the run for the same images, in the size that the head sees; 0 for a class that it lacks.
+        labels: (n,).
+    """
+
+    def __init__(self, crossed: Floats, given: Floats, labels: Labels) -> None:
+        place, present = np.arange(len(labels)), np.bincount(labels, minlength=crossed.shape[-1]) > 0
+        self._crossed, self._given = np.where(present, np.maximum(crossed, 1e-6), 0.0), given
+        self._all = [Blend(own, run) for own in _OWN for run in _RUN]
+        if given[:, present].any(0).all():  # it knows all classes
+            self._all.append(AS_IT_WAS)
+        self._penalties = np.asarray([_KEEP * (np.log(one.own or 1.0) ** 2 + one.run**2) for one in self._all])
+        right = np.stack([one(self._crossed, given)[:, place, labels] for one in self._all])
+        self._losses = -np.log((1 - _LEAST) * right + _LEAST / present.sum()).mean(1)
+        self._weights = 1.0 / np.bincount(labels)[labels]
+        self._weights *= len(labels) / self._weights.sum()
+
+    def best(self, rows: Labels | slice = slice(None)) -> Blend:
+        """Give the blend that fits the labelled cells at ``rows``."""
+        return self._all[int((self._losses[:, rows] @ self._weights[rows] + self._penalties).argmin())]
+
+    def without(self, fold: Labels, repeat: int) -> Floats:
+        """Give blended probabilities (n, C) of one repetition: for each fold the blend is found without it."""
+        found = np.empty(self._crossed.shape[1:])
+        for one in np.unique(fold):
+            rows = np.flatnonzero(fold == one)
+            found[rows] = self.best(np.flatnonzero(fold != one))(self._crossed[repeat, rows], self._given[rows])
+        return found
+
+
+def inside(tried: Sequence[CrossFit], blends: Sequence[Blends], dealt: Sequence[Labels], labels: Labels) -> Floats:
     """Give cross-fitted probabilities (R, n, C) of the choice itself: for each fold it is made without that fold.
 
     Args:
         tried: All candidates.
+        blends: Those of each.
         dealt: The folds that they were fitted on.
         labels: (n,).
-        classes: How many labels speak of.
     """
     found = np.zeros_like(tried[0].probabilities)
     for repeat, fold in enumerate(dealt):
+        each: dict[int, Floats] = {}
         for one in np.unique(fold):
             seen = np.flatnonzero(fold != one)
             if not len(seen):
                 continue
             part = [CrossFit(t.candidate, t.probabilities[:, seen], t.losses[seen]) for t in tried]
-            chosen = tried[best(part, labels[seen], classes)]
-            found[repeat][fold == one] = chosen.probabilities[repeat][fold == one]
+            place = best(part, labels[seen], found.shape[-1])
+            if place not in each:
+                each[place] = blends[place].without(fold, repeat)
+            found[repeat][fold == one] = each[place][fold == one]
     return found
-
-
-def fit_temperature(crossed: Floats, labels: Labels) -> float:
-    """Find the temperature at which cross-fitted probabilities fit the labels, every class counting the same.
-
-    Heads that are fitted with every class counting the same and held back by their penalty are calibrated as they come
-    (on pretended laboratories within 0.1 of 1), while the folds of suggested cells err on the modest side; so 1 is
-    left only for good reason.
-
-    Args:
-        crossed: (R, n, C).
-        labels: (n,).
-    """
-    log = np.log(np.maximum(crossed, 1e-6))
-    weights = 1.0 / np.bincount(labels)[labels]
-    weights /= weights.sum()
-    place = np.arange(len(labels))
-    found = (np.inf, 1.0)
-    for value in np.exp(np.linspace(np.log(0.5), np.log(3), 37)):
-        right = 0.99 * softmax(log / value)[:, place, labels] + 0.01 / log.shape[-1]
-        loss = float(weights @ -np.log(right).mean(0)) + 0.3 * float(np.log(value)) ** 2
-        found = min(found, (loss, float(value)))
-    return found[1]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cellclf.errors import DataError
+from cellclf.runs.features.space import learn_space, spread
 from cellclf.training.adapt.adapt import adapt_labelled, adapt_unlabelled, doubt
 from cellclf.training.adapt.candidates import UNCHANGED, Candidate, Fitter, Reading, heads, sizes
 from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
 from cellclf.training.adapt.mixture import fit_gate, mix
-from cellclf.training.adapt.proof import doubts, expected, learning_curve, priors, prove
-from cellclf.training.adapt.select import best, cross_fit, fit_temperature, folds, inside
-from cellclf.training.adapt.space import learn_space, spread
+from cellclf.training.adapt.proof import doubts, expected, learnable, learning_curve, priors, prove
+from cellclf.training.adapt.select import AS_IT_WAS, Blend, Blends, best, cross_fit, folds, inside
 
 CLASSES, WIDTHS = 4, (10, 12)
 
@@ -136,7 +136,7 @@ def test_no_cell_is_scored_by_a_head_that_saw_it():
     assert all(np.array_equal(a, b) for a, b in zip(seen, expected_rows, strict=True))
 
 
-def test_the_first_candidate_is_kept_unless_another_is_clearly_better():
+def test_the_one_to_beat_is_kept_unless_another_is_clearly_better():
     _, _, labels, picked, readings = a_case()
     fitter = Fitter(readings, labels[picked], np.arange(CLASSES))
     dealt = folds(labels[picked], 3, 0)
@@ -144,8 +144,12 @@ def test_the_first_candidate_is_kept_unless_another_is_clearly_better():
     blind = cross_fit(fitter, Candidate("blind", layers=0, pull=0.0), dealt, CLASSES)
     assert best([first, blind], labels[picked], CLASSES) == 0
     assert best([blind, first], labels[picked], CLASSES) == 1
-    assert best([first, first], labels[picked], CLASSES) == 0
-    assert inside([first, blind], dealt, labels[picked], CLASSES).shape == first.probabilities.shape
+    assert best([first, first], labels[picked], CLASSES) == 1
+    given = readings[1.0].views_given[0, : len(picked)].astype(np.float64)
+    blends = [Blends(one.probabilities, given, labels[picked]) for one in (first, blind)]
+    nested = inside([first, blind], blends, dealt, labels[picked])
+    np.testing.assert_allclose(nested.sum(-1), 1)
+    np.testing.assert_allclose(nested[0], blends[0].without(dealt[0], 0))
 
 
 def test_a_clearly_better_size_is_taken():
@@ -159,12 +163,44 @@ def test_a_clearly_better_size_is_taken():
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
-def test_the_temperature_moves_towards_what_the_labels_say(factor):
+def test_a_head_is_brought_to_the_temperature_that_the_labels_speak_for(factor):
     rng = np.random.default_rng(0)
     logits = 2 * rng.normal(size=(4000, 3))
     labels = np.asarray([rng.choice(3, p=p) for p in softmax(logits)])
-    found = fit_temperature(softmax(factor * logits)[None], labels)
-    assert (found - 1) * (factor - 1) > 0 if factor != 1 else abs(found - 1) < 0.1
+    found = Blends(softmax(factor * logits)[None], np.full((4000, 3), 1 / 3), labels).best()
+    assert found.own == pytest.approx(1 / factor, abs=0.1) and found.run == 0
+
+
+def a_head_and_a_run(head_right, run_right, count=60):
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 3
+    found = []
+    for right in (head_right, run_right):
+        called = np.where(rng.random(count) < right, labels, rng.integers(3, size=count))
+        found.append(softmax(3.0 * np.eye(3)[called] + 0.1 * rng.normal(size=(count, 3))))
+    return labels, found[0][None], found[1]
+
+
+def test_a_run_that_is_right_is_kept_and_one_that_is_lost_is_left():
+    labels, head, run = a_head_and_a_run(0.5, 1.0)
+    assert Blends(head, run, labels).best().run > 0.5
+    sure = np.eye(3)[labels] * 0.994 + 0.002
+    assert Blends(head, sure, labels).best() == AS_IT_WAS
+    labels, head, run = a_head_and_a_run(0.9, 0.0)
+    assert Blends(head, run, labels).best().run == 0
+    lacking = sure * [1, 1, 0]
+    assert Blends(head, lacking / lacking.sum(1, keepdims=True), labels).best().own > 0
+
+
+def test_a_blended_head_says_what_the_blend_says():
+    features, given, labels, picked, readings = a_case(30)
+    head = Fitter(readings, labels[picked], np.arange(CLASSES)).fit(Candidate("x"), np.arange(30))
+    one = Blend(0.7, 0.5)
+    np.testing.assert_allclose(
+        softmax(head.blended(one.own, one.run).logits(features[0], given[0])),
+        one(softmax(head.logits(features[0], given[0])), given[0].astype(np.float64)),
+        atol=1e-9,
+    )
 
 
 # --- what is made
@@ -277,6 +313,35 @@ def test_shares_are_found_where_classes_are_unequal():
     np.testing.assert_allclose(weighed.sum(1), 1)
     called = softmax(1.5 * rows).argmax(1)
     assert expected(softmax(1.5 * rows), [0, 1, 2]) == pytest.approx(balanced_accuracy(labels, called), abs=0.03)
+
+
+def test_what_the_run_is_worth_is_not_judged_by_a_head_that_knows_less():
+    rng = np.random.default_rng(0)
+    labels, truth = np.repeat(np.arange(4), 6), rng.integers(4, size=400)
+    right = 0.02 + 0.92 * np.eye(4)
+    blurred = softmax(np.log(right[truth]) * 0.3 + 1.5 * rng.normal(size=(400, 4)))
+    crossed = softmax(np.log(right[labels]) * 0.3 + 1.5 * rng.normal(size=(3, 24, 4)))
+    judged = prove(labels, crossed, blurred, right[labels], right[truth])
+    believed = prove(labels, crossed, blurred, right[labels], right[truth], pool_belief=right[truth])
+    assert believed.before.value > 0.95 > judged.before.value + 0.05 and not believed.helps
+
+
+def test_a_class_with_one_label_is_not_counted_as_missed():
+    labels = np.asarray([0] * 8 + [1] * 8 + [2])
+    crossed = (0.02 + 0.94 * np.eye(3))[np.where(labels == 2, 0, labels)][None]
+    pool = (0.02 + 0.94 * np.eye(3))[np.arange(90) % 3]
+    proof = prove(labels, crossed, pool, crossed[0], pool)
+    once, often = proof.classes[2], proof.classes[0]
+    assert proof.after.value > 0.9 and once.labels == 1 and once.recall.low < often.recall.low
+
+
+def test_labels_without_meaning_are_known_by_their_folds():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=25)
+    found = [learnable(rng.permutation(labels), labels[None], times=200) for _ in range(40)]
+    assert np.mean(np.asarray(found) < 0.05) <= 0.1
+    mostly = np.where(rng.random(25) < 0.6, labels, rng.integers(4, size=25))
+    assert learnable(labels, mostly[None]) < 0.01
 
 
 def test_confidence_that_the_folds_contradict_is_not_believed():

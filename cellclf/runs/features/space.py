@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
+from cellclf.utils.threads import one_blas_thread
 
 Floats = NDArray[np.float64]
+
+_SEEN = 500  # cells that the main axes are taken from; more change the space little and cost most of the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ def learn_space(
         ((40, 3), True)
     """
     rows = np.asarray(features, np.float64)
-    seen = np.asarray(views, np.float64)
+    seen = np.asarray(views, np.float32)
     if rows.ndim != 2 or seen.ndim != 3 or rows.shape[1] != sum(widths) or seen.shape[2] != rows.shape[1]:
         raise DataError(
             f"features have shape {rows.shape} and views {seen.shape}; expected (N, D) and (V, S, D) with "
@@ -83,11 +86,12 @@ def learn_space(
             scale[part] = 1 / max(length, 1e-12)
     used = np.flatnonzero(scale)
     scaled = (rows[:, used] - mean[used]) * scale[used]
-    around = seen - seen.mean(0)
-    noise = (around[:, :, used] * scale[used]).reshape(-1, len(used))
-    turned = ((seen - mean)[:, :, used] * scale[used]).reshape(-1, len(used))
-    axes = _main_axes(np.concatenate([scaled[spread(len(scaled))], turned[spread(len(turned))]]), dimensions)
-    if len(seen) > 1:
+    seen = seen[:, spread(seen.shape[1], _SEEN // 4)][:, :, used]
+    noise = ((seen - seen.mean(0)) * scale[used]).reshape(-1, len(used))
+    turned = (seen.reshape(-1, len(used)) - mean[used]) * scale[used]
+    some = [scaled[spread(len(scaled), _SEEN)], turned[spread(len(turned), _SEEN // 2)]]
+    axes = _main_axes(np.concatenate(some), dimensions)
+    if len(seen) > 1 and axes.shape[1]:  # none where all cells are alike
         moved = noise @ axes
         scatter = moved.T @ moved / max(1, len(moved))
         size = np.trace(scatter) / len(scatter)
@@ -102,16 +106,16 @@ def learn_space(
 
 def _main_axes(rows: Floats, most: int) -> Floats:
     """Give the (D, r) main axes of centred rows, by whichever of the two small matrices is smaller."""
+    from scipy.linalg import eigh
+
     count, width = rows.shape
+    with one_blas_thread():
+        square = rows.T @ rows if width <= count else rows @ rows.T
+        values, vectors = eigh(square, subset_by_index=(max(0, len(square) - most), len(square) - 1))
+    kept = np.flatnonzero(values > 1e-9 * values.max())[::-1]
     if width <= count:
-        values, vectors = np.linalg.eigh(rows.T @ rows)
-        kept = np.argsort(-values)[:most]
-        kept = kept[values[kept] > 1e-9 * values.max()]
         found: Floats = vectors[:, kept]
         return found
-    values, vectors = np.linalg.eigh(rows @ rows.T)
-    kept = np.argsort(-values)[:most]
-    kept = kept[values[kept] > 1e-9 * values.max()]
     axes: Floats = (rows.T @ vectors[:, kept]) / np.sqrt(values[kept])
     return axes
 
