@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
 from cellclf.errors import CellclfError
 from cellclf.utils.atomic import check_writable
-from cellclf.utils.csv_tables import require_pyarrow
+from cellclf.utils.csv_tables import require_writer
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -42,8 +43,7 @@ class OutFile(click.Path):
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self.endings:
             self.fail(f"{str(path)!r}; expected a name that ends in {' or '.join(self.endings)}", param, ctx)
-        if path.suffix.lower() == ".parquet":
-            require_pyarrow(path)
+        require_writer(path)
         return check_writable(path)
 
 
@@ -83,11 +83,11 @@ class Source:
             pages=self.pages or own.get("pages"),
         )
 
-    def read(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
+    def read(self, src: str | list[str], *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
         """Read a set; ``size`` counts unless the user gave another.
 
         Args:
-            src: The SRC.
+            src: The SRC, or the names of image files.
             size: Height and width.
             labels: False reads a folder at any depth, whatever its folders are called.
         """
@@ -98,9 +98,10 @@ class Source:
 
     def load(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
         """Read a set, and print on stderr what was converted or skipped."""
-        return self._reported(src, self.read(src, size=size, labels=labels))
+        return self.reported(src, self.read(src, size=size, labels=labels))
 
-    def _reported(self, src: str, cells: ImageSet) -> ImageSet:
+    def reported(self, src: str, cells: ImageSet) -> ImageSet:
+        """Print on stderr what was converted or skipped when a set was read."""
         for notice in cells.notices:
             note(f"{src}: {as_options(notice)}")
         for skipped in cells.skipped[:5]:
@@ -152,7 +153,7 @@ class Source:
             if not (self.columns or self.root or self.group_from):
                 raise
             cells = replace(how, columns=None, root=None, group_from=None).read(src, size=size)  # of another kind
-        return self._reported(src, cells), src
+        return self.reported(src, cells), src
 
     def first(self, src: str) -> str:
         """Give a first SRC with its part."""
@@ -298,6 +299,22 @@ def skipped_are_reported(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_exit_code
 
 
+def names_on_stdin() -> list[str]:
+    """Read names of files from standard input: one a line, or each ended by a zero byte.
+
+    Blanks in a name are kept; a name that stands there twice counts once.
+
+    Raises:
+        UsageError: There is none.
+    """
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf")  # no console
+    names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    found = list(dict.fromkeys(os.fsdecode(name) for name in names if name.strip()))
+    if not found:
+        raise click.UsageError("standard input names no file; expected one name a line: find cells -name '*.png' | ...")
+    return found
+
+
 test_option = click.option(
     "--test",
     "tests",
@@ -316,18 +333,30 @@ def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet, src: str
         cells: The first set.
         src: Where the first set is from.
     """
+    return {
+        name: source.further(
+            further, source.first(src), size=cells.image_shape[:2], what="the training and the --test"
+        )[0]
+        for name, further in named_sources(tests).items()
+    }
+
+
+def named_sources(tests: tuple[str, ...]) -> dict[str, str]:
+    """Give name and SRC of each ``--test``.
+
+    Raises:
+        UsageError: Two of one name.
+    """
     from cellclf.data.parts import split_part
 
-    found: dict[str, ImageSet] = {}
+    found: dict[str, str] = {}
     for test in tests:
         name, sign, further = test.partition("=")
         if not sign or Path(split_part(test)[0]).exists():
             name, further = Path(test).name, test
         if name in found:
             raise click.UsageError(f"two --test sets are called {name!r}; expected NAME=SRC with a name for each")
-        found[name], _ = source.further(
-            further, source.first(src), size=cells.image_shape[:2], what="the training and the --test"
-        )
+        found[name] = further
     return found
 
 

@@ -90,7 +90,7 @@ def write_selection(found: Selection, plot: Path | None, gallery: Path | None, a
 
 def print_outcome(outcome: Outcome) -> None:
     """Print the scores of a whole job, and where its report is."""
-    first = next((n for n in ("test", *outcome.reports) if n in outcome.reports and n not in ("train", "val")), "val")
+    first = outcome.headline
     click.echo(f"{first}: {outcome.reports[first]}\n")
     width = max(map(len, outcome.reports))
     for name, report in outcome.reports.items():

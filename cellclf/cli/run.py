@@ -9,7 +9,15 @@ import click
 
 import cellclf
 from cellclf.cli.exit_codes import ExitCode
-from cellclf.cli.options import RecipeChoice, Source, load_tests, recipe_options, source_options, test_option
+from cellclf.cli.options import (
+    RecipeChoice,
+    Source,
+    load_tests,
+    named_sources,
+    recipe_options,
+    source_options,
+    test_option,
+)
 from cellclf.cli.output import command_line, import_keras, note, print_outcome
 from cellclf.errors import CellclfError
 
@@ -20,7 +28,9 @@ from cellclf.errors import CellclfError
 @source_options
 @test_option
 @click.option(
-    "--min-count", default=1, show_default=True, help="Of --test sets: leave smaller classes out of averages."
+    "--min-count",
+    type=click.IntRange(1),
+    help="Of --test sets: leave smaller classes out of averages; else those below 10.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the run; the same command continues it after a stop."
@@ -31,7 +41,7 @@ def run(
     recipe: RecipeChoice,
     source: Source,
     tests: tuple[str, ...],
-    min_count: int,
+    min_count: int | None,
     out: Path | None,
     check: bool,
 ) -> None:
@@ -65,6 +75,11 @@ def run(
         return
     import_keras()
     outcome = pipe.run(
-        cells, out=out, tests=others, command=command_line(), min_count=min_count, source=source.described(src)
+        cells,
+        out=out,
+        tests=others,
+        command=command_line(),
+        min_count=min_count,
+        source=source.described(src) | ({"tests": named_sources(tests)} if tests else {}),
     )
     print_outcome(outcome)

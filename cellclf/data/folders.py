@@ -330,7 +330,8 @@ def _label_level(named: dict[str, list[str]], walk: _Walk, depth: int) -> int:
         _hint_at_patients(inner, counts, walk.listing)
         return 0
     first, second = _patients_score(inner), _patients_score(counts)
-    if first > second:
+    # of one folder in each, only a word of cells says that it is a class: all images would be of one class
+    if first > second and (len(counts) > 1 or second == 0):
         walk.listing.notices.append(
             f"the folders {_some(inner)} look like patients or slides with the classes {_some(counts)} in each: read "
             "as group_from='{group}/{label}/**'; if they are classes, pass group_from='{label}/**'"

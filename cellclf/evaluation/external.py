@@ -141,9 +141,9 @@ class External(Result):
             for one in self.remedies:
                 if one.gain is not None and one.gain.balanced_accuracy.high < 0:
                     lines.append(f"{one.name} lowers it: {points(one.gain.balanced_accuracy)} balanced accuracy")
-        for one in self.label_gains:
-            chance = "" if one.gain.low > 0 else ", which may be chance"
-            lines.append(f"labels of {one.count} suggested cells would bring {points(one.gain)}{chance}")
+        for few in self.label_gains:
+            chance = "" if few.gain.low > 0 else ", which may be chance"
+            lines.append(f"labels of {few.count} suggested cells would bring {points(few.gain)}{chance}")
         return lines
 
     def next_steps(self) -> list[tuple[str, str]]:

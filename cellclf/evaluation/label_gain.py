@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _NORMAL = 1.96
-_LEAST = 0.015  # standard error of a draw that few draws cannot show to be smaller
+_LEAST = 0.015  # standard deviation between models that a few of them cannot show to be smaller
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class LabelGain:
     Args:
         count: How many cells would be labelled.
         n: Cells on which it was measured.
-        draws: How often they were cut in halves anew.
+        draws: How often they were cut in halves anew; each half has a model of its own.
         balanced_accuracy: That of one adaptation with so many labels, with an interval that holds the choice of the
             cells.
         gain: What it has more than the run as it is on the same cells.
@@ -52,6 +52,7 @@ def label_gain(
     labels: Labels,
     before: Labels,
     after: Labels,
+    halves: NDArray[np.bool_],
     count: int,
     *,
     classes: Labels | None = None,
@@ -59,31 +60,34 @@ def label_gain(
 ) -> LabelGain:
     """Estimate the balanced accuracy after a number of labels, and what that is more than before.
 
-    The interval is for one adaptation: it adds how much one draw differs from the other (which cells happened to be
+    The interval is for one adaptation: it adds how much one model differs from the other (which cells happened to be
     labelled) to how much the score depends on the cells that it was counted on.
 
     Args:
         labels: (N,) true classes.
         before: (N,) predicted by the run as it is.
-        after: (D, N) predicted in each of two or more draws by models that had not seen the label of the cell.
+        after: (D, N) predicted in each draw by models that had not seen the label of the cell.
+        halves: (D, N) the half of each cell in each draw: one model predicted those of one half.
         count: Labels of each model.
         classes: Those that the averages include; None takes all that occur.
         groups: (N,) numbers of slides or patients, which the interval then counts in place of cells.
 
     Raises:
-        DataError: Arrays that do not fit together, fewer than two draws, or none of the classes.
+        DataError: Arrays that do not fit together, or none of the classes.
 
     Examples:
         >>> truth = np.array([0, 0, 0, 1, 1, 1])
-        >>> found = label_gain(truth, np.zeros(6, np.int64), np.stack([truth, truth]), 25)
+        >>> halves = np.array([[True, False] * 3] * 2)
+        >>> found = label_gain(truth, np.zeros(6, np.int64), np.stack([truth, truth]), halves, 25)
         >>> float(found.balanced_accuracy), float(found.gain)
         (1.0, 0.5)
     """
     counted = np.unique(labels) if classes is None else np.intersect1d(classes, labels)
-    if after.ndim != 2 or after.shape[1:] != labels.shape or before.shape != labels.shape or len(after) < 2:
+    fits = after.ndim == 2 and after.shape[1:] == labels.shape == before.shape and halves.shape == after.shape
+    if not fits or not len(after):
         raise DataError(
-            f"labels {labels.shape}, before {before.shape} and after {after.shape} do not fit together; expected (N,), "
-            "(N,) and (D, N) of two draws or more"
+            f"labels {labels.shape}, before {before.shape}, after {after.shape} and halves {halves.shape} do not fit "
+            "together; expected (N,), (N,), (D, N), (D, N)"
         )
     if not len(counted):
         raise DataError("none of the classes has a cell; expected at least one to measure on")
@@ -93,24 +97,44 @@ def label_gain(
         count,
         int(np.isin(labels, counted).sum()),
         len(after),
-        _estimate(hits, labels, counted, units, 0.0),
-        _estimate(hits - missed, labels, counted, units, -1.0),
+        _estimate(hits, labels, halves, counted, units, 0.0),
+        _estimate(hits - missed, labels, halves, counted, units, -1.0),
     )
 
 
-def _estimate(values: Floats, labels: Labels, classes: Labels, units: NDArray[np.int64], least: float) -> Estimate:
-    """Give the mean over classes of (D, N) values, with an interval for one draw."""
+def _estimate(
+    values: Floats,
+    labels: Labels,
+    halves: NDArray[np.bool_],
+    classes: Labels,
+    units: NDArray[np.int64],
+    least: float,
+) -> Estimate:
+    """Give the mean over classes of (D, N) values, with an interval for one model."""
+    from scipy import stats
+
     means = values.mean(0)
-    influence, scores, floor = np.zeros(len(labels)), np.zeros(len(values)), 0.0
+    influence, value, floor = np.zeros(len(labels)), 0.0, 0.0
     for one in classes:
         rows = np.flatnonzero(labels == one)
-        scores += values[:, rows].mean(1) / len(classes)
+        value += float(means[rows].mean()) / len(classes)
         influence[rows] = (means[rows] - means[rows].mean()) / (len(rows) * len(classes))
         floor += 0.01 / ((len(rows) + 1) * len(classes) ** 2)  # a class without a mistake is not certain
     sums = np.bincount(np.unique(units, return_inverse=True)[1], weights=influence)
     of_cells = max(floor, float(np.square(sums).sum()) * len(sums) / max(1, len(sums) - 1))
-    # one draw is the mean of two models, one a half; an adaptation is one of them
-    of_draws = max(_LEAST**2, 2 * float(scores.var(ddof=1)))
-    half = _NORMAL * float(np.sqrt(of_cells + of_draws))
-    value = float(scores.mean())
+    # the scores of models differ, too, because each is counted on half of the cells: that is no difference of theirs
+    scores = [
+        _balanced(one[side], labels[side], classes)
+        for one, half in zip(values, halves, strict=True)
+        for side in (half, ~half)
+        if np.isin(labels[side], classes).any()
+    ]
+    spread = max(_LEAST**2, float(np.var(scores, ddof=1)) - 2 * of_cells) if len(scores) > 1 else _LEAST**2
+    # another model is as far from the mean of these few as Student's t says
+    reach = float(stats.t.ppf(0.975, max(1, len(scores) - 1)))
+    half = float(np.sqrt(_NORMAL**2 * of_cells + reach**2 * spread * (1 + 1 / max(1, len(scores)))))
     return Estimate(value, max(least, value - half), min(1.0, value + half))
+
+
+def _balanced(values: Floats, labels: Labels, classes: Labels) -> float:
+    return float(np.mean([values[labels == one].mean() for one in classes if (labels == one).any()]))

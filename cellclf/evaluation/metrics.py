@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 
+FEW_IMAGES = 10
+"""Of a class with fewer, one mistake changes the recall by more than a tenth: it has no part in averages, where
+``evaluate`` may choose."""
+
+
 @dataclass(frozen=True)
 class ClassScores:
     """The scores of one class.
@@ -164,6 +169,11 @@ class Report(Result):
     def num_groups(self) -> int | None:
         """How many groups the images are of; None if they are not known."""
         return None if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def min_count(self) -> int:
+        """The number of images of the smallest class in the macro averages."""
+        return min(c.support for c in self.classes if c.name not in self.left_out)
 
     @property
     def unit(self) -> str:
@@ -330,7 +340,7 @@ def evaluate(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    min_count: int = 1,
+    min_count: int | None = 1,
     groups: ArrayLike | None = None,
 ) -> Report:
     """Compare predicted probabilities with the truth.
@@ -342,7 +352,8 @@ def evaluate(
         confidence: Level of the intervals, between 0 and 1.
         resamples: Bootstrap resamples behind the intervals, 100 or more.
         seed: Chooses the resamples.
-        min_count: A class with fewer images is left out of the macro averages, but still listed.
+        min_count: A class with fewer images is left out of the macro averages, but still listed. None leaves out those
+            of fewer than 10 images, where two classes or more have as many.
         groups: (N,) slide or patient of each image. Images of one slide are alike, so that the intervals resample whole
             groups, with Student's t for few of them; they are then never narrower than without. None takes the images
             as independent.
@@ -370,12 +381,14 @@ def evaluate(
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
     if resamples < 100:
         raise OptionError(f"resamples is {resamples}; expected 100 or more, 1000 for intervals to publish")
-    if min_count < 1:
+    if min_count is not None and min_count < 1:
         raise OptionError(f"min_count is {min_count}; expected 1 or more images")
 
     classes = len(names)
     confusion = np.bincount(truth * classes + given.argmax(1), minlength=classes * classes).reshape(classes, classes)
     support = confusion.sum(1)
+    if min_count is None:
+        min_count = FEW_IMAGES if (support >= FEW_IMAGES).sum() > 1 else 1
     averaged = support >= min_count
     if not averaged.any():
         raise DataError(

@@ -158,7 +158,7 @@ def compare_runs(
         )
         del run
         gc.collect()
-    return Comparison(list(candidates.values()), chosen_on=name, min_count=min_count)
+    return Comparison(list(candidates.values()), chosen_on=name)
 
 
 def _size(folder: Path | None) -> int | None:

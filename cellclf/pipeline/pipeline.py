@@ -62,6 +62,15 @@ class Outcome(Result):
     reports: Mapping[str, Report]
     page: Path | None = None
 
+    @property
+    def headline(self) -> str:
+        """Name of the set that the report leads with: the own test part, else the worst further set, else val."""
+        from cellclf.reporting.content import PageContent
+        from cellclf.reporting.further_sets import headline_name
+
+        evaluations = {name: (report, None) for name, report in self.reports.items()}
+        return headline_name(PageContent(title="", parts=self.prepared.parts, evaluations=evaluations)) or "val"
+
     def summary(self) -> str:
         """Give a line for each set, and where the page is."""
         width = max(map(len, self.reports), default=0)
@@ -284,7 +293,7 @@ class Pipeline(Params):
         tests: Mapping[str, Cells] | None = None,
         show: bool | None = None,
         command: str = "",
-        min_count: int = 1,
+        min_count: int | None = None,
         prepared: Prepared | None = None,
         callbacks: Sequence[Any] = (),
         source: Mapping[str, Any] | None = None,
@@ -300,18 +309,20 @@ class Pipeline(Params):
                 counts the copies of training or validation images in them.
             show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
             command: What the report names as the way to make it again.
-            min_count: In further sets, classes with fewer images are listed but not in the macro averages.
+            min_count: In further sets, classes with fewer images are listed but not in the macro averages; None takes
+                10, where two classes or more have as many, as in the own sets.
             prepared: What ``prepare`` of a pipeline with the same steps gave for these images, so that several
                 trainings share it; None prepares them.
             callbacks: Called after each epoch, see ``Trainer.fit``.
             source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
-                ``{"made": ...}`` those of ``make_cells``.
+                ``{"made": ...}`` those of ``make_cells``; ``"tests"`` may name the SRC of each further set.
             chosen: What another run chose by itself, see ``Trainer.fit``.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
         """
         cells = as_cells(cells)
+        sources = {name: str(test) for name, test in dict(tests or {}).items() if isinstance(test, str | Path)}
         tests = tests_as_cells(tests)
         check_callbacks(callbacks)
         self.check(cells, tests=tests, out=out)
@@ -352,11 +363,10 @@ class Pipeline(Params):
             names = cells.class_names
             for name, test in (tests or {}).items():
                 sets[name] = test.replace(labels=match_labels(test, names), class_names=names)
-            min_counts = dict.fromkeys(tests or {}, min_count)
             reports: dict[str, Report] = {}
             domain_shifts: dict[str, DomainShift] = {}
             for name, part in sets.items():
-                count = min_counts.get(name, 1)
+                count = min_count if name in tests else None
                 if name in ("train", "val"):
                     reports[name] = run.evaluate(part, min_count=count, show=bars)
                 else:  # once through the network
@@ -378,6 +388,7 @@ class Pipeline(Params):
                     searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
+                    sources={**sources, **dict((source or {}).get("tests") or {})},
                 )
             return Outcome(run=run, prepared=prepared, reports=reports, page=page)
 

@@ -36,6 +36,7 @@ def write_report(
     searched: str,
     seconds: Mapping[str, float],
     command: str,
+    sources: Mapping[str, str],
 ) -> Path:
     """Write the tables and the report of a job into the folder of its run.
 
@@ -52,6 +53,7 @@ def write_report(
         searched: Which copies the search for them finds.
         seconds: Step -> how long it took.
         command: What the report names as the way to make it again.
+        sources: Name of a further set -> its SRC, for the commands of the next step.
 
     Returns:
         Path of ``report.html``.
@@ -88,6 +90,8 @@ def write_report(
         run=run,
         confidence=run.confidence,
         domain_shifts=domain_shifts,
+        folder=printable(str(folder)),
+        sources=sources,
         seconds=seconds,
         manifest=run.manifest,
         recipe_toml=recipe_toml,

@@ -172,7 +172,8 @@ def _home(home: Mapping[str, Any] | None) -> str:
 
 def _estimate(value: Mapping[str, float | None] | float) -> Estimate:
     if isinstance(value, Mapping):
-        return Estimate(*(float("nan") if value[end] is None else value[end] for end in ("value", "low", "high")))
+        ends = [value[end] for end in ("value", "low", "high")]
+        return Estimate(*(float("nan") if end is None else end for end in ends))
     return Estimate(value, value, value)
 
 

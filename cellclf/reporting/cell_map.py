@@ -130,7 +130,9 @@ class CellMap:
             if all((np.abs(middle - other) > _APART).any() for other in written):
                 written.append(middle)
                 box = {"boxstyle": "round,pad=0.2", "facecolor": colour, "alpha": 0.22}
-                axes.text(*middle, words, fontsize=8, color=INK, ha="center", va="center", bbox=box)
+                axes.text(
+                    float(middle[0]), float(middle[1]), words, fontsize=8, color=INK, ha="center", va="center", bbox=box
+                )
         if self.labelled:
             _legend(axes)
 
@@ -148,7 +150,8 @@ class CellMap:
 
     def _dots(self, axes: Axes, rows: NDArray[np.int64], colour: Any) -> None:
         # points become pixels inside the vector figure: thousands of them would be some hundred bytes each
-        axes.scatter(*self.points[rows].T, s=7, c=colour, alpha=0.75, linewidths=0, rasterized=True)
+        x, y = self.points[rows].T
+        axes.scatter(x, y, s=7, c=colour, alpha=0.75, linewidths=0, rasterized=True)
 
 
 def _blank() -> tuple[Figure, Axes]:
@@ -167,8 +170,16 @@ def _blank() -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes) -> None:
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01)}
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=3, handletextpad=0.1, columnspacing=1.0, **below)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.01),
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+        ncols=3,
+        handletextpad=0.1,
+        columnspacing=1.0,
+    )
 
 
 def cell_map(
@@ -247,7 +258,7 @@ def _parts(cells: Cells | Mapping[str, ImageSet]) -> dict[str, ImageSet]:
 
 def _scaled(rows: Floats, widths: Sequence[int]) -> Floats:
     """Centre the layers and bring each to the same mean length."""
-    centred = rows - rows.mean(0)
+    centred: Floats = rows - rows.mean(0)
     start = 0
     for width in widths:
         part = slice(start, start + width)

@@ -52,8 +52,10 @@ class PageContent:
         run: The classifier, from which heatmaps are computed; None shows none.
         confidence: The calibration of the run, or None.
         domain_shifts: Name of a set -> whether it has the distribution of the training images.
-        headline: The evaluation that the page leads with; None takes "test", else the first that is neither
-            "train" nor "val", else "val".
+        headline: The evaluation that the page leads with; None takes the own test part, else the worst of the further
+            sets, else "val".
+        folder: Of the run, as the commands on the page name it.
+        sources: Name of a further set -> the SRC that it was read from.
         seconds: Name of a step -> how long it took.
         manifest: What is needed to repeat the run: data hash, versions, seed, ... nested plain data.
         recipe_toml: The recipe.
@@ -77,6 +79,8 @@ class PageContent:
     confidence: Confidence | None = None
     domain_shifts: Mapping[str, DomainShift] = field(default_factory=dict)
     headline: str | None = None
+    folder: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
     recipe_toml: str = ""

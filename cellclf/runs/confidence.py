@@ -75,6 +75,13 @@ class Confidence:
             )
 
 
+_ARRAYS = {
+    *("weights_sha256", "temperature", "given", "classes", "num_classes"),
+    *("centres", "axes", "widths", "rest", "reference", "reference_class", "non_cells_from"),
+    *("confidence", "answered", "accuracy", "validation_images"),
+}
+
+
 def load_confidence(path: Path, weights: str) -> Confidence | None:
     """Read what ``Confidence.save`` wrote; None if there is no such file.
 
@@ -94,6 +101,8 @@ def load_confidence(path: Path, weights: str) -> Confidence | None:
                     f"{path} is the calibration of another network than the model.keras beside "
                     "it; remove it to use the run without calibration, or copy both from one run"
                 )
+            if unexpected := sorted(set(found.files) - _ARRAYS):  # one flipped bit makes another name of it
+                raise ValueError(f"it holds {unexpected[0]!r}")
             return Confidence(
                 temperature=float(found["temperature"]),
                 conformal=Conformal(found["given"], found["classes"], int(found["num_classes"])),

@@ -44,6 +44,10 @@ class Offered(Protocol):
         """Labels -> (D, n) predicted by models that had not seen the label of the cell."""
 
     @property
+    def halves(self) -> NDArray[np.bool_]:
+        """(D, n) the half of each cell in each draw."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What could not be done, and why."""
 
@@ -173,7 +177,8 @@ def _restricted(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) 
     """Leave out all classes but some: what remains is brought to sum 1."""
     found = np.zeros_like(probabilities)
     found[:, classes] = probabilities[:, classes] + 1e-12  # where the run excludes all of them, they are alike
-    return found / found.sum(1, keepdims=True)
+    scaled: NDArray[np.float64] = found / found.sum(1, keepdims=True)
+    return scaled
 
 
 def _offered(
@@ -184,7 +189,7 @@ def _offered(
     averaged = [k for k, one in enumerate(first.classes) if one.support and one.name not in first.left_out]
     numbers = None if groups is None else number_groups(groups[found.rows], len(truth))
     gains = tuple(
-        label_gain(truth, found.before, after, count, classes=np.asarray(averaged), groups=numbers)
+        label_gain(truth, found.before, after, found.halves, count, classes=np.asarray(averaged), groups=numbers)
         for count, after in found.after.items()
     )
     if gains and len(truth) < len(labels):

@@ -124,7 +124,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
         ("data", "trainer", "versions", "machine", "plugins", "source", "split", "recipe", "parent", "adaptation"), dict
     ),
-    **dict.fromkeys(("status", "start_sha256", "end_sha256", "command"), str),
+    **dict.fromkeys(("status", "date", "start_sha256", "end_sha256", "command"), str),
     **dict.fromkeys(("seconds", "parameters"), (int, float)),
     **dict.fromkeys(("image_shape", "members"), list),
 }

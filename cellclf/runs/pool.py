@@ -210,11 +210,12 @@ def _measured(
     from cellclf.cleaning.dedup.dedup import Dedup
     from cellclf.cleaning.outliers.filter import OutlierFilter
 
+    many = different >= _FEWEST
     clusters = Dedup(augmented="cluster").find(pool).clusters
     if pool.clusters is not None:  # found before, or given
         before = [str(number) for number in pool.clusters]
         clusters = components(pool.replace(groups=before, clusters=clusters))
-    unlike = ~OutlierFilter().find(pool).keep if different >= _FEWEST else np.zeros(len(pool), bool)
+    unlike = ~OutlierFilter().find(pool).keep | _blurred(pool) if many else np.zeros(len(pool), bool)
     coordinates = _coordinates(reader, pool, features) if different > 1 else np.zeros((len(pool), 1))
     return coordinates, clusters, unlike
 
@@ -236,6 +237,18 @@ def _coordinates(reader: FeatureReader, pool: ImageSet, features: NDArray[np.flo
     widths = reader.widths or (features.shape[1],)
     used = [place >= len(widths) - 2 for place in range(len(widths))]
     return learn_space(features, views, widths, columns=used).apply(features)
+
+
+def _blurred(pool: ImageSet) -> NDArray[np.bool_]:
+    """Find images that are far less sharp than is usual in this laboratory: platelets are smoother than other cells."""
+    from cellclf.cleaning.outliers.descriptors import NAMES, describe
+
+    place = NAMES.index("sharpness")
+    sharp = np.concatenate([describe(batch)[:, place] for batch in pool.batches(show=False)]).astype(np.float64)
+    middle = np.median(sharp)
+    usual = 1.4826 * np.median(np.abs(sharp - middle))
+    blurred: NDArray[np.bool_] = sharp < middle - 4.5 * max(usual, 0.2)
+    return blurred
 
 
 def _far(run: Run, known: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from cellclf.data.classes import match_labels
 from cellclf.data.decisions import Decisions
 from cellclf.data.door import Cells, as_cells, at_size
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import CellclfWarning, OptionError, RunFolderError
+from cellclf.errors import CellclfWarning, OptionError, RunFolderError, unknown
 from cellclf.evaluation.adaptation import Adaptation
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.ood import DomainShift
@@ -51,7 +51,11 @@ from cellclf.utils.parameters import Count, Seed, check_arguments
 if TYPE_CHECKING:
     from cellclf.evaluation.external import External
     from cellclf.runs.export import Exported
+    from cellclf.runs.session import Session
     from cellclf.runs.suggestion import Suggestion
+
+RUNTIMES = ("auto", "keras", "onnx")
+_ENOUGH = 4_096  # images from which converting the network takes less time than it saves
 
 
 @dataclass(eq=False)
@@ -70,6 +74,11 @@ class Run:
         adaptation: What an adapted run is worth in its laboratory; None for other runs.
         decisions: What people decided about that laboratory's cells, in all rounds.
         parent: The run that it was adapted from, where it is in memory.
+        runtime: What computes predictions. ``"auto"``: ONNX Runtime for sets of 4,096 images and more, where
+            ``pip install 'cellclf[export]'`` has brought it and there is no GPU; else Keras. ``"onnx"``: ONNX Runtime
+            for any number of images, such as one at a time; ``"keras"``: Keras. The network is converted at the first
+            use, which takes some seconds, kept in memory, and compared with Keras on 64 images: if a probability
+            differs by more than 0.0001, a warning says so and Keras is used.
     """
 
     model: Any
@@ -82,6 +91,9 @@ class Run:
     adaptation: Adaptation | None = None
     decisions: Decisions | None = None
     parent: Run | None = None
+    runtime: str = "auto"
+    _session: Session | None = field(default=None, init=False, repr=False)
+    _refused: bool = field(default=False, init=False, repr=False)
 
     def __repr__(self) -> str:
         where = f" in {self.folder}" if self.folder else ""
@@ -120,7 +132,9 @@ class Run:
         """
         cells = self._fitted(images)
         names = view_names(tta, cells.image_shape)
-        return probabilities(self.model, cells, batch_size=batch_size, tta=names, show=show)
+        session = self._open_session(cells)
+        predict = None if session is None else session.probabilities
+        return probabilities(self.model, cells, batch_size=batch_size, tta=names, predict=predict, show=show)
 
     def predict(self, images: Cells, *, batch_size: int = 256, show: bool | None = None) -> NDArray[np.int64]:
         """Give the most probable class of each image: (N,) int64, an index into ``class_names``.
@@ -215,9 +229,12 @@ class Run:
                 skipped=cells.skipped,
                 threshold=threshold or 0.0,
                 views=len(names),
+                runtime=self._computed_by(cells),
             )
         averaged = self.predict_proba(cells, tta=tta, show=show) if len(names) > 1 else None
-        batches = self._reader.batches(cells, show=show)
+        session = self._open_session(cells, features=True)
+        predict = None if session is None else session.both
+        batches = self._reader.batches(cells, predict=predict, show=show)
         return predictions(
             cells.ids,
             self.class_names,
@@ -231,6 +248,7 @@ class Run:
             promise=promise,
             averaged=averaged,
             views=len(names),
+            runtime=self._computed_by(cells),
         )
 
     def _promise(self, accuracy: float | None, *, views: int) -> Promise | None:
@@ -252,6 +270,33 @@ class Run:
     @cached_property
     def _reader(self) -> FeatureReader:
         return FeatureReader(self.model)  # compiled once, not for each call
+
+    def _open_session(self, cells: ImageSet, *, features: bool = False) -> Session | None:
+        """Give the network in ONNX Runtime, if it is to be used for these images; see ``runtime``."""
+        if self.runtime not in RUNTIMES:
+            raise unknown("runtime", self.runtime, RUNTIMES)
+        asked = self.runtime == "onnx"
+        if self.runtime == "keras" or not len(cells) or (len(cells) < _ENOUGH and not asked):
+            return None
+        from cellclf.runs.session import is_faster, open_session, require_packages
+
+        found = self._session
+        if found is not None and not found.is_of(self.model, images=len(cells)):
+            found, self._refused = None, False
+        if found is not None and (found.gives_features or not features):
+            return found
+        if asked:
+            require_packages()
+        if self._refused or not (asked or is_faster()):
+            return None
+        reader = self._reader if features or self.confidence is not None else None
+        self._session = open_session(self.model, cells, reader)
+        self._refused = self._session is None
+        return self._session
+
+    def _computed_by(self, cells: ImageSet) -> str:
+        session = self._open_session(cells)
+        return "" if session is None else str(session)
 
     @cached_property
     def _readers(self) -> dict[tuple[str, ...] | None, FeatureReader]:
@@ -363,7 +408,7 @@ class Run:
         cells: Cells,
         labels: ArrayLike | None = None,
         *,
-        min_count: int = 1,
+        min_count: int | None = 1,
         tta: int | Sequence[str] = 1,
         seed: int = 0,
         show: bool | None = None,
@@ -375,7 +420,8 @@ class Run:
         Args:
             cells: What to score on.
             labels: (N,) or (N, 1) labels beside an array.
-            min_count: Classes with fewer images are listed but not in the macro averages.
+            min_count: Classes with fewer images are listed but not in the macro averages; None takes 10, where two
+                classes or more have as many.
             tta: See ``predict_proba``.
             seed: Of the bootstrap intervals; where the cells have groups, these are resampled.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
@@ -389,13 +435,13 @@ class Run:
         return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
 
     def evaluate_and_compare(
-        self, cells: Cells, *, min_count: int = 1, seed: int = 0, show: bool | None = None
+        self, cells: Cells, *, min_count: int | None = 1, seed: int = 0, show: bool | None = None
     ) -> tuple[Report, DomainShift | None]:
         """Score the run on a set with labels, and test it for domain shift, in one pass through the network.
 
         Args:
             cells: What to score on.
-            min_count: Classes with fewer images are listed but not in the macro averages.
+            min_count: See ``evaluate``.
             seed: Of the bootstrap intervals.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
@@ -412,7 +458,8 @@ class Run:
         features, found = self._reader.read(cells, show=show)
         familiar = self.confidence.familiar
         report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
-        return report, familiar.compare(familiar.distance(features))
+        called = found.argmax(1)  # so that another mix of classes is no shift
+        return report, familiar.compare(familiar.distance(features), called, class_names=self.class_names)
 
     def adapt(
         self,

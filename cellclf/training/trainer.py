@@ -21,7 +21,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
 from cellclf.runs.confidence import fit_confidence
 from cellclf.runs.folder import read_manifest, write_manifest
-from cellclf.runs.provenance import machine, versions, weights_sha256
+from cellclf.runs.provenance import machine, now, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
 from cellclf.training.batches import Batches, altered_copy, check_accumulate, in_memory
 from cellclf.training.cache import Cache
@@ -303,7 +303,7 @@ class Trainer(Params):
         )
         history = loop.run()
         set_precision(model, None)
-        manifest |= {"status": "finished", "seconds": round(sum(row["seconds"] for row in history), 1)}
+        manifest |= {"status": "finished", "date": now(), "seconds": round(sum(row["seconds"] for row in history), 1)}
         manifest |= {"parameters": int(model.count_params()), "end_sha256": weights_sha256(model)}
         run = Run(model, train.class_names, history, manifest)
         try:

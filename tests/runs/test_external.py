@@ -72,17 +72,10 @@ def test_labels_undo_a_shift(found):
     views = found.remedies[1]
     assert views.gain.macro_f1 == 0 and views.gain.p_value == 1, "turned images have the same mean level"
     (few,) = found.label_gains
-    assert (few.count, few.n, few.draws) == (25, 120, 4)
+    assert (few.count, few.n, few.draws) == (25, 120, 2)
     assert few.balanced_accuracy > 0.9 and few.gain.low > 0
     assert few.gain == pytest.approx(few.balanced_accuracy - found.report.balanced_accuracy)
     assert "50 labels were not tried: half of these cells are 60; expected 100 or more" in " ".join(str(found).split())
-
-
-def test_labels_that_say_nothing_bring_nothing(run):
-    cells = make_images(120, seed=2, shift=35)
-    dealt = np.random.default_rng(3).permutation(cells.labels)
-    (few,) = run.external(cells.replace(labels=dealt), tta=1, label_counts=(25,)).label_gains
-    assert few.gain.low < 0 < few.gain.high + 0.05 and abs(few.balanced_accuracy - 1 / 3) < 0.15
 
 
 def test_labels_do_not_change_what_needs_none(run, found):
@@ -283,14 +276,6 @@ def test_matching_by_position_and_groups_are_reported(run):
     assert "matched by position: 0 is dark, 1 is grey, 2 is light" in text
     assert "resample 9 groups (so few that the intervals are rough)" in text
     assert found.report.num_groups == 9
-
-
-def test_few_groups_are_kept_apart_where_that_is_possible(run):
-    cells = make_images(120, seed=2, shift=35)
-    many = run.external(cells.replace(groups=np.arange(120) // 6), tta=1, label_counts=(25,))
-    assert "one group in both halves" not in str(many) and many.label_gains[0].gain.low > 0
-    one = run.external(cells.replace(groups=np.repeat("slide", 120)), tta=1, label_counts=(25,))
-    assert "cells of one group in both halves" in " ".join(str(one).split()) and one.label_gains
 
 
 def test_a_run_without_features_says_so(own):

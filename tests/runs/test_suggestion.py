@@ -84,15 +84,18 @@ def test_clusters_that_the_set_has_count_too(run, there):
 
 
 def test_blurred_and_non_cell_images_are_hardly_asked_about(run):
+    from scipy.ndimage import gaussian_filter
+
     cells = cc.make_cells(90, size=32, seed=5, foreign=8).replace(labels=None)
+    blurred = gaussian_filter(cc.make_cells(4, size=32, seed=6).images, (0, 4, 4, 0))
     blank = np.full((3, 32, 32, 3), 255, np.uint8) - np.arange(3, dtype=np.uint8)[:, None, None, None]
     cells = cc.ImageSet(
-        np.concatenate([cells.images, blank]), ids=[*cells.ids.tolist(), "foreign-1", "foreign-2", "foreign-3"]
+        np.concatenate([cells.images, blank, blurred]), ids=[*cells.ids.tolist(), *(f"foreign-{k}" for k in range(7))]
     )
     found = run.suggest(cells, 25)
     assert len(found) == 25
     assert sum("foreign" in id_ for id_ in found.ids) <= 1
-    assert found.excluded["blurred, out-of-distribution or non-cell"] >= 5
+    assert found.excluded["blurred, out-of-distribution or non-cell"] >= 10
 
 
 def test_a_laboratory_that_is_far_away_as_a_whole_is_suggested_from(run):

@@ -20,7 +20,7 @@ from cellclf.runs.predict import step_size
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.tta import VIEWS
 from cellclf.utils.atomic import replacing
-from cellclf.utils.csv_tables import csv_text
+from cellclf.utils.csv_tables import csv_text, require_writer
 from cellclf.utils.progress import track
 
 ENDINGS = (".csv", ".npz", ".parquet")
@@ -120,8 +120,6 @@ def write_features(path: str | Path, ids: NDArray[np.str_], features: Floats, co
         OptionError: Another ending.
         MissingPackageError: Parquet without pyarrow.
     """
-    from cellclf.utils.csv_tables import require_pyarrow
-
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in ENDINGS:
@@ -129,7 +127,7 @@ def write_features(path: str | Path, ids: NDArray[np.str_], features: Floats, co
             f"features cannot be written to {path.name!r}; expected a name ending in {', '.join(ENDINGS)}"
         )
     if ending == ".parquet":
-        require_pyarrow(path)
+        require_writer(path)
     with replacing(path) as new:
         if ending == ".npz":
             np.savez(new, ids=np.asarray(ids, np.str_), features=features, columns=np.asarray(columns, np.str_))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,19 +48,25 @@ class FeatureReader:
         parts = pooled(model, self.layers)
         self.width = int(features.shape[-1])
         self.widths = tuple(int(part.shape[-1]) for part in parts)
-        self._model = keras.Model(inputs, [features, model.output, *parts])
+        self.network = keras.Model(inputs, [features, model.output, *parts])
 
     def batches(
-        self, cells: ImageSet, rows: NDArray[np.int64] | None = None, *, show: bool | None = None
+        self,
+        cells: ImageSet,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        predict: Callable[[NDArray[Any]], Any] | None = None,
+        show: bool | None = None,
     ) -> Iterator[tuple[Floats, Floats]]:
         """Give (features, probabilities) of some images at a time, in order.
 
         Args:
             cells: The images.
             rows: Positions of those to read; None for all.
+            predict: From some images to their features and probabilities; None computes the network in Keras.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
         """
-        for features, found, _ in self._outputs(cells, rows, show=show):
+        for features, found, _ in self._outputs(cells, rows, predict=predict, show=show):
             yield features, found
 
     def read(
@@ -78,21 +84,29 @@ class FeatureReader:
         features, found, beside = _joined(self._outputs(cells, rows, show=show), count)
         return features, found, beside
 
-    def run(self, images: NDArray[np.uint8], size: int) -> tuple[Floats, Floats, Floats]:
+    def run(
+        self, images: NDArray[np.uint8], size: int, predict: Callable[[NDArray[Any]], Any] | None = None
+    ) -> tuple[Floats, Floats, Floats]:
         """Give features, probabilities and outputs of ``layers`` of one batch, padded to ``size`` images."""
         with naming_batch_size(size, training=False):
-            found = [np.asarray(one, np.float32)[: len(images)] for one in forward(self._model)(padded(images, size))]
+            given = forward(self.network)(padded(images, size)) if predict is None else predict(images)
+        found = [np.asarray(one, np.float32)[: len(images)] for one in given]
         beside = np.concatenate(found[2:], axis=1) if found[2:] else np.empty((len(images), 0), np.float32)
         return found[0], found[1], beside
 
     def _outputs(
-        self, cells: ImageSet, rows: NDArray[np.int64] | None, *, show: bool | None
+        self,
+        cells: ImageSet,
+        rows: NDArray[np.int64] | None,
+        *,
+        predict: Callable[[NDArray[Any]], Any] | None = None,
+        show: bool | None,
     ) -> Iterator[tuple[Floats, Floats, Floats]]:
         rows = np.arange(len(cells)) if rows is None else rows
         size = step_size(max(1, len(rows)), self.batch_size)
         starts = range(0, len(rows), size)
         for start in track(starts, total=len(starts), label="predicting", unit="batch", show=show):
-            yield self.run(cells.read(rows[start : start + size]), size)
+            yield self.run(cells.read(rows[start : start + size]), size, predict)
 
 
 def _joined(batches: Iterable[tuple[Floats, ...]], count: int) -> list[Floats]:

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from cellclf.backbones.graph import zoomed
 from cellclf.data.split import components
-from cellclf.errors import CellclfError, OptionError
+from cellclf.errors import CellclfError, DataError, OptionError
 from cellclf.runs.features.layers import LayerReader, feature_layers
 from cellclf.runs.features.space import learn_space
 from cellclf.runs.suggest import choose
 from cellclf.runs.tta import VIEWS
-from cellclf.training.adapt.candidates import Fitter, Reading, sizes
-from cellclf.training.adapt.logistic import balanced
-from cellclf.training.adapt.mixture import mix
-from cellclf.training.adapt.select import best, cross_fit, folds
+from cellclf.training.adapt.adapt import adapt_labelled
+from cellclf.training.adapt.candidates import Reading
+from cellclf.training.adapt.reader import ZOOMS
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -28,13 +27,12 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-ZOOMS = (1.0, 0.7, 1.5, 2.0)
 MOST = 600
 """So many cells are read at most: what labels bring does not depend on how many others there are."""
 
 _VIEWS = list(VIEWS)[:4]
 _SEEN = 128  # cells that are seen in several views to learn which differences mean nothing
-_DRAWS = 4
+_DRAWS = 2  # of each two models are made, one for each half
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +42,14 @@ class Offer:
     Args:
         rows: (n,) positions of the cells that were used.
         before: (n,) what the run as it is predicts for them.
+        halves: (D, n) which half each cell was in.
         after: Count of labels -> (D, n) predicted in each draw, by models that had not seen the label.
         notes: What could not be done, and why.
     """
 
     rows: Labels
     before: Labels
+    halves: NDArray[np.bool_]
     after: dict[int, Labels] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -92,9 +92,8 @@ def offer(
 ) -> Offer:
     """Predict cells of a laboratory after some of their neighbours were labelled.
 
-    The cells are cut in halves, several times; of one half some are suggested and labelled, the run is adapted with the
-    head that ``Run.adapt`` starts from, and the other half is predicted, in one view. Copies, groups and clusters are
-    never cut.
+    The cells are cut in halves, several times; of one half some are suggested and labelled, the run is adapted as
+    ``Run.adapt`` does, and the other half is predicted, in one view. Copies, groups and clusters are never cut.
 
     Args:
         run: Whose network is read; it is not changed.
@@ -113,9 +112,11 @@ def offer(
     try:
         sheet = read(run, some, show=bool(show))
     except CellclfError as error:
-        return Offer(rows, np.zeros(len(rows), np.int64), {}, (f"No labels tried: {error}.",))
-    before = sheet.given[1.0][0].argmax(1)
-    after, notes = {}, []
+        nothing = np.zeros(len(rows), np.int64)
+        return Offer(rows, nothing, np.zeros((0, len(rows)), bool), notes=(f"No labels tried: {error}.",))
+    before = np.asarray(sheet.given[1.0][0].argmax(1), np.int64)
+    after: dict[int, Labels] = {}
+    notes: list[str] = []
     dealt = [halves(units, [seed, k]) for k in range(_DRAWS)]
     if some.groups is not None and _smallest(dealt, copies) < 2 * min(counts, default=0):
         dealt = [halves(copies, [seed, k]) for k in range(_DRAWS)]
@@ -132,7 +133,7 @@ def offer(
         after[count] = np.stack(
             [draw(sheet, truth, half, copies, count, run.class_names, seed=seed + k) for k, half in enumerate(dealt)]
         )
-    return Offer(rows, np.asarray(before, np.int64), after, tuple(notes))
+    return Offer(rows, before, np.stack(dealt), after, tuple(notes))
 
 
 def _smallest(dealt: Sequence[NDArray[np.bool_]], copies: Labels) -> int:
@@ -177,7 +178,9 @@ def halves(units: Labels, seed: Sequence[int]) -> NDArray[np.bool_]:
 def read(run: Run, cells: ImageSet, *, show: bool = False) -> Sheet:
     """Read cells in some views and in several sizes; a size in which the network cannot be rebuilt is left out."""
     layers = feature_layers(run.model, 3)
-    features, given, widths = {}, {}, ()
+    features: dict[float, NDArray[np.float32]] = {}
+    given: dict[float, NDArray[np.float32]] = {}
+    widths: tuple[int, ...] = ()
     for zoom in ZOOMS:
         try:
             reader = LayerReader(zoomed(run.model, zoom), layers)
@@ -229,24 +232,13 @@ def suggested(sheet: Sheet, pool: Labels, copies: Labels, count: int, class_name
 
 
 def predicted(sheet: Sheet, pool: Labels, picked: Labels, labels: Labels, scored: Labels, seed: int) -> Labels:
-    """Predict some cells by the run adapted with the labels of others; as it is where adapting would not help."""
+    """Predict some cells by the run adapted with the labels of others; as it is where too few classes were met."""
     given = sheet.given[1.0][0]
-    as_it_is = np.asarray(given[scored].argmax(1), np.int64)
-    classes = given.shape[1]
-    counts = np.bincount(labels, minlength=classes)
-    if (counts > 0).sum() < 2 or counts.max() < 2:
-        return as_it_is
-    columns = np.arange(classes)
+    columns = np.arange(given.shape[1])
     readings = {zoom: sheet.reading(zoom, pool, picked) for zoom in sheet.features}
-    fitter = Fitter(readings, labels, columns)
-    dealt = folds(labels, 1, seed)
-    tried = [cross_fit(fitter, one, dealt, classes) for one in sizes(readings)]
-    chosen = tried[best(tried, labels, classes)]
-    won = (chosen.probabilities.argmax(-1) == labels).mean(0) - (given[picked].argmax(1) == labels)
-    if float(np.average(won, weights=balanced(labels, classes))) <= 0:
-        return as_it_is
-    zoom = chosen.candidate.zoom
-    head = fitter.fit(chosen.candidate, np.arange(len(labels)))
-    mixture = mix(head, columns, readings[zoom].views_given[0][: len(labels)])
-    found = mixture.probabilities(sheet.features[zoom][0, scored], sheet.given[zoom][0, scored])
+    try:
+        made = adapt_labelled(readings, labels, columns, curve=False, seed=seed)
+    except DataError:
+        return np.asarray(given[scored].argmax(1), np.int64)
+    found = made.mixture.probabilities(sheet.features[made.zoom][0, scored], sheet.given[made.zoom][0, scored])
     return np.asarray(found.argmax(1), np.int64)
