@@ -70,7 +70,7 @@ def predict(
     """Predict the class of each image of SRC, and how sure it is.
 
     A folder is read at any depth, whatever its folders are called. A single - reads the names of image files from
-    standard input, one a line, or as `find -print0` writes them.
+    standard input, one a line or as `find -print0` writes them.
 
     Out-of-distribution images get "unknown" instead of a class; the columns of the classes still hold their
     probabilities. `--refuse 0` gives every image a class. With `--accuracy` or `--threshold`, images that are not sure
@@ -78,9 +78,7 @@ def predict(
 
     \b
     cellclf predict runs/a new_cells/ --out named.csv
-    find new_cells -name '*.png' | cellclf predict runs/a - --out named.jsonl
-    cellclf predict runs/a test/ --format sample_submission.csv --out submission.csv
-    cellclf predict runs/a runs/b new_cells/ --combine best-fit --group-from '{group}/*'
+    cellclf predict runs/a runs/b new_cells/ --combine best-fit --out named.jsonl
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     _check(run_folders, src, combine, accuracy)
     source.refuse_outputs(src, None if template is None else str(template), out=out)
