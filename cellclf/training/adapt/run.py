@@ -31,7 +31,7 @@ from cellclf.training.adapt.graph import build_model, original
 from cellclf.training.adapt.home import Home, HomeImages, StoredHome
 from cellclf.training.adapt.labels import Labelled, match, read_decisions
 from cellclf.training.adapt.proof import Interval
-from cellclf.training.adapt.reader import Reader
+from cellclf.training.adapt.reader import MOST_CELLS, Reader
 from cellclf.utils.backend import float32
 from cellclf.utils.locks import held
 from cellclf.utils.log import is_shown
@@ -211,7 +211,7 @@ class _Job:
     ) -> dict[str, Any]:
         """Give everything that determines the result; its status is that of an unfinished run."""
         root = self.root.manifest
-        read = np.sort(np.concatenate([self.known.rows, self.known.non_cells, self.others[:2_000]]))
+        read = np.sort(np.concatenate([self.known.rows, self.known.non_cells, self.others[:MOST_CELLS]]))
         data = {"cells": {"images": len(self.cells), "sha256": self.cells.subset(read).fingerprint()}}
         if self.home is not None:
             data["home"] = {"images": len(self.home), "sha256": self.home.fingerprint()}
