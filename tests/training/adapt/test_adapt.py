@@ -142,9 +142,9 @@ def test_the_one_to_beat_is_kept_unless_another_is_clearly_better():
     dealt = folds(labels[picked], 3, 0)
     first = cross_fit(fitter, sizes(readings)[0], dealt, CLASSES)
     blind = cross_fit(fitter, Candidate("blind", layers=0, pull=0.0), dealt, CLASSES)
-    assert best([first, blind], labels[picked], CLASSES) == 0
-    assert best([blind, first], labels[picked], CLASSES) == 1
-    assert best([first, first], labels[picked], CLASSES) == 1
+    assert best([first, blind], labels[picked]) == 0
+    assert best([blind, first], labels[picked]) == 1
+    assert best([first, first], labels[picked]) == 1
     given = readings[1.0].views_given[0, : len(picked)].astype(np.float64)
     blends = [Blends(one.probabilities, given, labels[picked]) for one in (first, blind)]
     nested = inside([first, blind], blends, dealt, labels[picked])
