@@ -286,7 +286,7 @@ def test_a_run_that_is_right_already_is_not_harmed():
 
 def test_permuted_labels_are_not_shown_to_help():
     shown = 0
-    for seed in range(20):
+    for seed in range(12):
         _, _, labels, picked, readings = a_case(25, seed=seed)
         dealt = np.random.default_rng(seed).permutation(labels[picked])
         shown += adapt_labelled(readings, dealt, np.arange(CLASSES), curve=False).proof.helps
@@ -295,7 +295,7 @@ def test_permuted_labels_are_not_shown_to_help():
 
 def test_the_interval_covers_what_it_promises():
     covered = []
-    for seed in range(25):
+    for seed in range(16):
         _features, _given, labels, picked, readings = a_case(25, seed=seed, noise=1.2)
         made = adapt_labelled(readings, labels[picked], np.arange(CLASSES), curve=False, seed=seed)
         fresh, fresh_given, truth = laboratory(n=800, seed=1000 + seed, noise=1.2)
@@ -355,14 +355,14 @@ def test_confidence_that_the_folds_contradict_is_not_believed():
 
 def test_wrong_labels_are_among_the_first_doubts():
     found = 0
-    for seed in range(10):
+    for seed in range(6):
         _, _, labels, picked, readings = a_case(25, seed=seed)
         given_labels = labels[picked].copy()
         wrong = np.random.default_rng(seed).choice(25, 2, replace=False)
         given_labels[wrong] = (given_labels[wrong] + 1) % CLASSES
         made = adapt_labelled(readings, given_labels, np.arange(CLASSES), curve=False, seed=seed)
         found += set(wrong) <= set(made.proof.doubts)
-    assert found >= 8
+    assert found >= 5
 
 
 def test_nobody_is_doubted_where_all_agree():
