@@ -11,7 +11,7 @@ from cellclf.training.adapt.candidates import UNCHANGED, Candidate, Fitter, Read
 from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
 from cellclf.training.adapt.mixture import fit_gate, mix
 from cellclf.training.adapt.proof import doubts, expected, learnable, learning_curve, priors, prove
-from cellclf.training.adapt.select import AS_IT_WAS, Blend, Blends, best, cross_fit, folds, inside
+from cellclf.training.adapt.select import AS_IT_WAS, Blend, Blends, CrossFit, best, cross_fit, folds, inside
 from cellclf.training.adapt.space import learn_space, spread
 
 CLASSES, WIDTHS = 4, (10, 12)
@@ -150,6 +150,27 @@ def test_the_one_to_beat_is_kept_unless_another_is_clearly_better():
     nested = inside([first, blind], blends, dealt, labels[picked])
     np.testing.assert_allclose(nested.sum(-1), 1)
     np.testing.assert_allclose(nested[0], blends[0].without(dealt[0], 0))
+
+
+def test_the_farther_a_size_is_the_more_evidence_it_takes():
+    labels = np.repeat([0, 1], 20)
+    noise = np.random.default_rng(0).normal(size=40)
+    noise = (noise - noise.mean()) / noise.std()
+
+    def tried(zoom, lead):  # by so many standard errors
+        return CrossFit(Candidate("x", zoom=zoom), np.zeros((1, 40, 2)), 5 - 0.1 * (noise + lead / np.sqrt(40)))
+
+    for zoom, least in ((0.7, 0.93), (1.5, 1.05), (2.0, 1.8)):
+        first = CrossFit(Candidate("x"), np.zeros((1, 40, 2)), np.full(40, 5.0))
+        assert best([first, tried(zoom, least + 0.05)], labels) == 1
+        assert best([first, tried(zoom, least - 0.05)], labels) == 0
+
+
+def test_a_class_with_one_label_decides_no_choice():
+    labels = np.asarray([0] * 10 + [1] * 10 + [2])
+    first = CrossFit(Candidate("x"), np.zeros((1, 21, 3)), np.ones(21))
+    other = CrossFit(Candidate("x", zoom=1.5), np.zeros((1, 21, 3)), np.asarray([1.1] * 20 + [-50.0]))
+    assert best([first, other], labels) == 0
 
 
 def test_a_clearly_better_size_is_taken():
