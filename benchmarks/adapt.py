@@ -39,12 +39,12 @@ from cellclf.data.classes import match_labels
 from cellclf.errors import CellclfError
 from cellclf.pipeline import Pipeline
 from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.features.space import learn_space
 from cellclf.runs.suggest import choose
 from cellclf.runs.tta import VIEWS
 from cellclf.training.adapt.adapt import Adapted, adapt_labelled, adapt_unlabelled
 from cellclf.training.adapt.candidates import Fitter, Reading, heads, sizes
 from cellclf.training.adapt.mixture import mix
-from cellclf.training.adapt.space import learn_space
 
 ZOOMS = (1.0, 0.7, 1.5, 2.0)
 MODES = ("suggested", "random", "wrong", "permuted", "rounds")

@@ -7,6 +7,9 @@ probability of COUNT cells, drawn with a seed, is compared with Keras: the large
 the exit code is 1. Then each, Keras among them, predicts batches of 1 and of 64 of these cells, in turn in five
 rounds, so that the load of the machine is the same for all. Printed are the images a second (median of the rounds, and
 their range) and the ratio to Keras. Each runtime computes with JOBS threads.
+
+With JOBS = all cores, so does `Run.predict_proba` with runtime "keras" and with "onnx", the last lines of each size;
+their ratio is printed, and the largest difference of a probability over all COUNT cells.
 """
 
 from __future__ import annotations
@@ -77,6 +80,17 @@ def main() -> int:
         run.model.jit_compile = False
         keras: dict[str, Callable[[np.ndarray], np.ndarray]] = {"keras": run.model.predict_on_batch}
         predictors = keras | predictors
+        if options.n_jobs == os.cpu_count():
+            for runtime in ("keras", "onnx"):
+                own = cellclf.load_run(options.run)
+                own.runtime = runtime
+                found[f"run, {runtime}"], predictors[f"run, {runtime}"] = {}, own.predict_proba
+            start = time.perf_counter()
+            predictors["run, onnx"](images[:1])
+            spent = time.perf_counter() - start
+            apart = float(np.abs(predictors["run, onnx"](images) - predictors["run, keras"](images)).max())
+            found["run, onnx"] |= {"difference": apart, "seconds": spent}
+            print(f"  run, onnx   largest difference {apart:.1e}  made and compared in {spent:.1f} s", flush=True)
         for size in (1, 64):
             for predict in predictors.values():
                 predict(images[:size])  # the first call builds
@@ -85,6 +99,10 @@ def main() -> int:
                 for name, predict in predictors.items():
                     paces[name].append(pace(predict, images, size, options.seconds / ROUNDS))
             base = statistics.median(paces["keras"])
+            if "run, onnx" in paces:
+                pairs = [new / old for new, old in zip(paces["run, onnx"], paces["run, keras"], strict=True)]
+                found["run, onnx"][f"over_keras_{size}"] = statistics.median(pairs)
+                print(f"  batch {size:>2}  run, onnx over run, keras: {statistics.median(pairs):.2f} x", flush=True)
             for name, values in paces.items():
                 middle = statistics.median(values)
                 found[name][f"images_a_second_{size}"] = middle

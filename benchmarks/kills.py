@@ -143,7 +143,7 @@ def differences(one: Path, other: Path) -> list[str]:
     """Name what differs between two finished folders."""
     first, second = contents(one), contents(other)
     found = [name for name, value in first.items() if value != second[name]]
-    for name in ("model.keras", "confidence.npz"):
+    for name in ("model.keras", "confidence.npz", "features.npz"):
         old, new = arrays(one / name), arrays(other / name)
         same = old.keys() == new.keys() and all(np.array_equal(old[key], new[key]) for key in old)
         found += [] if same else [name]

@@ -40,6 +40,8 @@ from .plugins.hookspecs import hookimpl as hookimpl
 from .runs.ensemble import ensemble as ensemble
 from .runs.run import Run as Run
 from .runs.run import load_run as load_run
+from .training.cache import Cache as Cache
+from .training.compute import Compute as Compute
 from .training.head import Head as Head
 from .training.sklearn_api import CellClassifier as CellClassifier
 from .training.stage import Stage as Stage

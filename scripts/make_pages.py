@@ -62,6 +62,7 @@ ROOMS = [
     "training.md",
     "evaluation.md",
     "pipeline.md",
+    "report.md",
     "errors.md",
     "testing.md",
 ]

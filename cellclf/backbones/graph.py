@@ -140,13 +140,6 @@ def resized(model: Any, input_shape: tuple[int, int, int]) -> Any:
     return _rebuilt(model, edit)
 
 
-def batch_norms(model: Any) -> list[Any]:
-    """Give the BatchNorm layers of a model, from the input on, those inside of nested models and layers, too."""
-    import keras
-
-    return [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-
-
 def all_layers(layer: Any) -> list[Any]:
     """Give every layer inside of a model or layer, from the input on; one that holds others stands before them."""
     import keras

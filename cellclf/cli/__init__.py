@@ -6,6 +6,7 @@ import click
 
 import cellclf
 from cellclf.cli import (
+    adapt,
     augment,
     backbones,
     compare,
@@ -16,6 +17,7 @@ from cellclf.cli import (
     explain,
     export,
     external,
+    features,
     inspect,
     labels,
     leaks,
@@ -25,7 +27,7 @@ from cellclf.cli import (
     rerun,
     robustness,
     run,
-    train,
+    suggest,
 )
 from cellclf.cli.group import Group
 
@@ -48,7 +50,6 @@ for _command in (
     dedup.dedup,
     leaks.leaks,
     outliers.outliers,
-    train.train,
     compare.compare,
     labels.labels,
     crossval.crossval,
@@ -56,6 +57,9 @@ for _command in (
     evaluate.evaluate,
     predict.predict,
     external.external,
+    suggest.suggest,
+    adapt.adapt,
+    features.features,
     explain.explain,
     export.export,
     robustness.robustness,

@@ -15,6 +15,6 @@ class ExitCode(enum.IntEnum):
     FINDING = 3
     """A check found something: ``run --check``, ``rerun``."""
     SKIPPED = 4
-    """Done, but inputs were skipped: ``predict``, ``explain``; ``--skip-ok`` gives 0."""
+    """Done, but inputs were skipped: ``predict``, ``features``, ``explain``; ``--skip-ok`` gives 0."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C; the same command continues a run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -20,7 +21,7 @@ from cellclf.utils.atomic import write_json, write_text
 @click.option("--reference", metavar="SRC", help="Own labelled images, not trained on; default: the run's report.")
 @click.option("--min-count", default=20, show_default=True, help=min_count_help)
 @click.option("--tta", type=int, default=8, show_default=True, help="Flips and turns to try; 4 for oblong images.")
-@click.option("--no-adapt", is_flag=True, help="Do not try adapted BatchNorm statistics.")
+@click.option("--no-labels", is_flag=True, help="Do not measure what labels of some cells would bring.")
 @click.option("--plot", type=IMAGE, help="Write the figure, PNG, SVG or PDF.")
 @click.option("--out", type=OutFile(".json", ".md"), help="Write everything as JSON or Markdown, too.")
 def external(
@@ -31,14 +32,15 @@ def external(
     reference: str | None,
     min_count: int,
     tta: int,
-    no_adapt: bool,
+    no_labels: bool,
     plot: Path | None,
     out: Path | None,
 ) -> None:
     """Measure how the run in RUN does on SRC of another laboratory.
 
-    It shows how far the scores fall, in which classes, and what helps. Their labels only score. Classes with other
-    names are matched, as in `--map NEU=neutrophil`; those without a counterpart are listed and not scored.
+    It shows how far the scores fall, in which classes, and what helps: more views, the classes that occur there, or
+    labels of 25 or 50 suggested cells (by cross-fitting). Classes with other names are matched, as in
+    `--map NEU=neutrophil`; those without a counterpart are listed and not scored.
 
     \b
     cellclf external runs/a other_cells/ --min-count 3 --out external.md
@@ -55,7 +57,9 @@ def external(
         own, _ = source.of_run(run).further(
             reference, source.first(src), size=run.input_shape[:2], what="SRC and --reference, the two"
         )
-    found = run.external(cells, mapping, reference=own, min_count=min_count, tta=tta, adapt=not no_adapt)
+    counts = () if no_labels else (25, 50)
+    found = run.external(cells, mapping, reference=own, min_count=min_count, tta=tta, label_counts=counts)
+    found = dataclasses.replace(found, run=run_folder, source=src)
     click.echo(found)
     if plot is not None:
         save_figure(found.plot(), plot)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
@@ -29,7 +28,7 @@ from cellclf.utils.atomic import check_writable, write_json
 @click.option("--min-count", default=1, show_default=True, help=min_count_help)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random corruptions.")
 @click.option("--plot", type=IMAGE, help="Write the curves, PNG, SVG or PDF.")
-@click.option("--out", type=OutFile(".json"), help="File for the figures; default: in RUN, for its report.")
+@click.option("--out", type=OutFile(".json"), help="File for the figures; else RUN and its report get them.")
 def robustness(
     run_folder: str,
     src: str,
@@ -52,6 +51,7 @@ def robustness(
         check_writable(Path(run_folder) / "robustness.json")
     import_keras()
     from cellclf.data import sample
+    from cellclf.reporting import add_robustness
 
     run = cellclf.load_run(run_folder)
     cells = source.of_run(run).load(src)
@@ -60,6 +60,9 @@ def robustness(
     click.echo(found)
     if plot is not None:
         save_figure(found.plot(), plot)
-    own = "" if found.suite == "medmnist-c" else "-" + re.sub(r"[^\w.-]+", "-", found.suite)
-    path = write_json(out or Path(run_folder) / f"robustness{own}.json", found.to_dict())
-    click.echo(f"figures: {path}")
+    if out is not None:
+        click.echo(f"figures: {write_json(out, found.to_dict())}")
+        return
+    click.echo(f"figures: {add_robustness(run_folder, found)}")
+    if (page := Path(run_folder) / "report.html").exists():
+        click.echo(f"report: {page}")

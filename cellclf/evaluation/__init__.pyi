@@ -1,3 +1,8 @@
+from .adaptation import Adaptation as Adaptation
+from .adaptation import AdaptedClass as AdaptedClass
+from .adaptation import Doubt as Doubt
+from .adaptation import HomeScore as HomeScore
+from .adaptation import TriedCandidate as TriedCandidate
 from .calibration import Calibration as Calibration
 from .calibration import calibrate as calibrate
 from .calibration import fit_temperature as fit_temperature
@@ -9,7 +14,10 @@ from .conformal import fit_conformal as fit_conformal
 from .external import External as External
 from .external import LeftOut as LeftOut
 from .external import Remedy as Remedy
+from .forgetting import Forgetting as Forgetting
+from .forgetting import measure_forgetting as measure_forgetting
 from .intervals import Estimate as Estimate
+from .label_gain import LabelGain as LabelGain
 from .label_noise import LabelProblems as LabelProblems
 from .label_noise import find_label_problems as find_label_problems
 from .metrics import ClassScores as ClassScores

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cellclf.evaluation.calibration import Calibration
+from cellclf.evaluation.label_gain import LabelGain
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.plots import plot_external
@@ -68,8 +70,12 @@ class External(Result):
         reference_calibration: Of the probabilities on the reference; None if only its counts are known.
         domain_shift: Whether the images as a whole have the distribution of the training; None if the run is not
             calibrated.
-        remedies: The run without a remedy, and with each one that was tried.
+        remedies: The run without a remedy, and with each one that was tried and needs no labels.
         notes: What could not be done, and why.
+        label_gains: What labels of suggested cells would bring, one for each number of labels.
+        occurring: The classes that occur there, where these are not all of the run's.
+        run: How the commands of the next step name the run.
+        source: How they name the images.
     """
 
     report: Report
@@ -83,6 +89,10 @@ class External(Result):
     domain_shift: DomainShift | None
     remedies: tuple[Remedy, ...]
     notes: tuple[str, ...] = ()
+    label_gains: tuple[LabelGain, ...] = ()
+    occurring: tuple[str, ...] = ()
+    run: str = "RUN"
+    source: str = "SRC"
 
     @property
     def calibration(self) -> Calibration:
@@ -131,7 +141,36 @@ class External(Result):
             for one in self.remedies:
                 if one.gain is not None and one.gain.balanced_accuracy.high < 0:
                     lines.append(f"{one.name} lowers it: {points(one.gain.balanced_accuracy)} balanced accuracy")
+        for few in self.label_gains:
+            chance = "" if few.gain.low > 0 else ", which may be chance"
+            lines.append(f"labels of {few.count} suggested cells would bring {points(few.gain)}{chance}")
         return lines
+
+    def next_steps(self) -> list[tuple[str, str]]:
+        """Give what to do next: a few words and the command, what brings most for the least work first."""
+        run, source = (text if text in ("RUN", "SRC") else shlex.quote(text) for text in (self.run, self.source))
+        steps = []
+        if (labels := self._worth_labelling()) is not None:
+            words = f"label {labels.count} cells in the browser ({points(labels.gain)})"
+            steps.append((words, f"cellclf suggest {run} {source} --count {labels.count} --out label.html"))
+            steps.append(("then adapt", f"cellclf adapt {run} {source} --labels labelled.csv --out runs/adapted"))
+        best = self.best
+        if best.gain is not None and best.gain.balanced_accuracy.low > 0:
+            words = f"without labels, {best.name} ({points(best.gain.balanced_accuracy)})"
+            if self.occurring and best.name.startswith("its "):
+                classes = shlex.quote(",".join(self.occurring))
+                steps.append((words, f"cellclf adapt {run} {source} --classes {classes} --out runs/adapted"))
+            else:
+                steps.append((words, f"cellclf predict {run} {source} --tta {best.name.split()[0]}"))
+        return steps
+
+    def _worth_labelling(self) -> LabelGain | None:
+        """Give the smallest number of labels that is shown to help, a larger one only if it brings clearly more."""
+        helping = [one for one in self.label_gains if one.gain.low > 0]
+        least = min(helping, key=lambda one: one.count, default=None)
+        if least is None:
+            return None
+        return max(helping, key=lambda one: (one.gain > least.gain + 0.03, -one.count))
 
     def summary(self) -> str:
         """Give everything as text."""
@@ -139,7 +178,10 @@ class External(Result):
         lines += [f"{title}\n" + "\n".join(columns(rows)) + "\n" for title, rows in self._tables()]
         if self.domain_shift is not None:
             lines.append(str(self.domain_shift))
-        return "\n".join([*lines, *textwrap.wrap(" ".join(self._remarks()), 110)])
+        lines += textwrap.wrap(" ".join(self._remarks()), 110)
+        if steps := self.next_steps():
+            lines += ["", "next:", *(f"  {command}  # {words}" for words, command in steps)]
+        return "\n".join(lines)
 
     __str__ = summary
 
@@ -196,6 +238,12 @@ class External(Result):
         head = ["", "balanced accuracy", "gain", "macro F1", "calibration error", "log loss"]
         if len(rows) > 1:
             tables.append(("remedies that need no labels; gain paired by image", [head, *rows]))
+        if self.label_gains:
+            rows = [
+                [f"{one.count}", str(one.balanced_accuracy), points(one.gain), f"{one.n:,}"] for one in self.label_gains
+            ]
+            head = ["labels", "balanced accuracy", "gain", "images"]
+            tables.append(("what labels of suggested cells would bring, by cross-fitting", [head, *rows]))
         if self.left_out:
             rows = [
                 [one.name, f"{one.count:,}", one.reason, ", ".join(f"{n} {k}" for k, n in one.predicted.items())]
@@ -216,9 +264,13 @@ class External(Result):
             named = ", ".join(f"{name} ({n})" for name, n in few.items())
             remarks.append(f"Too few images for the averages over classes: {named}.")
         if len(self.remedies) > 1:
+            known = " Which classes occur there was taken from the labels." if self.occurring else ""
+            remarks.append(f"The best remedy was chosen on these labels, so confirm it on other images.{known}")
+        if self.label_gains:
             remarks.append(
-                "Remedies use the pixels of all external images, these included, and no labels; "
-                "the best one was chosen on the labels, so confirm it on other images."
+                "What labels would bring: half of the images gave the suggested cells, the other half was scored, and "
+                f"the reverse, in {self.label_gains[0].draws} random halvings; no image was scored by a model that had "
+                "seen its label. One view; the interval is for one adaptation and holds the choice of the cells."
             )
         return [*remarks, *self.notes]
 
@@ -227,7 +279,11 @@ class External(Result):
         parts = ["\n".join(f"- {line}" for line in self.headline())]
         parts += [f"**{title[0].upper()}{title[1:]}**\n\n{markdown_table(rows)}" for title, rows in self._tables()]
         parts += [str(self.domain_shift)] if self.domain_shift is not None else []
-        return without_html("\n\n".join([*parts, *filter(None, [" ".join(self._remarks())])]) + "\n")
+        parts += filter(None, [" ".join(self._remarks())])
+        if steps := self.next_steps():
+            lines = "\n".join(f"{command}  # {words}" for words, command in steps)
+            parts.append(f"**Next**\n\n```sh\n{lines}\n```")
+        return without_html("\n\n".join(parts) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as plain data that JSON can hold."""
@@ -254,6 +310,9 @@ class External(Result):
                 }
                 for one in self.remedies
             ],
+            "label_gains": [one.to_dict() for one in self.label_gains],
+            "occurring": list(self.occurring),
+            "next": [{"words": words, "command": command} for words, command in self.next_steps()],
             "notes": list(self.notes),
         }
 
@@ -262,6 +321,7 @@ class External(Result):
         return plot_external(
             external={one.name: one.recall for one in self.report.classes if one.support},
             reference={one.name: one.before for one in self.recalls},
-            remedies={one.name: one.report.balanced_accuracy for one in self.remedies},
+            remedies={one.name: one.report.balanced_accuracy for one in self.remedies}
+            | {f"{one.count} labels": one.balanced_accuracy for one in self.label_gains},
             expected=None if self.drop is None else self.drop.before,
         )

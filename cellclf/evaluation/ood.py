@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 _LARGE = 0.6  # AUROC from which a shift is more than slight
 _FEW = 5  # with fewer reference images of a class, all are compared with
 _MIXED = 0.1  # difference of a class's share that is worth a sentence
+_LOST = 0.05  # so many cells may lie beyond the limit that known non-cell images set
 _AXES = 64  # main axes that are measured one by one; all others share one width
 
 
@@ -58,6 +59,7 @@ class OodDetector:
         reference: (n,) sorted distances of known images that it was not fitted on.
         reference_class: (n,) the class predicted for each of them; None where it is not known, in detectors that older
             versions saved.
+        non_cells_from: Distance from which on images that show no cell were found; None where none are known.
     """
 
     centres: Floats
@@ -66,6 +68,7 @@ class OodDetector:
     rest: float
     reference: Floats
     reference_class: NDArray[np.int64] | None = None
+    non_cells_from: float | None = None
 
     def distance(self, features: ArrayLike) -> Floats:
         """Measure how far images are from the nearest class, in standard deviations.
@@ -96,7 +99,7 @@ class OodDetector:
 
         Args:
             refuse: The share of known cells that may be rejected by mistake, 0 (never) to below 1. Where the reference
-                is too small for so small a share, its largest distance is the limit.
+                is too small for so small a share, its largest distance is the limit. Known non-cell images lower it.
 
         Raises:
             OptionError: A share out of range.
@@ -104,7 +107,29 @@ class OodDetector:
         if not 0 <= refuse < 1:
             raise OptionError(f"refuse={refuse}; expected a share of known cells from 0 to below 1, such as 0.005")
         place = int(np.ceil((len(self.reference) + 1) * (1 - refuse) - 1e-9))
-        return float(self.reference[min(place, len(self.reference)) - 1]) if refuse else float("inf")
+        if not refuse:
+            return float("inf")
+        found = float(self.reference[min(place, len(self.reference)) - 1])
+        return found if self.non_cells_from is None else min(found, self.non_cells_from)
+
+    def knowing(self, non_cells: ArrayLike) -> OodDetector:
+        """Give a detector whose limit lies below images that show no cell, where that costs few cells.
+
+        Args:
+            non_cells: (m,) distances of images that are known to show no cell; of those that are nearer than 95 % of
+                the cells, nothing is learnt.
+
+        Examples:
+            >>> known = OodDetector(np.zeros((1, 2)), np.eye(2), np.ones(2), 0.0, np.arange(1.0, 101.0))
+            >>> known.limit(0.005), known.knowing([120.0, 99.0, 3.0]).limit(0.005)
+            (100.0, 98.5)
+        """
+        far = np.sort(np.asarray(non_cells, np.float64))
+        far = far[far > np.quantile(self.reference, 1 - _LOST)]
+        if not len(far):
+            return self
+        below = self.reference[self.reference < far[0]]
+        return replace(self, non_cells_from=float((far[0] + below[-1]) / 2) if len(below) else float(far[0]))
 
     def compare(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,23 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def date_text(manifest: Mapping[str, Any]) -> str:
+    """Give the date and time of a run, "" if it is not known.
+
+    Args:
+        manifest: Of the run.
+
+    Examples:
+        >>> date_text({"date": "2026-11-28T08:46:01Z"})
+        '2026-11-28, 08:46 UTC'
+    """
+    try:
+        found = datetime.datetime.fromisoformat(manifest.get("date", ""))
+    except (TypeError, ValueError):  # runs of older versions have none
+        return ""
+    return f"{found.astimezone(datetime.UTC):%Y-%m-%d, %H:%M} UTC"
 
 
 def thumbnails(

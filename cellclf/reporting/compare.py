@@ -12,7 +12,7 @@ import numpy as np
 
 from cellclf.errors import DataError
 from cellclf.evaluation.intervals import Estimate
-from cellclf.evaluation.scores import Score, scores_in
+from cellclf.evaluation.scores import SCORES, Score, scores_in
 from cellclf.evaluation.significance import Paired, compare_paired, holm, points
 from cellclf.pages.figures import History, number, restored
 from cellclf.pages.template import duration, render, write
@@ -82,7 +82,10 @@ class Candidate:
         return number(row.get(column))
 
     def highest(self, column: str, *, higher_is_better: bool = True) -> float | None:
-        """Give the best score of any epoch."""
+        """Give the best score of any epoch; None where ``kept`` averages over fewer classes than the history does."""
+        score = SCORES.get(column.removeprefix("val_"))
+        if score is not None and score.averages == "classes" and self.val is not None and self.val.left_out:
+            return None
         values = (x for row in self.history if (x := number(row.get(column))) is not None)
         return (max if higher_is_better else min)(values, default=None)
 
@@ -100,8 +103,7 @@ class Comparison(Result):
     Args:
         candidates: What is compared.
         chosen_on: Name of the set that is chosen on.
-        reported_on: Name of the set that the candidates' reports are of.
-        min_count: Classes with fewer images are left out of the averages that are tested.
+        reported_on: Name of the set that the candidates' reports are of; their averages say which classes are tested.
 
     Raises:
         DataError: There is nothing to compare, or reports are of different images.
@@ -122,14 +124,12 @@ class Comparison(Result):
         *,
         chosen_on: str = "val",
         reported_on: str = "test",
-        min_count: int = 1,
     ) -> None:
         if not candidates:
             raise DataError("there is nothing to compare; expected one candidate or more")
         self.candidates = tuple(sorted(candidates, key=lambda one: -(one.kept("val_macro_f1") or 0.0)))
         self.chosen_on = chosen_on
         self.reported_on = reported_on
-        self.min_count = min_count
         self._paired = {chosen_on: self._against([one.val for one in self.candidates])}
         if any(one.report is not None for one in self.candidates):
             self._paired[reported_on] = self._against([one.report for one in self.candidates])
@@ -167,7 +167,7 @@ class Comparison(Result):
                 report.predicted,
                 first.predicted,
                 len(first.class_names),
-                min_count=self.min_count,
+                min_count=first.min_count,
                 groups=first.groups,
             )
             for report in known[1:]

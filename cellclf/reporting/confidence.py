@@ -13,6 +13,7 @@ from cellclf.evaluation.selective import abstain
 from cellclf.pages.figures import inline_svg
 from cellclf.pages.template import percent, plain, thumbnails
 from cellclf.reporting.heatmaps import heatmaps
+from cellclf.reporting.score_tables import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,7 @@ def confidence_view(
     Returns:
         Data for the template; None if there is nothing to show.
     """
-    names = [name for name in sorted(evaluations, key=lambda name: name != lead) if name != "train"]
+    names = [name for name in in_order(evaluations, lead) if name != "train"]
     if lead is None or not names or len(evaluations[names[0]][0].class_names) < 2:
         return None
     rows = [_row(name, evaluations[name][0], known) for name in names]

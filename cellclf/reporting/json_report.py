@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_data(content: PageContent, path: str | Path) -> Path:
-    """Write the scores of each set, what was removed and skipped, domain shifts, and the time of each step.
+    """Write the scores of each set, what was removed and skipped, robustness, domain shifts, date and times.
 
     Args:
         content: What the report shows.
@@ -38,11 +38,15 @@ def write_data(content: PageContent, path: str | Path) -> Path:
     before = content.cells_before
     data = {
         "schema": 2,
+        "date": content.manifest.get("date"),
         "scores": {name: report.to_dict() for name, (report, _) in content.evaluations.items()},
+        "home": None if content.home is None else content.home.to_dict(),
+        "cut": content.cut,
         "copies": dict(content.copies),
         "removed": {name: selection.to_dict() for name, selection in content.removals.items()},
         "skipped": [] if before is None else [{"id": one.id, "reason": one.reason} for one in before.skipped],
         "notices": [] if before is None else list(before.notices),
+        "robustness": [found.to_dict() for found in content.robustness],
         "domain_shifts": {name: shift.to_dict() for name, shift in content.domain_shifts.items()},
         "seconds": dict(content.seconds),
     }

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellclf.errors import printable
-from cellclf.pages.template import count, duration, percent, plain, write
-from cellclf.reporting.score_tables import CLASS_SCORES, class_rows, left_out_lines, score_rows
-from cellclf.reporting.verdict import headline_name, verdict
+from cellclf.pages.template import count, date_text, duration, percent, plain, write
+from cellclf.reporting.robustness import robustness_markdown
+from cellclf.reporting.score_tables import CLASS_SCORES, class_rows, left_out_lines, score_rows, unit_line
+from cellclf.reporting.verdict import judge
 from cellclf.utils.text_tables import markdown_table, without_html
 
 if TYPE_CHECKING:
@@ -36,20 +37,25 @@ def write_markdown(content: PageContent, path: str | Path) -> Path:
         >>> page.read_text(encoding="utf-8").splitlines()[0]
         '# two'
     """
-    return write(path, without_html("\n\n".join(_parts(content)) + "\n"))
+    parts = [without_html("\n\n".join(found)) for found in (_scored(content), _made(content))]
+    return write(path, "\n\n".join(filter(None, [parts[0], robustness_markdown(content.robustness), parts[1]])) + "\n")
 
 
-def _parts(content: PageContent) -> Iterator[str]:
+def _scored(content: PageContent) -> Iterator[str]:
     yield f"# {printable(content.title)}"
-    reports = {name: report for name, (report, _) in content.evaluations.items()}
-    lead = headline_name(content.evaluations, content.headline)
-    if lead is not None:
-        sentence, lines = verdict(reports, lead, content.copies, content.searched)
-        yield sentence
-        yield "\n".join(f"- {line}" for line in lines)
-        yield from _scores(reports, lead)
+    if date := date_text(content.manifest):
+        yield date
+    if (found := judge(content)) is not None:
+        yield " ".join(found.sentences)
+        yield "```sh\n" + "\n".join(found.commands) + "\n```"
+        if found.lines:
+            yield "\n".join(f"- {line}" for line in found.lines)
+        yield from _scores({name: report for name, (report, _) in content.evaluations.items()}, found.headline)
     if content.domain_shifts:
-        yield "\n".join(f"- {name}: {shift}" for name, shift in content.domain_shifts.items())
+        yield "\n".join(f"- {name}: {shift}" for name, shift in sorted(content.domain_shifts.items()))
+
+
+def _made(content: PageContent) -> Iterator[str]:
     yield from _removed(content)
     if content.seconds:
         steps = ", ".join(f"{plain(name)} {duration(spent)}" for name, spent in content.seconds.items())
@@ -66,13 +72,18 @@ def _scores(reports: dict[str, Report], lead: str) -> Iterator[str]:
         table.append([name, count(row.report.n), *cells, row.classes])
     report = reports[lead]
     level = f"{100 * report.confidence_level:g} %"
-    yield f"## Scores\n\nIn %, log loss in nats; with {level} intervals.\n\n{markdown_table(table)}"
-    yield from left_out_lines(reports)
+    ordered = {row.name: row.report for row in rows}
+    note = f"In %, log loss in nats; with {level} intervals. {unit_line(ordered)}"
+    yield f"## Scores\n\n{note}\n\n{markdown_table(table)}"
+    yield from left_out_lines(ordered)
     classes = [
         [name, count(images), *(_ranged(f"{100 * x:.1f}", f"{100 * x.low:.1f}-{100 * x.high:.1f}") for x in scores)]
         for name, images, scores in class_rows(report)
     ]
     yield f"## Classes on {lead}\n\n{markdown_table([['class', 'images', *CLASS_SCORES], *classes])}"
+    if report.by_domain:
+        domains = [[plain(text) for text in row] for row in report.domain_rows()]
+        yield f"## Domains of {lead}\n\n{markdown_table(domains)}"
     if pairs := report.confused()[:5]:
         lines = [
             f"- {plain(p.truth)} predicted as {plain(p.predicted)}: {count(p.count)}, {percent(p.rate)} of the class"
@@ -90,6 +101,8 @@ def _removed(content: PageContent) -> Iterator[str]:
     lines = []
     for name, found in content.removals.items():
         lines += [f"- {plain(name)}: {_kinds(found)}", *(f"  - {line}" for line in found.lost())]
+    if content.cut:
+        text += f" It is {content.cut}; images that are in another part, too, were removed from train alone."
     if before.skipped:
         lines.append(f"- could not be read: {count(len(before.skipped))}, such as {before.skipped[0].id}")
     yield "\n".join([text, "", *lines]) if lines else text

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cellclf.evaluation.groups import FEW
 from cellclf.evaluation.scores import Score, scores_in
 from cellclf.pages.template import plain
-from cellclf.reporting.verdict import OWN
+from cellclf.reporting.further_sets import OWN
 
 if TYPE_CHECKING:
     from cellclf.evaluation.intervals import Estimate
@@ -69,13 +70,13 @@ def score_rows(reports: Mapping[str, Report], lead: str | None) -> list[ScoreRow
 
 
 def in_order(names: Mapping[str, object], lead: str | None) -> list[str]:
-    """Order sets: the leading one, others, then those that the training used.
+    """Order sets: the leading one, others by name, then those that the training used.
 
     Examples:
         >>> in_order({"train": 0, "val": 0, "bccd": 0, "test": 0}, "test")
         ['test', 'bccd', 'train', 'val']
     """
-    return sorted(names, key=lambda name: (name in OWN, name != lead))
+    return sorted(names, key=lambda name: (name in OWN, name != lead, name))
 
 
 def class_rows(report: Report) -> list[tuple[str, int, tuple[Estimate, Estimate, Estimate]]]:
@@ -94,6 +95,34 @@ def left_out_lines(reports: Mapping[str, Report]) -> list[str]:
         for name, report in reports.items()
         if report.left_out
     ]
+
+
+def unit_line(reports: Mapping[str, Report]) -> str:
+    """State what the intervals of each set resample: images, or slides and patients; and whether these are few.
+
+    Args:
+        reports: Name of a set -> its report.
+
+    Examples:
+        >>> from cellclf.evaluation.metrics import evaluate
+        >>> labels, found = [0, 1, 0, 1], [[0.9, 0.1], [0.2, 0.8], [0.9, 0.1], [0.8, 0.2]]
+        >>> slides = evaluate(labels, found, ["round", "lobed"], groups=[1, 2, 3, 4])
+        >>> unit_line({"test": slides, "val": evaluate(labels, found, ["round", "lobed"])})
+        'Intervals by patient or slide: test (4, so few that they are rough). By image: val.'
+    """
+    units: dict[str, list[str]] = {}
+    for name, report in reports.items():
+        groups = report.num_groups
+        if groups is None:
+            units.setdefault("image", []).append(name)
+            continue
+        few = ", so few that they are rough" if groups < FEW else ""
+        few = ", which says nothing about others" if groups == 1 else few
+        units.setdefault("patient or slide", []).append(f"{name} ({groups:,}{few})")
+    if list(units) == ["image"]:
+        return "Intervals by image."
+    named = [f"by {by}: {', '.join(units[by])}." for by in ("patient or slide", "image") if by in units]
+    return "Intervals " + " ".join([named[0], *(text[0].upper() + text[1:] for text in named[1:])])
 
 
 def _averaged(report: Report) -> str:

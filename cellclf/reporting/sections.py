@@ -12,18 +12,19 @@ from cellclf.evaluation.intervals import Estimate
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.scores import scores_in
 from cellclf.pages.figures import CURVES, curves_in, inline_svg, number, plot_curve, restored
-from cellclf.pages.template import count, duration, percent, plain, thumbnails
+from cellclf.pages.template import count, date_text, duration, percent, plain, thumbnails
 from cellclf.reporting.confidence import confidence_view
 from cellclf.reporting.heatmaps import heatmaps
 from cellclf.reporting.matrix import matrix_rows, panels
 from cellclf.reporting.removals import removal_view
-from cellclf.reporting.score_tables import in_order, left_out_lines, score_rows
-from cellclf.reporting.verdict import headline_name, verdict
+from cellclf.reporting.robustness import robustness_views
+from cellclf.reporting.score_tables import in_order, left_out_lines, score_rows, unit_line
+from cellclf.reporting.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
-    from cellclf.evaluation.robustness.result import Robustness
+    from cellclf.evaluation.forgetting import Forgetting
     from cellclf.pages.figures import History
     from cellclf.reporting.content import Augments, PageContent
     from cellclf.runs.run import Run
@@ -40,15 +41,16 @@ def sections(content: PageContent) -> dict[str, Any]:
     Returns:
         Name of a section -> its data, None for an empty one.
     """
-    lead = headline_name(content.evaluations, content.headline)
+    found = judge(content)
+    lead = None if found is None else found.headline
     ordered = in_order(content.evaluations, lead)
     return {
-        "overview": _overview(content, lead),
+        "overview": _overview(content, found),
         "incoming": _incoming(content.cells_before, content.cells_after),
         "removals": [
             removal_view(name, selection, content.cells_before) for name, selection in content.removals.items()
         ],
-        "split": _split(content.parts),
+        "split": _split(content.parts, content.cut),
         "augmented": _augmented(content.augmenter, content.parts.train if content.parts else content.cells_after),
         "training": _training(content.history),
         "results": _results(content, lead),
@@ -63,7 +65,9 @@ def sections(content: PageContent) -> dict[str, Any]:
             for k, name in enumerate(ordered)
             if name != "train" or name == lead
         ],
-        "robustness": [_robustness(k, found) for k, found in enumerate(content.robustness)],
+        "home": _home(content.home),
+        "map": _map(content),
+        "robustness": robustness_views(content.robustness),
         "confidence": confidence_view(
             content.evaluations, lead, content.confidence, content.domain_shifts, content.run
         ),
@@ -72,19 +76,19 @@ def sections(content: PageContent) -> dict[str, Any]:
     }
 
 
-def _overview(content: PageContent, lead: str | None) -> View:
-    reports = {name: report for name, (report, _) in content.evaluations.items()}
+def _overview(content: PageContent, found: Verdict | None) -> View:
     tiles: list[tuple[str, str]] = []
-    sentence = ""
-    lines: list[str] = []
-    if lead is not None:
-        report = reports[lead]
-        tiles = [
-            (percent(report.macro_f1), f"macro F1 on {lead}, {_range(report.macro_f1)}"),
+    if found is not None:
+        report, worst = content.evaluations[found.headline][0], found.worst
+        tiles = [(percent(report.macro_f1), f"macro F1 on {found.headline}, {_range(report.macro_f1)}")]
+        if worst is not None and worst.change is not None:
+            value = worst.change.difference
+            words = f"points of macro F1 on {worst.name} against {worst.home}, {_range(value)}"
+            tiles.append((f"{100 * value:+.1f}", words))
+        tiles += [
             (percent(report.balanced_accuracy), f"balanced accuracy, {_range(report.balanced_accuracy)}"),
             (percent(report.weakest.f1), f"F1 of the weakest class, {plain(report.weakest.name)}"),
         ]
-        sentence, lines = verdict(reports, lead, content.copies, content.searched)
     if content.cells_before is not None:
         text, words = count(len(content.cells_before)), "images were read"
         if content.cells_after is not None:
@@ -92,7 +96,13 @@ def _overview(content: PageContent, lead: str | None) -> View:
         tiles.append((text, words))
     if spent := _total(content):
         tiles.append((duration(spent), "total time"))
-    return {"tiles": tiles, "sentence": sentence, "lines": lines}
+    return {
+        "tiles": tiles,
+        "date": date_text(content.manifest),
+        "sentences": found.sentences if found else (),
+        "commands": found.commands if found else (),
+        "lines": found.lines if found else (),
+    }
 
 
 def _range(estimate: Estimate) -> str:
@@ -119,6 +129,7 @@ def _incoming(before: ImageSet | None, after: ImageSet | None) -> View | None:
         "notices": before.notices,
         "skipped": before.skipped,
         "groups": None if before.groups is None else len(np.unique(before.groups)),
+        "domains": [] if before.domains is None else list(dict.fromkeys(before.domains.tolist())),
         "bars": [
             {
                 "name": name,
@@ -162,7 +173,7 @@ def _examples(cells: ImageSet) -> list[View]:
     return found
 
 
-def _split(parts: Parts | None) -> View | None:
+def _split(parts: Parts | None, cut: str) -> View | None:
     if parts is None:
         return None
     named = {"train": parts.train, "val": parts.val, "test": parts.test}
@@ -174,6 +185,7 @@ def _split(parts: Parts | None) -> View | None:
         "patient or slide": _crossing([part.groups for part in named.values()]),
     }
     return {
+        "cut": f"{cut[:1].upper()}{cut[1:]}." if cut else "",
         "names": list(named),
         "rows": [(name, [part.counts().get(name, 0) for part in named.values()]) for name in classes],
         "totals": [len(part) for part in named.values()],
@@ -254,7 +266,8 @@ def _results(content: PageContent, lead: str | None) -> View | None:
     return {
         "scores": [score for score, _ in rows[0].cells],
         "rows": rows,
-        "left_out": left_out_lines(reports),
+        "unit": unit_line({row.name: row.report for row in rows}),
+        "left_out": left_out_lines({row.name: row.report for row in rows}),
         "level": first.confidence_level,
         "guess": float(np.log(len(first.class_names))) if len(first.class_names) > 1 else None,
     }
@@ -278,6 +291,7 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         "name": name,
         "report": report,
         "full": full,
+        "domains": report.domain_rows() if report.by_domain else [],
         "matrix": matrix_rows(report, key, linked=cells is not None),
         "panels": panels(report, cells, key, full=full),
         "wrong": len(wrong),
@@ -287,25 +301,32 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
     }
 
 
-def _robustness(place: int, found: Robustness) -> View:
-    steps = max(len(scores.balanced_accuracy) for scores in found.corruptions)
-    lines = [(float(found.clean), *map(float, scores.balanced_accuracy)) for scores in found.corruptions]
-    low, high = min(map(min, lines)), max(map(max, lines))
-    reach = max(high - low, 0.05)  # all lines share one scale, and noise is not enlarged
+def _home(found: Forgetting | None) -> View | None:
+    if found is None or found.before is None or found.after is None:
+        return None
     return {
-        "key": f"robustness{place}",
-        "found": found,
-        "steps": list(range(1, steps + 1)) if steps > 1 else [],
-        "headline": found.headline(),
-        "rows": [
-            {
-                "scores": scores,
-                "path": " ".join(
-                    f"{x * 90 / steps:.1f},{2 + 22 * (high - value) / reach:.1f}" for x, value in enumerate(line)
-                ),
-            }
-            for scores, line in zip(found.corruptions, lines, strict=True)
+        "n": found.before.n,
+        "images": found.images,
+        "before": found.before.balanced_accuracy,
+        "after": found.after.balanced_accuracy,
+        "rows": found.lost(),
+    }
+
+
+def _map(content: PageContent) -> View | None:
+    found = content.cell_map
+    if found is None:
+        return None
+    sets = np.bincount(found.sets, minlength=len(found.set_names)).tolist()
+    return {
+        "figures": [
+            inline_svg(figure, f"cells in two dimensions, by {by}", f"map{by}n")
+            for figure, by in zip(found.figures(), ("class", "set"), strict=False)
         ],
+        "method": found.method,
+        "sets": [f"{count(n)} of {name}" for name, n in zip(found.set_names, sets, strict=True)],
+        "further": [name for name in found.set_names if name not in ("train", "val")],
+        "page": content.map_page,
     }
 
 

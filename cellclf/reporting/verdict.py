@@ -1,71 +1,112 @@
-"""The lines at the head of a report: what the scores mean, in sentences."""
+"""The head of a report: what the scores mean and what to do next, in three sentences, and some further lines."""
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cellclf.errors import unknown
-from cellclf.pages.template import percent, plain
+from cellclf.evaluation.groups import FEW
+from cellclf.pages.template import count, percent, plain
+from cellclf.reporting.further_sets import OWN, FurtherSet, further_sets, headline_name
 
 if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report
-
-OWN = ("train", "val")
-"""Names of the sets that a training uses: scores on them do not show how good the classifier is."""
+    from cellclf.reporting.content import PageContent
 
 
-def headline_name(names: Mapping[str, object], chosen: str | None) -> str | None:
-    """Choose the evaluation that a page leads with.
-
-    Raises:
-        UnknownNameError: ``chosen`` is not among them.
-
-    Examples:
-        >>> headline_name({"train": 1, "val": 1, "bccd": 1}, None)
-        'bccd'
-    """
-    if chosen is not None and chosen not in names:
-        raise unknown("evaluation", chosen, names)
-    others = [name for name in names if name not in OWN]
-    order = [chosen, "test" if "test" in names else None, *others[:1], *(n for n in ("val", "train") if n in names)]
-    return next((name for name in order if name is not None), None)
-
-
-def verdict(
-    reports: Mapping[str, Report], headline: str, copies: Mapping[str, int] | None = None, searched: str = ""
-) -> tuple[str, list[str]]:
-    r"""Write what the reports mean.
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the scores mean.
 
     Args:
-        reports: Name of the set -> its report.
-        headline: The one to lead with.
-        copies: Name of a set -> how many of its images are copies of training or validation images, where known.
-        searched: Which copies the search for them finds, and which it does not.
+        headline: Name of the set that the page leads with.
+        sentences: Three: that set; the worst set and the weakest class; what to do next.
+        commands: The command lines of the third.
+        lines: What else is worth knowing, a sentence or two each.
+        worst: The further set that is worst; None if there is none.
+    """
 
-    Returns:
-        One sentence, and further lines.
+    headline: str
+    sentences: tuple[str, ...]
+    commands: tuple[str, ...]
+    lines: tuple[str, ...]
+    worst: FurtherSet | None
+
+
+def judge(content: PageContent) -> Verdict | None:
+    r"""Write what the evaluations of a page mean; None if there is none.
+
+    The order of the evaluations changes nothing.
+
+    Args:
+        content: What the page shows.
+
+    Raises:
+        UnknownNameError: ``content.headline`` is not among the evaluations.
 
     Examples:
         >>> from cellclf.evaluation.metrics import evaluate
+        >>> from cellclf.reporting.content import PageContent
         >>> report = evaluate([0, 0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9]], ["round", "lobed"])
-        >>> verdict({"test": report}, "test")[1][0]
-        'The weakest class is round: F1 66.7\u202f%. 1 of its 2 images is predicted as lobed.'
+        >>> judge(PageContent(title="two", evaluations={"test": (report, None)})).sentences[1]
+        'The weakest class is round (F1 66.7\u202f%, 1 of its 2 images is predicted as lobed).'
     """
-    report = reports[headline]
-    f1 = report.macro_f1
-    copies = copies or {}
-    seen = _seen(headline, copies.get(headline))
-    lead = (
-        f"On {report.n:,} images of \u201c{headline}\u201d, {seen}, the classifier reaches a macro F1 of "
-        f"{percent(f1)} ({percent(f1.low)} to {percent(f1.high)}): the mean over "
-        f"{len(report.class_names) - len(report.left_out)} classes, each with the same weight."
+    further = further_sets(content)
+    headline = headline_name(content, further)
+    if headline is None:
+        return None
+    reports = {name: report for name, (report, _) in content.evaluations.items()}
+    report, worst = reports[headline], further[0] if further else None
+    lines = []
+    if worst is None or worst.name == headline:
+        second = _upper(_weakest(report, "its" if worst else "the")) + "."
+    else:
+        which = "the only further set" if len(further) == 1 else f"the worst of {len(further)} further sets"
+        second = f"{_found(worst, f', {which},')}; {_weakest(worst.report, 'its')}."
+        lines.append(f"On \u201c{headline}\u201d, {_weakest(report, 'the')}.")
+    next_step, commands = _next(content, worst)
+    named = dict.fromkeys([headline, *(one.name for one in further[:1])])
+    lines += [line for name in named for line in _small(name, reports[name])]
+    homes = {one.home for one in further if one.home is not None}
+    lines += [line for name in dict.fromkeys([*named, *homes]) for line in _few_groups(name, reports[name])]
+    lines += [f"{_found(one)}." for one in further if one.name not in named]
+    lines += _memory(reports)
+    lines += [] if content.home is None else [content.home.sentence()]
+    lines += _copied(reports, {name: n for name, n in content.copies.items() if n and name != headline})
+    if content.copies and content.searched:
+        lines.append(f"Copies of training and validation images were searched: {content.searched}.")
+    return Verdict(
+        headline=headline,
+        sentences=(_first(content, headline, report, further), second, next_step),
+        commands=commands,
+        lines=tuple(lines),
+        worst=worst,
     )
-    others = {name: n for name, n in copies.items() if n and name != headline}
-    lines = [*_weakest(report), *_memory(reports), *_external(reports, headline), *_copied(reports, others)]
-    if copies and searched:
-        lines.append(f"Copies of training and validation images were searched: {searched}.")
-    return lead, lines
+
+
+def _first(content: PageContent, headline: str, report: Report, further: list[FurtherSet]) -> str:
+    """Judge the set that the page leads with."""
+    seen = _seen(headline, content.copies.get(headline))
+    start = f"On {count(report.n, 'image')} of \u201c{headline}\u201d, {seen}, the classifier reaches"
+    itself = next((one for one in further if one.name == headline), None)
+    if itself is not None:
+        return f"{start} {itself.scored()}."
+    f1 = report.macro_f1
+    classes = len(report.class_names) - len(report.left_out)
+    score = f"a macro F1 of {percent(f1)} ({percent(f1.low)} to {percent(f1.high)})"
+    over = f"the mean over {classes} classes, each with the same weight" if classes > 1 else "of one class"
+    return f"{start} {score}, {over}."
+
+
+def _found(one: FurtherSet, which: str = "") -> str:
+    return f"On {count(one.report.n, 'image')} of \u201c{one.name}\u201d{which} it reaches {one.scored()}"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _seen(name: str, copies: int | None) -> str:
@@ -87,31 +128,46 @@ def _are(copies: int) -> str:
 
 def _copied(reports: Mapping[str, Report], copies: Mapping[str, int]) -> list[str]:
     return [
-        f"Of the {reports[name].n:,} images of \u201c{name}\u201d, {n:,} {_are(n)} of training or validation "
+        f"Of the {count(reports[name].n, 'image')} of \u201c{name}\u201d, {n:,} {_are(n)} of training or validation "
         "images, so these scores are too high."
-        for name, n in copies.items()
+        for name, n in sorted(copies.items())
     ]
 
 
-def _weakest(report: Report) -> list[str]:
+def _weakest(report: Report, article: str) -> str:
+    """Name the weakest class of a set, and what it is mistaken for most."""
+    pairs = report.confused()
+    if not pairs:
+        return f"there is no mistake among these {count(report.n, 'image')}: more images would show some"
     weakest = report.weakest
-    if not report.confused():
-        return [f"There is no mistake among these {report.n:,} images; more images would show some."]
-    text = f"The weakest class is {plain(weakest.name)}: F1 {percent(weakest.f1)}."
-    taken = [pair for pair in report.confused() if pair.truth == weakest.name]
-    if taken:
-        verb = "is" if taken[0].count == 1 else "are"
-        text += (
-            f" {taken[0].count:,} of its {weakest.support:,} images {verb} predicted as {plain(taken[0].predicted)}."
-        )
+    text = f"{article} weakest class is {plain(weakest.name)} (F1 {percent(weakest.f1)}"
+    taken = next((pair for pair in pairs if pair.truth == weakest.name), None)
+    if taken is not None:
+        verb = "is" if taken.count == 1 else "are"
+        text += f", {taken.count:,} of its {count(weakest.support, 'image')} {verb} predicted as "
+        text += plain(taken.predicted)
+    return f"{text})"
+
+
+def _small(name: str, report: Report) -> list[str]:
+    """Say which classes have few images or none."""
+    lines = []
     few = [plain(c.name) for c in report.classes if 0 < c.support < 20]
-    lines = [text]
     if few:
-        lines.append(f"Fewer than 20 images: {', '.join(few)}. Their scores are uncertain.")
+        lines.append(f"Fewer than 20 images in \u201c{name}\u201d: {', '.join(few)}. Their scores are uncertain.")
     absent = [plain(c.name) for c in report.classes if not c.support]
     if absent:
-        lines.append(f"No images, so nothing is known about: {', '.join(absent)}.")
+        lines.append(f"No images in \u201c{name}\u201d, so nothing is known about: {', '.join(absent)}.")
     return lines
+
+
+def _few_groups(name: str, report: Report) -> list[str]:
+    """Say whether the images are of few slides."""
+    groups = report.num_groups
+    if groups is None or groups >= FEW:
+        return []
+    what = "all of one patient or slide" if groups == 1 else f"of {groups} patients or slides only"
+    return [f"The images of \u201c{name}\u201d are {what}: few, so that the intervals are rough."]
 
 
 def _memory(reports: Mapping[str, Report]) -> list[str]:
@@ -126,24 +182,27 @@ def _memory(reports: Mapping[str, Report]) -> list[str]:
     return []
 
 
-def _external(reports: Mapping[str, Report], headline: str) -> list[str]:
-    others = [name for name in reports if name not in (*OWN, headline)]
-    own = max((reports[name].balanced_accuracy for name in (*OWN[1:], headline) if name in reports), default=0.0)
-    lines = []
-    for name in others:
-        there = reports[name].balanced_accuracy
-        used = len(reports[name].class_names) - len(reports[name].left_out)
-        over = f" (over {used} of {len(reports[name].class_names)} classes)" if reports[name].left_out else ""
-        line = f"On \u201c{name}\u201d the balanced accuracy is {percent(there)}{over}"
-        if own - there > 0.1:
-            lines.append(f"{line}, {100 * (own - there):.0f} points lower: do not rely on it for images of that kind.")
-        elif own - there > 0.02:
-            lines.append(f"{line}, {100 * (own - there):.0f} points lower.")
-        else:
-            lines.append(f"{line}: no drop.")
-    if not others:
-        lines.append(
-            "No external images were evaluated: before you rely on it for another laboratory or next month\u2019s "
-            "slides, evaluate it on labelled images from there."
+def _next(content: PageContent, worst: FurtherSet | None) -> tuple[str, tuple[str, ...]]:
+    """Say what to do next, and with which commands."""
+    folder = content.folder or "RUN"
+    if worst is None:
+        return (
+            "Next, since no external images were evaluated: before you rely on it for another laboratory or next "
+            "month\u2019s slides, evaluate it on labelled images from there.",
+            (f"cellclf evaluate {shlex.quote(folder)} SRC",),
         )
-    return lines
+    source = content.sources.get(worst.name)
+    source = "SRC" if source is None else shlex.quote(source)
+    if worst.needs_labels:
+        out = folder.rstrip("/") + "-" + re.sub(r"[^\w.]+", "-", worst.name).strip("-")
+        return (
+            f"Next: label 25 images of \u201c{worst.name}\u201d in the browser, and adapt the run to them.",
+            (
+                f"cellclf suggest {shlex.quote(folder)} {source} --count 25 --out label.html",
+                f"cellclf adapt {shlex.quote(folder)} {source} --labels labelled.csv --out {shlex.quote(out)}",
+            ),
+        )
+    return (
+        "Next: classify new images, and leave to a person those that it is not sure of.",
+        (f"cellclf predict {shlex.quote(folder)} SRC --accuracy 0.99 --out named.csv",),
+    )

@@ -15,12 +15,14 @@ from cellclf.evaluation.calibration import fit_temperature, scale
 from cellclf.evaluation.conformal import Conformal, fit_conformal
 from cellclf.evaluation.ood import OodDetector, fit_ood_detector
 from cellclf.evaluation.selective import Abstention, abstain
-from cellclf.runs.features.cache import Cached
-from cellclf.runs.features.reader import FeatureReader
+from cellclf.runs.features.layers import stored_layers
+from cellclf.runs.features.reader import FeatureReader, Floats
+from cellclf.runs.features.stored import MOST_TRAIN, MOST_VAL, TRAIN, VAL, StoredFeatures, kept_rows
+from cellclf.runs.provenance import weights_sha256
 from cellclf.utils.atomic import replacing
 
 CONFIDENCE = "confidence.npz"
-_TRAIN, _VAL = 3_000, 20_000  # most images, sampled at random, that are used of each set
+_TRAIN = 3_000  # most training images, sampled at random, that are used
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,8 @@ class Confidence:
         if (curve := self.abstention) is not None:
             extra |= {"answered": curve.answered, "accuracy": curve.accuracy, "confidence": curve.confidence}
             extra["validation_images"] = curve.n
+        if known.non_cells_from is not None:
+            extra["non_cells_from"] = known.non_cells_from
         with replacing(path) as new:
             np.savez_compressed(
                 new,
@@ -69,6 +73,13 @@ class Confidence:
                 reference=known.reference,
                 **extra,
             )
+
+
+_ARRAYS = {
+    *("weights_sha256", "temperature", "given", "classes", "num_classes"),
+    *("centres", "axes", "widths", "rest", "reference", "reference_class", "non_cells_from"),
+    *("confidence", "answered", "accuracy", "validation_images"),
+}
 
 
 def load_confidence(path: Path, weights: str) -> Confidence | None:
@@ -90,6 +101,8 @@ def load_confidence(path: Path, weights: str) -> Confidence | None:
                     f"{path} is the calibration of another network than the model.keras beside "
                     "it; remove it to use the run without calibration, or copy both from one run"
                 )
+            if unexpected := sorted(set(found.files) - _ARRAYS):  # one flipped bit makes another name of it
+                raise ValueError(f"it holds {unexpected[0]!r}")
             return Confidence(
                 temperature=float(found["temperature"]),
                 conformal=Conformal(found["given"], found["classes"], int(found["num_classes"])),
@@ -100,6 +113,7 @@ def load_confidence(path: Path, weights: str) -> Confidence | None:
                     rest=float(found["rest"]),
                     reference=found["reference"],
                     reference_class=found.get("reference_class"),
+                    non_cells_from=float(found["non_cells_from"]) if "non_cells_from" in found else None,
                 ),
                 abstention=Abstention(
                     found["confidence"], found["answered"], found["accuracy"], int(found["validation_images"])
@@ -115,16 +129,20 @@ def load_confidence(path: Path, weights: str) -> Confidence | None:
 
 
 def fit_confidence(
-    model: Any, train: ImageSet, val: ImageSet, *, cached: Cached | None = None, show: bool | None = None
-) -> Confidence:
-    """Fit temperature, conformal scores and the features of known cells.
+    model: Any, train: ImageSet, val: ImageSet, *, seed: int = 0, show: bool | None = None
+) -> tuple[Confidence, StoredFeatures | None]:
+    """Fit temperature, conformal scores and the features of known cells, in one pass over the images.
 
     Args:
         model: Keras model from images to probabilities.
         train: What it was trained on, with labels in the model's order; only its features are used.
         val: Images that it was not trained on, with labels; every threshold comes from them.
-        cached: Features that are read in place of the images; None reads the images.
+        seed: Of which training images have their features stored.
         show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+    Returns:
+        The confidence, and features for later laboratories; None for an ensemble or another network that has no layers
+        to read them from.
 
     Raises:
         DataError: Sets without labels or of fewer than two images.
@@ -135,19 +153,41 @@ def fit_confidence(
                 f"the {name} set has {len(cells)} images; expected two or more, with labels, to calibrate on"
             )
     assert train.labels is not None and val.labels is not None
-    train_rows, val_rows = _sample(len(train), _TRAIN), _sample(len(val), _VAL)
-    whole = FeatureReader(model)
-    behind = whole if cached is None else FeatureReader(model, behind=cached.layer)
-    if cached is None or cached.train is None:
-        features, _ = whole.read(train, train_rows, show=show)
-    else:
-        features, _ = behind.read(cached.train, train_rows, show=show)
-    val_features, found = behind.read(val if cached is None else cached.val, val_rows, show=show)
-    labels = val.labels[val_rows]
+    layers = stored_layers(model)
+    reader = FeatureReader(model, layers=layers)
+    rows = [_sample(len(train), _TRAIN), _sample(len(val), MOST_VAL)]
+    kept = [kept_rows(train.labels, MOST_TRAIN, seed), rows[1]] if layers else rows
+    parts = [_read(reader, cells, rows[k], kept[k], show) for k, cells in enumerate((train, val))]
+    (features, _), (val_features, found) = (part[0] for part in parts)
+    labels = val.labels[rows[1]]
     temperature = fit_temperature(labels, found)
-    familiar = fit_ood_detector(features, train.labels[train_rows], val_features, found.argmax(1))
+    familiar = fit_ood_detector(features, train.labels[rows[0]], val_features, found.argmax(1))
     scaled = scale(found, temperature)
-    return Confidence(temperature, fit_conformal(labels, scaled), familiar, abstain(labels, scaled))
+    confidence = Confidence(temperature, fit_conformal(labels, scaled), familiar, abstain(labels, scaled))
+    if not layers:
+        return confidence, None
+    stored = StoredFeatures(
+        layers=layers,
+        widths=reader.widths,
+        features=np.concatenate([part[1][0] for part in parts]),
+        probabilities=np.concatenate([part[1][1] for part in parts]),
+        labels=np.concatenate([train.labels[kept[0]], val.labels[kept[1]]]),
+        class_names=train.class_names,
+        ids=np.concatenate([train.ids[kept[0]], val.ids[kept[1]]]),
+        part=np.repeat([TRAIN, VAL], [len(of) for of in kept]),
+        weights_sha256=weights_sha256(model),
+    )
+    return confidence, stored
+
+
+def _read(
+    reader: FeatureReader, cells: ImageSet, rows: NDArray[np.int64], kept: NDArray[np.int64], show: bool | None
+) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Read each image once: features and probabilities of some, outputs of layers and probabilities of others."""
+    union = np.union1d(rows, kept)
+    features, found, beside = reader.read_layers(cells, union, show=show)
+    here, there = (np.searchsorted(union, some) for some in (rows, kept))
+    return (features[here], found[here]), (beside[there], found[there])
 
 
 def _sample(count: int, most: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import json
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def export(
     kind = _format(path, format)
     _require(*_NEEDS[kind], what=f"writing {path.name}")
     check_writable(path)
-    cells = _images(run.input_shape) if check is None else check
+    cells = images_to_compare(run.input_shape) if check is None else check
     if not len(cells):
         raise OptionError("check holds no image; expected cells to compare on, or None")
     place = replacing_folder(path, sign=_SAVED_MODEL_FILE) if kind == SAVED_MODEL else replacing(path)
@@ -175,7 +175,7 @@ def _format(path: Path, given: str | None) -> str:
     return given or by_name or SAVED_MODEL
 
 
-def _images(shape: tuple[int, int, int]) -> ImageSet:
+def images_to_compare(shape: tuple[int, int, int]) -> ImageSet:
     """Make images to compare on: generated cells, noise, black and white."""
     height, width, _ = shape
     cells = make_cells(32, size=max(height, width, 24), seed=0).images[:, :height, :width]
@@ -215,23 +215,44 @@ def _write_saved_model(run: Run, folder: Path) -> None:
     write_json(extra / CARD, card(run))
 
 
-def _write_onnx(run: Run, path: Path) -> None:
+def onnx_model(model: Any, shape: tuple[int, ...], outputs: Sequence[str]) -> Any:
+    """Convert a Keras model to ONNX, for any number of images.
+
+    Args:
+        model: From (n, H, W, 3) 0-255 images to one output or several.
+        shape: Height, width and channels.
+        outputs: Names of its outputs, in order.
+
+    Returns:
+        The ONNX model, whose input is ``images``, uint8.
+    """
     import tensorflow as tf
 
-    signature = tf.TensorSpec((None, *run.input_shape), tf.uint8, name="images")
+    signature = tf.TensorSpec((None, *shape), tf.uint8, name="images")
 
     @tf.function(input_signature=[signature], autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def predict(images: Any) -> dict[str, Any]:
-        return {"probabilities": run.model(images, training=False)}
+        found = model(images, training=False)
+        # an output that two names share, or the input, would be lost
+        each = map(tf.identity, found if isinstance(found, list | tuple) else [found])
+        return dict(zip(outputs, each, strict=True))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import onnx
         import tf2onnx
 
         proto, _ = tf2onnx.convert.from_function(predict, input_signature=[signature])
-    for value in (proto.graph.input[0], proto.graph.output[0]):
+    for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
+    return proto
+
+
+def _write_onnx(run: Run, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import onnx
+
+    proto = onnx_model(run.model, run.input_shape, ["probabilities"])
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in card(run).items()}
     onnx.helper.set_model_props(proto, texts)
     onnx.checker.check_model(proto)

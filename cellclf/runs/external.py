@@ -1,30 +1,55 @@
-"""External validation: a run on images of another laboratory, unchanged and with remedies that need no labels."""
+"""External validation: a run on images of another laboratory, unchanged and with what would help there."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.backbones.graph import batch_norms
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
+from cellclf.data.spelling import matched as matched_names
 from cellclf.errors import DataError, RunFolderError, unknown
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.external import External, LeftOut, Remedy
 from cellclf.evaluation.groups import number_groups
 from cellclf.evaluation.intervals import Grouped
+from cellclf.evaluation.label_gain import LabelGain, label_gain
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.significance import Change, compare_paired, compare_sets
 from cellclf.runs.tta import view_names
 
 if TYPE_CHECKING:
     from cellclf.runs.run import Run
+
+
+class Offered(Protocol):
+    """What was predicted after some labels: an ``Offer`` of the room to the right."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(n,) positions of the cells that were used."""
+
+    @property
+    def before(self) -> NDArray[np.int64]:
+        """(n,) predicted by the run as it is."""
+
+    @property
+    def after(self) -> Mapping[int, NDArray[np.int64]]:
+        """Labels -> (D, n) predicted by models that had not seen the label of the cell."""
+
+    @property
+    def halves(self) -> NDArray[np.bool_]:
+        """(D, n) the half of each cell in each draw."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be done, and why."""
 
 
 def external(
@@ -35,12 +60,23 @@ def external(
     reference: ImageSet | None,
     min_count: int,
     tta: int | Sequence[str],
-    adapt: bool,
-    prior: int,
+    offer: Callable[[ImageSet, NDArray[np.int64]], Offered] | None,
     seed: int,
     show: bool | None,
 ) -> External:
-    """Score the run on external images, with each remedy, and compare with the reference."""
+    """Score the run on external images, with what would help there, and compare with the reference.
+
+    Args:
+        run: The run.
+        cells: Of its size.
+        mapping: See ``counterparts``.
+        reference: See ``Run.external``.
+        min_count: See ``Run.external``.
+        tta: See ``Run.external``.
+        offer: From the scored cells and their classes to what the run predicts after labels; None tries none.
+        seed: Of the intervals.
+        show: See ``Run.external``.
+    """
     names = run.class_names
     views = f"{len(view_names(tta, cells.image_shape))} views"
     matched, unmatched = counterparts(cells, names, mapping or {})
@@ -78,19 +114,18 @@ def external(
         notes.append(f"The external classes have no names and are matched by position: {pairs}.")
     if groups is not None:
         notes.append(f"The intervals of the external images resample {first.unit}.")
-    if tta != 1:
-        remedies.append(remedy(views, predict(run, tta), first))
-    if adapt and not batch_norms(run.model):
-        notes.append("No adaptation: this network has no BatchNorm.")
-    elif adapt:
-        try:
-            adapted = run.adapt(cells, prior=prior, show=show)
-        except DataError as error:
-            notes.append(f"No adaptation: {error}.")
-        else:
-            remedies.append(remedy("BatchNorm adapted", predict(adapted), first))
-            if tta != 1:
-                remedies.append(remedy(f"BatchNorm adapted, {views}", predict(adapted, tta), first))
+    occurring = np.unique(labels)
+    fewer = 1 < len(occurring) < len(names)
+    tried = {"": probabilities} | ({} if tta == 1 else {views: predict(run, tta)})
+    remedies += [remedy(name, found, first) for name, found in tried.items() if name]
+    if fewer:
+        for name, found in tried.items():
+            called = f"its {len(occurring)} classes" + (f", {name}" if name else "")
+            remedies.append(remedy(called, _restricted(found, occurring), first))
+    gains: tuple[LabelGain, ...] = ()
+    if offer is not None:
+        gains, said = _offered(offer(cells.subset(scored), labels), labels, first, min_count, groups)
+        notes += said
 
     calibration, counts, reference_name = None, None, None
     images: list[Grouped | None] = [None, None]
@@ -131,8 +166,35 @@ def external(
         reference_calibration=calibration,
         domain_shift=domain_shift,
         remedies=tuple(remedies),
+        label_gains=gains,
+        occurring=tuple(names[k] for k in occurring) if fewer else (),
+        run=str(run.folder or "RUN"),
         notes=tuple(notes),
     )
+
+
+def _restricted(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Leave out all classes but some: what remains is brought to sum 1."""
+    found = np.zeros_like(probabilities)
+    found[:, classes] = probabilities[:, classes] + 1e-12  # where the run excludes all of them, they are alike
+    scaled: NDArray[np.float64] = found / found.sum(1, keepdims=True)
+    return scaled
+
+
+def _offered(
+    found: Offered, labels: NDArray[np.int64], first: Report, min_count: int, groups: NDArray[np.str_] | None
+) -> tuple[tuple[LabelGain, ...], list[str]]:
+    """Score what was predicted after labels, over the classes that the averages of the run include."""
+    truth, notes = labels[found.rows], list(found.notes)
+    averaged = [k for k, one in enumerate(first.classes) if one.support and one.name not in first.left_out]
+    numbers = None if groups is None else number_groups(groups[found.rows], len(truth))
+    gains = tuple(
+        label_gain(truth, found.before, after, found.halves, count, classes=np.asarray(averaged), groups=numbers)
+        for count, after in found.after.items()
+    )
+    if gains and len(truth) < len(labels):
+        notes.append(f"What labels would bring was measured on {len(truth):,} of the images, drawn at random.")
+    return gains, notes
 
 
 def counterparts(
@@ -144,8 +206,9 @@ def counterparts(
         cells: External images, with labels.
         class_names: Classes of the run.
         mapping: External name -> name of the run, or None where the run has no such class. A class that it does not
-            name keeps its name. Without a mapping, names that are all numbers are positions in ``class_names``; of a
-            run whose classes are numbers, too, they are names like any other, and all must be there.
+            name keeps its name, in the spelling of the run. Without a mapping, names that are all numbers are
+            positions in ``class_names``; of a run whose classes are numbers, too, they are names like any other, and
+            all must be there.
 
     Returns:
         (N,) positions in ``class_names``, -1 without a counterpart; and the external names without one -> the reason.
@@ -170,8 +233,9 @@ def counterparts(
             raise unknown("class of the run", own, class_names)
     places, unmatched = np.full(cells.num_classes, -1), {}
     positions = _positions(list(_present(cells)), class_names, mapping)
+    spelt = matched_names(cells.class_names, class_names)
     for k, name in enumerate(cells.class_names):
-        own = mapping.get(name, name)
+        own = mapping.get(name, spelt.get(name, name))
         if own is not None and own in class_names:
             places[k] = list(class_names).index(own)
         elif name in positions:

@@ -23,6 +23,7 @@ def probabilities(
     *,
     batch_size: int = 256,
     tta: Sequence[str] = ("as_is",),
+    predict: Callable[[Images], NDArray[np.float32]] | None = None,
     show: bool | None = False,
 ) -> NDArray[Any]:
     """Predict the probabilities of images.
@@ -32,6 +33,7 @@ def probabilities(
         images: What it takes; a set is read batch by batch.
         batch_size: Images at a time; the last batch is padded, so that the step is compiled once.
         tta: Flips and turns to average over, names of ``runs.tta.VIEWS``.
+        predict: What computes the model for any number of images; None computes it in Keras.
         show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
     Returns:
@@ -47,7 +49,10 @@ def probabilities(
     found = []
     with naming_batch_size(size, training=False):
         for batch in cells.batches(size, label="predicting", show=show):
-            found.append(average_views(forward(model), padded(batch, size), tta)[: len(batch)])
+            if predict is None:
+                found.append(average_views(forward(model), padded(batch, size), tta)[: len(batch)])
+            else:
+                found.append(average_views(predict, batch, tta))
     return np.concatenate(found)
 
 

@@ -1,7 +1,8 @@
-"""Provenance of a run: the hash of its weights, versions of packages, and the machine."""
+"""Provenance of a run: the hash of its weights, versions of packages, the machine, and the date."""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import importlib.metadata
 import platform
@@ -36,6 +37,16 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def now() -> str:
+    """Give the date and time of day, to the second and in UTC: a run is read on other machines.
+
+    Examples:
+        >>> len(now()), now()[10], now()[-1]
+        (20, 'T', 'Z')
+    """
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def machine() -> dict[str, Any]:

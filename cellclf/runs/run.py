@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellclf.data.classes import match_labels
-from cellclf.data.door import Cells, at_size
+from cellclf.data.decisions import Decisions
+from cellclf.data.door import Cells, as_cells, at_size
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import CellclfWarning, OptionError, RunFolderError
+from cellclf.errors import CellclfWarning, OptionError, RunFolderError, unknown
+from cellclf.evaluation.adaptation import Adaptation
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import Robustness
 from cellclf.evaluation.saliency import Explanation
 from cellclf.evaluation.selective import Promise
+from cellclf.runs.adapted import load_adaptation, save_adaptation
 from cellclf.runs.confidence import CONFIDENCE, Confidence, fit_confidence, load_confidence
+from cellclf.runs.features.pooled import read, reader_of
 from cellclf.runs.features.reader import FeatureReader
+from cellclf.runs.features.stored import FEATURES, StoredFeatures, load_stored
 from cellclf.runs.folder import (
     MANIFEST,
     MODEL,
@@ -41,10 +46,16 @@ from cellclf.runs.predictions import Predictions, predictions
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.tta import view_names
 from cellclf.utils.atomic import replacing
+from cellclf.utils.parameters import Count, Seed, check_arguments
 
 if TYPE_CHECKING:
     from cellclf.evaluation.external import External
     from cellclf.runs.export import Exported
+    from cellclf.runs.session import Session
+    from cellclf.runs.suggestion import Suggestion
+
+RUNTIMES = ("auto", "keras", "onnx")
+_ENOUGH = 4_096  # images from which converting the network takes less time than it saves
 
 
 @dataclass(eq=False)
@@ -58,6 +69,16 @@ class Run:
         manifest: Everything that determined the run.
         folder: Where it is stored; None if in memory only.
         confidence: From ``calibrate``; None if the run is not calibrated.
+        stored_features: Pooled features of its own training and validation images, from ``Trainer.fit``; None in runs
+            of older versions, adapted runs and ensembles.
+        adaptation: What an adapted run is worth in its laboratory; None for other runs.
+        decisions: What people decided about that laboratory's cells, in all rounds.
+        parent: The run that it was adapted from, where it is in memory.
+        runtime: What computes predictions. ``"auto"``: ONNX Runtime for sets of 4,096 images and more, where
+            ``pip install 'cellclf[export]'`` has brought it and there is no GPU; else Keras. ``"onnx"``: ONNX Runtime
+            for any number of images, such as one at a time; ``"keras"``: Keras. The network is converted at the first
+            use, which takes some seconds, kept in memory, and compared with Keras on 64 images: if a probability
+            differs by more than 0.0001, a warning says so and Keras is used.
     """
 
     model: Any
@@ -66,9 +87,18 @@ class Run:
     manifest: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     confidence: Confidence | None = None
+    stored_features: StoredFeatures | None = None
+    adaptation: Adaptation | None = None
+    decisions: Decisions | None = None
+    parent: Run | None = None
+    runtime: str = "auto"
+    _session: Session | None = field(default=None, init=False, repr=False)
+    _refused: bool = field(default=False, init=False, repr=False)
 
     def __repr__(self) -> str:
         where = f" in {self.folder}" if self.folder else ""
+        if self.adaptation is not None:
+            return f"Run: {len(self.class_names)} classes, adapted from {self.adaptation.parent}{where}"
         return f"Run: {len(self.class_names)} classes, {len(self.history)} epochs{where}"
 
     @property
@@ -102,7 +132,9 @@ class Run:
         """
         cells = self._fitted(images)
         names = view_names(tta, cells.image_shape)
-        return probabilities(self.model, cells, batch_size=batch_size, tta=names, show=show)
+        session = self._open_session(cells)
+        predict = None if session is None else session.probabilities
+        return probabilities(self.model, cells, batch_size=batch_size, tta=names, predict=predict, show=show)
 
     def predict(self, images: Cells, *, batch_size: int = 256, show: bool | None = None) -> NDArray[np.int64]:
         """Give the most probable class of each image: (N,) int64, an index into ``class_names``.
@@ -119,8 +151,9 @@ class Run:
         """Fit the calibration of the probabilities and the features of known cells; ``Trainer.fit`` does it.
 
         Temperature, conformal sets and the limit for out-of-distribution images come from ``val`` alone, which must
-        not be in the training set (the best epoch may have been chosen on it). A run with a folder stores the result
-        in ``confidence.npz``.
+        not be in the training set (the best epoch may have been chosen on it). Pooled features of up to 2,000 training
+        and all validation images are kept besides, so that another laboratory can adapt the run without these images.
+        A run with a folder stores the result in ``confidence.npz`` and ``features.npz``.
 
         Args:
             train: Images that it was trained on, with labels.
@@ -131,11 +164,17 @@ class Run:
             DataError: Sets without labels, of fewer than two images, of another size or with other classes.
         """
         names = self.class_names
-        parts = [self._fitted(c).replace(labels=match_labels(c, names), class_names=names) for c in (train, val)]
-        self.confidence = fit_confidence(self.model, *parts, show=show)
+        fitted = [self._fitted(cells) for cells in (train, val)]
+        parts = [cells.replace(labels=match_labels(cells, names), class_names=names) for cells in fitted]
+        seed = self.manifest.get("trainer", {}).get("seed")
+        seed = seed if isinstance(seed, int) and seed >= 0 else 0
+        confidence, stored = fit_confidence(self.model, *parts, seed=seed, show=show)
+        self.confidence, self.stored_features = confidence, stored
         if self.folder is not None:
-            self.confidence.save(self.folder / CONFIDENCE, weights_sha256(self.model))
-        return self.confidence
+            confidence.save(self.folder / CONFIDENCE, weights_sha256(self.model))
+            if stored is not None:
+                stored.save(self.folder / FEATURES)
+        return confidence
 
     def report_predictions(
         self,
@@ -190,10 +229,14 @@ class Run:
                 skipped=cells.skipped,
                 threshold=threshold or 0.0,
                 views=len(names),
+                runtime=self._computed_by(cells),
+                domains=cells.domains,
             )
         averaged = self.predict_proba(cells, tta=tta, show=show) if len(names) > 1 else None
-        batches = self._reader.batches(cells, show=show)
-        return predictions(
+        session = self._open_session(cells, features=True)
+        predict = None if session is None else session.both
+        batches = self._reader.batches(cells, predict=predict, show=show)
+        predicted = predictions(
             cells.ids,
             self.class_names,
             batches,
@@ -206,7 +249,9 @@ class Run:
             promise=promise,
             averaged=averaged,
             views=len(names),
+            runtime=self._computed_by(cells),
         )
+        return replace(predicted, domains=cells.domains)
 
     def _promise(self, accuracy: float | None, *, views: int) -> Promise | None:
         """Give the threshold for an accuracy, learnt from the validation images."""
@@ -228,6 +273,118 @@ class Run:
     def _reader(self) -> FeatureReader:
         return FeatureReader(self.model)  # compiled once, not for each call
 
+    def _open_session(self, cells: ImageSet, *, features: bool = False) -> Session | None:
+        """Give the network in ONNX Runtime, if it is to be used for these images; see ``runtime``."""
+        if self.runtime not in RUNTIMES:
+            raise unknown("runtime", self.runtime, RUNTIMES)
+        asked = self.runtime == "onnx"
+        if self.runtime == "keras" or not len(cells) or (len(cells) < _ENOUGH and not asked):
+            return None
+        from cellclf.runs.session import is_faster, open_session, require_packages
+
+        found = self._session
+        if found is not None and not found.is_of(self.model, images=len(cells)):
+            found, self._refused = None, False
+        if found is not None and (found.gives_features or not features):
+            return found
+        if asked:
+            require_packages()
+        if self._refused or not (asked or is_faster()):
+            return None
+        reader = self._reader if features or self.confidence is not None else None
+        self._session = open_session(self.model, cells, reader)
+        self._refused = self._session is None
+        return self._session
+
+    def _computed_by(self, cells: ImageSet) -> str:
+        session = self._open_session(cells)
+        return "" if session is None else str(session)
+
+    @cached_property
+    def _readers(self) -> dict[tuple[str, ...] | None, FeatureReader]:
+        return {}  # of named layers; compiled once, not for each call
+
+    def _reader_of(self, layers: Sequence[str] | str | None) -> FeatureReader:
+        key = None if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
+        if key not in self._readers:
+            self._readers[key] = reader_of(self.model, key)
+        return self._readers[key]
+
+    def features(
+        self,
+        cells: Cells,
+        *,
+        layers: Sequence[str] | str | None = None,
+        tta: int | Sequence[str] = 1,
+        show: bool | None = None,
+    ) -> NDArray[np.float32]:
+        """Give pooled features of images: what the network sees in them, as numbers for other methods.
+
+        Args:
+            cells: Images, read batch by batch; labels are not used.
+            layers: Names of layers, or one; a feature map is averaged over its pixels, a row is taken as it is. None
+                takes those that an adaptation reads: the last layer of each of the three coarsest resolutions. An
+                ensemble gives the features that its members' heads take.
+            tta: Flips and turns to average over, see ``predict_proba``.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+        Returns:
+            (N, D) float32, the layers side by side in the order of ``layers``; kept for the next question about the
+            same images, unless they are many.
+
+        Raises:
+            UnknownNameError: No layer, or no view, of that name.
+            OptionError: A layer whose output is neither a map nor a row, or no layer.
+            DataError: Nothing that holds images, or quarter turns of images that are not square.
+        """
+        reader, fitted = self._reader_of(layers), self._fitted(cells)
+        found = read(reader, fitted, view_names(tta, fitted.image_shape), show=show)[2]
+        return found if found.flags.writeable else found.copy()
+
+    def suggest(
+        self, cells: Cells, count: Count = 25, *, labelled: Any = None, seed: Seed = 0, show: bool | None = None
+    ) -> Suggestion:
+        """Choose which cells of a new laboratory to label first, so that few labels teach most.
+
+        The cells are clustered by the run's pooled features; half of those that are chosen are typical of their
+        cluster, the others those of different clusters that the run is least sure of. Copies and near copies are asked
+        about once, and blurred, out-of-distribution and non-cell images hardly ever. The choice depends on the
+        pixels, not on the order of the set. Of more than 20,000 cells so many are looked at, drawn by chance.
+
+        Args:
+            cells: Of the laboratory; labels are not used, groups (slides, patients) each get their share.
+            count: How many, 1 or more; fewer are given where no others are left.
+            labelled: What is labelled already and is not asked again: a path of ``labelled.csv``, ``Decisions``, a
+                mapping of ids to class names, or ids. Cells without an answer are asked about again. What an adapted
+                run has learnt from is never asked again.
+            seed: Of the clustering.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+
+        Returns:
+            Positions, ids and reasons; ``save("label.html")`` writes the page on which they are labelled.
+
+        Raises:
+            DataError: Nothing that holds images, ids in ``labelled`` that are not those of the cells, or nothing left.
+            OptionError: A count below 1, or something else that cannot be used.
+
+        Source: Hacohen, Dekel, Weinshall 2022, arXiv 2202.02794; Zhdanov 2019, arXiv 1901.05954.
+        """
+        from cellclf.runs.pool import suggest
+
+        check_arguments(Run.suggest, count=count, seed=seed)
+        given = as_cells(cells, reading=reading_of(self.manifest))
+        return suggest(
+            self,
+            self._reader_of(None),
+            given,
+            self._fitted(given),
+            count=int(count),
+            labelled=labelled,
+            earlier=[row.id for row in self.decisions or () if row.decision],
+            seed=int(seed),
+            show=show,
+        )
+
     def domain_shift(self, cells: Cells, *, show: bool | None = None) -> DomainShift | None:
         """Test whether a set as a whole differs from the known cells; labels are not used.
 
@@ -248,12 +405,25 @@ class Run:
         height, width, _ = self.input_shape
         return at_size(cells, (height, width), labels, reading=reading_of(self.manifest))
 
+    def _report(
+        self, truth: NDArray[np.int64], found: NDArray[Any], cells: ImageSet, min_count: int | None, seed: int
+    ) -> Report:
+        return evaluate(
+            truth,
+            found,
+            self.class_names,
+            min_count=min_count,
+            seed=seed,
+            groups=cells.groups,
+            domains=cells.domains,
+        )
+
     def evaluate(
         self,
         cells: Cells,
         labels: ArrayLike | None = None,
         *,
-        min_count: int = 1,
+        min_count: int | None = 1,
         tta: int | Sequence[str] = 1,
         seed: int = 0,
         show: bool | None = None,
@@ -265,9 +435,11 @@ class Run:
         Args:
             cells: What to score on.
             labels: (N,) or (N, 1) labels beside an array.
-            min_count: Classes with fewer images are listed but not in the macro averages.
+            min_count: Classes with fewer images are listed but not in the macro averages; None takes 10, where two
+                classes or more have as many.
             tta: See ``predict_proba``.
-            seed: Of the bootstrap intervals; where the cells have groups, these are resampled.
+            seed: Of the bootstrap intervals; where the cells have groups, these are resampled. Where they have domains,
+                each is scored by itself, too.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
@@ -276,16 +448,16 @@ class Run:
         cells = self._fitted(cells, labels)
         truth = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, tta=tta, show=show)
-        return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
+        return self._report(truth, found, cells, min_count, seed)
 
     def evaluate_and_compare(
-        self, cells: Cells, *, min_count: int = 1, seed: int = 0, show: bool | None = None
+        self, cells: Cells, *, min_count: int | None = 1, seed: int = 0, show: bool | None = None
     ) -> tuple[Report, DomainShift | None]:
         """Score the run on a set with labels, and test it for domain shift, in one pass through the network.
 
         Args:
             cells: What to score on.
-            min_count: Classes with fewer images are listed but not in the macro averages.
+            min_count: See ``evaluate``.
             seed: Of the bootstrap intervals.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
@@ -301,36 +473,57 @@ class Run:
         truth = match_labels(cells, self.class_names)
         features, found = self._reader.read(cells, show=show)
         familiar = self.confidence.familiar
-        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
-        return report, familiar.compare(familiar.distance(features))
+        report = self._report(truth, found, cells, min_count, seed)
+        called = found.argmax(1)  # so that another mix of classes is no shift
+        return report, familiar.compare(familiar.distance(features), called, class_names=self.class_names)
 
-    def adapt(self, cells: Cells, *, prior: int = 16, show: bool | None = None) -> Run:
-        """Give a run whose BatchNorm statistics are adapted to images without labels; this run is not changed.
+    def adapt(
+        self,
+        cells: Cells,
+        labels: Any = None,
+        *,
+        classes: Sequence[str] | None = None,
+        home: Cells | None = None,
+        out: str | Path | None = None,
+        seed: Seed = 0,
+        show: bool | None = None,
+    ) -> Run:
+        """Adapt the run to another laboratory with a few labelled cells, and say what it is worth there.
 
-        Images are weighted by their predicted class, so that the classes have the shares that they had in validation:
-        the statistics of a set of platelets alone would ruin the run for all other classes.
+        This run is not changed. What is fitted is chosen by repeated folds over the labelled cells; ``adaptation`` of
+        the result says what it is worth there, what it was before, what the own laboratory loses, which labels to look
+        at again, and what more labels would bring.
+
+        Rounds add up: adapting an adapted run starts from the run that it came from, with the labels of all rounds; a
+        later answer about a cell counts. Without labels only ``classes`` count, and another size of the cells where
+        that is safe; where nothing is, the run comes back unchanged, with a notice.
 
         Args:
-            cells: Images of other slides or of another laboratory; labels are not used.
-            prior: How many images the statistics of training count as, against those of ``cells``.
+            cells: Images of the other laboratory, as many as there are; labels of their own are not used.
+            labels: What is known of some of them: the path of a table (``labelled.csv`` of the labelling page),
+                ``Decisions``, a mapping of ids to class names, or a labelled set; ids are those of ``cells``. Classes
+                that the run does not have are new ones. "unsure" is ignored; "not a cell" sets the limit for
+                out-of-distribution images.
+            classes: The classes that can occur there; None for those of the run and of the labels.
+            home: Labelled images of the run's own laboratory. None takes the features that the run keeps of it; a run
+                without them is adapted all the same, and the home score is unknown.
+            out: Folder for the adapted run; the same call continues after a stop, and reads a finished one.
+            seed: Of the folds, and of the cells that are read of a large set.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Returns:
-            A run in memory, not calibrated.
+            A run whose ``class_names`` are the classes that it can answer, calibrated on the labelled cells.
 
         Raises:
-            OptionError: A network without BatchNorm.
-            DataError: No images, images of another size, or of one class or of few.
-
-        Source: Li et al. 2016, arXiv 1603.04779; Schneider et al. 2020, arXiv 2006.16971.
+            DataError: Ids that are not among the cells, misspelt classes, no label, labels of one class only.
+            OptionError: An ensemble, or labels of another kind.
+            UnknownNameError: ``classes`` names one that neither the run nor a label knows.
+            RunFolderError: ``out`` holds another run.
         """
-        from cellclf.training.adapt.batch_norm import adapt_batch_norm
+        from cellclf.training.adapt.run import adapt_run
 
-        cells = self._fitted(cells)
-        known = None if self.confidence is None else self.confidence.familiar.reference_class
-        mix = None if known is None else np.bincount(known, minlength=len(self.class_names))
-        model = adapt_batch_norm(self.model, cells, prior=prior, mix=mix, show=show)
-        return Run(model, self.class_names, self.history, self.manifest | {"adapted_to": len(cells)})
+        check_arguments(Run.adapt, seed=seed)
+        return adapt_run(self, cells, labels, classes=classes, home=home, out=out, seed=seed, show=show)
 
     def external(
         self,
@@ -340,27 +533,28 @@ class Run:
         reference: Cells | None = None,
         min_count: int = 20,
         tta: int | Sequence[str] = 8,
-        adapt: bool = True,
-        prior: int = 16,
+        label_counts: Sequence[int] = (25, 50),
         seed: int = 0,
         show: bool | None = None,
     ) -> External:
         """Score the run on images of another laboratory: how much worse it is, in which classes, and what helps.
 
-        The remedies that are tried use no labels.
+        Remedies without labels are tried as they are: test-time augmentation, and the classes that occur there. What
+        labels would bring is measured by cross-fitting: suggested cells of one half are labelled, the run is adapted,
+        and the other half is scored, in several halvings.
 
         Args:
-            cells: External images, with labels, which are used for scoring only.
+            cells: External images, with labels; no image is scored by a model that has seen its label.
             mapping: External name of a class -> name in the run, or None where the run has no such class; a class
-                that it does not name keeps its name. Images without a counterpart are not scored, but listed.
+                that it does not name keeps its name, in any spelling. Images without a counterpart are not scored, but
+                listed.
             reference: Labelled images of the own laboratory that were not trained on; None takes the counts of the
                 test part, or else the validation part, from the report in the run's folder.
             min_count: Classes with fewer images are not in the averages over classes: of three images, one
                 mistake would be 33 points.
             tta: The test-time augmentation that is tried, see ``predict_proba``; 1 tries none.
-            adapt: Whether to try BatchNorm statistics adapted to these images, see ``adapt``.
-            prior: See ``adapt``.
-            seed: Of the bootstrap intervals.
+            label_counts: Numbers of labels of which is measured what they would bring; empty tries none.
+            seed: Of the bootstrap intervals, the halvings and the suggestions.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
@@ -371,7 +565,9 @@ class Run:
             RunFolderError: The report in the run's folder is damaged.
         """
         from cellclf.runs.external import external
+        from cellclf.training.adapt.offer import check_counts, offer
 
+        counts = check_counts(label_counts)
         return external(
             self,
             self._fitted(cells),
@@ -379,8 +575,7 @@ class Run:
             reference=None if reference is None else self._fitted(reference),
             min_count=min_count,
             tta=tta,
-            adapt=adapt,
-            prior=prior,
+            offer=partial(offer, self, counts=counts, seed=seed, show=show) if counts else None,
             seed=seed,
             show=show,
         )
@@ -526,6 +721,11 @@ class Run:
             self.confidence.save(folder / CONFIDENCE, weights)
         else:
             (folder / CONFIDENCE).unlink(missing_ok=True)
+        if self.stored_features is not None and self.stored_features.weights_sha256 == weights:
+            self.stored_features.save(folder / FEATURES)
+        else:
+            (folder / FEATURES).unlink(missing_ok=True)
+        save_adaptation(folder, self.adaptation, self.decisions, weights)
         write_manifest(folder, self.manifest)
         self.folder = folder
         return folder
@@ -534,8 +734,8 @@ class Run:
 def load_run(folder: str | Path) -> Run:
     """Read a finished run.
 
-    Only the network and the names of its classes are needed; a damaged history or field of the manifest is left out,
-    with a warning. What does not belong to the network is refused.
+    Only the network and the names of its classes are needed; damaged histories, stored features and fields of the
+    manifest are left out, with a warning. What does not belong to the network is refused.
 
     Args:
         folder: What ``Trainer.fit(out=...)`` or ``Run.save`` wrote.
@@ -553,4 +753,6 @@ def load_run(folder: str | Path) -> Run:
     names = class_names(folder, manifest)
     weights = check_model(folder, model, manifest)
     known = load_confidence(folder / CONFIDENCE, weights)
-    return Run(model, names, read_history(folder), manifest, folder, known)
+    stored = load_stored(folder / FEATURES, weights, names)
+    adaptation, decisions = load_adaptation(folder, weights) if "adaptation" in manifest else (None, None)
+    return Run(model, names, read_history(folder), manifest, folder, known, stored, adaptation, decisions)

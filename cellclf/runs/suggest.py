@@ -13,6 +13,7 @@ from cellclf.errors import DataError, OptionError
 
 Floats = NDArray[np.float64]
 
+UNLIKE = "unlike the others"
 _ODD = 25  # one cell in so many may be blurred, out-of-distribution or no cell at all
 _MOST = 5_000  # so many cells are clustered at most; more are sampled
 
@@ -118,6 +119,25 @@ def choose(
     return Chosen(np.asarray(rows, np.int64), tuple(reasons), {k: n for k, n in excluded.items() if n}, count)
 
 
+def kind_of(reason: str) -> str:
+    """Give the kind of a reason: without the numbers and names that differ from cell to cell.
+
+    Examples:
+        >>> kind_of("typical of 14 images that look alike"), kind_of("unsure between monocyte and neutrophil")
+        ('typical of images that look alike', 'unsure between two classes')
+    """
+    for start, end, kind in (
+        ("typical of", "look alike", "typical of images that look alike"),
+        ("typical of", "", "of a group that had no other"),
+        ("unsure between", "", "unsure between two classes"),
+        ("the run takes it for", "", "of a class that nobody was asked about"),
+        ("doubtful", "", "doubtful"),
+    ):
+        if reason.startswith(start) and reason.endswith(end):
+            return kind
+    return reason
+
+
 def _order(ids: Sequence[str] | NDArray[np.str_] | None, features: Floats, seed: int) -> NDArray[np.int64]:
     """Order the cells by what they are, so that shuffling the pool changes nothing."""
     texts = [row.tobytes() for row in features] if ids is None else [str(one).encode() for one in ids]
@@ -176,7 +196,8 @@ class _Picker:
         for cluster in np.argsort(-sizes, kind="stable"):
             if len(picks) < count and cluster not in taken:
                 taken.add(int(cluster))
-                picks[int(rows[distances[:, cluster].argmin()])] = f"typical of {sizes[cluster]} images that look alike"
+                alike = f"typical of {sizes[cluster]} images that look alike" if sizes[cluster] > 1 else UNLIKE
+                picks[int(rows[distances[:, cluster].argmin()])] = alike
         self._add_unsure(picks, rows, count, nearest, set())  # where labelled cells lie in most clusters
         self._add_rare(picks, rows, known)
         if groups is not None:
@@ -218,7 +239,7 @@ class _Picker:
 
     def _doubt(self, row: int) -> str:
         if len(self.names) < 2:
-            return "unlike the others"
+            return UNLIKE
         first, second = np.argsort(-self.probabilities[row], kind="stable")[:2]
         return f"unsure between {self.names[first]} and {self.names[second]}"
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
-from cellclf.runs.features.cache import Cache, Cached, Caching, Features, free_bytes, key_of, size_text, sweep
+from cellclf.runs.features.cache import Cache, Caching, Features, free_bytes, key_of, size_text, sweep
 from cellclf.runs.predict import padded
 from cellclf.training.batches import Batches
 from cellclf.training.split_model import SplitModel, split_for_stage
@@ -39,7 +39,6 @@ class StageInput:
         val: What ``predictor`` takes of the validation images.
         shifted: The same of their altered copy; None where there is none.
         cache: Holds the features; None if the stage trains on images.
-        cached: The part of them that calibration can use.
         notice: One line about the cache; empty if none was asked for.
     """
 
@@ -49,7 +48,6 @@ class StageInput:
     val: ImageSet | Features
     shifted: ImageSet | Features | None
     cache: Cache | None = None
-    cached: Cached | None = None
     notice: str = ""
 
     def prepare(self) -> float:
@@ -138,7 +136,6 @@ def _cached(
         val=val,
         shifted=shifted,
         cache=cache,
-        cached=Cached(parts.layer, None if augmented else train, val),
         notice=f"feature cache of {size_text(cache.size)} {'found ' if found else ''}in {folder}"
         f"{f', {views} views of each image' if views > 1 else ''}; the frozen part (up to {parts.layer}) runs "
         f"{0 if found else views} instead of {stage.epochs} times over {count:,} images",

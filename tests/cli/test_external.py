@@ -37,7 +37,7 @@ def test_external_prints_draws_and_writes(lab, tmp_path):
     words = ["external", lab / "good", lab / "theirs.npz", "--map", "D=dark", "--reference", lab / "own.npz"]
     done = run(*words, "--out", tmp_path / "e.json", "--plot", tmp_path / "e.png")
     assert done.exit_code == 0, done.output
-    assert "balanced accuracy 100.0 %" in done.output and "No adaptation" in done.output
+    assert "balanced accuracy 100.0 %" in done.output and "25 labels were not tried" in " ".join(done.output.split())
     assert json.loads((tmp_path / "e.json").read_text("utf-8"))["mapping"] == {"D": "dark", "light": "light"}
     assert (tmp_path / "e.png").stat().st_size
     assert run(*words, "--tta", "1", "--out", tmp_path / "e.md").exit_code == 0
@@ -49,7 +49,7 @@ def test_external_says_what_is_wrong(lab):
     assert done.exit_code == 2 and "expected THEIRS=OURS" in done.output
     done = run("external", lab / "good", lab / "theirs.npz", "--map", "D=drak")
     assert done.exit_code == 1 and "did you mean 'dark'" in done.output
-    left = run("external", lab / "good", lab / "theirs.npz", "--map", "D=", "--no-adapt", "--tta", "1")
+    left = run("external", lab / "good", lab / "theirs.npz", "--map", "D=", "--no-labels", "--tta", "1")
     assert left.exit_code == 0 and "excluded by the mapping" in left.output and "about: dark" in left.output
 
 

@@ -29,7 +29,9 @@ def test_a_finished_run_is_scored_on_bad_images(finished, npz, tmp_path):
     done = run("robustness", out, npz, "--limit", 16, "--plot", plot)
     assert done.exit_code == 0, done.output
     assert "medmnist-c: 16 images" in done.stdout and "jpeg_compression" in done.stdout and "BE " in done.stdout
-    assert done.stdout.splitlines()[-1] == f"figures: {out / 'robustness.json'}" and width_of(plot) > 500
+    figures, report = done.stdout.splitlines()[-2:]
+    assert figures == f"figures: {out / 'robustness.json'}" and report == f"report: {out / 'report.html'}"
+    assert width_of(plot) > 500 and "Robustness: medmnist-c" in (out / "report.html").read_text(encoding="utf-8")
     (result,) = stored(out)
     assert result.n == 16 and len(result.corruptions) == 11 and result.seen == ()
     other = tmp_path / "other.json"
@@ -57,7 +59,7 @@ def test_a_finished_run_predicts(finished, folder, npz, tmp_path):
     out, _ = finished
     target = tmp_path / "deep" / "named.csv"
     done = run("predict", out, folder, "--out", target)
-    assert done.exit_code == 4 and done.stdout == f"65 predictions: {target}\n"  # a file could not be read
+    assert done.exit_code == 4 and done.stdout == f"65 predictions of 66 inputs: {target}\n"  # a file could not be read
     assert run("predict", out, folder, "--out", target, "--skip-ok").exit_code == 0
     with target.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

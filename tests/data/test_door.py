@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 import cellclf as cc
 from cellclf.data.door import as_cells
+from cellclf.reporting import write_map
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("dark", "grey", "light")
@@ -110,6 +112,13 @@ DOORS = {
     ),
     "Run.domain_shift": lambda run: lambda *form: run.domain_shift(form[0]),
     "Run.explain": lambda run: lambda *form: run.explain(as_cells(form[0])[:2]),
+    "Run.features": lambda run: lambda *form: run.features(form[0]),
+    "Run.suggest": lambda run: lambda *form: run.suggest(form[0], 3),
+    "write_map": lambda run: (
+        lambda *form: write_map(
+            Path(tempfile.mkdtemp(), "map.html"), pixels()[0][:, 0, :4, 0], one(*form), method="pca"
+        )
+    ),
 }
 
 

@@ -21,7 +21,7 @@ def fuzz_files():
     del sys.modules["fuzz_files"]
 
 
-@pytest.mark.parametrize(("kind", "count"), [("npz", 150), ("trees", 25), ("csv", 40), ("runs", 25)])
+@pytest.mark.parametrize(("kind", "count"), [("npz", 150), ("trees", 25), ("csv", 40), ("runs", 25), ("recipes", 60)])
 def test_no_outcome_is_wrong(fuzz_files, kind, count, capsys):
     wrong = fuzz_files.fuzz(kind, count, seed=0)
     assert not wrong, capsys.readouterr().out

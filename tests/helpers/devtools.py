@@ -127,6 +127,7 @@ class Browser:
 
     def reload(self) -> None:
         self.events = [one for one in self.events if one.get("method") != "Page.loadEventFired"]
+        time.sleep(0.3)  # what a page stored reaches the browser's other processes a moment later
         self("Page.reload")
         self.wait("Page.loadEventFired")
 

@@ -10,13 +10,12 @@ from helpers.report import read
 from markupsafe import escape
 
 import cellclf as cc
-from cellclf.errors import DataError, UnknownNameError
+from cellclf.errors import DataError
 from cellclf.evaluation.metrics import evaluate
 from cellclf.evaluation.robustness.measure import robustness
 from cellclf.reporting.content import PageContent
 from cellclf.reporting.matrix import panels
 from cellclf.reporting.page import write_page
-from cellclf.reporting.verdict import headline_name, verdict
 
 
 def test_the_page_loads_nothing_and_every_link_arrives(page: Path) -> None:
@@ -162,32 +161,3 @@ def test_images_of_another_set_are_refused(content: PageContent, tmp_path: Path)
 
 def test_the_same_content_gives_the_same_page(content: PageContent, page: Path, tmp_path: Path) -> None:
     assert write_page(content, tmp_path / "again.html").read_bytes() == page.read_bytes()
-
-
-def test_headline() -> None:
-    assert headline_name({"train": 1, "val": 1}, None) == "val"
-    assert headline_name({"val": 1, "lab": 1, "test": 1}, None) == "test"
-    assert headline_name({"val": 1, "test": 1}, "val") == "val"
-    assert headline_name({}, None) is None
-    with pytest.raises(UnknownNameError, match="did you mean 'test'"):
-        headline_name({"val": 1, "test": 1}, "tset")
-
-
-def test_the_verdict_reports_overfitting_few_images_and_external_sets(content: PageContent) -> None:
-    reports = {name: report for name, (report, _) in content.evaluations.items()}
-    lead, lines = verdict(reports, "test", {"test": 0})
-    assert "never seen" in lead and lines[0].startswith("The weakest class is ")
-    assert any("Fewer than 20 images" in line for line in lines)
-    assert any(line.startswith("Overfitting") for line in lines)
-    assert any("the other lab" in line and "do not rely on it" in line for line in lines)
-    lead, lines = verdict({"val": reports["val"]}, "val")
-    assert "choose the best epoch" in lead and "another laboratory" in lines[-1]
-
-
-def test_the_verdict_calls_images_new_only_where_copies_were_searched(content: PageContent) -> None:
-    reports = {name: report for name, (report, _) in content.evaluations.items()}
-    lead, lines = verdict(reports, "test")
-    assert "which were not used in training" in lead and not any("copies" in line for line in lines)
-    lead, lines = verdict(reports, "test", {"test": 3, "the other lab": 1})
-    assert "“test”, of which 3 are copies of training or validation images, the classifier" in lead
-    assert lines[-1].startswith("Of the 40 images of “the other lab”, 1 is a copy of training or validation images")

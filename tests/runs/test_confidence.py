@@ -85,8 +85,10 @@ def test_every_format_holds_the_same(run, parts, tmp_path):
     for row, line in zip(rows, csv.DictReader(io.StringIO(text)), strict=True):
         assert line["class"] == (row["class"] or "") and line["set"] == "|".join(row["set"] or ())
         assert line["skipped"] == (row["skipped"] or "") and list(line) == list(row)
-    with pytest.raises(OptionError, match=r"expected a name ending in .csv, .json, .parquet"):
-        predictions.save(tmp_path / "a.xlsx")
+    lines = predictions.save(tmp_path / "a.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == rows
+    with pytest.raises(OptionError, match=r"expected a name ending in \.csv, \.json, \.jsonl, \.parquet or \.xlsx"):
+        predictions.save(tmp_path / "a.txt")
 
 
 def test_a_run_without_calibration_predicts_and_says_so(run, parts):

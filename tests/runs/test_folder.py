@@ -13,6 +13,7 @@ import pytest
 import cellclf as cc
 from cellclf.errors import CellclfWarning, RunFolderError
 from cellclf.runs.confidence import CONFIDENCE
+from cellclf.runs.features.stored import FEATURES
 from cellclf.runs.folder import HISTORY, MANIFEST, MODEL
 
 CELLS = cc.ImageSet(np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), np.uint8), [0, 1] * 12)
@@ -67,6 +68,7 @@ def test_a_run_is_saved_and_loaded_with_its_own_calibration(folder):
     uncalibrated = cc.Run(run.model, run.class_names, run.history, run.manifest)
     uncalibrated.save(folder)
     assert cc.load_run(folder).confidence is None and not (folder / CONFIDENCE).exists()
+    assert cc.load_run(folder).stored_features is None and not (folder / FEATURES).exists()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -124,7 +126,7 @@ def test_a_manifest_that_is_not_what_it_was_is_one_line(folder, data, words):
 
 def test_the_network_and_the_names_of_its_classes_are_enough(folder):
     expected = cc.load_run(folder).predict_proba(CELLS)
-    for name in (HISTORY, CONFIDENCE):
+    for name in (HISTORY, CONFIDENCE, FEATURES):
         (folder / name).unlink()
     (folder / MANIFEST).write_text('{"class_names": ["0", "1"]}', "utf-8")
     run = cc.load_run(folder)

@@ -8,7 +8,7 @@ import pytest
 from helpers.nested import NESTED, network
 
 from cellclf.backbones.blocks import block_layers, output_layer
-from cellclf.backbones.graph import batch_norms
+from cellclf.backbones.graph import all_layers
 from cellclf.training.checkpoint import values
 from cellclf.training.freezing import freeze, moving_variables
 from cellclf.training.split_model import split_model
@@ -28,6 +28,10 @@ def train(model, **settings):
     model.train_on_batch(IMAGES, np.eye(3)[np.arange(8) % 3])
     pairs = zip(model.variables, before, values(model.variables), strict=True)
     return {v.path for v, one, other in pairs if not np.array_equal(one, other)}, moving
+
+
+def batch_norms(model):
+    return [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 @pytest.mark.parametrize("kind", NESTED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import sys
 
@@ -89,10 +90,39 @@ def test_a_table_that_cannot_be_written_is_refused_beforehand(tmp_path, monkeypa
         check_table_path(tmp_path / "file" / "a.csv")
     with pytest.raises(OptionError, match=r"expected a name ending in \.csv or \.parquet"):
         check_table_path(tmp_path / "a.xlsx")
-    for missing in ("pyarrow", "pyarrow.parquet"):
+    for missing in ("pyarrow", "pyarrow.parquet", "openpyxl"):
         monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingPackageError, match=r"a\.parquet needs pyarrow"):
         check_table_path(tmp_path / "a.parquet")
+    with pytest.raises(MissingPackageError, match=r"a\.xlsx needs openpyxl: pip install openpyxl, or write \.csv"):
+        check_table_path(tmp_path / "a.xlsx", endings=(".csv", ".xlsx"))
+
+
+KINDS = {"id": "text", "n": "whole", "p": "number", "set": "texts"}
+ROWS = [
+    {"id": "=1+1", "n": 7, "p": 0.25, "set": ["a", "b"]},
+    {"id": "007", "n": None, "p": 1e-7, "set": None},
+    {"id": "1E5", "n": 3, "p": None, "set": []},
+]
+
+
+def test_json_lines_are_one_object_a_line(tmp_path):
+    path = write_table(tmp_path / "a.jsonl", KINDS, ROWS, endings=(".jsonl",))
+    assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == ROWS
+    assert write_table(tmp_path / "b.jsonl", KINDS, [], endings=(".jsonl",)).read_bytes() == b""
+
+
+def test_a_workbook_holds_texts_as_texts(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    path = write_table(tmp_path / "a.xlsx", KINDS, ROWS, endings=(".xlsx",))
+    sheet = openpyxl.load_workbook(path).active
+    assert [[cell.value for cell in row] for row in sheet.iter_rows()] == [
+        ["id", "n", "p", "set"],
+        ["=1+1", 7, 0.25, "a|b"],
+        ["007", None, 1e-7, None],
+        ["1E5", 3, None, None],
+    ]
+    assert sheet["A2"].data_type == "s", "a formula would be run"
 
 
 def test_a_missing_package_is_noticed_before_a_run_is_loaded(tmp_path):

@@ -85,7 +85,7 @@ def carry(
     return row, column, paint
 
 
-def sample(packed: Tensor, row: Tensor, column: Tensor, *, height: int, width: int) -> Tensor:
+def interpolate(packed: Tensor, row: Tensor, column: Tensor, *, height: int, width: int) -> Tensor:
     """Read packed images between pixels, bilinear.
 
     Red and blue lie 16 bits apart in a word, so one multiplication by a weight of 0-256 blends both, and their products
@@ -146,6 +146,6 @@ def warp(
     from keras import ops
 
     row, column, paint = carry(count, linear, shift, border, fill, height=height, width=width)
-    sampled = sample(packed, row, column, height=height, width=width)
+    sampled = interpolate(packed, row, column, height=height, width=width)
     paint = ops.reshape(paint, (linear.shape[0], height * width))
     return ops.where(ops.less(paint, 0), sampled, paint)

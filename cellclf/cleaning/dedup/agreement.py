@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.polar import SIDE, Floats, sample
+from cellclf.cleaning.dedup.polar import SIDE, Floats, interpolated
 from cellclf.utils.colour import LUMA
 
 Masks = NDArray[np.bool_]
@@ -115,7 +115,7 @@ def compared(one: Floats, two: Floats, found: Floats, flip: Floats) -> Alignment
     there, below = laid(found, flip, right, down)
     inside = (np.abs(there) <= side / 2 - 1) & (np.abs(below) <= side / 2 - 1)
     middle = inside & (np.maximum(there**2 + below**2, right**2 + down**2) < (MIDDLE * side) ** 2)
-    seen = sample(two, below + (side - 1) / 2, there + (side - 1) / 2)
+    seen = interpolated(two, below + (side - 1) / 2, there + (side - 1) / 2)
     inside &= ~_filled(one, seen, inside, middle)
     gain, one, seen = _same_brightness(one, seen, inside)
     weight = (inside / np.maximum(inside.sum((1, 2), keepdims=True), 1)).astype(np.float32)

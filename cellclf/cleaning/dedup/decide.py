@@ -37,6 +37,8 @@ def decide(
     shared: list[NDArray[np.int64]],
     cells: ImageSet | None,
     limit: LossLimit,
+    *,
+    n_jobs: int | None = None,
 ) -> DedupResult:
     """Decide which images of each group are kept.
 
@@ -48,6 +50,7 @@ def decide(
         shared: Groups of different cells on one shared background.
         cells: The set that was searched, or None: then nobody can say what a larger group shows.
         limit: How much a class may lose.
+        n_jobs: Tasks at once.
     """
     count = len(ids)
     kinds = np.full(count, "keeper", "<U10")
@@ -71,7 +74,7 @@ def decide(
             for members, found in zip(found_groups, labels, strict=True)
             if len(members) > max_copies and len(found) == 1
         ]
-        ordinary = like_their_class(crowds, cells, names, np.setdiff1d(np.flatnonzero(keep), torn))
+        ordinary = like_their_class(crowds, cells, names, np.setdiff1d(np.flatnonzero(keep), torn), n_jobs=n_jobs)
     groups = []
     for members, found in zip(found_groups, labels, strict=True):
         decision = ONE_KEPT

@@ -181,7 +181,9 @@ class Dedup(Selector):
                 from cellclf.cleaning.dedup.background import shared_backgrounds
 
                 groups = shared_backgrounds(cells, copies.keeper, n_jobs=self.n_jobs)
-        return decide(copies, cells.ids, names_of(cells), self.max_copies, groups, cells, self.limit())
+        return decide(
+            copies, cells.ids, names_of(cells), self.max_copies, groups, cells, self.limit(), n_jobs=self.n_jobs
+        )
 
     def copies(
         self,

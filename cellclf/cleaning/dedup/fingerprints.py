@@ -171,7 +171,7 @@ def job_count(n_jobs: int | None) -> int:
 
 @cache
 def _blas() -> Any:
-    import threadpoolctl  # type: ignore[import-untyped]  # ships no types
+    import threadpoolctl
 
     return threadpoolctl.ThreadpoolController()
 

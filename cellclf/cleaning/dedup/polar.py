@@ -189,13 +189,13 @@ def _waves(small: Floats, centres: Floats) -> NDArray[np.complex64]:
     angles = 2 * np.pi * np.arange(_ANGLES, dtype=np.float32) / _ANGLES
     down = centres[:, :, :1, None] + np.outer(_RINGS, np.sin(angles))
     right = centres[:, :, 1:, None] + np.outer(_RINGS, np.cos(angles))
-    seen = sample(small, down.astype(np.float32), right.astype(np.float32))
+    seen = interpolated(small, down.astype(np.float32), right.astype(np.float32))
     lines, real, imaginary = seen.swapaxes(-1, -2), _fourier().real, _fourier().imag
     waves = (lines @ real) + 1j * (lines @ imaginary)
     return np.asarray(waves.swapaxes(-1, -2), np.complex64)
 
 
-def sample(images: Floats, down: Floats, right: Floats) -> Floats:
+def interpolated(images: Floats, down: Floats, right: Floats) -> Floats:
     """Read square images between their pixels, bilinearly; beyond an edge the edge goes on.
 
     Args:
@@ -207,11 +207,15 @@ def sample(images: Floats, down: Floats, right: Floats) -> Floats:
         (n, ..., c) float32.
     """
     count, side, _, channels = images.shape
-    down, right = np.clip(down, 0, side - 1.001), np.clip(right, 0, side - 1.001)
-    row, column = down.astype(np.int64), right.astype(np.int64)
-    low, left = (down - row)[..., None], (right - column)[..., None]
-    start = np.arange(count).reshape(-1, *[1] * (down.ndim - 1)) * (side * side)
+    down, right = (np.clip(axis, 0, side - 1.001, dtype=np.float32) for axis in (down, right))
+    row, column = down.astype(np.int32), right.astype(np.int32)
+    # an integer and a float32 make a float64, which takes twice as long from here on
+    low, left = ((axis - whole.astype(np.float32))[..., None] for axis, whole in ((down, row), (right, column)))
+    start = np.arange(count, dtype=np.intp).reshape(-1, *[1] * (down.ndim - 1)) * (side * side)
     at, pixels = start + row * side + column, images.reshape(-1, channels)
-    upper = pixels.take(at, 0) * (1 - left) + pixels.take(at + 1, 0) * left
-    lower = pixels.take(at + side, 0) * (1 - left) + pixels.take(at + side + 1, 0) * left
-    return np.asarray(upper * (1 - low) + lower * low, np.float32)
+    upper, lower = (
+        line + (pixels.take(place + 1, 0) - line) * left
+        for place in (at, at + side)
+        for line in (pixels.take(place, 0),)
+    )
+    return np.asarray(upper + (lower - upper) * low, np.float32)

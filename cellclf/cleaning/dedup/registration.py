@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from cellclf.cleaning.dedup.agreement import GAINS, MIDDLE, WHITE, Alignments, compared, explained, laid
 from cellclf.cleaning.dedup.fingerprints import one_blas_thread
 from cellclf.cleaning.dedup.neighbours import Candidates
-from cellclf.cleaning.dedup.polar import SIDE, Floats, PolarPrints, sample
+from cellclf.cleaning.dedup.polar import SIDE, Floats, PolarPrints, interpolated
 from cellclf.utils.colour import LUMA
 
-_PIECE = 64  # pairs at once: what they need stays in a core's cache
-_FEW = 32  # pairs at once at full size
+_PIECE = 256  # pairs at once: with fewer, threads wait for each other more than they compute
+_FEW = 128  # pairs at once at full size
 _ROUGH, _FINE = 3, 4  # steps of the descent
 _MOVE = np.array([0.15, 0.15, 3, 3], np.float32)  # furthest in one step: cosine and sine times zoom, pixels
 # share of what is seen that must be explained for a pair to be looked at further: half way, at half size, at full size
@@ -145,7 +145,7 @@ def _descend(
     fit, trust = np.zeros(count, np.float32), np.float32(1)
     for _ in range(steps):
         there, below = laid(found, flip, right, down)
-        seen = sample(layers, below + (side - 1) / 2, there + (side - 1) / 2)
+        seen = interpolated(layers, below + (side - 1) / 2, there + (side - 1) / 2)
         value, across, along = seen[..., 0], seen[..., 1], seen[..., 2]
         inside = (np.abs(there) < (side - 1) / 2) & (np.abs(below) < (side - 1) / 2)
         away = np.maximum(there**2 + below**2, right**2 + down**2)

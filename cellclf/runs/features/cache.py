@@ -271,21 +271,6 @@ class Features:
             yield np.asarray(rows[start : min(start + size, self.start + self.count)])
 
 
-@dataclass(frozen=True, eq=False)
-class Cached:
-    """The features of images without augmentation in a cache; calibration reads them instead of the images.
-
-    Args:
-        layer: The layer whose output the features are.
-        train: Of the training images; None if the cache holds augmented views only.
-        val: Of the validation images.
-    """
-
-    layer: str
-    train: Features | None
-    val: Features
-
-
 def free_bytes(folder: Path) -> int:
     """Give the free bytes of the disk on which a folder is or will be."""
     while not folder.exists() and folder != folder.parent:

@@ -29,6 +29,8 @@ def feature_layers(model: Any, count: int = 2) -> tuple[str, ...]:
         model: Functional keras.Model that ends in pooling and Dense layers; channels last.
         count: How many resolutions, counted from the coarsest one.
 
+    Maps that finer ones follow are none of these: the gates of squeeze-and-excitation have one pixel.
+
     Returns:
         Names from the input on. A network without feature maps gives the layer that its last layer reads.
 
@@ -47,7 +49,8 @@ def feature_layers(model: Any, count: int = 2) -> tuple[str, ...]:
         if type(layer).__name__ in _PADDING or isinstance(layer, keras.Model):
             continue
         if len(shape) == 4 and shape[1] is not None and shape[2] is not None:
-            last[shape[1] * shape[2]] = layer.name
+            size = shape[1] * shape[2]
+            last = {coarser: name for coarser, name in last.items() if coarser >= size} | {size: layer.name}
     coarsest = sorted(last)[:count]
     if not coarsest:
         names = [layer.name for layer in model.layers if layer.output is model.layers[-1].input]
@@ -58,6 +61,19 @@ def feature_layers(model: Any, count: int = 2) -> tuple[str, ...]:
             )
         return tuple(names[:1])
     return tuple(last[size] for size in reversed(coarsest))
+
+
+def stored_layers(model: Any) -> tuple[str, ...]:
+    """Name the layers whose pooled outputs a run stores, and an adaptation reads: ``feature_layers(model, 3)``.
+
+    Returns:
+        Names from the input on; none for an ensemble, or another network without layers that can be pooled.
+    """
+    try:
+        names = feature_layers(model, 3)
+    except OptionError:
+        return ()
+    return names if all(len(model.get_layer(name).output.shape) in (2, 4) for name in names) else ()
 
 
 def pooled(model: Any, layers: Sequence[str]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,6 +70,7 @@ def adapt_labelled(
     columns: Labels,
     *,
     clusters: Labels | None = None,
+    whole: Callable[[float], Reading] | None = None,
     curve: bool = True,
     seed: int = 0,
 ) -> Adapted:
@@ -82,6 +83,7 @@ def adapt_labelled(
         labels: (n,) places in ``columns``.
         columns: (C,) the run's column of each class that can be answered, -1 for a new class.
         clusters: (n,) duplicates that must not be split across folds; None: all differ.
+        whole: Reads all cells in the size that was chosen; None where ``readings`` hold all of them.
         curve: Whether the learning curve is measured.
         seed: Of the folds.
 
@@ -104,9 +106,15 @@ def adapt_labelled(
     dealt = folds(labels, _REPEATS, seed, clusters=clusters)
     classes = len(columns)
     found = [cross_fit(fitter, one, dealt, classes) for one in sizes(by_zoom)]
-    size = found[best(found, labels)].candidate
+    leader = best(found, labels)
+    size = found[leader].candidate
+    if whole is not None and (reading := whole(size.zoom)) is not by_zoom[size.zoom]:
+        by_zoom[size.zoom] = reading
+        fitter = Fitter(by_zoom, labels, columns)
+        found[leader] = cross_fit(fitter, size, dealt, classes)
     found += [cross_fit(fitter, one, dealt, classes) for one in heads(size, by_zoom[size.zoom])]
-    place = best(found, labels)
+    same = [k for k, one in enumerate(found) if one.candidate.zoom == size.zoom]  # the others may have seen fewer cells
+    place = same[best([found[k] for k in same], labels)]
     chosen = found[place].candidate
     given = {zoom: _columns(one.views_given[0, : len(labels)], columns) for zoom, one in by_zoom.items()}
     blends = [Blends(one.probabilities, given[one.candidate.zoom], labels) for one in found]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
+from cellclf.runs.features.space import FeatureSpace, learn_space, spread
 from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
-from cellclf.training.adapt.space import FeatureSpace, learn_space, spread
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -62,6 +62,17 @@ def build_model(model: Any, layers: Sequence[str], mixture: Mixture, *, zoom: fl
     return keras.Model(base.inputs, answer, name=model.name)
 
 
+def original(model: Any) -> Any | None:
+    """Take the network of the run as it was out of an adapted one; None where it was rebuilt for another size."""
+    import keras
+
+    names = [layer.name for layer in model.layers]
+    if f"run_{LAST}" not in names or "zoom" in names or "zoom_crop" in names:
+        return None
+    found = keras.Model(model.inputs, model.get_layer(f"run_{LAST}").output, name=model.name)
+    return copied(renamed(found, {f"run_{LAST}": LAST}))
+
+
 def _apart(model: Any) -> dict[str, str]:
     """Rename what an adaptation adds, so that an adapted run can be adapted again."""
     taken = [layer.name for layer in model.layers]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.utils.threads import one_blas_thread
+
 Floats = NDArray[np.float64]
 
 
@@ -64,7 +66,8 @@ def fit_logistic(
         slope = np.concatenate([(rows.T @ change + kernel / strength).ravel(), change.sum(0) + bias / bias_strength])
         return float(error), slope
 
-    found = minimize(loss, np.zeros(cut + classes), jac=True, method="L-BFGS-B", options={"maxiter": steps}).x
+    with one_blas_thread():
+        found = minimize(loss, np.zeros(cut + classes), jac=True, method="L-BFGS-B", options={"maxiter": steps}).x
     return found[:cut].reshape(width, classes), found[cut:]
 
 

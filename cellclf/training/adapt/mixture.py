@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.runs.features.space import learn_space, spread
 from cellclf.training.adapt.candidates import Head, Reading
 from cellclf.training.adapt.logistic import fit_logistic, softmax
-from cellclf.training.adapt.space import learn_space, spread
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

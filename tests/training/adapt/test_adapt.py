@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cellclf.errors import DataError
+from cellclf.runs.features.space import learn_space, spread
 from cellclf.training.adapt.adapt import adapt_labelled, adapt_unlabelled, doubt
 from cellclf.training.adapt.candidates import UNCHANGED, Candidate, Fitter, Reading, heads, sizes
 from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
 from cellclf.training.adapt.mixture import fit_gate, mix
 from cellclf.training.adapt.proof import doubts, expected, learnable, learning_curve, priors, prove
 from cellclf.training.adapt.select import AS_IT_WAS, Blend, Blends, CrossFit, best, cross_fit, folds, inside
-from cellclf.training.adapt.space import learn_space, spread
 
 CLASSES, WIDTHS = 4, (10, 12)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
+from cellclf.utils.threads import one_blas_thread
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +91,7 @@ def learn_space(
     turned = (seen.reshape(-1, len(used)) - mean[used]) * scale[used]
     some = [scaled[spread(len(scaled), _SEEN)], turned[spread(len(turned), _SEEN // 2)]]
     axes = _main_axes(np.concatenate(some), dimensions)
-    if len(seen) > 1:
+    if len(seen) > 1 and axes.shape[1]:  # none where all cells are alike
         moved = noise @ axes
         scatter = moved.T @ moved / max(1, len(moved))
         size = np.trace(scatter) / len(scatter)
@@ -105,16 +106,16 @@ def learn_space(
 
 def _main_axes(rows: Floats, most: int) -> Floats:
     """Give the (D, r) main axes of centred rows, by whichever of the two small matrices is smaller."""
+    from scipy.linalg import eigh
+
     count, width = rows.shape
+    with one_blas_thread():
+        square = rows.T @ rows if width <= count else rows @ rows.T
+        values, vectors = eigh(square, subset_by_index=(max(0, len(square) - most), len(square) - 1))
+    kept = np.flatnonzero(values > 1e-9 * values.max())[::-1]
     if width <= count:
-        values, vectors = np.linalg.eigh(rows.T @ rows)
-        kept = np.argsort(-values)[:most]
-        kept = kept[values[kept] > 1e-9 * values.max()]
         found: Floats = vectors[:, kept]
         return found
-    values, vectors = np.linalg.eigh(rows @ rows.T)
-    kept = np.argsort(-values)[:most]
-    kept = kept[values[kept] > 1e-9 * values.max()]
     axes: Floats = (rows.T @ vectors[:, kept]) / np.sqrt(values[kept])
     return axes
 
