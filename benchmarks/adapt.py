@@ -259,7 +259,7 @@ def draw(lab: Laboratory, mode: str, count: int, seed: int) -> dict[str, object]
         lab.recalls(test, found[0].argmax(1)),
     )
     result["proof"] = asdict(made.proof)
-    if mode == "suggested":
+    if mode == "suggested" and seed < 3:
         result["candidates"] = each(lab, pool, picked, test)
     return result
 

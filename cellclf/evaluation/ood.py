@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError
 from cellclf.utils.results import Result
+from cellclf.utils.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -287,8 +288,9 @@ def fit_ood_detector(
     rows = _unit(rows)
     names, place = np.unique(truth, return_inverse=True)
     centres = np.stack([rows[place == k].mean(0) for k in range(len(names))])
-    scatter, _ = ledoit_wolf(rows - centres[place], assume_centered=True)
-    variances, axes = np.linalg.eigh(scatter)
+    with one_blas_thread():
+        scatter, _ = ledoit_wolf(rows - centres[place], assume_centered=True)
+        variances, axes = np.linalg.eigh(scatter)
     variances = np.maximum(variances[::-1], 1e-12)
     main = min(_AXES, rows.shape[1])
     known = OodDetector(

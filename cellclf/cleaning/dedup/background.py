@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.fingerprints import map_parts, one_blas_thread
+from cellclf.cleaning.dedup.fingerprints import map_parts
 from cellclf.cleaning.dedup.hashes import dct_blocks, whole
 from cellclf.utils.dct import dct_matrix
+from cellclf.utils.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet

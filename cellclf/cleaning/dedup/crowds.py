@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.fingerprints import job_count, one_blas_thread
+from cellclf.cleaning.dedup.fingerprints import job_count
+from cellclf.utils.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from cellclf.cleaning.dedup.hashes import (
     whole,
 )
 from cellclf.utils.progress import track
+from cellclf.utils.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
@@ -167,20 +166,6 @@ def job_count(n_jobs: int | None) -> int:
         return int(n_jobs)
     configured = int(joblib.effective_n_jobs(None))
     return configured if configured > 1 else int(joblib.cpu_count())
-
-
-@cache
-def _blas() -> Any:
-    import threadpoolctl
-
-    return threadpoolctl.ThreadpoolController()
-
-
-@contextlib.contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Limit the linear algebra to one thread: the products are small, and joblib's tasks already use every core."""
-    with _blas().limit(limits=1, user_api="blas"):
-        yield
 
 
 def digest(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

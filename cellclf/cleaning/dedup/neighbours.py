@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.cleaning.dedup.fingerprints import one_blas_thread
 from cellclf.cleaning.dedup.polar import HARMONICS, STEP, WINDOW, ZOOMS, Floats, PolarPrints
+from cellclf.utils.threads import one_blas_thread
 
 _LENGTH = 64  # of the vectors
 _FITTED = 4096  # prints from which the axes are computed

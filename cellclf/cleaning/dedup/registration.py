@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.cleaning.dedup.agreement import GAINS, MIDDLE, WHITE, Alignments, compared, explained, laid
-from cellclf.cleaning.dedup.fingerprints import one_blas_thread
 from cellclf.cleaning.dedup.neighbours import Candidates
 from cellclf.cleaning.dedup.polar import SIDE, Floats, PolarPrints, interpolated
 from cellclf.utils.colour import LUMA
+from cellclf.utils.threads import one_blas_thread
 
 _PIECE = 256  # pairs at once: with fewer, threads wait for each other more than they compute
 _FEW = 128  # pairs at once at full size

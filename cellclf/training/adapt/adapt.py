@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _REPEATS = 3
+_LOST = -0.05  # folds that lose so much contradict any gain; a little they always lose, having fewer labels
 _SURER, _STEADIER = 0.3, 0.5
 
 
@@ -105,14 +106,15 @@ def adapt_labelled(
     dealt = folds(labels, _REPEATS, seed, clusters=clusters)
     classes = len(columns)
     found = [cross_fit(fitter, one, dealt, classes) for one in sizes(by_zoom)]
-    leader = best(found, labels, classes)
+    leader = best(found, labels)
     size = found[leader].candidate
     if whole is not None and (reading := whole(size.zoom)) is not by_zoom[size.zoom]:
         by_zoom[size.zoom] = reading
         fitter = Fitter(by_zoom, labels, columns)
         found[leader] = cross_fit(fitter, size, dealt, classes)
     found += [cross_fit(fitter, one, dealt, classes) for one in heads(size, by_zoom[size.zoom])]
-    place = best(found, labels, classes)
+    same = [k for k, one in enumerate(found) if one.candidate.zoom == size.zoom]  # the others may have seen fewer cells
+    place = same[best([found[k] for k in same], labels)]
     chosen = found[place].candidate
     given = {zoom: _columns(one.views_given[0, : len(labels)], columns) for zoom, one in by_zoom.items()}
     blends = [Blends(one.probabilities, given[one.candidate.zoom], labels) for one in found]
@@ -123,10 +125,9 @@ def adapt_labelled(
     mixture = _finished(fitter, chosen, blend, columns, reading)
     pool_before = _columns(by_zoom[1.0].pool_given, columns)
     pool_after = mixture.probabilities(reading.pool, reading.pool_given)
-    proof = prove(labels, nested, pool_after, before, pool_before)
-    hits = (nested.argmax(-1) == labels).mean(0) - (before.argmax(-1) == labels)
-    won = min(float(np.average(hits, weights=balanced(labels, classes))), proof.gain.value)
-    if won <= 0 and (columns[labels] >= 0).all():
+    believed = _believed(fitter, found, blends, chosen.zoom, columns)
+    proof = prove(labels, nested, pool_after, before, pool_before, pool_belief=believed)
+    if (columns[labels] >= 0).all() and (proof.gain.value <= 0 or _won(labels, nested, before) <= _LOST):
         # nothing is won: the run as it was is kept, which at least promises what it promised
         chosen, reading, blend, crossed = UNCHANGED, by_zoom[1.0], AS_IT_WAS, before[None]
         mixture, place = unchanged(columns, sum(reading.widths)), -1
@@ -150,12 +151,31 @@ def adapt_labelled(
     return Adapted(mixture, chosen.zoom, chosen, tried, temperature, crossed.mean(0), proof)
 
 
-def _finished(fitter: Fitter, chosen: Candidate, blend: Blend, columns: Labels, reading: Reading) -> Mixture:
+def _believed(fitter: Fitter, found: list[CrossFit], blends: list[Blends], zoom: float, columns: Labels) -> Floats:
+    """Give what unlabelled cells are taken for by a head that was not fitted on them, which makes heads too sure."""
+    place = next(k for k, one in enumerate(found) if one.candidate.zoom == zoom)
+    reading = fitter.readings[zoom]
+    mixture = _finished(fitter, found[place].candidate, blends[place].best(), columns, reading, gate=False)
+    return mixture.probabilities(reading.pool, reading.pool_given)
+
+
+def _won(labels: Labels, crossed: Floats, before: Floats) -> float:
+    """Give the balanced accuracy that folds win over the run as it was, over the classes with two labels or more."""
+    counts = np.bincount(labels)
+    judged = counts[labels] > 1
+    hits = (crossed.argmax(-1) == labels).mean(0) - (before.argmax(-1) == labels)
+    return float(np.average(hits[judged], weights=1.0 / counts[labels][judged]))
+
+
+def _finished(
+    fitter: Fitter, chosen: Candidate, blend: Blend, columns: Labels, reading: Reading, *, gate: bool = True
+) -> Mixture:
     if not blend.own:
         return unchanged(columns, sum(reading.widths))
     count = len(fitter.labels)
     head = fitter.fit(chosen, np.arange(count)).blended(blend.own, blend.run)
-    return mix(head, columns, reading.views_given[0][:count], fit_gate(reading, max(1, chosen.layers)))
+    known = fit_gate(reading, max(1, chosen.layers)) if gate else None
+    return mix(head, columns, reading.views_given[0][:count], known)
 
 
 def unchanged(columns: Labels, width: int) -> Mixture:

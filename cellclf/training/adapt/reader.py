@@ -25,7 +25,7 @@ MOST_CELLS = 2_000
 """So many cells of the laboratory are read at most: more teach nothing, but take longer."""
 
 _SAMPLE = 500  # cells that are read in a size of which nobody knows yet whether it is worth anything
-_VIEWED = {True: 256, False: 128}  # cells that are read in all flips and turns: in the chosen size, and before
+_VIEWED = {True: 256, False: 96}  # cells that are read in all flips and turns: in the chosen size, and before
 _BATCH = 128
 
 

@@ -31,10 +31,11 @@ from cellclf.training.adapt.graph import build_model, original
 from cellclf.training.adapt.home import Home, HomeImages, StoredHome
 from cellclf.training.adapt.labels import Labelled, match, read_decisions
 from cellclf.training.adapt.proof import Interval
-from cellclf.training.adapt.reader import Reader
+from cellclf.training.adapt.reader import MOST_CELLS, Reader
 from cellclf.utils.backend import float32
 from cellclf.utils.locks import held
 from cellclf.utils.log import is_shown
+from cellclf.utils.threads import one_blas_thread
 
 Labels = NDArray[np.int64]
 
@@ -210,7 +211,7 @@ class _Job:
     ) -> dict[str, Any]:
         """Give everything that determines the result; its status is that of an unfinished run."""
         root = self.root.manifest
-        read = np.sort(np.concatenate([self.known.rows, self.known.non_cells, self.others[:2_000]]))
+        read = np.sort(np.concatenate([self.known.rows, self.known.non_cells, self.others[:MOST_CELLS]]))
         data = {"cells": {"images": len(self.cells), "sha256": self.cells.subset(read).fingerprint()}}
         if self.home is not None:
             data["home"] = {"images": len(self.home), "sha256": self.home.fingerprint()}
@@ -244,6 +245,10 @@ class _Job:
 
     def work(self, manifest: dict[str, Any], started: float) -> Run:
         """Read, fit, build and calibrate."""
+        with one_blas_thread():
+            return self._work(manifest, started)
+
+    def _work(self, manifest: dict[str, Any], started: float) -> Run:
         known, root = self.known, self.root
         own = self._own()
         reader = Reader(root.model, self.cells, known.rows, self.others, own, show=self.show)
@@ -263,7 +268,7 @@ class _Job:
                 "nothing that needs no labels proves safe here, so that the run is unchanged; label 25 cells (suggest)"
             )
             self.notices.append(text)
-            warnings.warn(text, CellclfWarning, stacklevel=5)
+            warnings.warn(text, CellclfWarning, stacklevel=6)
         confidence, limits = calibrate_there(
             model,
             self.cells,

@@ -17,8 +17,9 @@ Labels = NDArray[np.int64]
 _LEAST = 0.02  # a probability below counts as this much, so that one label with a mistake decides nothing
 _OWN = (0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)
 _RUN = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
-_KEEP = 2.0  # how much evidence, in nats, a blend needs that is e times as sharp, or takes the run's word once more
-_SIZE, _HEAD = 1.0, 3.0  # by so many standard errors another size, or another head, must be better than the first
+_KEEP = (2.0, 8.0)  # evidence, in nats, that it takes to make a head e times as sharp, to take the run's word once more
+_BACK = 4.0  # and to leave the run as it was
+_SIZE, _HEAD = 1.8, 3.0  # so many standard errors must a doubled size, or another head, be better than the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,35 +107,42 @@ def losses(probabilities: Floats, labels: Labels) -> Floats:
     return found
 
 
-def best(tried: Sequence[CrossFit], labels: Labels, classes: int) -> int:
+def best(tried: Sequence[CrossFit], labels: Labels) -> int:
     """Tell which candidate to take: the first, unless another one is better by more than chance.
 
     Of few labels every ranking is mostly chance, and the best of many is the luckiest. So the loss is compared cell by
-    cell, every class counting the same, and another candidate must lead by some standard errors: by one for another
-    size of the cells, which changes much, by three for another head in that size, which changes little (on pretended
-    laboratories a lower bar for heads cost more than it brought).
+    cell (without classes of one label, which no head had seen that judged them), and another candidate must lead by
+    some standard errors: by about one for cells shown 1.5 times as large, which changes much, and more the farther a
+    size is; by three for another head in that size, which changes little (on pretended laboratories a lower bar for
+    heads cost more than it brought).
 
     Args:
         tried: At least one; sizes are compared by the first of each, and in the size that leads the second, where
             there is one, is what the others must beat.
         labels: (n,).
-        classes: How many there are.
     """
-    counts = np.bincount(labels, minlength=classes)
-    weights = 1.0 / counts[labels]
-    weights /= weights.sum()
+    weights = _judged(labels)
+    weights = weights / weights.sum()
     sizes: dict[float, list[int]] = {}
     for place, one in enumerate(tried):
         sizes.setdefault(one.candidate.zoom, []).append(place)
-    leader = _leader(tried, [places[0] for places in sizes.values()], weights, _SIZE)
+    firsts = [places[0] for places in sizes.values()]
+    leader = _leader(tried, firsts, weights, [_SIZE * abs(np.log2(tried[k].candidate.zoom)) for k in firsts])
     first, *others = sizes[tried[leader].candidate.zoom]
-    return _leader(tried, [others[0], first, *others[1:]] if others else [first], weights, _HEAD)
+    places = [others[0], first, *others[1:]] if others else [first]
+    return _leader(tried, places, weights, [_HEAD] * len(places))
 
 
-def _leader(tried: Sequence[CrossFit], places: Sequence[int], weights: Floats, errors: float) -> int:
-    """Give the one of some candidates that leads the first of them by most, and by so many standard errors."""
+def _judged(labels: Labels) -> Floats:
+    """Weigh each cell: a class with one label was never seen by the head that judged it, which says nothing of it."""
+    judged = (np.bincount(labels)[labels] > 1).astype(np.float64)
+    return judged if judged.any() else np.ones(len(labels))
+
+
+def _leader(tried: Sequence[CrossFit], places: Sequence[int], weights: Floats, bars: Sequence[float]) -> int:
+    """Give the one of some candidates that leads the first of them by most, and by so many standard errors of each."""
     chosen, lead = places[0], 0.0
-    for place in places[1:]:
+    for place, errors in zip(places[1:], bars[1:], strict=True):
         gains = tried[places[0]].losses - tried[place].losses
         mean = float(weights @ gains)
         error = float(np.sqrt(np.square(weights * (gains - mean)).sum()))
@@ -155,6 +163,12 @@ class Blend:
     own: float = 1.0
     run: float = 0.0
 
+    def penalty(self) -> float:
+        """Give how much evidence, in nats, it takes to choose it."""
+        if not self.own:
+            return _BACK
+        return float(_KEEP[0] * np.log(self.own) ** 2 + _KEEP[1] * self.run**2)
+
     def __call__(self, probabilities: Floats, given: Floats) -> Floats:
         """Blend a head's probabilities (..., C) with the run's (..., C) for the same classes.
 
@@ -172,7 +186,7 @@ AS_IT_WAS = Blend(0.0, 1.0)
 
 
 class Blends:
-    """Finds the blend of a head and the run as it was that fits the labels, every class counting the same.
+    """Finds the blend of a head and the run as it was that fits the labels.
 
     This is what tells a laboratory in which the run is right already from one in which it is lost: no other rule keeps
     it. Without good reason the head stays as it is.
@@ -189,11 +203,10 @@ class Blends:
         self._all = [Blend(own, run) for own in _OWN for run in _RUN]
         if given[:, present].any(0).all():  # it knows all classes
             self._all.append(AS_IT_WAS)
-        self._penalties = np.asarray([_KEEP * (np.log(one.own or 1.0) ** 2 + one.run**2) for one in self._all])
+        self._penalties = np.asarray([one.penalty() for one in self._all])
         right = np.stack([one(self._crossed, given)[:, place, labels] for one in self._all])
         self._losses = -np.log((1 - _LEAST) * right + _LEAST / present.sum()).mean(1)
-        self._weights = 1.0 / np.bincount(labels)[labels]
-        self._weights *= len(labels) / self._weights.sum()
+        self._weights = _judged(labels)
 
     def best(self, rows: Labels | slice = slice(None)) -> Blend:
         """Give the blend that fits the labelled cells at ``rows``."""
@@ -225,7 +238,7 @@ def inside(tried: Sequence[CrossFit], blends: Sequence[Blends], dealt: Sequence[
             if not len(seen):
                 continue
             part = [CrossFit(t.candidate, t.probabilities[:, seen], t.losses[seen]) for t in tried]
-            place = best(part, labels[seen], found.shape[-1])
+            place = best(part, labels[seen])
             if place not in each:
                 each[place] = blends[place].without(fold, repeat)
             found[repeat][fold == one] = each[place][fold == one]

@@ -14,9 +14,11 @@ from helpers.levels import there as another_laboratory
 import cellclf as cc
 from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError, UnknownNameError
 from cellclf.evaluation import Adaptation
+from cellclf.runs.features.layers import LayerReader
 from cellclf.runs.provenance import weights_sha256
 from cellclf.training.adapt import reader
 from cellclf.training.adapt import run as adapting
+from cellclf.training.adapt.calibrate import calibrate_there
 from cellclf.training.adapt.labels import joined, match
 
 
@@ -140,6 +142,42 @@ def test_an_adaptation_is_repeated(there, root, tmp_path):
     (tmp_path / "there.npz").unlink()
     again = cc.rerun(tmp_path / "c", cells=unlabelled(there), show=False)
     assert again.matches
+
+
+# --- what is read, and what is promised
+
+
+def test_all_cells_are_read_in_the_chosen_size_and_few_in_the_others(root, there, monkeypatch):
+    monkeypatch.setattr(reader, "ZOOMS", EVERY_SIZE)
+    monkeypatch.setattr(reader, "_SAMPLE", 30)
+    monkeypatch.setattr(reader, "_VIEWED", {True: 20, False: 12})
+    picked, others = np.arange(5), np.arange(89, 4, -1)
+    made = reader.Reader(root.model, there, picked, others, None)
+    found = made.sample()
+    assert set(found) == set(EVERY_SIZE) and made.pool.tolist() == [*range(5), *range(89, 4, -1)]
+    assert found[1.0].pool.shape[0] == 90 and found[1.5].pool.shape[0] == 30 and found[1.5].views.shape[:2] == (8, 12)
+    whole = made.whole(1.5)
+    assert whole.pool.shape[0] == 90 and whole is made.whole(1.5) and made.whole(1.0) is found[1.0]
+    np.testing.assert_allclose(whole.pool[:30], found[1.5].pool, atol=1e-4)
+    directly, given = LayerReader(root.model, made.layers).read(there, made.pool)
+    np.testing.assert_allclose(found[1.0].pool, directly[0], atol=1e-4)
+    np.testing.assert_allclose(found[1.0].pool_given, given[0], atol=1e-5)
+
+
+def test_a_few_cells_promise_nothing(root, there):
+    made, notices = calibrate_there(
+        root.model, there, np.arange(12), labels=there.labels[:12], crossed=np.full((12, 3), 1 / 3), classes=3
+    )
+    assert made is None and "12 cells are too few" in notices[0]
+
+
+def test_images_that_are_not_a_cell_set_the_limit(root, there):
+    black = cc.ImageSet(np.zeros((2, 24, 24, 3), np.uint8) + np.uint8([[[[0, 255, 0]]]]), ids=["x", "y"])
+    cells = cc.ImageSet(np.concatenate([there.images, black.images]), ids=[*there.ids, "x", "y"])
+    made = root.adapt(cells, some(there, range(24)) | {"x": "not a cell"}, show=False)
+    assert "1 of 1 images that are not a cell are found as out-of-distribution" in made.adaptation.notices
+    found = made.report_predictions(cells)
+    assert found.out_of_distribution[-2:].all() and found.out_of_distribution[:-2].mean() <= 0.05
 
 
 # --- rounds
