@@ -44,7 +44,7 @@ OTHER_PROGRAMS |= {
     "scripts/release.sh",
     "xdg-open",
 }
-SLOW = ("run", "train", "compare", "demo", "labels", "crossval", "rerun")
+SLOW = ("run", "compare", "demo", "labels", "crossval", "rerun")
 MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[16,16,16]", "--set", STAGE]
 
 
@@ -83,13 +83,16 @@ def shortened(words: list[str], *, slow: bool) -> list[str] | None:
     if words[0] not in SLOW or (words[0] == "compare" and "--out" not in words):  # finished runs
         return words
     if words[0] == "run" and not slow:
-        return [*words, "--weights", "none", *([] if "--check" in words else ["--check"])]
+        weights = [] if "--start" in words else ["--weights", "none"]
+        return [*words, *weights, *([] if "--check" in words else ["--check"])]
     if not slow:
         return None
     if words[0] == "demo":
         return [*words, "-n", "100"]
     if words[0] == "compare":
         return [*words[:2], "residual", "--recipe", "demo", "--epochs", "1", "--set", TINY[0], "--out", words[-1]]
+    if "--start" in words:
+        return [*words, "--set", "trainer.stages.0.epochs=1", "--set", "trainer.stages.1.epochs=1"]
     return words if words[0] == "rerun" else [*words, *MINE]
 
 

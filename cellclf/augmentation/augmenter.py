@@ -238,7 +238,13 @@ class Augmenter(Params):
 
         Raises:
             DataError: Images of another shape or type, floats within 0-1, or another number of ids.
+            OptionError: A tensor without values, as inside of ``Dataset.map``; ``map`` augments a data set.
         """
+        if hasattr(images, "graph"):  # a tensor of TensorFlow without a value
+            raise OptionError(
+                "the images have no values yet, as inside of Dataset.map, where it is not known which image is which; "
+                "expected augmenter.map(dataset) in place of dataset.map(...): it takes (images, labels), too"
+            )
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, np.float32):
             raise DataError(

@@ -76,6 +76,7 @@ def with_copies(
         class_names=cells.class_names,
         ids=np.concatenate([cells.ids, ids]),
         groups=inherited(cells.groups),
+        domains=inherited(cells.domains),
         # an original and its copies are duplicates of each other: no split may put them on both sides
         clusters=everyone if cells.clusters is None else inherited(cells.clusters),
         sizes=inherited(cells.sizes),

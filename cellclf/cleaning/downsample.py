@@ -50,9 +50,8 @@ class Balance(Selection):
         Args:
             limit: Most classes shown, the largest first.
         """
-        from matplotlib.figure import Figure
-
         from cellclf.utils.contact_sheet import PALETTE
+        from cellclf.utils.figure import Figure
 
         names = list(self.before)
         if len(names) > limit:

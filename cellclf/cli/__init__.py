@@ -28,7 +28,6 @@ from cellclf.cli import (
     robustness,
     run,
     suggest,
-    train,
 )
 from cellclf.cli.group import Group
 
@@ -51,7 +50,6 @@ for _command in (
     dedup.dedup,
     leaks.leaks,
     outliers.outliers,
-    train.train,
     compare.compare,
     labels.labels,
     crossval.crossval,

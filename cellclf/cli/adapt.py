@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 import cellclf
-from cellclf.cli.options import Source, source_options
+from cellclf.cli.options import Source, absolute, source_options
 from cellclf.cli.output import command_line, import_keras, note
 from cellclf.errors import CellclfWarning
 
@@ -49,7 +49,7 @@ def adapt(
     seed: int,
     out: Path,
 ) -> None:
-    """Adapt the run in RUN to the laboratory of SRC, and say what it is worth there.
+    """Adapt the run in RUN to the laboratory that SRC comes from.
 
     SRC holds all cells of that laboratory, of which some are labelled (`suggest` says which ones). The new run
     predicts, explains and exports as any other. Its page, adapt.html, says what it is worth there, what the own
@@ -73,11 +73,11 @@ def adapt(
     run = cellclf.load_run(run_folder)
     how = source.of_run(run)
     cells = how.load(src, labels=False)
-    described: dict[str, Any] = {"cells": how.described(src)}
+    described: dict[str, Any] = {"cells": absolute({"src": src, **how.arguments()})}
     own = None
     if home is not None:
         own, home = how.further(home, source.first(src), size=run.input_shape[:2], what="SRC and --home, the two")
-        described["home"] = how.described(home)
+        described["home"] = absolute({"src": home, **how.arguments()})
     named = None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
     with _collected() as caught:
         made = adapt_run(run, cells, decided, classes=named, home=own, out=out, seed=seed, source=described)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 import cellclf
-from cellclf.cli.options import Source, change_option, load_tests, source_options, test_option
+from cellclf.cli.options import Source, by_option, change_option, load_sources, load_tests, source_options, test_option
 from cellclf.cli.output import import_keras
 from cellclf.utils.atomic import check_writable
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=int, help="At most this many epochs in each stage, for a first look.")
 @change_option
 @test_option
+@by_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the runs and the table.")
 @source_options
 def compare(
@@ -35,18 +36,20 @@ def compare(
     epochs: int | None,
     changes: tuple[str, ...],
     tests: tuple[str, ...],
+    by: Literal["domain"] | None,
     out: Path | None,
 ) -> None:
     """Compare several BACKBONES or finished RUNS on SRC.
 
     BACKBONES are trained on one split of SRC. RUNS are folders of finished runs and are scored on SRC, which none of
     them should have been trained on. The best macro F1 is chosen, and all others are tested against it on the same
-    images.
+    images. With --by domain, BACKBONES are chosen by the laboratories that they have not seen.
 
     \b
     cellclf compare cells/ mobilenet sequential residual inception --epochs 3 --out runs/compared
     cellclf compare test_set.npz runs/a runs/b
     """  # noqa: D301 - click reads the backspace as "do not wrap"
+    from cellclf.data.cuts import whole
     from cellclf.pipeline import read_recipe
     from cellclf.runs.folder import MANIFEST
 
@@ -54,8 +57,10 @@ def compare(
     if folders and len(folders) < len(candidates):
         others = ", ".join(name for name in candidates if name not in folders)
         raise click.UsageError(f"{', '.join(folders)}: finished runs, {others}: not; expected all of one kind")
-    if folders and (files or epochs or changes or tests):
-        raise click.UsageError("--weights, --epochs, --set and --test are for backbones; finished runs are only scored")
+    if folders and (files or epochs or changes or tests or by):
+        raise click.UsageError(
+            "--weights, --epochs, --set, --test and --by are for backbones; finished runs are only scored"
+        )
     if out is not None:
         check_writable(out / "compare.html")
     if folders:
@@ -75,9 +80,10 @@ def compare(
     if len(weights) < len(files) or not set(weights) <= set(candidates):
         raise click.UsageError(f"--weights {' '.join(files)}; expected NAME=FILE for one of {', '.join(candidates)}")
     tables = [{"name": name} | ({"weights": weights[name]} if name in weights else {}) for name in candidates]
-    cells = source.load(src)
+    cells, record = load_sources((src,), source, cut="given")
     import_keras()
-    found = cellclf.compare(cells, tables, recipe=table, out=out, tests=load_tests(tests, source, cells, src))
+    further = load_tests(tests, source, whole(cells), record)
+    found = cellclf.compare(cells, tables, recipe=table, out=out, tests=further, by=by)
     _print_comparison(found, out)
 
 

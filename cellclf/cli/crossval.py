@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
 import cellclf
-from cellclf.cli.options import RecipeChoice, Source, recipe_options, source_options
+from cellclf.cli.options import RecipeChoice, Source, by_option, load_sources, recipe_options, source_options
 from cellclf.cli.output import import_keras
 from cellclf.utils.atomic import check_writable
 
 
 @click.command()
-@click.argument("src")
+@click.argument("sources", metavar="[NAME=]SRC...", nargs=-1, required=True)
 @recipe_options
 @source_options
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
+@by_option
 @click.option("--n-jobs", type=click.IntRange(1), default=1, show_default=True, help="Folds at a time, each a process.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the runs; the same command continues them.")
-def crossval(src: str, recipe: RecipeChoice, source: Source, folds: int, n_jobs: int, out: Path | None) -> None:
-    """Cross-validate a recipe on SRC.
+def crossval(
+    sources: tuple[str, ...],
+    recipe: RecipeChoice,
+    source: Source,
+    folds: int,
+    by: Literal["domain"] | None,
+    n_jobs: int,
+    out: Path | None,
+) -> None:
+    """Cross-validate a recipe on SRC, or on several SRC as one set.
 
-    Each fold is held out once: a classifier is trained on the rest and scored on what was held out.
-    """
+    Each fold is held out once: a classifier is trained on the rest and scored on what was held out. With --by domain
+    each SRC, or each value of the column domain, is a fold: how good is it in a laboratory that it has not seen?
+
+    \b
+    cellclf crossval cells/ --folds 5 --out runs/folds
+    cellclf crossval hospital_a/ hospital_b/ hospital_c/ --by domain --out runs/hospitals
+    """  # noqa: D301 - click reads the backspace as "do not wrap"
+    from cellclf.data.cuts import whole
+
     if out is not None:
         check_writable(out / "folds.csv")
     pipe = cellclf.Pipeline.from_recipe(recipe.read())
-    cells = source.load(src)
+    cells = whole(load_sources(sources, source)[0])
     import_keras()
     found = cellclf.cross_validate(
-        pipe, cells, folds=folds, seed=recipe.seed or 0, out=out, n_jobs=None if n_jobs == 1 else n_jobs
+        pipe, cells, folds=folds, by=by, seed=recipe.seed or 0, out=out, n_jobs=None if n_jobs == 1 else n_jobs
     )
     click.echo(found)
     if out is not None:

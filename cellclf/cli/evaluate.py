@@ -7,19 +7,25 @@ import json
 import click
 
 import cellclf
-from cellclf.cli.options import Source, min_count_help, source_options
+from cellclf.cli.options import Source, load_sources, min_count_help, source_options
 from cellclf.cli.output import import_keras
 
 
 @click.command()
 @click.argument("run_folder", metavar="RUN")
-@click.argument("src")
+@click.argument("sources", metavar="[NAME=]SRC...", nargs=-1, required=True)
 @source_options
 @click.option("--min-count", default=1, show_default=True, help=min_count_help)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def evaluate(run_folder: str, src: str, source: Source, min_count: int, as_json: bool) -> None:
-    """Score the run in the folder RUN on SRC."""
+def evaluate(run_folder: str, sources: tuple[str, ...], source: Source, min_count: int, as_json: bool) -> None:
+    """Score the run in the folder RUN on SRC.
+
+    Several SRC are scored together, and each by itself.
+    """
+    from cellclf.data.cuts import whole
+
     import_keras()
     found = cellclf.load_run(run_folder)
-    report = found.evaluate(source.of_run(found).load(src), min_count=min_count)
+    cells = whole(load_sources(sources, source.of_run(found))[0])
+    report = found.evaluate(cells, min_count=min_count)
     click.echo(json.dumps(report.to_dict(), indent=1) if as_json else report)

@@ -31,7 +31,7 @@ from cellclf.cli.output import import_keras
     help="The table: one row an image, the id first.",
 )
 def features(run_folder: str, src: str, source: Source, layers: tuple[str, ...], tta: int, out: Path) -> None:
-    """Write the pooled features of the images of SRC: numbers for a map, a clustering, or a model of your own.
+    """Write pooled features of the images of SRC to a table.
 
     Each layer's feature map is averaged over its pixels. Without `--layer`, these are the last layers of the three
     coarsest resolutions. A folder is read at any depth, whatever its folders are called.

@@ -12,6 +12,7 @@ import click
 
 from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
+from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfError, CellclfWarning, one_line
 from cellclf.utils.backend import check_backend
 from cellclf.utils.console import any_text, open_closed_descriptors
@@ -40,7 +41,7 @@ class Group(click.Group):
                 warnings.showwarning = _noting_once(warnings.showwarning)
                 return super().invoke(ctx)
         except CellclfError as error:
-            note(f"cellclf: {error}")
+            note(f"cellclf: {self._spelled(ctx, error)}")
         except OSError as error:
             if error.errno == errno.EPIPE:  # `cellclf ... | head`: click ends quietly
                 raise
@@ -57,8 +58,13 @@ class Group(click.Group):
             line = _expected(error)
             if line is None:
                 raise
-            note(f"cellclf: {line}")
+            note(f"cellclf: {self._spelled(ctx, line)}")
         ctx.exit(ExitCode.ERROR)
+
+    def _spelled(self, ctx: click.Context, error: object) -> str:
+        """Spell the fix of a message as the command that failed spells it."""
+        name = ctx.invoked_subcommand
+        return as_options(str(error), None if name is None else self.get_command(ctx, name))
 
 
 def _expected(error: Exception) -> str | None:
@@ -82,6 +88,6 @@ def _noting_once(default: Callable[..., None]) -> Callable[..., None]:
             default(message, category, *rest, **more)
         elif str(message) not in noted:
             noted.add(str(message))
-            note(f"note: {message}")
+            note(f"note: {as_options(str(message))}")
 
     return show

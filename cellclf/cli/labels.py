@@ -17,8 +17,9 @@ from cellclf.utils.atomic import check_writable
 @recipe_options
 @source_options
 @click.option("--folds", type=click.IntRange(2), default=3, show_default=True, help="Classifiers that are trained.")
+@click.option("--n-jobs", type=click.IntRange(1), default=1, show_default=True, help="Folds at a time, each a process.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for runs, table and gallery.")
-def labels(src: str, recipe: RecipeChoice, source: Source, folds: int, out: Path) -> None:
+def labels(src: str, recipe: RecipeChoice, source: Source, folds: int, n_jobs: int, out: Path) -> None:
     """Find labels of SRC that are probably wrong.
 
     Trains FOLDS classifiers and lists the labels that a classifier which has not seen the image confidently
@@ -29,7 +30,9 @@ def labels(src: str, recipe: RecipeChoice, source: Source, folds: int, out: Path
     table = recipe.read()
     cells = source.load(src)
     import_keras()
-    found = cellclf.check_labels(cells, recipe=table, folds=folds, out=out)
+    found = cellclf.check_labels(
+        cells, recipe=table, folds=folds, out=out, seed=recipe.seed or 0, n_jobs=None if n_jobs == 1 else n_jobs
+    )
     click.echo(found.summary())
     for name in ("labels.csv", "labels.html"):
         click.echo(f"{name.partition('.')[2]}: {out / name}")

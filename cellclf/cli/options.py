@@ -6,23 +6,27 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 import cellclf
 from cellclf.cli.exit_codes import ExitCode
 from cellclf.cli.output import note
+from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfError
 from cellclf.utils.atomic import check_writable
 from cellclf.utils.csv_tables import require_writer
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
+    from cellclf.data.split import Parts
     from cellclf.runs.run import Run
+    from cellclf.training.start import Parent
 
 Decorator = Callable[[Any], Any]
 
@@ -70,7 +74,7 @@ class Source:
     bits: int | None = None
     pages: str | None = None
 
-    def of_run(self, run: Run) -> Source:
+    def of_run(self, run: Run | Parent) -> Source:
         """Read images as those that a run was trained on, and at its size; what the user asks for counts more."""
         from cellclf.runs.folder import reading_of
 
@@ -91,9 +95,7 @@ class Source:
             size: Height and width.
             labels: False reads a folder at any depth, whatever its folders are called.
         """
-        cells: ImageSet = cellclf.load(
-            src, None if labels else False, **self._arguments() | {"size": self.size or size}
-        )
+        cells: ImageSet = cellclf.load(src, None if labels else False, **self.arguments() | {"size": self.size or size})
         return cells
 
     def load(self, src: str, *, size: tuple[int, int] | None = None, labels: bool = True) -> ImageSet:
@@ -133,6 +135,12 @@ class Source:
         Raises:
             UsageError: It is one of ``beside``.
         """
+        return self.further_and_how(src, *beside, size=size, part=part, what=what)[:2]
+
+    def further_and_how(
+        self, src: str, *beside: str, size: tuple[int, int] | None, part: str, what: str
+    ) -> tuple[ImageSet, str, Source]:
+        """Load a further set, see ``further``; give how it is read, too."""
         from cellclf.data.parts import choose, parts_of, split_part
 
         parts = [] if split_part(src)[1] else parts_of(src)
@@ -152,19 +160,13 @@ class Source:
         except CellclfError:
             if not (self.columns or self.root or self.group_from):
                 raise
-            cells = replace(how, columns=None, root=None, group_from=None).read(src, size=size)  # of another kind
-        return self.reported(src, cells), src
+            how = replace(how, columns=None, root=None, group_from=None)  # of another kind
+            cells = how.read(src, size=size)
+        return self.reported(src, cells), src, how
 
     def first(self, src: str) -> str:
         """Give a first SRC with its part."""
         return f"{src}:{self.part}" if self.part else src
-
-    def described(self, src: str) -> dict[str, Any]:
-        """Describe how a SRC is read, so that ``rerun`` reads the same."""
-        found = {"src": os.path.abspath(src)} | self._arguments()
-        if self.root is not None:
-            found["root"] = os.path.abspath(self.root)
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
 
     def refuse_outputs(self, *sources: str | None, **outputs: Path | None) -> None:
         """Refuse to write onto a file that is read.
@@ -191,7 +193,8 @@ class Source:
                 if path.samefile(file) or inside:
                     raise click.UsageError(f"--{name} {path} is what {src} is read from; expected another name")
 
-    def _arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
+        """Give the arguments of ``load`` that were given."""
         names = None if self.class_names is None else [name.strip() for name in self.class_names.split(",")]
         found: dict[str, Any] = {"part": self.part, "class_names": names, "size": self.size}
         found |= {"columns": _columns(self.columns), "root": self.root}
@@ -223,11 +226,6 @@ def _same(one: str, two: str) -> bool:
         return False
     parts = parts_of(file)
     return (choose(parts, part or "") or part) == (choose(parts, other_part or "") or other_part)
-
-
-def as_options(text: str) -> str:
-    """Spell arguments of ``load`` in a notice as the options that they are here."""
-    return re.sub(r"\b(fit|bits|pages)='?(\w+)'?", r"--\1 \2", text)
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -324,19 +322,30 @@ test_option = click.option(
 )
 
 
-def load_tests(tests: tuple[str, ...], source: Source, cells: ImageSet, src: str) -> dict[str, ImageSet]:
+def _named(text: str) -> tuple[str, str]:
+    """Read ``NAME=SRC``; without a name, that of the file or folder."""
+    from cellclf.data.parts import split_part
+
+    name, sign, src = text.partition("=")
+    if sign and not Path(split_part(text)[0]).expanduser().exists():
+        return name, src
+    return Path(text).name, text
+
+
+def load_tests(
+    tests: tuple[str, ...], source: Source, cells: ImageSet, record: Mapping[str, Any]
+) -> dict[str, ImageSet]:
     """Load the sets of ``--test``, each ``[NAME=]SRC``, at the size of the training images.
 
     Args:
         tests: What was given.
         source: How the first set was read.
         cells: The first set.
-        src: Where the first set is from.
+        record: Where the first set is from, as ``load_sources`` gave it.
     """
+    beside = _places(record)
     return {
-        name: source.further(
-            further, source.first(src), size=cells.image_shape[:2], what="the training and the --test"
-        )[0]
+        name: source.further(further, *beside, size=cells.image_shape[:2], what="the training and the --test")[0]
         for name, further in named_sources(tests).items()
     }
 
@@ -347,16 +356,125 @@ def named_sources(tests: tuple[str, ...]) -> dict[str, str]:
     Raises:
         UsageError: Two of one name.
     """
-    from cellclf.data.parts import split_part
-
     found: dict[str, str] = {}
     for test in tests:
-        name, sign, further = test.partition("=")
-        if not sign or Path(split_part(test)[0]).exists():
-            name, further = Path(test).name, test
+        name, further = _named(test)
         if name in found:
             raise click.UsageError(f"two --test sets are called {name!r}; expected NAME=SRC with a name for each")
         found[name] = further
+    return found
+
+
+def _places(record: Mapping[str, Any]) -> list[str]:
+    """List what the images of a job are read from, part by part."""
+    from cellclf.data.cuts import given_names
+
+    found = []
+    for one in [*record.get("sources", [record]), *([record["val"]] if "val" in record else [])]:
+        names = [one["part"]] if "part" in one else list(given_names(one["src"], one).values())
+        found += [f"{one['src']}:{name}" for name in names] or [one["src"]]
+    return found
+
+
+cut_options = together(
+    click.option("--val", metavar="SRC", help="A set that is given for validation, in place of a part of SRC."),
+    click.option(
+        "--cut",
+        type=click.Choice(["given", "own"]),
+        default="given",
+        show_default=True,
+        help="Take the parts of a SRC as they are, or cut all its images anew.",
+    ),
+)
+by_option = click.option(
+    "--by", type=click.Choice(["domain"]), help="Hold out one domain (laboratory, scanner, SRC) at a time."
+)
+
+
+def load_sources(
+    sources: tuple[str, ...], source: Source, *, val: str | None = None, cut: str | None = None
+) -> tuple[ImageSet | Parts, dict[str, Any]]:
+    """Load one SRC, or several, each ``[NAME=]SRC``, and what is given for validation.
+
+    Args:
+        sources: What was given.
+        source: How they are read.
+        val: The SRC of ``--val``.
+        cut: The ``--cut``; None where a cut that is given is of no use.
+
+    Returns:
+        A set, or the parts that are given; and how they are read again, for the manifest of a run.
+
+    Raises:
+        UsageError: Two sources of one name, ``--part`` of several, or ``--val`` beside ``--cut own``.
+    """
+    from cellclf.data.cuts import given_parts, whole
+    from cellclf.data.parts import part_kind, split_part
+    from cellclf.data.split import Parts
+    from cellclf.pipeline.source import read_source
+
+    if val is not None and cut == "own":
+        raise click.UsageError("--cut own makes a cut, and --val gives one; expected one of them")
+    how, named = source.arguments(), [_domain(src) for src in sources]
+    if len(named) == 1 and named[0][1] == sources[0]:
+        record: dict[str, Any] = {"src": sources[0], **how}
+    else:
+        if source.part is not None:
+            raise click.UsageError(f"--part {source.part} of {len(sources)} SRC; expected SRC:{source.part} for each")
+        chosen = [name for (name, src), text in zip(named, sources, strict=True) if src != text]
+        if len({*chosen}) < len(chosen):
+            raise click.UsageError(f"two SRC have one name ({', '.join(chosen)}); expected another for each NAME=SRC")
+        record = {"sources": [{"name": name, "src": src, **how} for name, src in _different(named)]}
+    if cut is not None:
+        record["cut"] = cut
+    found = read_source(record)
+    source.reported(" ".join(sources), whole(found))
+    record = absolute(record)
+    if val is None:
+        return found, record
+    train = found.train if isinstance(found, Parts) else found
+    places = _places(record)
+    if isinstance(found, Parts):  # its own validation part is replaced
+        places = [place for place in places if part_kind(place.rpartition(":")[2]) != "val"]
+    # files are decoded to the size of the training images; arrays are resized as they are read
+    size = None if Path(split_part(val)[0]).suffix.lower() in (".npz", ".npy") else train.image_shape[:2]
+    cells, src, own = source.further_and_how(val, *places, size=size, part="val", what="SRC and --val")
+    record["val"] = absolute({"src": src, **({"size": size} if size else {}), **own.arguments()})
+    return given_parts(train, cells, found.test if isinstance(found, Parts) else None), record
+
+
+def _domain(text: str) -> tuple[str, str]:
+    """Read ``NAME=SRC``; without a name, that of the folder, or of the file without its ending."""
+    from cellclf.data.parts import split_part
+
+    name, src = _named(text)
+    path = Path(split_part(src)[0])
+    return (name, src) if src != text else (path.stem if path.is_file() else path.name or name, src)
+
+
+def _different(named: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Give each source another name: where two folders are called alike, with the folders above them."""
+    found = named
+    for depth in range(2, 20):
+        names = [name for name, _ in found]
+        if len({*names}) == len(names):
+            return found
+        found = [
+            (name if names.count(name) == 1 else "/".join(Path(src).parts[-depth:]), src)
+            for name, (_, src) in zip(names, found, strict=True)
+        ]
+    twice = next(name for name in names if names.count(name) > 1)
+    raise click.UsageError(f"two SRC are called {twice!r}; expected NAME=SRC with another name for each")
+
+
+def absolute(record: dict[str, Any]) -> dict[str, Any]:
+    """Make the paths of a record absolute, so that ``rerun`` finds them from anywhere."""
+    found = {
+        key: os.path.abspath(value) if key in ("src", "root") else list(value) if isinstance(value, tuple) else value
+        for key, value in record.items()
+    }
+    if "sources" in found:
+        found["sources"] = [absolute(one) for one in record["sources"]]
     return found
 
 
@@ -370,6 +488,35 @@ class RecipeChoice:
     weights: str | None = None
     seed: int | None = None
     changes: tuple[str, ...] = ()
+    chosen: bool = True
+
+    def read_started(self, start: str) -> dict[str, Any]:
+        """Read the recipe of a training that continues a run: that of the run, unless another one was chosen.
+
+        Args:
+            start: The folder of the run; backbone, head and size come from it, stages that begin at a low rate replace
+                those of a recipe that is not itself for continuing a run.
+
+        Raises:
+            UsageError: An option that says what the run brings.
+        """
+        from cellclf.pipeline import read_recipe
+        from cellclf.training.start import STAGES, parent_of
+
+        named = {"--backbone": self.backbone, "--weights": self.weights, "--param": " ".join(self.params)}
+        if given := [f"{option} {value}" for option, value in named.items() if value]:
+            raise click.UsageError(
+                f"--start {start} and {', '.join(given)}: backbone, head and size come from the run; expected --start "
+                "alone"
+            )
+        own = parent_of(start).folder
+        table = read_recipe(own if not self.chosen and own and (own / "recipe.toml").is_file() else self.recipe)
+        trainer = dict(table.get("trainer") or {})
+        if trainer.get("start") in (None, "none"):
+            trainer["stages"] = [stage.to_dict() for stage in STAGES]
+        brought = ("backbone", "head", "image_size")
+        table["trainer"] = {key: value for key, value in trainer.items() if key not in brought} | {"start": start}
+        return read_recipe(table if self.seed is None else with_seed(table, self.seed), self.changes)
 
     def read(self) -> dict[str, Any]:
         """Read the recipe; another backbone, its weights and its parameters first, ``--set`` last."""
@@ -387,8 +534,27 @@ class RecipeChoice:
                 params = used.get("params") if chosen["name"] == used["name"] else None
                 chosen |= read_recipe({"params": params}, [f"params.{param}" for param in self.params])
             table = recipe_for(table, chosen)
-        table |= {} if self.seed is None else {"seed": self.seed}
-        return read_recipe(table, self.changes)
+        return read_recipe(table if self.seed is None else with_seed(table, self.seed), self.changes)
+
+
+def with_seed(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Give a recipe in which everything random has one seed, also where it names seeds of its own.
+
+    Args:
+        recipe: As data; the recipe of a run folder names every seed.
+        seed: The seed.
+
+    Examples:
+        >>> with_seed({"split": {"seed": 1, "val": 0.2}, "trainer": {"augmenter": {"seed": 3}}}, 5)
+        {'split': {'val': 0.2}, 'trainer': {'augmenter': {}}, 'seed': 5}
+    """
+
+    def without(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {key: without(item) for key, item in value.items() if key != "seed"}
+
+    return {**without(recipe), "seed": seed}
 
 
 change_option = click.option(
@@ -422,7 +588,9 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         changes: tuple[str, ...],
         **options: Any,
     ) -> Any:
-        return command(*args, recipe=RecipeChoice(name, backbone, params, weights, seed, changes), **options)
+        default = click.get_current_context().get_parameter_source("name") is ParameterSource.DEFAULT
+        choice = RecipeChoice(name, backbone, params, weights, seed, changes, chosen=not default)
+        return command(*args, recipe=choice, **options)
 
     return with_recipe
 

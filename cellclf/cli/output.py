@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cellclf.cleaning.selection import Selection
-    from cellclf.pipeline.pipeline import Outcome
+    from cellclf.data.image_set import ImageSet
+    from cellclf.data.split import Parts
+    from cellclf.pipeline.pipeline import Outcome, Pipeline
 
 
 def note(text: str) -> None:
@@ -88,6 +90,18 @@ def write_selection(found: Selection, plot: Path | None, gallery: Path | None, a
         click.echo(f"kept {len(found) - found.removed:,}: {apply}")
 
 
+def print_check(pipe: Pipeline, given: ImageSet | Parts) -> None:
+    """Print which cut a job would take, and what it would remove from training."""
+    from cellclf.data.split import Parts
+
+    if not isinstance(given, Parts):
+        return
+    prepared = pipe.prepare(given, show=False)
+    click.echo(f"{prepared.cut}\n{given.summary()}")
+    for name, selection in prepared.removals.items():
+        click.echo(f"{name}: {selection.summary()}")
+
+
 def print_outcome(outcome: Outcome) -> None:
     """Print the scores of a whole job, and where its report is."""
     first = outcome.headline
@@ -96,4 +110,6 @@ def print_outcome(outcome: Outcome) -> None:
     for name, report in outcome.reports.items():
         scores = f"macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}"
         click.echo(f"{name:<{width}}  {scores}  {report.n:>7,} images")
+    if outcome.home is not None:
+        click.echo(f"home: {outcome.home.summary().removeprefix('home score ')}")
     click.echo(f"report: {outcome.page}")

@@ -46,7 +46,7 @@ def suggest(
     seed: int,
     out: Path,
 ) -> None:
-    """Suggest which cells of SRC, from a new laboratory, to label first, and write the page to label them on.
+    """Suggest which cells of SRC to label first, and write a page.
 
     25 labelled cells are enough for `adapt` to make a run for that laboratory, if they are the right ones: typical
     cells of every kind, and cells that the run is unsure of. Copies are asked about once; blurred and non-cell images

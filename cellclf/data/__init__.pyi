@@ -1,3 +1,4 @@
+from .cuts import load_parts as load_parts
 from .decisions import Decision as Decision
 from .decisions import Decisions as Decisions
 from .decisions import load_decisions as load_decisions

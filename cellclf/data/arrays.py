@@ -15,7 +15,7 @@ from cellclf.errors import DataError, unknown
 
 IMAGE_KEYS = ("images", "x", "X", "image")
 LABEL_KEYS = ("labels", "y", "Y", "label")
-_OTHER_KEYS = ("class_names", "ids", "groups", "clusters", "sizes", "notices", "skipped")
+_OTHER_KEYS = ("class_names", "ids", "groups", "domains", "clusters", "sizes", "notices", "skipped")
 
 
 def from_arrays(
@@ -51,14 +51,16 @@ def from_arrays(
         column = arrays[keys[label_key]] if labels and label_key is not None else None
         if column is not None and "class_names" not in found:
             refuse_missing("labels", column)
-        if "groups" in found:
-            refuse_missing("groups", found["groups"])
+        for name in ("groups", "domains"):
+            if name in found:
+                refuse_missing(name, found[name])
         return ImageSet(
             source,
             column,
             class_names=np.atleast_1d(found["class_names"]).tolist() if "class_names" in found else None,
             ids=found.get("ids"),
             groups=found.get("groups"),
+            domains=found.get("domains"),
             clusters=found.get("clusters"),
             sizes=found.get("sizes"),
             notices=[*(str(notice) for notice in found.get("notices", ())), *notices],

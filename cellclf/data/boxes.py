@@ -170,6 +170,7 @@ def read_crops(listing: Listing, options: FileOptions, where: str, margin: float
         [listing.labels[k] for k in kept] if listing.labels else None,
         ids=[listing.ids[k] for k in kept],
         groups=[groups[k] for k in kept],
+        domains=[listing.domains[k] for k in kept] if listing.domains else None,
         sizes=sizes,
         notices=notices,
         skipped=skipped,

@@ -34,6 +34,45 @@ def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int6
     """
     if cells.labels is None:
         raise DataError("these images have no labels, so there is nothing to compare with; use predict")
+    placed = _by_position(cells, class_names)
+    if placed is not None:
+        return placed
+    known = matched(cells.class_names, class_names)
+    unmatched = [name for name in cells.class_names if name not in known]
+    if unmatched:
+        raise DataError(
+            f"the run knows no class {', '.join(map(repr, unmatched))}; expected one of {', '.join(class_names)}: "
+            f"{_SAME_NAMES}"
+        )
+    return np.asarray([list(class_names).index(known[name]) for name in cells.class_names], np.int64)[cells.labels]
+
+
+def join_classes(cells: ImageSet, class_names: Sequence[str]) -> ImageSet:
+    """Number the labels of a set by the classes of a run, and put those that the run lacks behind them.
+
+    Names are matched as by ``match_labels``.
+
+    Args:
+        cells: With labels; a set without is returned unchanged.
+        class_names: The classes of the run, which come first, in their order.
+
+    Examples:
+        >>> cells = ImageSet(np.zeros((3, 8, 8, 3), np.uint8), ["Lobed", "kidney", "round"])
+        >>> join_classes(cells, ["round", "lobed"]).class_names
+        ('round', 'lobed', 'kidney')
+    """
+    if cells.labels is None:
+        return cells
+    placed = _by_position(cells, class_names)
+    if placed is not None:
+        return cells.replace(labels=placed, class_names=class_names)
+    known = matched(cells.class_names, class_names)
+    return cells.align([*class_names, *(name for name in cells.class_names if name not in known)])
+
+
+def _by_position(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int64] | None:
+    """Number the labels by the places of their classes, where the names of one side are bare numbers; else None."""
+    assert cells.labels is not None
     numbered = all(name.isdecimal() for name in cells.class_names)
     run_numbered = all(name.isdecimal() for name in class_names)
     if numbered and not run_numbered:
@@ -43,14 +82,7 @@ def match_labels(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int6
     if run_numbered and not numbered and cells.num_classes == len(class_names):
         pairs = ", ".join(f"{ours} is {theirs}" for ours, theirs in zip(class_names, cells.class_names, strict=True))
         warnings.warn(
-            f"classes are matched by position: {pairs}; if that is wrong, {_SAME_NAMES}", CellclfWarning, stacklevel=3
+            f"classes are matched by position: {pairs}; if that is wrong, {_SAME_NAMES}", CellclfWarning, stacklevel=4
         )
         return cells.labels
-    known = matched(cells.class_names, class_names)
-    unmatched = [name for name in cells.class_names if name not in known]
-    if unmatched:
-        raise DataError(
-            f"the run knows no class {', '.join(map(repr, unmatched))}; expected one of {', '.join(class_names)}: "
-            f"{_SAME_NAMES}"
-        )
-    return np.asarray([list(class_names).index(known[name]) for name in cells.class_names], np.int64)[cells.labels]
+    return None

@@ -1,4 +1,4 @@
-"""Checked columns of what is known of each image: labels, class names, ids, groups, clusters, sizes."""
+"""Checked columns of what is known of each image: labels, class names, ids, groups, domains, clusters, sizes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refuse_missing(name: str, values: Any) -> None:
     """Refuse a column of texts some of which stand for a missing value, such as ``"NA"`` or an empty one.
 
     Args:
-        name: ``"labels"`` or ``"groups"``.
+        name: ``"labels"``, ``"groups"`` or ``"domains"``.
         values: The column.
 
     Raises:
@@ -46,7 +46,7 @@ def refuse_missing(name: str, values: Any) -> None:
     texts = [value.strip() if isinstance(value, str) else value for value in column.ravel().tolist()]
     missing = [value for value in texts if is_missing(value) or (isinstance(value, str) and value in MISSING)]
     if missing:
-        fix = "remove these images, or complete them" if name == "labels" else _OWN_GROUP
+        fix = _OWN_GROUP if name == "groups" else "remove these images, or complete them"
         raise DataError(f"{len(missing)} of {len(texts)} {name} are missing ({str(missing[0])!r}); {fix}")
 
 
@@ -135,6 +135,11 @@ def ids(values: Any, count: int) -> NDArray[np.str_]:
 def groups(values: Any, count: int) -> NDArray[np.str_] | None:
     """Check the patient or slide of each image."""
     return None if values is None else _texts("groups", values, count)
+
+
+def domains(values: Any, count: int) -> NDArray[np.str_] | None:
+    """Check the laboratory, hospital or scanner of each image."""
+    return None if values is None else _texts("domains", values, count)
 
 
 def clusters(values: Any, count: int) -> NDArray[np.int64] | None:

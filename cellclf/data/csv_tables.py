@@ -117,7 +117,7 @@ def _text(value: object, where: str) -> str:
 
 
 def table_rows(cells: ImageSet, folder: Path | None) -> Iterator[dict[str, Any]]:
-    """Give one row an image: path, label, group, cluster, the edges of a box, and the id if it is not the path.
+    """Give one row an image: path, label, group, domain, cluster, the edges of a box, and the id if it is not the path.
 
     Args:
         cells: Images that are files, or boxes in files.
@@ -133,6 +133,8 @@ def table_rows(cells: ImageSet, folder: Path | None) -> Iterator[dict[str, Any]]
             row["label"] = cells.class_names[cells.labels[k]]
         if cells.groups is not None:
             row["group"] = str(cells.groups[k])
+        if cells.domains is not None:
+            row["domain"] = str(cells.domains[k])
         if cells.clusters is not None:
             row["dedup_cluster"] = int(cells.clusters[k])
         if place.box is not None:
@@ -143,8 +145,8 @@ def table_rows(cells: ImageSet, folder: Path | None) -> Iterator[dict[str, Any]]
 
 
 _KINDS = {
-    "path": "text", "label": "text", "group": "text", "dedup_cluster": "whole", "xmin": "whole", "ymin": "whole",
-    "xmax": "whole", "ymax": "whole", "margin": "whole", "id": "text",
+    "path": "text", "label": "text", "group": "text", "domain": "text", "dedup_cluster": "whole", "xmin": "whole",
+    "ymin": "whole", "xmax": "whole", "ymax": "whole", "margin": "whole", "id": "text",
 }  # fmt: skip
 
 
@@ -203,6 +205,8 @@ def to_frame(cells: ImageSet) -> pandas.DataFrame:
         found["label"] = [cells.class_names[label] for label in cells.labels]
     if cells.groups is not None:
         found["group"] = [str(group) for group in cells.groups]
+    if cells.domains is not None:
+        found["domain"] = [str(domain) for domain in cells.domains]
     if cells.clusters is not None:
         found["dedup_cluster"] = cells.clusters.copy()
     found |= {"height": cells.sizes[:, 0].copy(), "width": cells.sizes[:, 1].copy()}

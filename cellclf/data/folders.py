@@ -170,6 +170,19 @@ def parts_of_folder(root: Path) -> list[str]:
     return []
 
 
+def parts_root(root: Path) -> Path:
+    """Give the folder that holds train, val and test: ``root`` itself, or one below single folders in it."""
+    here = root
+    for _ in range(4):
+        inner = _folders(here)
+        if len(inner) != 1:
+            break
+        here = here / inner[0]
+        if are_parts(parts := _folders(here)) and any(_folders(here / part) for part in parts):
+            return here
+    return root
+
+
 def _folders(root: Path) -> list[str]:
     """List the folders in a folder; one that cannot be listed has none: the walk reports it."""
     found = []
@@ -216,6 +229,8 @@ def _by_pattern(paths: list[str], walk: _Walk, pattern: PathPattern, labels: boo
             listing.labels.append(label)
         if found.group is not None:
             listing.groups.append(found.group)
+        if found.domain is not None:
+            listing.domains.append(found.domain)
     if not listing.paths:
         raise DataError(f"{pattern.no_match(unmatched)} (paths are relative to {walk.root})")
     if unmatched:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_COLUMNS = ("_rows", "labels", "ids", "groups", "domains", "clusters", "sizes")
+"""What there is one of for each image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """One input that did not become an image of the set.
@@ -63,6 +67,7 @@ class ImageSet:
         class_names: One name for each class; None takes the labels' own, or names them "0", "1", ...
         ids: (N,) unique texts; None counts them "0", "1", ...
         groups: (N,) texts: the patient or slide an image comes from, given by the user.
+        domains: (N,) texts: the laboratory, hospital or scanner an image comes from, by which scores can be split.
         clusters: (N,) whole numbers: images of one number are duplicates of each other, found by ``Dedup``.
         sizes: (N, 2) original height and width in pixels; None takes the images' own.
         notices: What was converted while loading, in plain words.
@@ -83,6 +88,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     ids: NDArray[np.str_]
     groups: NDArray[np.str_] | None
+    domains: NDArray[np.str_] | None
     clusters: NDArray[np.int64] | None
     sizes: NDArray[np.int64]
     notices: tuple[str, ...]
@@ -98,6 +104,7 @@ class ImageSet:
         class_names: Sequence[str] | None = None,
         ids: Sequence[str] | NDArray[Any] | None = None,
         groups: Sequence[object] | NDArray[Any] | None = None,
+        domains: Sequence[object] | NDArray[Any] | None = None,
         clusters: Sequence[int] | NDArray[Any] | None = None,
         sizes: NDArray[Any] | None = None,
         notices: Sequence[str] = (),
@@ -114,6 +121,7 @@ class ImageSet:
             class_names=names,
             ids=columns.ids(ids, count),
             groups=columns.groups(groups, count),
+            domains=columns.domains(domains, count),
             clusters=columns.clusters(clusters, count),
             sizes=columns.sizes(sizes, count, source.shape),
             notices=tuple(map(printable, notices)),
@@ -138,8 +146,8 @@ class ImageSet:
     def __getstate__(self) -> dict[str, Any]:
         """Give what a pickle holds: of images in memory, only those of this set."""
         state = dict(self.__dict__)
-        if isinstance(self._source, ArraySource) and len(self) < len(self._source):
-            state |= {"_source": ArraySource(self._source.read(self._rows)), "_rows": np.arange(len(self))}
+        if hasattr(self._source, "trimmed") and len(self) < len(self._source):
+            state |= {"_source": self._source.trimmed(self._rows), "_rows": np.arange(len(self))}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -252,8 +260,36 @@ class ImageSet:
         return np.where(places < 0, places + len(self), places)
 
     def _take(self, which: slice | Rows) -> ImageSet:
-        taken = {name: self.__dict__[name] for name in ("_rows", "labels", "ids", "groups", "clusters", "sizes")}
+        taken = {name: self.__dict__[name] for name in _COLUMNS}
         return self._changed(**{name: None if column is None else column[which] for name, column in taken.items()})
+
+    @staticmethod
+    def concat(sets: Sequence[Any], names: Sequence[str] | None = None) -> ImageSet:
+        """Make one set of several; the pixels are read from them when they are needed.
+
+        Classes are matched by name, also where the spelling differs; those that only some sets have are kept, and a
+        notice names them. Images of another size are resized to that of the first set, with a notice. Where two sets
+        have an id in common, every id gets the name of its set before it: ``"hospital_a/neutrophil/1.png"``.
+
+        Args:
+            sets: Sets, or whatever ``load`` reads.
+            names: What the sets are: laboratories, hospitals, scanners. Each is then a domain (a set that has domains
+                keeps its own), and patients of one name in two sets are two. None joins sets of one source.
+
+        Raises:
+            OptionError: No sets, or names that do not fit.
+            DataError: Some sets have labels and others none, or some number their classes and others name them.
+
+        Examples:
+            >>> images = np.zeros((2, 8, 8, 3), np.uint8)
+            >>> one, other = ImageSet(images, ["round", "lobed"]), ImageSet(images, ["Round", "band"])
+            >>> both = ImageSet.concat([one, other], names=["here", "there"])
+            >>> both.counts(), both.domains.tolist()
+            ({'lobed': 1, 'round': 2, 'band': 1}, ['here', 'here', 'there', 'there'])
+        """
+        from cellclf.data.concat import concat
+
+        return concat(sets, names)
 
     def replace(
         self,
@@ -262,10 +298,11 @@ class ImageSet:
         class_names: Sequence[str] | None = None,
         ids: Any = None,
         groups: Any = ...,
+        domains: Any = ...,
         clusters: Any = ...,
         notices: Sequence[str] | None = None,
     ) -> ImageSet:
-        """Give the same images with other labels, names, ids, groups, clusters or notices; the rest is kept.
+        """Give the same images with other labels, names, ids, groups, domains, clusters or notices; the rest is kept.
 
         Other ``class_names`` rename the classes in place; to bring the labels into another list's order, ``align``.
 
@@ -288,6 +325,7 @@ class ImageSet:
             class_names=names,
             ids=self.ids if ids is None else columns.ids(ids, count),
             groups=self.groups if groups is ... else columns.groups(groups, count),
+            domains=self.domains if domains is ... else columns.domains(domains, count),
             clusters=self.clusters if clusters is ... else columns.clusters(clusters, count),
             notices=self.notices if notices is None else tuple(notices),
         )
@@ -388,7 +426,7 @@ class ImageSet:
 
         Returns:
             One row an image: ``id``, ``path`` (absolute, of files), the edges of a box, ``label`` (the class name),
-            ``group`` and ``cluster`` where they are known, original ``height`` and ``width``.
+            ``group``, ``domain`` and ``cluster`` where they are known, original ``height`` and ``width``.
 
         Raises:
             MissingPackageError: pandas is not installed.
@@ -423,8 +461,8 @@ class ImageSet:
         """Write the set as a file that ``cellclf.load`` reads.
 
         ``.npz`` holds images and all that is known of them, and is memory-mapped when it is loaded. ``.csv`` and
-        ``.parquet`` hold a row for each file with its label, group and cluster; paths are relative to the table, and
-        no image is copied.
+        ``.parquet`` hold a row for each file with its label, group, domain and cluster; paths are relative to the
+        table, and no image is copied.
 
         Args:
             path: Where to, ending in ``.npz``, ``.csv`` or ``.parquet``; an existing file is replaced only when the
@@ -440,7 +478,7 @@ class ImageSet:
         path = self.check_save(path)
         if path.suffix.lower() != ".npz":
             return write_cells(self, path)
-        kept = {name: getattr(self, name) for name in ("labels", "ids", "groups", "clusters", "sizes")}
+        kept = {name: getattr(self, name) for name in _COLUMNS[1:]}
         kept |= {name: np.asarray(getattr(self, name), np.str_) for name in ("class_names", "notices")}
         kept["skipped"] = np.asarray([(s.id, s.reason) for s in self.skipped], np.str_).reshape(-1, 2)
         batches = self.batches(label=f"writing {path.name}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.looks import odd_looks
+from cellclf.data.spelling import differing
 from cellclf.utils.contact_sheet import PALETTE, drawable, sheet
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Inspected(Sized, Protocol):
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
     groups: NDArray[np.str_] | None
+    domains: NDArray[np.str_] | None
     clusters: NDArray[np.int64] | None
     sizes: NDArray[np.int64]
     notices: tuple[str, ...]
@@ -55,6 +57,10 @@ def summary(cells: Inspected) -> str:
     lines = [repr(cells)]
     if cells.groups is not None:
         lines.append(f"groups: {len(np.unique(cells.groups)):,} patients or slides")
+    if cells.domains is not None:
+        named, sizes = np.unique(cells.domains, return_counts=True)
+        some = [f"{name} ({n:,})" for name, n in zip(named.tolist(), sizes.tolist(), strict=True)]
+        lines.append(f"domains: {', '.join(some[:_MOST_LISTED])}{', ...' if len(some) > _MOST_LISTED else ''}")
     if cells.clusters is not None:
         copies = len(cells) - len(np.unique(cells.clusters))
         lines.append(f"clusters: {copies:,} {'image duplicates' if copies == 1 else 'images duplicate'} another one")
@@ -66,13 +72,30 @@ def summary(cells: Inspected) -> str:
             bar = "█" * max(1, round(24 * count / most)) if count else ""
             lines.append(f"  {name:<{width}}  {count:>7,}  {count / max(1, len(cells)):6.1%}  {bar}".rstrip())
     lines += _balance(counts)
-    lines += [f"note: {notice}" for notice in (*cells.notices, *odd_looks(cells, known=cells.notices))]
+    noticed = (*cells.notices, *class_gaps(cells), *odd_looks(cells, known=cells.notices))
+    lines += [f"note: {notice}" for notice in noticed]
     if cells.skipped:
         lines.append(f"skipped: {len(cells.skipped):,}")
         lines += [f"  {skipped.id}: {skipped.reason}" for skipped in cells.skipped[:_MOST_LISTED]]
         if len(cells.skipped) > _MOST_LISTED:
             lines.append(f"  ... and {len(cells.skipped) - _MOST_LISTED:,} more, all in .skipped")
     return "\n".join(lines)
+
+
+def class_gaps(cells: Inspected) -> list[str]:
+    """Name the classes that a domain lacks, in one line; nothing where a notice of the set does so already.
+
+    Args:
+        cells: The set; without domains or labels there is nothing to name.
+    """
+    if cells.domains is None or cells.labels is None:
+        return []
+    counts = {
+        str(domain): np.bincount(cells.labels[cells.domains == domain], minlength=len(cells.class_names))
+        for domain in dict.fromkeys(cells.domains.tolist())
+    }
+    text = differing(cells.class_names, counts)
+    return [text] if text and text not in cells.notices else []
 
 
 def _sizes(cells: Inspected) -> list[str]:
@@ -124,7 +147,7 @@ def plot(cells: Inspected, *, per_class: int = 6, seed: int = 0) -> Figure:
 def _rows_of_images(
     cells: Inspected, rows: list[tuple[int, str]], per_class: int, title: str, rng: np.random.Generator
 ) -> Figure:
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     counts = cells.counts()
     longest = max(len(name) for _, name in rows)

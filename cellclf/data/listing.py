@@ -64,6 +64,7 @@ class Listing:
         ids: One for each image.
         labels: Class names.
         groups: Names of patients or slides.
+        domains: Names of laboratories or scanners.
         clusters: Numbers of duplicates.
         boxes: What is cut out of each file.
         skipped: What is no image, and why.
@@ -74,6 +75,7 @@ class Listing:
     ids: list[str]
     labels: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
     clusters: list[int] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -126,6 +128,7 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
         labels,
         ids=[listing.ids[k] for k in good],
         groups=[listing.groups[k] for k in good] if listing.groups else None,
+        domains=[listing.domains[k] for k in good] if listing.domains else None,
         sizes=sizes,
         notices=notices,
         skipped=skipped,
@@ -153,7 +156,7 @@ def _each_image(listing: Listing, options: FileOptions) -> tuple[Listing, list[i
     ids = [listing.ids[k] + f"#{number + 1}" * (counts[k] > 1) for k, number in rows]
     taken = {
         name: [column[k] for k, _ in rows] if (column := getattr(listing, name)) else []
-        for name in ("paths", "labels", "groups", "clusters", "boxes")
+        for name in ("paths", "labels", "groups", "domains", "clusters", "boxes")
     }
     return replace(listing, ids=ids, **taken), [number for _, number in rows]
 

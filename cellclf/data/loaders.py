@@ -43,6 +43,7 @@ def load(
     part: str | None = None,
     class_names: Sequence[str] | None = None,
     groups: Sequence[object] | None = None,
+    domains: Sequence[object] | None = None,
     group_from: str | None = None,
     columns: Mapping[str, str | None] | None = None,
     root: str | Path | None = None,
@@ -61,15 +62,15 @@ def load(
         src: One of
 
             - an ``.npz`` with ``images`` (or ``x``) and, if known, ``labels`` (or ``y``), ``class_names``, ``ids``,
-              ``groups``; stored without compression it is memory-mapped, not read;
+              ``groups``, ``domains``; stored without compression it is memory-mapped, not read;
             - a folder with one folder for each class, or with images only (no labels then). A single folder above the
               classes, and folders of patients above classes, are recognized, with a notice; what a NAS, a Mac or
               Windows left is ignored, with a notice;
             - a table: ``.csv`` as a program or a spreadsheet wrote it, ``.parquet``, or a DataFrame. Columns are found
               by the usual names (path, file, filename, image, id; label, class, category, cell_type; group, patient,
-              slide ...) or named in ``columns``; paths are relative to the table (a DataFrame's to the current folder).
-              Of two rows for one file that contradict each other neither is taken, rows without a label are left
-              out, and rows without a group beside others with one are refused;
+              slide; domain, hospital, scanner ...) or named in ``columns``; paths are relative to the table (a
+              DataFrame's to the current folder). Of two rows for one file that contradict each other neither is taken,
+              rows without a label are left out, and rows without a group beside others with one are refused;
             - boxes in fields: VOC XML (a file, or a folder of them beside the images), COCO JSON, or, with ``margin``,
               a table with ``xmin, ymin, xmax, ymax`` (or ``x, y, width, height``). Each box is cut out when it is read;
             - a list or Series of image files, or a pattern such as ``"slides/*.png"``;
@@ -86,11 +87,12 @@ def load(
         class_names: The classes in label order. A source with class names is matched by name, so that the labels of
             two sets mean the same; a source with numbers only takes the names in this order.
         groups: (N,) patient or slide of each image, beside an array, an npz or a list of files.
-        group_from: Where paths (for arrays, ids) say the patient, and perhaps the class:
-            ``"{label}/{group}/*"``, ``"{group}/{label}/*"``, ``"**/{group}_*"``. ``*`` is anything within a name,
+        domains: (N,) laboratory, hospital or scanner of each image, in the same way.
+        group_from: Where paths (for arrays, ids) say the patient, and perhaps the class and the laboratory:
+            ``"{label}/{group}/*"``, ``"{domain}/{label}/*"``, ``"**/{group}_*"``. ``*`` is anything within a name,
             ``**`` across folders; of a folder the pattern is the whole path in it, else its end.
-        columns: Of a table: which column is ``path``, ``label``, ``group``, ``id`` or ``part``, or ``xmin`` ... of a
-            box; None for what is not to be read.
+        columns: Of a table: which column is ``path``, ``label``, ``group``, ``domain``, ``id`` or ``part``, or
+            ``xmin`` ... of a box; None for what is not to be read.
         root: Of tables and boxes: the folder that paths are relative to.
         margin: Of boxes: added on each side, as a fraction of the longer side; None is 0.1, and refuses a table of
             boxes, whose rows may as well be images of cells. Crops are square as far as the field allows, so that no
@@ -141,7 +143,7 @@ def load(
         margin=None if margin is None else float(margin),
         files=files,
     )
-    beside = {"labels": None if labels is False else labels, "groups": groups}
+    beside = {"labels": None if labels is False else labels, "groups": groups, "domains": domains}
     beside = {name: value for name, value in beside.items() if value is not None}
     if isinstance(src, tuple) and len(src) == 2 and not isinstance(src[0], str | Path):
         if "labels" in beside:
@@ -223,6 +225,8 @@ class _How:
             raise DataError(pattern.no_match(missing))
         if "group" in pattern.names:
             cells = cells.replace(groups=[one.group for one in found if one is not None])
+        if "domain" in pattern.names:
+            cells = cells.replace(domains=[one.domain for one in found if one is not None])
         if "label" in pattern.names and cells.labels is None and self.labels:
             cells = cells.replace(labels=[one.label for one in found if one is not None])
         return cells
@@ -365,19 +369,22 @@ def _with(cells: ImageSet, beside: dict[str, Any]) -> ImageSet:
 
 
 def _one_name_each(cells: ImageSet) -> ImageSet:
-    """Make one class, and one group, of those whose names differ only in what nobody sees."""
+    """Make one class, one group, one domain of those whose names differ only in what nobody sees."""
     counts = cells.counts()
     if merged := one_spelling(counts):
         names = [name for name in cells.class_names if name not in merged]
         number = np.asarray([names.index(merged.get(name, name)) for name in cells.class_names], np.int64)
         notices = [*cells.notices, *spelling_notices(merged, counts, "classes")]
         cells = cells.replace(labels=number[cells.labels], class_names=names, notices=notices)
-    if cells.groups is not None:
-        named, sizes = np.unique(cells.groups, return_counts=True)
+    for what in ("groups", "domains"):
+        column = getattr(cells, what)
+        if column is None:
+            continue
+        named, sizes = np.unique(column, return_counts=True)
         counts = dict(zip(named.tolist(), sizes.tolist(), strict=True))
         if merged := one_spelling(counts):
-            notices = [*cells.notices, *spelling_notices(merged, counts, "groups")]
-            cells = cells.replace(groups=[merged.get(g, g) for g in cells.groups.tolist()], notices=notices)
+            notices = [*cells.notices, *spelling_notices(merged, counts, what)]
+            cells = cells.replace(**{what: [merged.get(g, g) for g in column.tolist()]}, notices=notices)
     return cells
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 KINDS = {
@@ -70,11 +70,12 @@ def split_part(src: str) -> tuple[str, str | None]:
     return (file, part) if real.exists() or real.suffix.lower() in _WITH_PARTS else (src, None)
 
 
-def parts_of(src: str) -> list[str]:
+def parts_of(src: str, columns: Mapping[str, str | None] | None = None) -> list[str]:
     """List the parts that a file or folder has: of an npz, of a table with a column for it, of a folder.
 
     Args:
         src: A path; where nothing is, there are no parts.
+        columns: Of a table: see ``load``.
     """
     from cellclf.data.arrays import parts_of_arrays
     from cellclf.data.csv_tables import TABLES, read_table
@@ -90,5 +91,5 @@ def parts_of(src: str) -> list[str]:
     if path.suffix.lower() == ".npz":
         return sorted(parts_of_arrays(NpzArrays(path)))
     if path.suffix.lower() in TABLES:
-        return parts_of_table(read_table(path))
+        return parts_of_table(read_table(path), columns)
     return []

@@ -1,4 +1,4 @@
-"""Classes and patients from paths: ``'{label}/{group}/*'``."""
+"""Classes, patients and laboratories from paths: ``'{label}/{group}/*'``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ class Found(NamedTuple):
 
     label: str | None
     group: str | None
+    domain: str | None = None
 
 
 class PathPattern:
-    """A pattern with ``{label}`` and ``{group}``; ``*`` is anything within a name, ``**`` across folders, too.
+    """A pattern with ``{label}``, ``{group}``, ``{domain}``; ``*`` is anything in a name, ``**`` across folders, too.
 
-    ``{label}`` and ``{group}`` take as few letters as possible and no ``/``: of ``slide07_0123.png``,
+    The names in braces take as few letters as possible and no ``/``: of ``slide07_0123.png``,
     ``'{group}_*'`` takes ``slide07``.
 
     Args:
@@ -28,11 +29,11 @@ class PathPattern:
         whole: Whether the path begins where the pattern does; else anything may stand before it.
 
     Raises:
-        OptionError: Neither ``{label}`` nor ``{group}``, one of them twice, or another name in braces.
+        OptionError: None of the three names, one of them twice, or another name in braces.
 
     Examples:
         >>> PathPattern("{label}/{group}_*").match("neutrophil/slide07_0123.png")
-        Found(label='neutrophil', group='slide07')
+        Found(label='neutrophil', group='slide07', domain=None)
         >>> PathPattern("{group}/*").match("neutrophil/slide07/0123.png") is None
         True
     """
@@ -40,9 +41,9 @@ class PathPattern:
     def __init__(self, pattern: str, *, whole: bool = True) -> None:
         self.pattern = pattern
         names = re.findall(r"\{(\w*)\}", pattern) if isinstance(pattern, str) else []
-        if not names or not {*names} <= {"label", "group"} or len({*names}) < len(names):
+        if not names or not {*names} <= {"label", "group", "domain"} or len({*names}) < len(names):
             raise OptionError(
-                f"group_from={pattern!r}; expected a pattern with {{group}}, {{label}} or both, each once, such as "
+                f"group_from={pattern!r}; expected a pattern with {{group}}, {{label}}, {{domain}}, each once, such as "
                 "'{label}/{group}/*'"
             )
         self.names = tuple(names)
@@ -66,9 +67,9 @@ class PathPattern:
         self._regex = re.compile("".join(parts), re.DOTALL)
 
     def match(self, path: str) -> Found | None:
-        """Read label and group from a path; None if it does not match."""
+        """Read label, group and domain from a path; None if it does not match."""
         found = self._regex.fullmatch(path.replace("\\", "/").removeprefix("./"))
-        return None if found is None else Found(*(found.groupdict().get(name) for name in ("label", "group")))
+        return None if found is None else Found(*(found.groupdict().get(name) for name in Found._fields))
 
     def no_match(self, paths: list[str]) -> str:
         """Say that paths do not match."""

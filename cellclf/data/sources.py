@@ -81,6 +81,10 @@ class ArraySource:
         self._check.count(len(rows))
         return taken(self.images, rows)
 
+    def trimmed(self, rows: Rows) -> ArraySource:
+        """Give some of the images, without holding the others."""
+        return ArraySource(self.read(rows))
+
 
 class ConvertedSource:
     """Grey, transparent or 16-bit images in an array, made 8-bit RGB as they are read.

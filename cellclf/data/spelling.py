@@ -6,6 +6,9 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 _ESCAPED = re.compile(r"\\(?:[tnr]|x[0-9a-f]{2}|u[0-9a-f]{4})")
 """How a sign that does not print stands in a name, so that the name is one line."""
 
@@ -54,7 +57,7 @@ def spelling_notices(merged: Mapping[str, str], counts: Mapping[str, int], what:
     Args:
         merged: Of ``one_spelling``.
         counts: How often each name occurs.
-        what: ``"classes"`` or ``"groups"``.
+        what: ``"classes"``, ``"groups"`` or ``"domains"``.
     """
     return [
         f"the {what} {_shown(kept, other)} ({counts[kept]:,}) and {_shown(other, kept)} ({counts[other]:,}) differ "
@@ -117,3 +120,28 @@ def matched(names: Sequence[str], known: Sequence[str]) -> dict[str, str]:
         elif len(near) == 1:
             found[name] = near[0]
     return found
+
+
+def differing(class_names: Sequence[str], counts: Mapping[str, Sequence[int] | NDArray[np.int64]]) -> str:
+    """Name the classes that some sources have and others lack; "" if there are none.
+
+    Args:
+        class_names: (C,) all classes.
+        counts: Source -> (C,) images of each class.
+
+    Examples:
+        >>> differing(["band", "blast"], {"a": [3, 0], "b": [2, 4]})
+        "classes differ between sources: a has no 'blast' (b: 4 images)"
+    """
+    lines = []
+    for k, name in enumerate(class_names):
+        lacking = [source for source, of in counts.items() if not of[k]]
+        having = [f"{source}: {int(of[k]):,} image{'s' * (int(of[k]) != 1)}" for source, of in counts.items() if of[k]]
+        if lacking and having:
+            verb = "has" if len(lacking) == 1 else "have"
+            lines.append(f"{_some(lacking)} {verb} no {name!r} ({_some(having)})")
+    return f"classes differ between sources: {'; '.join(lines)}" if lines else ""
+
+
+def _some(texts: list[str]) -> str:
+    return ", ".join(texts[:4]) + (f" and {len(texts) - 4} more" if len(texts) > 4 else "")

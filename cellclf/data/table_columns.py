@@ -25,6 +25,9 @@ _NAMES = {
         subject subjectid subjectno donor donorid case caseid caseno individual individualid participant participantid
         person personid animal animalid mouse mouseid slide slideid slideno slidenr slidenumber slidename
         specimen specimenid smear smearid wsi wsiid""",
+    "domain": """domain domainid site siteid sitename hospital hospitalid hospitalname scanner scannerid scannername
+        centre center centreid centerid laboratory laboratoryid lab labid institution institutionid institute
+        microscope""",
     "id": "id imageid imgid cellid uid",
     "part": "part split subset partition",
     "cluster": "dedupcluster duplicatecluster",
@@ -64,7 +67,7 @@ class Columns:
     """The place of each kind of column in a table, None for what it lacks.
 
     Args:
-        places: Of path, label, group, id, part, cluster, margin.
+        places: Of path, label, group, domain, id, part, cluster, margin.
         box: Names of the edges -> place; empty without boxes.
         centred: Whether ``xmin`` and ``ymin`` are the middle of a box.
         head: Whether the first row names the columns.
@@ -95,7 +98,7 @@ def find_columns(
         UnknownNameError: A column that does not exist.
     """
     given = dict(given or {})
-    kinds = ("path", "label", "group", "id", "part", "cluster", "box", *EDGES)
+    kinds = ("path", "label", "group", "domain", "id", "part", "cluster", "box", *EDGES)
     for kind in given:
         if kind not in kinds:
             raise unknown("kind of column", kind, kinds)
@@ -139,6 +142,8 @@ class _Search:
             taken.add(places[kind])
         if "part" not in self.given:
             places["part"] = self._part(taken)
+        if "domain" not in self.given:
+            places["domain"] = next((k for k in self._all("domain") if k not in taken and self._recurs(k)), None)
         for kind in ("id", "cluster", "margin"):
             if kind not in self.given:
                 places[kind] = next((place for place in self._all(kind) if place not in taken), None)
@@ -207,7 +212,7 @@ class _Search:
         if kind == "label" and self._of_predictions():
             self.notices.append(
                 f"the column 'class' of {self.where} is what a run predicted, not a label; columns={{'label': "
-                "'class'}} (--columns label=class) takes it for one"
+                "'class'} (--columns label=class) takes it for one"
             )
             return None
         found = [k for k in found if any(_value(row[k]) for row in self.rows)] or found[:1]
@@ -232,6 +237,13 @@ class _Search:
     def _unique(self, place: int) -> bool:
         values = [_value(row[place]) for row in self.rows]
         return "" not in values and len({*values}) == len(values)
+
+    def _recurs(self, place: int) -> bool:
+        """Whether a column has a value that several rows have, as the name of a laboratory does; one of ours counts."""
+        if self.names[place] == "domain":
+            return True
+        values = [value for row in self.rows if (value := _value(row[place]))]
+        return len({*values}) < len(values)
 
     def _of_predictions(self) -> bool:
         """Whether a run wrote the table: its classes are no labels."""

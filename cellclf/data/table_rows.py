@@ -51,7 +51,7 @@ def list_table(
     found = find_columns(table.rows, table.where, columns, labels=labels)
     rows = table.rows[found.head :]
     listing = Listing([], [], notices=[*table.notices, *found.notices])
-    rows = _of_part(rows, found, part, table.where)
+    rows = _of_part(rows, found, part, table.where, listing.notices)
     if root is not None and not root.is_dir():
         raise OptionError(
             f"root={str(root)!r} is not a folder; expected the one that the paths of {table.where} are in"
@@ -62,7 +62,9 @@ def list_table(
     return listing
 
 
-def _of_part(rows: list[list[str]], found: Columns, part: str | None, where: str) -> list[list[str]]:
+def _of_part(
+    rows: list[list[str]], found: Columns, part: str | None, where: str, notices: list[str]
+) -> list[list[str]]:
     place = found.places["part"]
     if place is None:
         if part is not None:
@@ -86,6 +88,8 @@ def _of_part(rows: list[list[str]], found: Columns, part: str | None, where: str
     ]
     if not kept:
         raise unknown(f"part of {where} named", part, names)
+    if nowhere := sum(not _value(row[place]) for row in rows):
+        notices.append(f"{nowhere:,} of {len(rows):,} rows of {where} name no part and are left out")
     return kept
 
 
@@ -99,6 +103,7 @@ class _Image(NamedTuple):
     box: Box | None
     id: str
     cluster: str
+    domain: str
 
 
 class _Rows:
@@ -163,7 +168,8 @@ class _Rows:
             else:
                 id_ = self.cell(row, "id") or (name if box is None else f"{name}#{in_field[file]}")
                 in_field[file] += 1
-                kept[key] = _Image(name, label if self.labels else "", group, file, box, id_, self.cell(row, "cluster"))
+                cluster, domain = self.cell(row, "cluster"), self.domain(name, row)
+                kept[key] = _Image(name, label if self.labels else "", group, file, box, id_, cluster, domain)
         self.fill(listing, list(kept.values()))
         if unlabelled:
             listing.notices.append(
@@ -185,6 +191,11 @@ class _Rows:
         if found is None:
             raise DataError(f"{self.pattern.no_match([name])} ({self.where})")
         return found.label if not labelled and found.label is not None else label, found.group or group
+
+    def domain(self, name: str, row: Sequence[str]) -> str:
+        """Give the domain of a row, from its column, else from the path."""
+        found = None if self.pattern is None else self.pattern.match(name)
+        return self.cell(row, "domain") or (found.domain if found is not None and found.domain else "")
 
     def path_of(self, row: Sequence[str]) -> str:
         """Give the path of a row; an apostrophe or a blank that is part of the name is kept."""
@@ -225,12 +236,19 @@ class _Rows:
                 f"{lacking[0]}): whose are they? Fill in the patient, or the image's own name if it is nobody else's, "
                 "or read no groups with columns={'group': None} (--columns group=)"
             )
+        domains = any(image.domain for image in kept)
+        if nowhere := sum(not image.domain for image in kept) * domains:
+            listing.notices.append(
+                f"{nowhere:,} of {len(kept):,} images of {self.where} have no domain (laboratory, hospital, scanner) "
+                "and count as 'unknown'"
+            )
         numbers: dict[str, int] = {}
         for image in kept:
             listing.paths.append(image.file)
             listing.ids.append(printable(image.id))
             listing.labels += [image.label] if image.label else []
             listing.groups += [image.group] if image.group else []
+            listing.domains += [image.domain or "unknown"] if domains else []
             listing.boxes += [image.box] if image.box is not None else []
             if self.columns.places["cluster"] is not None:
                 listing.clusters.append(numbers.setdefault(image.cluster or f"only {image.id}", len(numbers)))
@@ -274,12 +292,20 @@ def _refuse_wrong_root(listing: Listing, folder: Path, where: str) -> None:
             )
 
 
-def parts_of_table(table: Table) -> list[str]:
-    """List the parts that a column of a table names, in natural order."""
+def parts_of_table(table: Table, columns: Mapping[str, str | None] | None = None) -> list[str]:
+    """List the parts that a column of a table names, in natural order.
+
+    Args:
+        table: The table.
+        columns: Kind of column -> its name, see ``load``.
+    """
+    given = {kind: name for kind, name in (columns or {}).items() if kind in ("path", "part")}
     try:
-        columns = find_columns(table.rows, table.where, {"label": None, "group": None, "box": None}, labels=False)
+        found = find_columns(
+            table.rows, table.where, {"label": None, "group": None, "box": None, **given}, labels=False
+        )
     except DataError:
         return []
-    place = columns.places["part"]
-    rows = table.rows[columns.head :]
+    place = found.places["part"]
+    rows = table.rows[found.head :]
     return [] if place is None else natural_order({value for row in rows if (value := _value(row[place]))})

@@ -14,6 +14,8 @@ from .conformal import fit_conformal as fit_conformal
 from .external import External as External
 from .external import LeftOut as LeftOut
 from .external import Remedy as Remedy
+from .forgetting import Forgetting as Forgetting
+from .forgetting import measure_forgetting as measure_forgetting
 from .intervals import Estimate as Estimate
 from .label_gain import LabelGain as LabelGain
 from .label_noise import LabelProblems as LabelProblems

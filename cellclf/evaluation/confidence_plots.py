@@ -32,7 +32,7 @@ def plot_reliability(confidence: Sequence[float], accuracy: Sequence[Estimate], 
         >>> plot_reliability([0.8, 0.9], [Estimate(0.7, 0.5, 0.9)] * 2, n=40).axes[0].get_ylabel()
         'accuracy (%)'
     """
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     figure = Figure(figsize=(4.6, 3.6), layout="constrained")
     axes = figure.add_subplot()
@@ -61,7 +61,7 @@ def plot_abstention(answered: NDArray[np.float64], accuracy: NDArray[np.float64]
         >>> plot_abstention(np.array([0.5, 1.0]), np.array([1.0, 0.9]), n=20).axes[0].get_xlabel()
         'share classified, the most confident first (%)'
     """
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     figure = Figure(figsize=(4.6, 3.6), layout="constrained")
     axes = figure.add_subplot()

@@ -51,6 +51,32 @@ def number_groups(groups: ArrayLike | None, count: int) -> NDArray[np.int64] | N
     return np.asarray(np.unique(given, return_inverse=True)[1], np.int64)
 
 
+def domain_names(domains: ArrayLike | None, count: int) -> dict[str, NDArray[np.int64]]:
+    """Give the positions of the images of each domain.
+
+    Args:
+        domains: (N,) laboratory, hospital or scanner of each image; None where they are not known.
+        count: How many images there are.
+
+    Returns:
+        Name -> positions, in the order in which the domains come; empty without domains.
+
+    Raises:
+        DataError: Another number of domains than of images.
+
+    Examples:
+        >>> {name: rows.tolist() for name, rows in domain_names(["b", "a", "b"], 3).items()}
+        {'b': [0, 2], 'a': [1]}
+    """
+    if domains is None:
+        return {}
+    given = np.asarray(domains)
+    if given.shape != (count,):
+        raise DataError(f"domains have shape {given.shape}; expected ({count},): one for each image")
+    texts = given.astype(str)
+    return {name: np.flatnonzero(texts == name) for name in dict.fromkeys(texts.tolist())}
+
+
 def resample_groups(
     labels: NDArray[np.int64],
     predicted: NDArray[np.int64],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError, printable
 from cellclf.evaluation.checks import check_predictions
-from cellclf.evaluation.groups import number_groups, unit_text
+from cellclf.evaluation.groups import domain_names, number_groups, unit_text
 from cellclf.evaluation.intervals import Estimate, Grouped, bootstrap
 from cellclf.evaluation.plots import plot_confused, plot_confusion
 from cellclf.evaluation.scores import SCORES, scores_in
@@ -97,6 +97,7 @@ class Report(Result):
         resamples: Bootstrap resamples behind the intervals.
         groups: (N,) number of the group (slide, patient) of each image, which the intervals resample; None if they are
             not known.
+        by_domain: Domain (laboratory, hospital, scanner) -> the report of its images; empty if they are not known.
     """
 
     class_names: tuple[str, ...]
@@ -109,6 +110,7 @@ class Report(Result):
     confidence_level: float
     resamples: int
     groups: NDArray[np.int64] | None = None
+    by_domain: Mapping[str, Report] = field(default_factory=dict)
 
     @property
     def macro_f1(self) -> Estimate:
@@ -246,6 +248,8 @@ class Report(Result):
             for c in self.classes
         ]
         lines += ["", *columns([head, *rows], right=(1,))]
+        if self.by_domain:
+            lines += ["", *columns(self.domain_rows(), right=(1,))]
         if pairs := self.confused()[:5]:
             shown = [
                 (f"{p.truth} predicted as {p.predicted}", f"{p.count:,}", f"{100 * p.rate:.1f} % of the class")
@@ -253,6 +257,23 @@ class Report(Result):
             ]
             lines += ["", "most confused", *columns(shown, right=(1,))]
         return "\n".join(lines)
+
+    def domain_rows(self) -> list[tuple[str, ...]]:
+        """Give the scores of each domain as texts, the worst balanced accuracy first; the first row is the head."""
+        head = ("domain", "images", *(score.label for score in scores_in("difference")), "classes")
+        ordered = sorted(self.by_domain.items(), key=lambda item: item[1].balanced_accuracy)
+        return [
+            head,
+            *(
+                (
+                    name,
+                    f"{one.n:,}",
+                    *(score.text(one.scores[score.name]) for score in scores_in("difference")),
+                    f"{len(one.class_names) - len(one.left_out)} of {len(one.class_names)}",
+                )
+                for name, one in ordered
+            ),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as plain data that JSON can hold: fractions, None where there is no number.
@@ -268,6 +289,14 @@ class Report(Result):
             "groups": self.num_groups,
             **{score.name: _plain(self.scores[score.name]) for score in scores_in("report")},
             "left_out_of_macro_averages": dict(self.left_out),
+            "domains": {
+                name: {
+                    "n": one.n,
+                    **{score.name: _plain(one.scores[score.name]) for score in scores_in("difference")},
+                    "left_out_of_macro_averages": dict(one.left_out),
+                }
+                for name, one in self.by_domain.items()
+            },
             "classes": [
                 {
                     "name": c.name,
@@ -335,20 +364,21 @@ class Report(Result):
 def evaluate(
     labels: ArrayLike,
     probabilities: ArrayLike,
-    class_names: Sequence[str],
+    class_names: Sequence[str] | None = None,
     *,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
     min_count: int | None = 1,
     groups: ArrayLike | None = None,
+    domains: ArrayLike | None = None,
 ) -> Report:
     """Compare predicted probabilities with the truth.
 
     Args:
         labels: (N,) whole numbers, index into ``class_names``.
         probabilities: (N, C) floats 0-1, rows that sum to 1: what the softmax gives.
-        class_names: C names in label order.
+        class_names: C names in label order; None numbers them from 0.
         confidence: Level of the intervals, between 0 and 1.
         resamples: Bootstrap resamples behind the intervals, 100 or more.
         seed: Chooses the resamples.
@@ -357,6 +387,8 @@ def evaluate(
         groups: (N,) slide or patient of each image. Images of one slide are alike, so that the intervals resample whole
             groups, with Student's t for few of them; they are then never narrower than without. None takes the images
             as independent.
+        domains: (N,) laboratory, hospital or scanner of each image, each of which is also scored by itself; a class of
+            which a domain has fewer than ``min_count`` images is not in its averages over classes. None scores none.
 
     Raises:
         DataError: Arrays that do not fit together, or values that are no probabilities.
@@ -373,6 +405,8 @@ def evaluate(
         Sokolova & Lapalme, Information Processing & Management 45 (2009) 427-437 (the measures); the
         intervals: see ``cellclf.evaluation.intervals``.
     """
+    if class_names is None:
+        class_names = [str(k) for k in range(np.shape(probabilities)[-1] if np.ndim(probabilities) == 2 else 0)]
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise OptionError(f"class_names={shortened(class_names)}; expected a name for each class, in a list")
     names = tuple(printable(str(name)) for name in class_names)
@@ -395,6 +429,7 @@ def evaluate(
             f"no class has min_count = {min_count} images, the largest has {support.max()}; lower min_count"
         )
     numbers = number_groups(groups, len(truth))
+    named = domain_names(domains, len(truth))
     found = bootstrap(
         confusion,
         averaged,
@@ -422,6 +457,19 @@ def evaluate(
         confidence_level=confidence,
         resamples=resamples,
         groups=numbers,
+        by_domain={
+            name: evaluate(
+                truth[rows],
+                given[rows],
+                names,
+                confidence=confidence,
+                resamples=resamples,
+                seed=seed,
+                min_count=min(min_count, int(np.bincount(truth[rows]).max())),
+                groups=None if numbers is None else numbers[rows],
+            )
+            for name, rows in named.items()
+        },
     )
 
 

@@ -29,7 +29,7 @@ def plot_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], *, 
         >>> figure.axes[0].get_xlabel()
         'predicted class'
     """
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     names = [drawable(name.replace("_", " ")) for name in class_names]
     classes = len(names)
@@ -63,7 +63,7 @@ def plot_confused(rows: Sequence[tuple[str, NDArray[np.uint8], NDArray[Any]]], *
         columns: Images in a row at most.
         title: Above all rows.
     """
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     height = 0.6 + 1.35 * max(1, len(rows))
     figure = Figure(figsize=(1.05 * columns, height), dpi=110)
@@ -133,7 +133,7 @@ def plot_robustness(found: Suite) -> Figure:
     Args:
         found: Made by ``robustness``.
     """
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     blue, vermilion = PALETTE[0], PALETTE[1]
     title = f"Balanced accuracy on {found.n:,} images, {100 * found.confidence_level:g} % intervals: {found.suite}"
@@ -196,7 +196,7 @@ def plot_external(
         remedies: Balanced accuracy on the external images, by what was done.
         expected: Balanced accuracy on the reference; None if it is not known.
     """
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     blue, vermilion = PALETTE[0], PALETTE[1]
     figure = Figure(figsize=(9.4, 1.6 + 0.42 * max(len(external), len(remedies), 4)), dpi=110, layout="constrained")

@@ -35,7 +35,7 @@ def plot_curve(history: History, name: str) -> Figure:
         history: One row an epoch.
         name: A key of ``CURVES``.
     """
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     figure = Figure(figsize=(4.6, 2.9), layout="constrained")
     _draw_curve(figure.add_subplot(), history, name)

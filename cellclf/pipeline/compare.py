@@ -5,18 +5,22 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cellclf.data.classes import match_labels
-from cellclf.data.door import Cells, as_cells, tests_as_cells
+from cellclf.data.cuts import whole
+from cellclf.data.door import Cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
+from cellclf.data.split import Parts
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import evaluate
+from cellclf.pipeline.crossval import CrossValidation, cross_validate
+from cellclf.pipeline.cut import read_cut
 from cellclf.pipeline.pipeline import Pipeline
 from cellclf.pipeline.prepare import Prepared
 from cellclf.pipeline.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
-from cellclf.runs.folder import MODEL
+from cellclf.runs.folder import MODEL, read_manifest
 from cellclf.runs.run import Run, load_run
 from cellclf.utils.atomic import check_writable
 from cellclf.utils.log import logger, showing
@@ -39,6 +43,11 @@ def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
     """
     table = read_recipe(recipe)
     trainer = table["trainer"]
+    if trainer.get("start", "none") not in (None, "none"):
+        raise OptionError(
+            f"the recipe continues a run (start={trainer['start']!r}), whose backbone cannot be another one; expected "
+            "a recipe with a backbone"
+        )
     used = trainer["backbone"]
     used = {"name": used} if isinstance(used, str) else used
     same = used["name"] == backbone["name"]
@@ -53,23 +62,26 @@ def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
 
 
 def compare(
-    cells: Cells,
+    cells: Cells | Parts,
     backbones: Sequence[Mapping[str, Any]],
     *,
     recipe: str | Path | Mapping[str, Any] = "fast",
     out: str | Path,
     tests: Mapping[str, Cells] | None = None,
+    by: Literal["domain"] | None = None,
     n_jobs: Jobs | None = None,
     show: bool | None = None,
 ) -> Comparison:
-    """Train several backbones on one cleaned split.
+    """Train several backbones on one cleaned split, or on all domains but one.
 
     Args:
-        cells: With labels.
+        cells: With labels; a cut that they give is taken, see ``Pipeline.run``.
         backbones: Tables of ``name`` and, optionally, ``weights`` and ``params``.
         recipe: The job; its seed makes the split the same for all.
         out: Folder; each backbone gets a run folder in it, so that a comparison that was stopped resumes.
         tests: Further sets; the table has the scores of the first one, or else of the split's test part.
+        by: ``"domain"`` chooses by laboratories that a backbone has not seen: each domain is held out once, and what is
+            compared is the predictions of all held-out images; None chooses on the validation part.
         n_jobs: Backbones at a time, each in a process of its own (joblib); None trains one after the other here, or as
             ``joblib.parallel_config`` is set, such as to ``backend="dask"``.
         show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
@@ -81,11 +93,13 @@ def compare(
     Raises:
         CellclfError: A backbone or recipe that cannot be used; all are checked before the first is trained.
     """
-    check_arguments(compare, backbones=backbones, recipe=recipe, out=out, n_jobs=n_jobs)
-    cells = as_cells(cells)
+    check_arguments(compare, backbones=backbones, recipe=recipe, out=out, by=by, n_jobs=n_jobs)
+    given = read_cut(cells)
     tests = tests_as_cells(tests)
     if not backbones:
         raise OptionError("there is no backbone to compare; expected names that `cellclf backbones` lists")
+    if by is not None and tests:
+        raise OptionError("by='domain' scores the domains that are held out, and no run is made for tests; remove them")
     check_writable(Path(out) / "compare.html")
     pipes: dict[str, Pipeline] = {}
     for backbone in backbones:
@@ -93,17 +107,39 @@ def compare(
         while name in pipes:
             name += "+"
         pipes[name] = Pipeline.from_recipe(recipe_for(read_recipe(recipe), backbone))
-        pipes[name].check(cells)
+        pipes[name].check(given)
         pipes[name].check_weights()
     import joblib
 
+    if by is not None:
+        crossed = {
+            name: cross_validate(
+                pipe, whole(given), by=by, seed=pipe.split.seed, out=Path(out) / name, n_jobs=n_jobs, show=show
+            )
+            for name, pipe in pipes.items()
+        }
+        return Comparison([_crossed(name, Path(out) / name, one) for name, one in crossed.items()], chosen_on=_HELD_OUT)
     with showing(show) as shown:
-        prepared = next(iter(pipes.values())).prepare(cells, show=shown)  # the same for all: only trainers differ
+        prepared = next(iter(pipes.values())).prepare(given, show=shown)  # the same for all: only trainers differ
         candidates = joblib.Parallel(n_jobs=plain(n_jobs))(
-            joblib.delayed(_candidate)(name, pipe, cells, prepared, Path(out) / name, tests, shown)
+            joblib.delayed(_candidate)(name, pipe, given, prepared, Path(out) / name, tests, shown)
             for name, pipe in pipes.items()
         )
     return Comparison(candidates, reported_on=next(iter(tests or {}), "test"))
+
+
+_HELD_OUT = "held-out domains"
+
+
+def _crossed(name: str, folder: Path, found: CrossValidation) -> Candidate:
+    manifests = [read_manifest(folder / f"fold-{number}") or {} for number in range(1, len(found.reports) + 1)]
+    return Candidate(
+        name=name,
+        params=manifests[0].get("parameters"),
+        seconds=sum(manifest.get("seconds", 0.0) for manifest in manifests),
+        size=_size(folder / "fold-1"),
+        val=found.pooled(),
+    )
 
 
 def compare_runs(
@@ -154,7 +190,14 @@ def compare_runs(
             params=int(run.model.count_params()),
             seconds=run.manifest.get("seconds"),
             size=_size(run.folder),
-            val=evaluate(match_labels(cells, names), probabilities, names, min_count=min_count, groups=cells.groups),
+            val=evaluate(
+                match_labels(cells, names),
+                probabilities,
+                names,
+                min_count=min_count,
+                groups=cells.groups,
+                domains=cells.domains,
+            ),
         )
         del run
         gc.collect()
@@ -169,7 +212,7 @@ def _size(folder: Path | None) -> int | None:
 def _candidate(
     name: str,
     pipe: Pipeline,
-    cells: ImageSet,
+    cells: ImageSet | Parts,
     prepared: Prepared,
     out: Path,
     tests: Mapping[str, ImageSet] | None,

@@ -8,8 +8,9 @@ from typing import Any
 from cellclf.cleaning.downsample import Downsample
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
-from cellclf.data.split import Split
+from cellclf.data.split import Parts, Split
 from cellclf.errors import CellclfError, DataError, OptionError, joined
+from cellclf.pipeline.cut import completed
 from cellclf.training.trainer import Trainer
 
 
@@ -37,21 +38,21 @@ def raise_all(checks: Iterable[Callable[[], Any]]) -> None:
         raise mistake
 
 
-def check_parts(cells: ImageSet, split: Split, downsample: Downsample | None, trainer: Trainer) -> None:
-    """Check that a set can be split, and that its parts can be trained on.
+def check_parts(cells: ImageSet | Parts, split: Split, downsample: Downsample | None, trainer: Trainer) -> None:
+    """Check that a set can be split, and that its parts, or those that are given, can be trained on.
 
     Raises:
         DataError: No labels, or parts that cannot be trained on.
     """
-    if cells.labels is None:
+    train = cells.train if isinstance(cells, Parts) else cells
+    if train.labels is None:
         raise DataError("the images have no labels; expected one folder for each class, or labels in the file")
     if downsample is not None:
-        downsample.find(cells.subset([]))
-    parts = split.apply(cells)
+        downsample.find(train.subset([]))
+    parts = completed(cells, split) if isinstance(cells, Parts) else split.apply(cells)
     # the sets alone: a mistake in the other options, reported by another check, must not hide theirs
-    Trainer(backbone=trainer.backbone, class_weight=trainer.class_weight, image_size=trainer.image_size).check(
-        parts.train, parts.val
-    )
+    alone = ("backbone", "start", "class_weight", "image_size")
+    Trainer(**{name: getattr(trainer, name) for name in alone}).check(parts.train, parts.val)
 
 
 def check_test_set(name: str, test: ImageSet, cells: ImageSet, part_names: Collection[str]) -> None:

@@ -8,30 +8,35 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
-from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
 from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
-from cellclf.data.door import Cells, as_cells, tests_as_cells
+from cellclf.data.cuts import whole
+from cellclf.data.door import Cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
-from cellclf.data.split import Split
-from cellclf.errors import OptionError, unknown
+from cellclf.data.inspect import class_gaps
+from cellclf.data.split import Parts, Split
+from cellclf.errors import CellclfError, OptionError, unknown
+from cellclf.evaluation.forgetting import Forgetting
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
+from cellclf.pipeline.cut import CutOf, completed, copies_across, describe, given_of, groups_across, read_cut
+from cellclf.pipeline.home import Joined, home_cells, join_home, measure_home, split_beside
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
 from cellclf.pipeline.prepare import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
-from cellclf.runs.folder import check_folder
+from cellclf.pipeline.source import source_of
+from cellclf.runs.folder import check_folder, write_manifest
 from cellclf.runs.run import Run
 from cellclf.training.callbacks import check_callbacks
 from cellclf.training.head import Head
@@ -44,6 +49,10 @@ from cellclf.utils.parameters import Example, Params, check_parameters, check_va
 from cellclf.utils.results import Result
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
+_NO_START = (
+    "home= is given and the trainer has no start, so that there is no run whose laboratory it could be; expected "
+    "Trainer(start=...), or all images in one set: ImageSet.concat"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -55,12 +64,14 @@ class Outcome(Result):
         prepared: What it was trained on, and what was removed.
         reports: "train", "val", "test" and the names of further sets -> scores.
         page: Path of ``report.html``; None without a folder.
+        home: What a run that was continued has lost in its own laboratory; None for a training from the beginning.
     """
 
     run: Run
     prepared: Prepared
     reports: Mapping[str, Report]
     page: Path | None = None
+    home: Forgetting | None = None
 
     @property
     def headline(self) -> str:
@@ -78,6 +89,7 @@ class Outcome(Result):
             f"{name:<{width}}  macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}  {report.n:>7,} images"
             for name, report in self.reports.items()
         ]
+        lines += [] if self.home is None else [self.home.summary()]
         return "\n".join([*lines, f"report: {self.page}"] if self.page else lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +97,7 @@ class Outcome(Result):
         return {
             "reports": {name: report.to_dict() for name, report in self.reports.items()},
             "page": None if self.page is None else str(self.page),
+            "home": None if self.home is None else self.home.to_dict(),
         }
 
 
@@ -94,7 +107,8 @@ class Pipeline(Params):
 
     Duplicates are removed first, since copies look like inliers to an outlier filter and must not be split across
     parts. The outlier filter is fitted on the training part alone. The test part and further sets are never cleaned:
-    they only report.
+    they only report. A cut that is given with the set (``Parts``, ``val=``, a source with parts) is taken as it is:
+    duplicates, copies of validation and test images, and images of their patients are removed from training alone.
 
     Args:
         trainer: What is trained, and how.
@@ -184,22 +198,40 @@ class Pipeline(Params):
         """Give the same job with what its backbone leaves open written out; see ``Trainer.resolved``."""
         return dataclasses.replace(self, trainer=self.trainer.resolved())
 
-    def check(self, cells: Cells, *, tests: Mapping[str, Cells] | None = None, out: str | Path | None = None) -> None:
+    def check(
+        self,
+        cells: Cells | Parts,
+        *,
+        val: Cells | None = None,
+        cut: CutOf = "given",
+        tests: Mapping[str, Cells] | None = None,
+        out: str | Path | None = None,
+        home: Cells | None = None,
+    ) -> None:
         """Find every mistake that can be found before the first slow step.
 
         Args:
             cells: With labels.
+            val: See ``run``.
+            cut: See ``run``.
             tests: Further sets to report on, by name.
             out: Folder for the run.
+            home: See ``run``.
 
         Raises:
             CellclfError: The mistake; OptionError if there are several, all named.
         """
         check_parameters(self)  # first: of another kind, a step can't be asked to check itself
-        cells = as_cells(cells)
+        given = read_cut(cells, val, cut)
         tests = tests_as_cells(tests)
         trainer, expand = self.trainer, self.expand
         checks: list[Callable[[], Any]] = [trainer.check_options]
+        try:
+            joined, tests = self._joined(given, tests, home)
+            given = joined.given
+        except CellclfError as error:  # beside the other mistakes
+            checks.append(functools.partial(_raise, error))
+        cells = whole(given)
         if isinstance(trainer.stages, list | tuple):
             checks += [stage.check for stage in trainer.stages if isinstance(stage, Stage)]
         if isinstance(trainer.head, Head):
@@ -211,11 +243,11 @@ class Pipeline(Params):
                 checks.append(getattr(step, "check", None) or functools.partial(check_parameters, step))
         if expand is not None:
             checks.append(lambda: expand.check(cells))
-        checks.append(lambda: check_parts(cells, self.split, self.downsample, trainer))
+        checks.append(lambda: check_parts(given, self.split, self.downsample, trainer))
         if out is not None:
             folder = Path(out)
             checks.append(lambda: check_folder(folder))
-        part_names = ("train", "val", *(["test"] if self.split.test else []))
+        part_names = ("train", "val", *(["test"] if self.split.test or "test" in given_of(given) else []))
         checks += [
             functools.partial(check_test_set, name, test, cells, part_names) for name, test in (tests or {}).items()
         ]
@@ -223,31 +255,57 @@ class Pipeline(Params):
         raise_all(checks)
 
     def check_weights(self) -> None:
-        """Load published weights, if the backbone takes such: they may have to be downloaded, which can fail.
+        """Load published weights, or the run that is continued: what may have to be downloaded, or may be damaged.
 
         ``check`` asks no network; ``run`` and ``cellclf run --check`` call both before the first slow step.
 
         Raises:
             WeightsError: There is no connection, or a broken download.
+            RunFolderError: The run that is continued cannot be read.
         """
-        backbone = self.trainer.backbone
-        (backbone if isinstance(backbone, Backbone) else Backbone(backbone)).check_published()
+        if (parent := self.trainer.parent()) is not None:
+            parent.load()
+        else:
+            self.trainer.used_backbone().check_published()
 
-    def prepare(self, cells: Cells, *, show: bool | None = None) -> Prepared:
+    def prepare(
+        self,
+        cells: Cells | Parts,
+        *,
+        val: Cells | None = None,
+        cut: CutOf = "given",
+        home: Cells | None = None,
+        show: bool | None = None,
+    ) -> Prepared:
         """Clean, split and balance, without training.
 
         Args:
             cells: With labels.
+            val: See ``run``.
+            cut: See ``run``.
+            home: See ``run``.
             show: True shows what each step did, False hides it; None shows it on a terminal and in a notebook.
         """
-        cells = as_cells(cells)
+        joined, _ = self._joined(read_cut(cells, val, cut), {}, home)
         with showing(show):
-            return self._prepare(cells)
+            return self._prepare(joined)
 
-    def _prepare(self, cells: ImageSet) -> Prepared:
+    def _joined(
+        self, given: ImageSet | Parts, tests: Mapping[str, ImageSet], home: Cells | None
+    ) -> tuple[Joined, Mapping[str, ImageSet]]:
+        """Give the sets as what is trained takes them: for a run that is continued, at its size, with its classes."""
+        parent = self.trainer.parent()
+        if parent is None:
+            if home is not None:
+                raise OptionError(_NO_START)
+            return Joined(given), tests
+        return join_home(parent, given, home), {name: parent.sized(test) for name, test in tests.items()}
+
+    def _prepare(self, joined: Joined) -> Prepared:
+        given = joined.given
         seconds: dict[str, float] = {}
         removals: dict[str, Selection] = {}
-        before = cells
+        before = whole(given)
 
         @contextmanager
         def step(name: str) -> Iterator[None]:
@@ -257,19 +315,29 @@ class Pipeline(Params):
             if name in removals:
                 logger.info(f"{name}: {removals[name].summary()}")
 
-        if self.dedup is not None:
-            with step("duplicates"):
-                removals["duplicates"] = self.dedup.find(cells)
-                cells = removals["duplicates"].apply(cells)
-        parts = self.split.apply(cells)
+        for line in class_gaps(before):
+            logger.info(line)
+        if isinstance(given, Parts):
+            logger.info(describe(given, self.split))
+            cells, parts = before, self._given_parts(given, removals, step)
+        else:
+            cells = before
+            if self.dedup is not None:
+                with step("duplicates"):
+                    removals["duplicates"] = self.dedup.find(cells)
+                    cells = removals["duplicates"].apply(cells)
+            parts = split_beside(self.split, cells, joined.parts)
         train, val = parts.train, parts.val
+        own_val = [] if "val" in given_of(given) else [val]
         logger.info(f"split: train {len(train):,}, val {len(val):,}, test {len(parts.test):,}")
         if self.outliers is not None:
             with step("outliers"):
                 fitted = copy.copy(self.outliers).fit(train)  # a copy: the pipeline's own is not fitted
-                both = cells.subset(_rows(cells, train, val))
+                both = cells.subset(_rows(cells, train, *own_val))
                 removals["outliers"] = fitted.find(both)
                 inliers = set(removals["outliers"].apply(both).ids.tolist())
+                if not own_val:  # a val that is given is left as it is
+                    inliers |= set(val.ids.tolist())
                 train, val = (part.subset([id_ in inliers for id_ in part.ids.tolist()]) for part in (train, val))
         kept = {*train.ids.tolist(), *val.ids.tolist(), *parts.test.ids.tolist()}
         after = cells.subset([id_ in kept for id_ in cells.ids.tolist()])
@@ -282,15 +350,45 @@ class Pipeline(Params):
                 train = self.expand.apply(train)
             logger.info(f"expansion: train {len(train):,}")
         return Prepared(
-            before=before, after=after, parts=parts, train=train, val=val, removals=removals, seconds=seconds
+            before=before,
+            after=after,
+            parts=parts,
+            train=train,
+            val=val,
+            removals=removals,
+            seconds=seconds,
+            given=given_of(given),
+            cut=describe(given, self.split) if isinstance(given, Parts) else "",
         )
+
+    def _given_parts(
+        self, given: Parts, removals: dict[str, Selection], step: Callable[[str], AbstractContextManager[None]]
+    ) -> Parts:
+        """Clean the training part of a cut that is given, of what the other parts have, too."""
+        train = given.train
+        if self.dedup is not None:
+            with step("copies across the cut"):
+                found = self.dedup.find(train)
+                removals["copies across the cut"] = across = copies_across(given, self.dedup, found.clusters)
+                train = across.apply(train)
+            with step("duplicates"):
+                removals["duplicates"] = found = self.dedup.find(train) if across.removed else found
+                train = found.apply(train)
+        if train.groups is not None:
+            with step("groups across the cut"):
+                removals["groups across the cut"] = groups_across(train, given)
+                train = removals["groups across the cut"].apply(train)
+        return completed(Parts(train, given.val, given.test), self.split)
 
     def run(
         self,
-        cells: Cells,
+        cells: Cells | Parts,
         *,
+        val: Cells | None = None,
+        cut: CutOf = "given",
         out: str | Path | None = None,
         tests: Mapping[str, Cells] | None = None,
+        home: Cells | None = None,
         show: bool | None = None,
         command: str = "",
         min_count: int | None = None,
@@ -302,11 +400,18 @@ class Pipeline(Params):
         """Do the whole job.
 
         Args:
-            cells: With labels.
+            cells: With labels. A source with parts (a folder with train, val and test, an npz with ``train_images``, a
+                table with a column ``split``) or ``Parts`` give a cut, which is taken as it is.
+            val: A set that is given for validation, which is left as it is.
+            cut: ``"own"`` makes a cut of all images, where a source gives one.
             out: Folder for the run, its tables, ``report.html`` and ``report.md``. After a kill the same call resumes
                 with the epoch that was interrupted.
             tests: Further sets to report on, by name; nothing is chosen or cleaned on them. With ``dedup``, a warning
                 counts the copies of training or validation images in them.
+            home: With ``Trainer(start=...)``, labelled images of the laboratory that the run comes from. They are mixed
+                into the training, with their classes matched by name, so that it is not forgotten; those of the run's
+                own validation and test parts are not trained on. None mixes nothing in. The report says what was lost
+                there: on the run's own validation images, if they can still be read.
             show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
             command: What the report names as the way to make it again.
             min_count: In further sets, classes with fewer images are listed but not in the macro averages; None takes
@@ -315,35 +420,43 @@ class Pipeline(Params):
                 trainings share it; None prepares them.
             callbacks: Called after each epoch, see ``Trainer.fit``.
             source: How the images can be read again, for ``rerun``: the arguments of ``load``, or
-                ``{"made": ...}`` those of ``make_cells``; ``"tests"`` may name the SRC of each further set.
+                ``{"made": ...}`` those of ``make_cells``; None takes the paths that were given.
+                ``"tests"`` may name the SRC of each further set, ``"home"`` is the same for ``home``.
             chosen: What another run chose by itself, see ``Trainer.fit``.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
         """
-        cells = as_cells(cells)
+        source = source_of(cells, val, cut) if source is None else source
+        given = read_cut(cells, val, cut)
         sources = {name: str(test) for name, test in dict(tests or {}).items() if isinstance(test, str | Path)}
         tests = tests_as_cells(tests)
         check_callbacks(callbacks)
-        self.check(cells, tests=tests, out=out)
+        check_parameters(self)
+        joined, tests = self._joined(given, tests, home)
+        given = joined.given
+        self.check(given, tests=tests, out=out)
         self.check_weights()
+        cells = whole(given)
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False
-            prepared = prepared or self.prepare(cells, show=shown)
+            prepared = prepared or self._prepare(joined)
             table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
                 "command": command,
-                "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source or {}),
+                "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source),
                 "split": {
                     **{name: len(getattr(prepared.parts, name)) for name in ("train", "val", "test")},
+                    "given": list(prepared.given),
+                    **({"home": len(joined.home)} if joined.home else {}),
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
                 },
                 "recipe": recipe,
             }
             started = time.perf_counter()
             copies = {} if self.dedup is None else count_copies(prepared, tests or {}, self.dedup)
-            seconds = prepared.seconds | ({"leaks": time.perf_counter() - started} if tests else {})
+            seconds = prepared.seconds | ({"leaks": time.perf_counter() - started} if tests or prepared.given else {})
             run = self.trainer.fit(
                 prepared.train,
                 prepared.val,
@@ -372,6 +485,7 @@ class Pipeline(Params):
                 else:  # once through the network
                     reports[name], shift = run.evaluate_and_compare(part, min_count=count, show=bars)
                     domain_shifts |= {} if shift is None else {name: shift}
+            forgetting = self._measure_home(run, joined, prepared.val, folder, show=bars)
             seconds["evaluation"] = time.perf_counter() - started
             page = None
             if folder is not None:
@@ -385,12 +499,30 @@ class Pipeline(Params):
                     reports=reports,
                     domain_shifts=domain_shifts,
                     copies=copies,
+                    home=forgetting,
                     searched="" if self.dedup is None else self.dedup.searched(),
                     seconds=seconds,
                     command=command,
                     sources={**sources, **dict((source or {}).get("tests") or {})},
                 )
-            return Outcome(run=run, prepared=prepared, reports=reports, page=page)
+            return Outcome(run=run, prepared=prepared, reports=reports, page=page, home=forgetting)
+
+    def _measure_home(
+        self, run: Run, joined: Joined, val: ImageSet, folder: Path | None, *, show: bool | None
+    ) -> Forgetting | None:
+        parent = self.trainer.parent()
+        if parent is None:
+            return None
+        found = measure_home(parent, run, home_cells(parent, joined, val), show=show)
+        logger.info(found.summary())
+        run.manifest["home"] = found.short()
+        if folder is not None:
+            write_manifest(folder, run.manifest)
+        return found
+
+
+def _raise(error: CellclfError) -> None:
+    raise error
 
 
 def _rows(cells: ImageSet, *parts: ImageSet) -> list[int]:

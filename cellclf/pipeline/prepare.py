@@ -28,6 +28,8 @@ class Prepared:
         val: What choices are made on: without outliers.
         removals: Step -> what it removed and why.
         seconds: Step -> how long it took.
+        given: Which of val and test were given with the set, and so left as they are.
+        cut: What was done with the cut, in a line; "" for one of the job's own.
     """
 
     before: ImageSet
@@ -37,6 +39,8 @@ class Prepared:
     val: ImageSet
     removals: Mapping[str, Selection]
     seconds: dict[str, float]
+    given: tuple[str, ...] = ()
+    cut: str = ""
 
 
 def split_table(prepared: Prepared) -> str:
@@ -66,11 +70,14 @@ def count_copies(prepared: Prepared, tests: Mapping[str, ImageSet], dedup: Dedup
         dedup: Finds the copies.
 
     Returns:
-        Name of a set -> images. The split's own test part has none: copies were removed before the split.
+        Name of a set -> images. The split's own test part has none: copies were removed before the split. Of a test
+        part that is given, copies were removed from training; those of validation images are left, and counted here.
     """
     seen = {*prepared.train.ids.tolist(), *prepared.val.ids.tolist()}
     cells = prepared.after.subset([id_ in seen for id_ in prepared.after.ids.tolist()])
     counts = {"test": 0} if len(prepared.parts.test) else {}
+    if "test" in prepared.given:
+        tests = {"test": prepared.parts.test, **tests}
     for name, test in tests.items():
         counts[name] = len(np.unique(dedup.find(cells, against=test).pairs.second))
         if counts[name]:

@@ -160,8 +160,10 @@ def make_trainer(table: Mapping[str, Any], seed: int) -> Trainer:
         seed: For every part without a seed of its own.
     """
     check_table(table, "[trainer]", inspect.signature(Trainer).parameters)
-    if "backbone" not in table:
-        raise OptionError('[trainer] lacks backbone; expected a table such as { name = "mobilenet" }')
+    if "backbone" not in table and "start" not in table:
+        raise OptionError(
+            '[trainer] lacks backbone; expected a table such as { name = "mobilenet" }, or start = "runs/a"'
+        )
     settings = {"seed": seed} | dict(table)
     # another seed for the validation copy: it must not be augmented in the same way as the training images
     for name, offset in (("augmenter", 0), ("val_augmenter", 1), ("mix", 0)):

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.cuts import given_parts, whole
 from cellclf.data.decisions import Decisions
 from cellclf.data.image_set import ImageSet
-from cellclf.data.loaders import load
+from cellclf.data.split import Parts
 from cellclf.errors import RunFolderError
 from cellclf.pipeline.pipeline import Pipeline
-from cellclf.pipeline.recipe import make_trainer
-from cellclf.runs.folder import reading_of
+from cellclf.pipeline.recipe import make_trainer, read_recipe
+from cellclf.pipeline.source import read_source
 from cellclf.runs.run import Run, load_run
 from cellclf.training.adapt.run import root_of
+from cellclf.training.start import parent_of
 from cellclf.training.trainer import with_all_settings
 from cellclf.utils.locks import scratch
 from cellclf.utils.results import Result
@@ -91,7 +93,8 @@ class Rerun(Result):
 def rerun(
     folder: str | Path,
     *,
-    cells: ImageSet | tuple[ImageSet, ImageSet] | None = None,
+    cells: ImageSet | Parts | tuple[ImageSet, ImageSet] | None = None,
+    start: str | Path | None = None,
     out: str | Path | None = None,
     show: bool | None = None,
 ) -> Rerun:
@@ -101,17 +104,19 @@ def rerun(
 
     Args:
         folder: A finished run, made by ``Pipeline.run``, ``Trainer.fit``, ``Run.adapt`` or the command line.
-        cells: Its images, (training, validation) for a run of ``Trainer.fit`` alone; None loads them from the source
-            that the manifest names.
+        cells: Its images; ``Parts`` or (training, validation) for a run whose cut was given, and the two for one of
+            ``Trainer.fit`` alone, (images, home) for one that mixed in images of its own laboratory. None loads them
+            from the source that the manifest names.
+        start: The run that it continued, if that is no longer where it was; its weights must be the same.
         out: Folder for the repeated run, where it resumes after a stop; None keeps nothing.
         show: True shows each step, False hides it; None shows it on a terminal and in a notebook.
 
     Raises:
-        RunFolderError: The run is not finished, or its manifest does not name the source of its images; the run that
-            an adapted one came from is not found.
+        RunFolderError: The run is not finished, its manifest does not name the source of its images, or the run that
+            it continued or was adapted from is not found or has other weights now.
     """
     first = load_run(folder)
-    if "parent" in first.manifest:
+    if "adaptation" in first.manifest:
         return _readapted(first, folder, cells, out, show)
     if missing := [name for name in ("data", "trainer") if name not in first.manifest]:
         raise RunFolderError(
@@ -120,23 +125,29 @@ def rerun(
     chosen = first.manifest.get("chosen")
     source = first.manifest.get("source") or {}
     of_pipeline = (Path(folder) / "recipe.toml").is_file()
+    continued = _parent(first, folder, start)
     with scratch() as temporary:
         target = temporary / "run" if out is None else Path(out)
         if of_pipeline:
-            given = _read(source, folder) if cells is None else cells
-            if not isinstance(given, ImageSet):
-                raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
-            outcome = Pipeline.from_recipe(folder).run(given, out=target, show=show, source=source, chosen=chosen)
+            given, home = _of_pipeline(first, cells, source, folder)
+            table = read_recipe(folder)
+            table["trainer"] |= continued
+            pipe = Pipeline.from_recipe(table)
+            outcome = pipe.run(given, out=target, home=home, show=show, source=source, chosen=chosen)
             second, val = outcome.run, outcome.prepared.val
         else:
-            two = (_read(source.get("train"), folder), _read(source.get("val"), folder)) if cells is None else cells
-            if isinstance(two, ImageSet):
+            two = tuple(whole(_read(source.get(part), folder)) for part in ("train", "val")) if cells is None else cells
+            if not isinstance(two, tuple):
                 raise RunFolderError(f"{folder} was trained on two sets; expected (training, validation)")
-            train, val = two[0], two[1].align(two[0].class_names)
-            settings = with_all_settings(first.manifest["trainer"])
-            second = make_trainer(settings, settings["seed"]).fit(
-                train, val, out=target, show=show, record={"source": source}, chosen=chosen
-            )
+            train, val = two
+            if not continued:
+                val = val.align(train.class_names)
+            settings = with_all_settings(first.manifest["trainer"]) | continued
+            trainer = make_trainer(settings, settings["seed"])
+            record = {"source": source}
+            second = trainer.fit(train, val, out=target, show=show, record=record, chosen=chosen)
+            if (parent := trainer.parent()) is not None:
+                _, val = parent.fitted(train, val)
         second.folder = None if out is None else target
     same = first.manifest["data"] == second.manifest["data"]
     probabilities = [run.predict_proba(val, show=False) for run in (first, second)]
@@ -150,10 +161,31 @@ def rerun(
     )
 
 
+def _of_pipeline(
+    first: Run,
+    cells: ImageSet | Parts | tuple[ImageSet, ImageSet] | None,
+    source: Mapping[str, Any],
+    folder: str | Path,
+) -> tuple[ImageSet | Parts, ImageSet | None]:
+    """Give the images of a pipeline's run, and those of its own laboratory that it mixed in."""
+    mixed = bool(_of(first, "split", "home"))
+    if cells is None:
+        return _read(source, folder), whole(_read(source.get("home"), folder)) if mixed else None
+    if mixed:
+        if not isinstance(cells, tuple):
+            raise RunFolderError(f"{folder} mixed images of its own laboratory in; expected two sets: (images, home)")
+        return cells
+    if isinstance(cells, tuple):
+        if "val" not in (_of(first, "split", "given") or ()):
+            raise RunFolderError(f"{folder} is the run of a pipeline; expected one set of images, not two")
+        return given_parts(*cells), None
+    return cells, None
+
+
 def _readapted(
     first: Run,
     folder: str | Path,
-    cells: ImageSet | tuple[ImageSet, ImageSet] | None,
+    cells: ImageSet | Parts | tuple[ImageSet, ImageSet] | None,
     out: str | Path | None,
     show: bool | None,
 ) -> Rerun:
@@ -162,10 +194,10 @@ def _readapted(
     if lost:
         raise RunFolderError(f"{lost[0].split(':')[0]}, so that the adaptation in {folder} cannot be repeated")
     source, table = first.manifest.get("source") or {}, first.manifest.get("adaptation") or {}
-    given = _read(source.get("cells"), folder) if cells is None else cells
+    given = whole(_read(source.get("cells"), folder)) if cells is None else cells
     if not isinstance(given, ImageSet):
         raise RunFolderError(f"{folder} was adapted to one set of cells; expected one set, not two")
-    home = _read(source.get("home"), folder) if "home" in first.manifest.get("data", {}) else None
+    home = whole(_read(source.get("home"), folder)) if "home" in first.manifest.get("data", {}) else None
     known = set(given.ids.tolist())
     rows = [] if first.decisions is None else [row for row in first.decisions if row.id in known]
     second = root.adapt(
@@ -188,24 +220,31 @@ def _readapted(
     )
 
 
-def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet:
-    if source and "made" in source:
-        from cellclf.data.generated import make_cells
+def _parent(first: Run, folder: str | Path, start: str | Path | None) -> dict[str, str]:
+    """Give the trainer's setting ``start``, if the run continued another one, whose weights are checked."""
+    parent = first.manifest.get("parent")
+    if parent is None:
+        if start is not None:
+            raise RunFolderError(f"start={str(start)!r}, but {folder} did not continue a run; expected no start")
+        return {}
+    where = start or parent.get("folder")
+    if where is None:
+        raise RunFolderError(f"{folder} continued a run in memory; save that run and give it: start=FOLDER")
+    found = parent_of(where)
+    if found.described()["weights_sha256"] != parent.get("weights_sha256"):
+        raise RunFolderError(
+            f"{where} is not the run that {folder} continued: its weights are others; expected that run: start=FOLDER"
+        )
+    return {"start": str(where)}
 
-        return make_cells(**source["made"])
-    if not source or "src" not in source:
+
+def _read(source: Mapping[str, Any] | None, folder: str | Path) -> ImageSet | Parts:
+    if not source or not {"made", "src", "sources"} & {*source}:
         raise RunFolderError(
             f"the run in {folder} does not name the source of its images; give them: "
             "cellclf.rerun(folder, cells=...), or on the command line --src SRC"
         )
-    size = tuple(source["size"]) if "size" in source else None
-    given = {
-        name: source[name]
-        for name in ("part", "class_names", "columns", "root", "group_from", "margin")
-        if name in source
-    }
-    cells: ImageSet = load(source["src"], size=size, **given, **reading_of({"source": source}))
-    return cells
+    return read_source(source)
 
 
 def _hash(run: Run) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import printable
+from cellclf.evaluation.forgetting import Forgetting
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import stored
@@ -33,6 +34,7 @@ def write_report(
     reports: Mapping[str, Report],
     domain_shifts: Mapping[str, DomainShift],
     copies: Mapping[str, int],
+    home: Forgetting | None,
     searched: str,
     seconds: Mapping[str, float],
     command: str,
@@ -50,6 +52,7 @@ def write_report(
         reports: Their scores.
         domain_shifts: Name of a set -> whether it has the distribution of the training images.
         copies: Name of a set -> images in it that are copies of training or validation images.
+        home: What a run that was continued has lost in its own laboratory; None for a training from the beginning.
         searched: Which copies the search for them finds.
         seconds: Step -> how long it took.
         command: What the report names as the way to make it again.
@@ -79,10 +82,12 @@ def write_report(
         cells_after=prepared.after,
         removals=prepared.removals,
         parts=prepared.parts,
+        cut=prepared.cut,
         augmenter=augmenter,
         history=run.history,
         evaluations={name: (report, sets[name]) for name, report in reports.items()},
         copies=copies,
+        home=home,
         searched=searched,
         robustness=stored(folder),
         cell_map=found,

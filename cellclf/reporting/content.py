@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.forgetting import Forgetting
     from cellclf.evaluation.metrics import Report
     from cellclf.evaluation.ood import DomainShift
     from cellclf.evaluation.robustness.result import Robustness
@@ -40,11 +41,13 @@ class PageContent:
         cells_after: The set after cleaning.
         removals: What was removed, in order: name of the step -> its selection (with its ``cells``).
         parts: The split, before anything was removed from or added to its training part.
+        cut: Which cut was given with the set, in a line; "" for one that the job made.
         augmenter: What changed the training images.
         history: Rows of the training, one an epoch (see ``cellclf.pages.figures.History``).
         evaluations: Name of the set ("train", "val", "test", any other) -> its report, and the images or None.
         copies: Name of a set -> how many of its images are copies of training or validation images; a set that was not
             compared is missing.
+        home: What a run that was continued has lost in the laboratory that it comes from; None for any other run.
         searched: Which copies that search finds, and which it does not; "" if unknown.
         robustness: Scores on corrupted or shifted images, one a suite.
         cell_map: Where the network sees the cells; None shows no map.
@@ -67,10 +70,12 @@ class PageContent:
     cells_after: ImageSet | None = None
     removals: Mapping[str, Selection] = field(default_factory=dict)
     parts: Parts | None = None
+    cut: str = ""
     augmenter: Augments | None = None
     history: History = ()
     evaluations: Mapping[str, tuple[Report, ImageSet | None]] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
+    home: Forgetting | None = None
     searched: str = ""
     robustness: Sequence[Robustness] = ()
     cell_map: CellMap | None = None

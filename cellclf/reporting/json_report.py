@@ -40,6 +40,8 @@ def write_data(content: PageContent, path: str | Path) -> Path:
         "schema": 2,
         "date": content.manifest.get("date"),
         "scores": {name: report.to_dict() for name, (report, _) in content.evaluations.items()},
+        "home": None if content.home is None else content.home.to_dict(),
+        "cut": content.cut,
         "copies": dict(content.copies),
         "removed": {name: selection.to_dict() for name, selection in content.removals.items()},
         "skipped": [] if before is None else [{"id": one.id, "reason": one.reason} for one in before.skipped],

@@ -81,6 +81,9 @@ def _scores(reports: dict[str, Report], lead: str) -> Iterator[str]:
         for name, images, scores in class_rows(report)
     ]
     yield f"## Classes on {lead}\n\n{markdown_table([['class', 'images', *CLASS_SCORES], *classes])}"
+    if report.by_domain:
+        domains = [[plain(text) for text in row] for row in report.domain_rows()]
+        yield f"## Domains of {lead}\n\n{markdown_table(domains)}"
     if pairs := report.confused()[:5]:
         lines = [
             f"- {plain(p.truth)} predicted as {plain(p.predicted)}: {count(p.count)}, {percent(p.rate)} of the class"
@@ -98,6 +101,8 @@ def _removed(content: PageContent) -> Iterator[str]:
     lines = []
     for name, found in content.removals.items():
         lines += [f"- {plain(name)}: {_kinds(found)}", *(f"  - {line}" for line in found.lost())]
+    if content.cut:
+        text += f" It is {content.cut}; images that are in another part, too, were removed from train alone."
     if before.skipped:
         lines.append(f"- could not be read: {count(len(before.skipped))}, such as {before.skipped[0].id}")
     yield "\n".join([text, "", *lines]) if lines else text

@@ -28,6 +28,10 @@ MEANINGS = {
     "augmented": "The same image, turned by some degrees, shifted, zoomed, cropped or brightened. The least altered is "
     "kept.",
     "foreground": "The same cell on another background. One is kept.",
+    "copy in val": "Copies of validation images. They are removed from training, and the validation images are kept.",
+    "copy in test": "Copies of test images. They are removed from training, and the test images are kept.",
+    "group in val": "Of patients or slides of which other images are in validation. They are removed from training.",
+    "group in test": "Of patients or slides of which other images are in the test. They are removed from training.",
     "outlier": "Unlike the other images: perhaps a non-cell image, or an unusable one.",
     "surplus": "Nothing is wrong with them: chosen at random from a class that has more images than the others.",
 }

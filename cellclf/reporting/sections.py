@@ -24,6 +24,7 @@ from cellclf.reporting.verdict import Verdict, judge
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.forgetting import Forgetting
     from cellclf.pages.figures import History
     from cellclf.reporting.content import Augments, PageContent
     from cellclf.runs.run import Run
@@ -49,7 +50,7 @@ def sections(content: PageContent) -> dict[str, Any]:
         "removals": [
             removal_view(name, selection, content.cells_before) for name, selection in content.removals.items()
         ],
-        "split": _split(content.parts),
+        "split": _split(content.parts, content.cut),
         "augmented": _augmented(content.augmenter, content.parts.train if content.parts else content.cells_after),
         "training": _training(content.history),
         "results": _results(content, lead),
@@ -64,6 +65,7 @@ def sections(content: PageContent) -> dict[str, Any]:
             for k, name in enumerate(ordered)
             if name != "train" or name == lead
         ],
+        "home": _home(content.home),
         "map": _map(content),
         "robustness": robustness_views(content.robustness),
         "confidence": confidence_view(
@@ -127,6 +129,7 @@ def _incoming(before: ImageSet | None, after: ImageSet | None) -> View | None:
         "notices": before.notices,
         "skipped": before.skipped,
         "groups": None if before.groups is None else len(np.unique(before.groups)),
+        "domains": [] if before.domains is None else list(dict.fromkeys(before.domains.tolist())),
         "bars": [
             {
                 "name": name,
@@ -170,7 +173,7 @@ def _examples(cells: ImageSet) -> list[View]:
     return found
 
 
-def _split(parts: Parts | None) -> View | None:
+def _split(parts: Parts | None, cut: str) -> View | None:
     if parts is None:
         return None
     named = {"train": parts.train, "val": parts.val, "test": parts.test}
@@ -182,6 +185,7 @@ def _split(parts: Parts | None) -> View | None:
         "patient or slide": _crossing([part.groups for part in named.values()]),
     }
     return {
+        "cut": f"{cut[:1].upper()}{cut[1:]}." if cut else "",
         "names": list(named),
         "rows": [(name, [part.counts().get(name, 0) for part in named.values()]) for name in classes],
         "totals": [len(part) for part in named.values()],
@@ -287,12 +291,25 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
         "name": name,
         "report": report,
         "full": full,
+        "domains": report.domain_rows() if report.by_domain else [],
         "matrix": matrix_rows(report, key, linked=cells is not None),
         "panels": panels(report, cells, key, full=full),
         "wrong": len(wrong),
         "weak": report.weakest.name if report.confused() else None,
         "mistakes": [] if cells is None else thumbnails(cells, shown, captions, beside=beside),
         "heatmaps": beside is not None,
+    }
+
+
+def _home(found: Forgetting | None) -> View | None:
+    if found is None or found.before is None or found.after is None:
+        return None
+    return {
+        "n": found.before.n,
+        "images": found.images,
+        "before": found.before.balanced_accuracy,
+        "after": found.after.balanced_accuracy,
+        "rows": found.lost(),
     }
 
 

@@ -74,6 +74,7 @@ def judge(content: PageContent) -> Verdict | None:
     lines += [line for name in dict.fromkeys([*named, *homes]) for line in _few_groups(name, reports[name])]
     lines += [f"{_found(one)}." for one in further if one.name not in named]
     lines += _memory(reports)
+    lines += [] if content.home is None else [content.home.sentence()]
     lines += _copied(reports, {name: n for name, n in content.copies.items() if n and name != headline})
     if content.copies and content.searched:
         lines.append(f"Copies of training and validation images were searched: {content.searched}.")

@@ -116,17 +116,31 @@ def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
         {'bits': 12}
     """
     source = manifest.get("source") or {}
-    source = source.get("train") or source  # a training alone has two sets
+    several = [one for one in source.get("sources") or () if isinstance(one, dict)]
+    source = source.get("train") or (several or [source])[0]  # a training alone has two sets
     return {name: source[name] for name in ("fit", "bits", "pages") if source.get(name) is not None}
 
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
-        ("data", "trainer", "versions", "machine", "plugins", "source", "split", "recipe", "parent", "adaptation"), dict
+        (
+            "data",
+            "trainer",
+            "versions",
+            "machine",
+            "plugins",
+            "source",
+            "split",
+            "recipe",
+            "parent",
+            "home",
+            "adaptation",
+        ),
+        dict,
     ),
     **dict.fromkeys(("status", "date", "start_sha256", "end_sha256", "command"), str),
     **dict.fromkeys(("seconds", "parameters"), (int, float)),
-    **dict.fromkeys(("image_shape", "members"), list),
+    **dict.fromkeys(("image_shape", "members", "blocks"), list),
 }
 
 
@@ -175,7 +189,7 @@ def read_model(folder: Path, manifest: Mapping[str, Any]) -> Any:
     """
     path = folder / MODEL
     if not path.exists() or manifest.get("status") == "training":
-        what = "adaptation" if "parent" in manifest else "training"
+        what = "adaptation" if "adaptation" in manifest else "training"
         raise RunFolderError(f"the run in {folder} is not finished; start the same {what} again to resume it")
     try:
         with zipfile.ZipFile(path) as archive:

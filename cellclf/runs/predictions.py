@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cellclf.data.image_set import Skipped
 from cellclf.evaluation.calibration import scale
+from cellclf.evaluation.groups import domain_names
 from cellclf.evaluation.ood import DomainShift, OodDetector
 from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import Confidence
@@ -46,6 +47,7 @@ class Predictions(Result):
         threshold: Images whose class has a lower probability are "unsure" in the table and left to a person.
         promise: The accuracy that the threshold was chosen for; None if the threshold was given.
         views: Flips and turns that were averaged. The calibration is for one; with more there are no sets.
+        domains: (N,) laboratory, hospital or scanner of each image; None if they are not known.
         runs: (N,) the run that classified each image, where several were combined; None if one did or all did.
         notes: Further lines of the summary: which runs were combined, and how.
         runtime: What computed the network, in words, where that was not Keras.
@@ -63,6 +65,7 @@ class Predictions(Result):
     threshold: float = 0.0
     promise: Promise | None = None
     views: int = 1
+    domains: NDArray[np.str_] | None = None
     runs: NDArray[np.str_] | None = None
     notes: tuple[str, ...] = ()
     runtime: str = ""
@@ -76,7 +79,7 @@ class Predictions(Result):
         return np.asarray(self.probabilities.argmax(1), np.int64)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Give one dict an image: id, class, probability; set and ood_score if calibrated; and p_CLASS for each class.
+        """Give one dict an image: id, class, probability; set, ood_score, domain if known; and p_CLASS for each class.
 
         Where several runs were combined so that each image has its own, the column ``run`` names it.
 
@@ -88,6 +91,7 @@ class Predictions(Result):
             unknown = self._is_unknown(k)
             row: dict[str, Any] = {
                 "id": id_,
+                **({} if self.domains is None else {"domain": str(self.domains[k])}),
                 "class": self.called(k),
                 "probability": None if unknown else round(float(self.probabilities[k, predicted]), 5),
             }
@@ -150,6 +154,9 @@ class Predictions(Result):
         width = max(map(len, named), default=0)
         inputs = len(self) + len(self.skipped)
         lines = [f"{len(self):,} images", *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
+        for domain, rows in domain_names(self.domains, len(self)).items():
+            unknown = sum(map(self._is_unknown, rows.tolist()))
+            lines.append(f"domain {domain}: {len(rows):,} images" + (f", {unknown:,} {UNKNOWN}" if unknown else ""))
         notes = [*self.notes, *([f"computed by {self.runtime}"] if self.runtime else [])]
         if self.skipped:
             lines[0] = f"{inputs:,} inputs: {len(self):,} images"
@@ -199,7 +206,8 @@ class Predictions(Result):
         if self.runs is not None:
             extra["run"] = "text"
         each = dict.fromkeys((f"p_{name}" for name in self.class_names), "number")
-        return {"id": "text", "class": "text", "probability": "number", **extra, **each, "skipped": "text"}
+        domain = {} if self.domains is None else {"domain": "text"}
+        return {"id": "text", **domain, "class": "text", "probability": "number", **extra, **each, "skipped": "text"}
 
     def to_dict(self) -> dict[str, Any]:
         """Give the rows and what is known of the set as plain data."""

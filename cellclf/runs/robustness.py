@@ -21,16 +21,22 @@ def augmented_with(run: Run) -> tuple[str, ...]:
     """Name every step of augmentation that a run was trained on or chosen by; of an ensemble, those of all members.
 
     Args:
-        run: Its manifest names the trainer's augmenter, val_augmenter and mix; the recipe in its folder says whether
-            augmented copies were added to the training set.
+        run: Its manifest names the trainer's augmenter, val_augmenter and mix, and what the run that it continues was
+            trained on; the recipe in its folder says whether augmented copies were added to the training set.
     """
-    folder = None if run.folder is None else str(run.folder)
-    return tuple(dict.fromkeys(_step_names(run.manifest | ({} if folder is None else {"folder": folder}))))
+    return steps_of(run.manifest, run.folder)
+
+
+def steps_of(manifest: Mapping[str, Any], folder: Path | None) -> tuple[str, ...]:
+    """Do the work of ``augmented_with`` for the manifest of a run and its folder, None if it has none."""
+    place = {} if folder is None else {"folder": str(folder)}
+    return tuple(dict.fromkeys(_step_names({**manifest, **place})))
 
 
 def _step_names(manifest: Mapping[str, Any]) -> Iterator[str]:
     for member in manifest.get("members", ()):
         yield from _step_names(member)
+    yield from (manifest.get("parent") or {}).get("augmented_with", ())
     trainer = manifest.get("trainer") or {}
     tables = [trainer.get("augmenter"), trainer.get("val_augmenter")]
     recipe = Path(manifest["folder"]) / "recipe.toml" if "folder" in manifest else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,12 +230,13 @@ class Run:
                 threshold=threshold or 0.0,
                 views=len(names),
                 runtime=self._computed_by(cells),
+                domains=cells.domains,
             )
         averaged = self.predict_proba(cells, tta=tta, show=show) if len(names) > 1 else None
         session = self._open_session(cells, features=True)
         predict = None if session is None else session.both
         batches = self._reader.batches(cells, predict=predict, show=show)
-        return predictions(
+        predicted = predictions(
             cells.ids,
             self.class_names,
             batches,
@@ -250,6 +251,7 @@ class Run:
             views=len(names),
             runtime=self._computed_by(cells),
         )
+        return replace(predicted, domains=cells.domains)
 
     def _promise(self, accuracy: float | None, *, views: int) -> Promise | None:
         """Give the threshold for an accuracy, learnt from the validation images."""
@@ -403,6 +405,19 @@ class Run:
         height, width, _ = self.input_shape
         return at_size(cells, (height, width), labels, reading=reading_of(self.manifest))
 
+    def _report(
+        self, truth: NDArray[np.int64], found: NDArray[Any], cells: ImageSet, min_count: int | None, seed: int
+    ) -> Report:
+        return evaluate(
+            truth,
+            found,
+            self.class_names,
+            min_count=min_count,
+            seed=seed,
+            groups=cells.groups,
+            domains=cells.domains,
+        )
+
     def evaluate(
         self,
         cells: Cells,
@@ -423,7 +438,8 @@ class Run:
             min_count: Classes with fewer images are listed but not in the macro averages; None takes 10, where two
                 classes or more have as many.
             tta: See ``predict_proba``.
-            seed: Of the bootstrap intervals; where the cells have groups, these are resampled.
+            seed: Of the bootstrap intervals; where the cells have groups, these are resampled. Where they have domains,
+                each is scored by itself, too.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
         Raises:
@@ -432,7 +448,7 @@ class Run:
         cells = self._fitted(cells, labels)
         truth = match_labels(cells, self.class_names)
         found = self.predict_proba(cells, tta=tta, show=show)
-        return evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
+        return self._report(truth, found, cells, min_count, seed)
 
     def evaluate_and_compare(
         self, cells: Cells, *, min_count: int | None = 1, seed: int = 0, show: bool | None = None
@@ -457,7 +473,7 @@ class Run:
         truth = match_labels(cells, self.class_names)
         features, found = self._reader.read(cells, show=show)
         familiar = self.confidence.familiar
-        report = evaluate(truth, found, self.class_names, min_count=min_count, seed=seed, groups=cells.groups)
+        report = self._report(truth, found, cells, min_count, seed)
         called = found.argmax(1)  # so that another mix of classes is no shift
         return report, familiar.compare(familiar.distance(features), called, class_names=self.class_names)
 
@@ -738,5 +754,5 @@ def load_run(folder: str | Path) -> Run:
     weights = check_model(folder, model, manifest)
     known = load_confidence(folder / CONFIDENCE, weights)
     stored = load_stored(folder / FEATURES, weights, names)
-    adaptation, decisions = load_adaptation(folder, weights) if "parent" in manifest else (None, None)
+    adaptation, decisions = load_adaptation(folder, weights) if "adaptation" in manifest else (None, None)
     return Run(model, names, read_history(folder), manifest, folder, known, stored, adaptation, decisions)

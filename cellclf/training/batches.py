@@ -214,6 +214,7 @@ def in_memory(cells: ImageSet) -> ImageSet:
         class_names=cells.class_names,
         ids=cells.ids,
         groups=cells.groups,
+        domains=cells.domains,
         clusters=cells.clusters,
         sizes=cells.sizes,
     )

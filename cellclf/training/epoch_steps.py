@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cellclf.training.checkpoint import assign
 from cellclf.utils.log import is_shown
+from cellclf.utils.progress import bars
 
 SAVE_EVERY = 600.0
 """Seconds within one epoch after which its state is saved."""
@@ -164,9 +165,7 @@ def progress_bar(
     if sys.stderr is None or not is_shown(show):
         yield lambda done: None
         return
-    import tqdm.auto
-
-    with tqdm.auto.tqdm(total=steps, initial=done, desc=label, unit="batch", leave=False) as bar:
+    with bars()(total=steps, initial=done, desc=label, unit="batch", leave=False) as bar:
 
         def update(done: int) -> None:
             bar.set_postfix_str(f"loss {float(model.get_metrics_result()['loss']):.3f}", refresh=False)

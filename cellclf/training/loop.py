@@ -105,7 +105,7 @@ class Loop:
         """
         import keras
 
-        stages = self.trainer.stages
+        stages = self.trainer.used_stages()
         predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
         plain = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
         check_accumulate(self.trainer.accumulate, self.batches.steps)
@@ -205,6 +205,10 @@ class Loop:
 
         self._fill_seconds = self._input.prepare() if epoch < stage.epochs and not stopped else 0.0
         progress = replace(progress, seconds=progress.seconds + self._fill_seconds)
+        if self.trainer.start is not None and number == epoch == progress.done == 0 and stopping.best is None:
+            scores = self._scores()  # an epoch that is worse than the run as it was is not kept
+            stopping.best = scores[stage.monitor]
+            logger.info(f"before: val_loss {scores['val_loss']:.4f}  val_macro_f1 {scores['val_macro_f1']:.4f}")
         with self.callbacks.around_stage(self.model, optimizer, loss, stage.epochs):
             while epoch < stage.epochs and not stopped:
                 self.callbacks.before_epoch(len(self.history))
@@ -280,25 +284,31 @@ class Loop:
         check_finite({v.path: v.numpy() for v in moving_variables(self.model)}, where)
         row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"]}
         with nullcontext() if self._ema is None else self._ema.applied():
-            sets = [("val", self.val, self._input.val)]
-            if self.shifted is not None and self._input.shifted is not None:
-                sets.append(("shifted", self.shifted, self._input.shifted))
-            for name, cells, inputs in sets:
-                trainer = self.trainer
-                how = {"label_smoothing": trainer.label_smoothing, "focal": trainer.focal}
-                row |= validate(self._input.predictor, cells, name, inputs=inputs, **how)
-            if self.shifted is not None:
-                row["mean_macro_f1"] = (row["val_macro_f1"] + row["shifted_macro_f1"]) / 2
+            row |= self._scores()
         check_finite(row, where)  # weights may be numbers, and their products none
         return row | {"learning_rate": rate, "seconds": time.perf_counter() - started, "best": False}
 
+    def _scores(self) -> dict[str, float]:
+        """Score the classifier as it is on the validation images and their altered copy."""
+        sets = [("val", self.val, self._input.val)]
+        if self.shifted is not None and self._input.shifted is not None:
+            sets.append(("shifted", self.shifted, self._input.shifted))
+        found: dict[str, float] = {}
+        for name, cells, inputs in sets:
+            how = {"label_smoothing": self.trainer.label_smoothing, "focal": self.trainer.focal}
+            found |= validate(self._input.predictor, cells, name, inputs=inputs, **how)
+        if self.shifted is not None:
+            found["mean_macro_f1"] = (found["val_macro_f1"] + found["shifted_macro_f1"]) / 2
+        return found
+
     def _log(self, row: Row, better: bool) -> None:
-        stage = self.trainer.stages[row["stage"] - 1]
+        stages = self.trainer.used_stages()
+        stage = stages[row["stage"] - 1]
         left = (stage.epochs - row["epoch"]) * (row["seconds"] - self._fill_seconds)
         self._fill_seconds = 0.0
         shifted = "" if self.shifted is None else f"shifted_macro_f1 {row['shifted_macro_f1']:.4f}  "
         logger.info(
-            f"stage {row['stage']}/{len(self.trainer.stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
+            f"stage {row['stage']}/{len(stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
             f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
             f"val_macro_f1 {row['val_macro_f1']:.4f}  "
             f"{shifted}"

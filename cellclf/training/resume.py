@@ -33,7 +33,7 @@ def is_finished(folder: Path, manifest: Table, read: Callable[[Table], Table] = 
         return False
     with suppress(CellclfError, KeyError, TypeError):  # settings that this version can't read are others
         found["trainer"] = dict(read(found["trainer"]))
-    for name in ("class_names", "image_shape", "data", "trainer", "weights_sha256"):
+    for name in ("class_names", "image_shape", "data", "trainer", "parent", "weights_sha256"):
         old, new = (_comparable(data.get(name)) for data in (found, manifest))
         if old != new:
             raise RunFolderError(
@@ -44,10 +44,16 @@ def is_finished(folder: Path, manifest: Table, read: Callable[[Table], Table] = 
 
 
 def _comparable(data: Any) -> Any:
-    """Leave the cache out of settings, but for its views: when a disk fills up, a training can resume without it."""
-    if not isinstance(data, Mapping) or "stages" not in data:
+    """Leave out of settings what may differ when a training resumes.
+
+    That is the cache but for its views, since a disk may have filled up, and where the run lies that is continued: its
+    weights count.
+    """
+    if not isinstance(data, Mapping):
         return data
-    return {**data, "cache": {"views": (data.get("cache") or {}).get("views", 1)}}
+    if "stages" in data:
+        return {**data, "start": None, "cache": {"views": (data.get("cache") or {}).get("views", 1)}}
+    return {key: value for key, value in data.items() if key not in ("folder", "augmented_with")}
 
 
 def _difference(name: str, old: Any, new: Any) -> str:

@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Split
-from cellclf.errors import CellclfWarning, DataError
+from cellclf.errors import CellclfWarning, DataError, OptionError
 from cellclf.training.trainer import Trainer
-from cellclf.utils.parameters import check_parameters
+from cellclf.utils.parameters import check_parameters, shortened
 
 _NO_GROUPS = (
     "cross_validate and searches give groups to the splitting alone, so that the validation part, on which fit chooses "
@@ -53,6 +53,11 @@ class CellClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         """Raise OptionError for arguments that cannot be used."""
         check_parameters(self)
         self.trainer.check_options()
+        if self.trainer.start is not None:
+            raise OptionError(
+                f"CellClassifier learns the classes of y alone, and start={shortened(self.trainer.start)} brings its "
+                "own; expected a Trainer with a backbone"
+            )
 
     def fit(self, X: NDArray[np.uint8], y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Train.

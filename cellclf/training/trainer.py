@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -36,7 +37,8 @@ from cellclf.training.loop import Loop
 from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
-from cellclf.training.trainer_checks import check_options, check_sets
+from cellclf.training.start import STAGES, Parent, build_from, parent_of
+from cellclf.training.trainer_checks import check_options, check_parent_shape, check_sets
 from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import full_device_names_batch_size
 from cellclf.utils.locks import held
@@ -48,10 +50,16 @@ class Trainer(Params):
     """Train a classifier in stages: first the head, then as much of the backbone as each stage unfreezes.
 
     Args:
-        backbone: A name, a ``Backbone``, or a ``BackboneSpec``.
+        backbone: A name, a ``Backbone``, or a ``BackboneSpec``; None with ``start``.
         head: The layers on top; None takes the head that the backbone was described with, or ``Head()``.
+        start: A run, or the path of its folder, that is trained further on other images: backbone, head and image size
+            come from it. Classes are matched by name; new ones are added behind its own, which keep their rows of the
+            last layer. Images of its own laboratory are not mixed in: ``Pipeline.run(home=)`` does it.
         augmenter: Augments the training images, never the validation images; it is not part of the saved model.
-        stages: What to do, one after the other.
+        stages: What to do, one after the other. None is 30 epochs of the head at 1e-4; with ``start`` 3 epochs of the
+            head at 1e-4, since new classes know nothing yet, then at most 10 of all layers at 2e-5 along a cosine, with
+            BatchNorm held still and the epoch chosen by the log loss: where no epoch is better, the run is kept as it
+            was.
         optimizer: ``"lion"`` (Chen et al. 2023, arXiv 2302.06675), ``"adam"``, ``"adamw"``, ``"sgd"``, ``"rmsprop"``,
             or a Keras optimizer whose settings are used.
         weight_decay: Decoupled weight decay of a named optimizer.
@@ -84,12 +92,13 @@ class Trainer(Params):
     def __init__(
         self,
         *,
-        backbone: Annotated[str | BackboneSpec | Backbone, Example('Backbone("mobilenet")')],
+        backbone: Annotated[str | BackboneSpec | Backbone | None, Example('Backbone("mobilenet")')] = None,
         head: Annotated[Head | None, Example("Head(units=(512, 256))")] = None,
+        start: Annotated[Run | str | PathLike[str] | None, Example('"runs/a"')] = None,
         augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("light")')] = None,
-        stages: Annotated[Sequence[Stage], Len(1), Example("[Stage(epochs=30, learning_rate=1e-4)]")] = (
-            Stage(epochs=30, learning_rate=1e-4),
-        ),
+        stages: Annotated[
+            Annotated[Sequence[Stage], Len(1)] | None, Example("[Stage(epochs=30, learning_rate=1e-4)]")
+        ] = None,
         optimizer: Optimizer = "lion",
         weight_decay: NotNegative = 0.0,
         batch_size: Count = 64,
@@ -109,6 +118,7 @@ class Trainer(Params):
     ) -> None:
         self.backbone = backbone
         self.head = head
+        self.start = start
         self.augmenter = augmenter
         self.stages = stages
         self.optimizer = optimizer
@@ -134,13 +144,18 @@ class Trainer(Params):
         Raises:
             OptionError: Arguments that cannot be used, alone or together.
             UnknownNameError: A name that does not exist.
+            RunFolderError: ``start`` holds no finished run.
             DataError: Sets without labels, of one class, of different classes or sizes.
         """
-        train, val = as_cells(train, what="the training set"), as_cells(val, what="the validation set")
         self.check_options()
-        for notice in check_sets(train, val):
-            warnings.warn(notice, CellclfWarning, stacklevel=3)
-        for notice in self.used_backbone().check(self._shape(train)):
+        train, val = self._sets(train, val)
+        parent = self.parent()
+        notices = check_sets(train, val)
+        if parent is None:
+            notices += self.used_backbone().check(self._shape(train))
+        else:
+            notices = parent.notices(train)
+        for notice in notices:
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         image_weights(train, self.class_weight)
         check_accumulate(self.accumulate, -(-len(train) // self.batch_size))
@@ -153,6 +168,21 @@ class Trainer(Params):
         """Give the backbone as an object, whether it was given as one or by name."""
         return self.backbone if isinstance(self.backbone, Backbone) else Backbone(self.backbone)
 
+    def parent(self) -> Parent | None:
+        """Give the run that is continued, as its manifest describes it; None without ``start``.
+
+        Raises:
+            RunFolderError: No run there, or one that is not finished.
+            OptionError: A run that cannot be continued.
+        """
+        return None if self.start is None else parent_of(self.start)
+
+    def used_stages(self) -> Sequence[Stage]:
+        """Give the stages: those that were given, or else the default ones."""
+        if self.stages is not None:
+            return self.stages
+        return (Stage(epochs=30, learning_rate=1e-4),) if self.start is None else STAGES
+
     def used_head(self) -> Head:
         """Give the head that is built: the one that was given, or else that of the backbone's description."""
         if self.head is not None:
@@ -161,12 +191,23 @@ class Trainer(Params):
         return Head() if described is None else Head.from_dict(described)
 
     def resolved(self) -> Self:
-        """Give the same trainer with what its backbone leaves open written out: the name of its weights, the head."""
-        return plain(self).set_params(backbone=self.used_backbone().resolved(), head=self.used_head())  # type: ignore[no-any-return]  # of plain
+        """Give the same trainer with what is left open written out: stages, the name of weights, the head, the path."""
+        known: dict[str, Any] = {"stages": self.used_stages()}
+        if self.start is None:
+            known |= {"backbone": self.used_backbone().resolved(), "head": self.used_head()}
+        elif not isinstance(self.start, Run):
+            known["start"] = str(Path(self.start).expanduser().resolve())
+        return plain(self).set_params(**known)  # type: ignore[no-any-return]  # of plain
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all settings as plain data that ``from_dict`` takes and a TOML file can hold."""
-        return super().to_dict() | {"optimizer": optimizer_to_dict(plain(self.optimizer))}
+        """Give all settings as plain data that ``from_dict`` takes and a TOML file can hold.
+
+        A run in memory as ``start`` cannot be stored: it has its kind, in which ``from_dict`` finds no run.
+        """
+        found = super().to_dict() | {"optimizer": optimizer_to_dict(plain(self.optimizer))}
+        if isinstance(self.start, Run) and self.start.folder is not None:
+            found["start"] = str(self.start.folder.resolve())
+        return found
 
     @classmethod
     def from_table(cls, table: Any, where: str) -> Self:
@@ -203,7 +244,7 @@ class Trainer(Params):
         """Train, and choose the best epoch of each stage on the validation set.
 
         Args:
-            train: With labels.
+            train: With labels; with ``start``, images of another size are resized to those of that run.
             val: With the same classes; must share no cell with ``train``, which ``Split`` ensures.
             out: Folder for the run. The state is saved there after each epoch; after a kill the same call resumes
                 with the next one, and a finished run is only read.
@@ -224,7 +265,8 @@ class Trainer(Params):
             TrainingError: The loss is no longer a number.
             KeyboardInterrupt: Ctrl-C ends the training after the batch; with ``out`` the state is saved.
         """
-        train, val = as_cells(train, what="the training set"), as_cells(val, what="the validation set")
+        self.check_options()
+        train, val = self._sets(train, val)
         self.check(train, val)
         check_callbacks(callbacks)
         settled = self.resolved()
@@ -317,9 +359,6 @@ class Trainer(Params):
 
     def manifest(self, train: ImageSet, val: ImageSet) -> dict[str, Any]:
         """Give everything that determines a run of this trainer on these sets, as plain data."""
-        backbone = self.used_backbone()
-        weights = None if backbone.weights is None else Path(backbone.weights).expanduser()
-        hashed = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
         return {
             "status": "training",
             "class_names": list(train.class_names),
@@ -329,11 +368,27 @@ class Trainer(Params):
                 "val": {"images": len(val), "sha256": val.fingerprint()},
             },
             "trainer": self.resolved().to_dict(),
-            "weights_sha256": hashed,
-            "plugins": {p.name: f"{p.package} {p.version}" for p in list_plugins() if p.name == backbone.plugin},
+            **self._network(),
             "versions": versions(),
             "machine": machine(),
         }
+
+    def _network(self) -> dict[str, Any]:
+        """Give what a manifest says of where the network comes from."""
+        if (parent := self.parent()) is not None:
+            known = {"parent": parent.described(), "blocks": list(parent.blocks)}
+            return known | {"weights_sha256": None, "plugins": dict(parent.manifest.get("plugins") or {})}
+        backbone = self.used_backbone()
+        weights = None if backbone.weights is None else Path(backbone.weights).expanduser()
+        hashed = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
+        plugins = {p.name: f"{p.package} {p.version}" for p in list_plugins() if p.name == backbone.plugin}
+        return {"weights_sha256": hashed, "plugins": plugins}
+
+    def _sets(self, train: Cells, val: Cells) -> list[ImageSet]:
+        """Give the sets as what is trained takes them: with ``start``, at its size and with its classes first."""
+        sets = [as_cells(train, what="the training set"), as_cells(val, what="the validation set")]
+        parent = self.parent()
+        return sets if parent is None else parent.fitted(*sets)
 
     def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
         return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
@@ -345,6 +400,9 @@ class Trainer(Params):
         from cellclf.backbones.blocks import block_layers
         from cellclf.backbones.graph import resized
 
+        if (parent := self.parent()) is not None:
+            check_parent_shape(parent, image_shape, classes)
+            return build_from(parent, classes, seed=self.seed)
         backbone = self.used_backbone()
         side = self.image_size
         base = backbone.build(image_shape if side is None else (side, side, 3), seed=self.seed)
@@ -359,6 +417,6 @@ def with_all_settings(table: Mapping[str, Any]) -> dict[str, Any]:
 
     Manifests of version 0.1.0 lack what was a default, and say "none" where this one writes null.
     """
-    stages = [{"patience": None, **stage} for stage in table.get("stages", ())]
+    stages = [{"patience": None, **stage} for stage in table.get("stages") or ()]
     trainer: Trainer = Trainer.from_table({**table, "stages": stages}, "[trainer]")
     return trainer.to_dict()

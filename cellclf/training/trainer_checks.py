@@ -9,6 +9,7 @@ from cellclf.utils.parameters import check_parameters, shortened
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
+    from cellclf.training.start import Parent
     from cellclf.training.trainer import Trainer
 
 
@@ -27,19 +28,23 @@ def check_options(trainer: Trainer) -> None:
         raise OptionError(
             f"Trainer optimizer is the class {trainer.optimizer.__name__}; expected one made of it: add ()"
         )
+    parent = _checked_start(trainer)
     parts = (trainer.mix, trainer.augmenter, trainer.val_augmenter, trainer.cache, trainer.compute)
-    for part in (*parts, *trainer.stages):
+    for part in (*parts, *trainer.used_stages()):
         if part is not None:
             part.check()
-    backbone = trainer.used_backbone()
-    check_parameters(backbone)
-    backbone.spec.settings(backbone.params)
-    blocks = backbone.spec.blocks
-    trainer.used_head().check()
-    for stage in trainer.stages:
+    if parent is None:
+        backbone = trainer.used_backbone()
+        check_parameters(backbone)
+        backbone.spec.settings(backbone.params)
+        name, blocks = backbone.name, backbone.spec.blocks
+        trainer.used_head().check()
+    else:
+        name, blocks = str(parent), parent.blocks or ("all layers",)
+    for stage in trainer.used_stages():
         if stage.unfreeze != "all" and stage.unfreeze > len(blocks):
             raise OptionError(
-                f"unfreeze={stage.unfreeze} but {backbone.name} has {len(blocks)} blocks "
+                f"unfreeze={stage.unfreeze} but {name} has {len(blocks)} block{'s' if len(blocks) > 1 else ''} "
                 f"({', '.join(blocks)}); expected at most that many, or 'all'"
             )
         if trainer.val_augmenter is None and not stage.monitor.startswith("val_"):
@@ -62,6 +67,34 @@ def check_options(trainer: Trainer) -> None:
     cached = trainer.cache is not None and trainer.cache.mode == "disk"
     if cached and (trainer.mix is not None or trainer.consistency):
         raise OptionError("Cache mode='disk' holds features of single images; expected 'auto' with mix or consistency")
+
+
+def _checked_start(trainer: Trainer) -> Parent | None:
+    """Open the run that is continued; refuse what it brings itself, and a trainer without a network."""
+    if trainer.start is None:
+        if trainer.backbone is None:
+            raise OptionError(
+                "Trainer has neither backbone nor start; expected one of them, such as backbone='mobilenet'"
+            )
+        return None
+    own = ("backbone", "head", "image_size")
+    given = [f"{name}={shortened(value)}" for name in own if (value := getattr(trainer, name)) is not None]
+    if given:
+        raise OptionError(
+            f"Trainer start={shortened(trainer.start)} and {', '.join(given)}: backbone, head and image size come from "
+            f"the run that is continued; expected start alone, or no start"
+        )
+    return trainer.parent()
+
+
+def check_parent_shape(parent: Parent, image_shape: tuple[int, int, int], classes: int) -> None:
+    """Raise DataError unless a run can be continued on such images and so many classes."""
+    if tuple(image_shape) != parent.input_shape or classes < len(parent.class_names):
+        height, width, _ = parent.input_shape
+        raise DataError(
+            f"images {tuple(image_shape)} of {classes} classes to continue {parent}, which takes {height}x{width} and "
+            f"has {len(parent.class_names)} classes; expected that size, and at least these classes"
+        )
 
 
 def _check_devices(trainer: Trainer) -> None:

@@ -49,7 +49,7 @@ def sheet(
         >>> len(figure.axes)
         3
     """
-    from matplotlib.figure import Figure
+    from cellclf.utils.figure import Figure
 
     count = max(1, len(images))
     columns = columns or min(count, max(1, round(math.sqrt(2 * count))))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cellclf.errors import printable
 from cellclf.utils.log import is_shown
@@ -33,7 +34,16 @@ def track(
         >>> list(track([1, 2], label="reading"))
         [1, 2]
     """
-    import tqdm.auto
-
     hidden = sys.stderr is None or not is_shown(show)  # without a console stderr is None
-    yield from tqdm.auto.tqdm(iterable, total=total, desc=printable(label), unit=unit, disable=hidden, leave=False)
+    bar = bars()
+    yield from bar(iterable, total=total, desc=printable(label), unit=unit, disable=hidden, leave=False)
+
+
+def bars() -> Any:
+    """Give the class of the bars: widgets in a notebook that has ``ipywidgets``, else plain text."""
+    import tqdm
+
+    with warnings.catch_warnings():  # that ipywidgets is not installed is no news to whoever trains a network
+        warnings.simplefilter("ignore", tqdm.TqdmWarning)
+        import tqdm.auto
+    return tqdm.auto.tqdm

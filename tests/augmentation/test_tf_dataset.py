@@ -80,3 +80,12 @@ def test_elements_of_another_form_are_refused(tf):
         REPORT.map(tf.data.Dataset.from_tensor_slices(IMAGES[..., 0]))
     with pytest.raises(DataError, match="last member"):
         REPORT.map(tf.data.Dataset.from_tensor_slices(IMAGES), has_ids=True)
+
+
+def test_an_augmenter_inside_of_a_map_names_its_own_map(tf):
+    dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(16)
+    fix = r"OptionError: .* expected augmenter.map\(dataset\) in place of dataset.map"
+    with pytest.raises(Exception, match=fix):  # TensorFlow raises an error of its own that quotes it
+        dataset.map(lambda images, labels: (REPORT(images), labels))
+    eager, _ = next(iter(dataset))
+    np.testing.assert_array_equal(REPORT(eager), REPORT(IMAGES[:16]))

@@ -126,7 +126,7 @@ def test_imagenet_without_a_network_names_the_file_option_and_with_its_file_work
         [sys.executable, "-W", "error", "-c", code], env=env, capture_output=True, text=True, check=True
     )
     line = done.stdout.splitlines()[-1]
-    assert line.startswith("ERROR") and "give its path as weights=" in line and "mobilenet_2_5_224_tf_no_top.h5" in line
+    assert line.startswith("ERROR") and "pass its path as weights=" in line and "mobilenet_2_5_224_tf_no_top.h5" in line
     (tmp_path / "models").mkdir(exist_ok=True)
     wide = keras.applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_shape=(224, 224, 3))
     wide.set_weights(plain.get_weights())

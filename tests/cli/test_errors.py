@@ -32,7 +32,7 @@ assert COMMANDS, "without a command, the test of their help would pass unseen"
         (("run", "{npz}", "--recipe", "{recipe}", "--out", "{folder}"), "is not empty and holds no run"),
         (("run", "{npz}", "--recipe", "{recipe}", "--out", "{npz}"), "is a file"),
         (("run", "{bare}", "--recipe", "{recipe}", "--out", "x"), "the images have no labels"),
-        (("train", "{bare}", "{npz}", "--recipe", "{recipe}", "--out", "x"), "no labels"),
+        (("run", "{npz}", "--val", "{bare}", "--recipe", "{recipe}", "--out", "x"), "the val part has no labels"),
         (("dedup", "{npz}", "--method", "sha"), "no Dedup method: 'sha'"),
         (("outliers", "{npz}", "--method", "forrest"), "did you mean 'forest'"),
         (("dedup", "{npz}", "--apply", "{npz}/cells.npz"), "is a file; choose another name"),
@@ -106,7 +106,7 @@ def test_every_summary_fits_one_line_of_the_help():
 
 def test_every_command_has_a_file_of_its_name():
     files = {path.stem for path in Path(cellclf.cli.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "exit_codes", "group", "options", "output"} == set(COMMANDS)
+    assert files - {"__init__", "exit_codes", "group", "options", "output", "spelling"} == set(COMMANDS)
 
 
 def test_help_takes_less_than_three_tenths_of_a_second_of_processor_time():

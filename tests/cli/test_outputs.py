@@ -46,7 +46,7 @@ def blocked(tmp_path):
         ("labels", "{npz}", "--recipe", "demo", "--out", "{file}/a"),
         ("crossval", "{npz}", "--recipe", "demo", "--out", "{file}/a"),
         ("run", "{npz}", "--recipe", "demo", "--out", "{file}/a"),
-        ("train", "{npz}", "{copy}", "--recipe", "demo", "--out", "{file}/a"),
+        ("run", "{npz}", "--val", "{copy}", "--recipe", "demo", "--out", "{file}/a"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(words, npz, blocked):

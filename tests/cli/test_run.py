@@ -1,4 +1,4 @@
-"""The whole job at the command line: what a run prints, records and checks; train and demo."""
+"""The whole job at the command line: what a run prints, records and checks; demo."""
 
 from __future__ import annotations
 
@@ -43,22 +43,24 @@ def test_the_backbone_of_a_plugin_is_trained_and_recorded(finished):
     assert len(parts) == 66 and parts.count("skipped") == 1 and parts.count("dropped") == 1
 
 
-def test_train_needs_no_recipe_steps_and_matches_classes_by_name(folder, recipe, finished, tmp_path):
+def test_a_val_that_is_given_may_lack_classes_and_no_step_is_needed(folder, recipe, finished, tmp_path):
     lacking = tmp_path / "val"
     for name in ("monocyte", "platelet"):
         (lacking / name).mkdir(parents=True)
         for file in sorted((folder / name).glob("cell*.png"))[:2]:
             (lacking / name / file.name).write_bytes(file.read_bytes())
-    words = ("--recipe", recipe, "--weights", "none", "--set", "trainer.stages.0.epochs=1")
-    done = run("train", folder, lacking, *words, "--out", tmp_path / "run")
+    words = ("--recipe", recipe, "--weights", "none", "--set", "trainer.stages.0.epochs=1", "--set", "dedup=")
+    done = run("run", folder, "--val", lacking, *words, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"run: {tmp_path / 'run'}"
-    assert len(cellclf.load_run(tmp_path / "run").class_names) == 8
+    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
+    trained = cellclf.load_run(tmp_path / "run")
+    assert len(trained.class_names) == 8 and trained.manifest["data"]["val"]["images"] == 4
+    assert cellclf.rerun(tmp_path / "run", show=False).matches
 
 
 def test_check_finds_nothing_or_everything(npz, recipe, tmp_path):
     good = run("run", npz, "--recipe", recipe, "--check")
-    assert (good.exit_code, good.stdout) == (0, "no mistake found\n")
+    assert good.exit_code == 0 and good.stdout.startswith("no mistake found\nlooked at, without training:\n")
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     other = npz.parent / "other.npz"
     shutil.copy(npz, other)

@@ -66,8 +66,8 @@ def test_leaks_compares_two_parts(parts, words):
         ("run", "{src}:test", "--test", "{src}", "--check"),
         ("run", "{src}", "--part", "val", "--test", "x={src}:val", "--check"),
         ("run", "{folder}", "--test", "{folder}", "--check"),
-        ("train", "{src}:val", "{src}", "--out", "x"),
-        ("train", "{folder}", "{folder}", "--out", "x"),
+        ("run", "{src}:val", "--val", "{src}", "--check"),
+        ("run", "{folder}", "--val", "{folder}", "--check"),
     ],
 )
 def test_nothing_is_compared_with_itself(parts, files, words):

@@ -206,3 +206,10 @@ def test_real_labels(real_data) -> None:
     report = evaluate(labels, neutrophil, names, min_count=20)
     assert report.left_out == {"basophil": 3}
     assert report.balanced_accuracy == pytest.approx(0.25) and report.accuracy == pytest.approx(0.59, abs=0.005)
+
+
+def test_without_names_the_classes_are_numbers() -> None:
+    found = evaluate([0, 1, 1], [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
+    assert found.class_names == ("0", "1", "2") and float(found.accuracy) == pytest.approx(2 / 3)
+    with pytest.raises(DataError, match=r"probabilities have shape \(3,\)"):
+        evaluate([0, 1, 1], [0.1, 0.9, 0.4])

@@ -190,9 +190,27 @@ def test_the_markdown_says_what_the_outcome_says(outcome):
         assert part in text
 
 
+def test_the_map_shows_every_set(outcome, external):
+    text = (outcome.page.parent / "map.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+    prepared = outcome.prepared
+    sizes = {"train": len(prepared.train), "val": len(prepared.val), "test": len(prepared.parts.test)}
+    assert data["sets"] == ["train", "val", "test", "external"]
+    assert np.bincount(data["set"]).tolist() == [*sizes.values(), len(external)]
+    assert data["label"] == [
+        int(label) for part in (prepared.train, prepared.val, prepared.parts.test, external) for label in part.labels
+    ]
+    called = outcome.reports["external"].predicted.tolist()
+    assert data["predicted"][-len(called) :] == called
+    assert "cell-0" not in text, "file names may hold names of patients"
+    words = outcome.page.read_text(encoding="utf-8")
+    assert f"{sizes['train']} of train" in words and "cells in two dimensions, by set" in words
+
+
 def test_the_page_needs_nothing_from_elsewhere(outcome):
     page = outcome.page.read_text(encoding="utf-8")
-    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']+["']|@import|url\((?!["']?(?:data:|#))""", page)
+    found = re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)[^"']+["']|@import|url\((?!["']?(?:data:|#))""", page)
+    assert found == ['href="map.html"'], "a link to the page beside it, which loads nothing either"
     for part in ("external", "macro F1", "cut.png", "cellclf run", "residual"):
         assert part in page
 

@@ -132,7 +132,7 @@ def test_every_argument_declares_what_it_may_be(kind: str) -> None:
 NATURAL = [
     (
         lambda: trainer(stages=STAGE),
-        r"Trainer stages=Stage\(.*; expected a list of 1 or more, each entry a Stage; such as",
+        r"Trainer stages=Stage\(.*; expected a list of 1 or more, each entry a Stage, or None; such as",
     ),
     (lambda: trainer(head=64), r"Trainer head=64; expected a Head or None; such as Head\(units"),
     (lambda: trainer(head=cc.Head(units=64)), r"Head units=64; expected a list, .*; such as units=\(512, 256\)"),

@@ -37,7 +37,10 @@ def test_wrong_names_bring_the_nearest():
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"stages": ()}, r"Trainer stages=\(\); expected a list of 1 or more, each entry a Stage; such as \[Stage"),
+        (
+            {"stages": ()},
+            r"Trainer stages=\(\); expected a list of 1 or more, each entry a Stage, or None; such as \[Stage",
+        ),
         ({"batch_size": 0}, "batch_size=0"),
         ({"label_smoothing": 1.0}, "Trainer label_smoothing=1.0; expected a number from 0 to below 1"),
         ({"head": cc.Head(dropout=1.0)}, "dropout=1.0"),

@@ -113,7 +113,8 @@ def adapt_labelled(
         fitter = Fitter(by_zoom, labels, columns)
         found[leader] = cross_fit(fitter, size, dealt, classes)
     found += [cross_fit(fitter, one, dealt, classes) for one in heads(size, by_zoom[size.zoom])]
-    place = best(found, labels)
+    same = [k for k, one in enumerate(found) if one.candidate.zoom == size.zoom]  # the others may have seen fewer cells
+    place = same[best([found[k] for k in same], labels)]
     chosen = found[place].candidate
     given = {zoom: _columns(one.views_given[0, : len(labels)], columns) for zoom, one in by_zoom.items()}
     blends = [Blends(one.probabilities, given[one.candidate.zoom], labels) for one in found]

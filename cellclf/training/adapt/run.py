@@ -134,7 +134,7 @@ def root_of(run: Run) -> tuple[Run, list[str]]:
         The run, and what there is to say where the one that it came from is not found.
     """
     parent = run.manifest.get("parent")
-    if not isinstance(parent, Mapping):
+    if not isinstance(parent, Mapping) or not _earlier(run):  # a run that continued another one has a parent, too
         return run, []
     if run.parent is not None:
         return run.parent, []

@@ -19,7 +19,7 @@ _OWN = (0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)
 _RUN = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5)
 _KEEP = (2.0, 8.0)  # evidence, in nats, that it takes to make a head e times as sharp, to take the run's word once more
 _BACK = 4.0  # and to leave the run as it was
-_SIZE, _HEAD = 1.0, 3.0  # by so many standard errors another size, or another head, must be better than the first
+_SIZE, _HEAD = 1.8, 3.0  # so many standard errors must a doubled size, or another head, be better than the first
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +112,9 @@ def best(tried: Sequence[CrossFit], labels: Labels) -> int:
 
     Of few labels every ranking is mostly chance, and the best of many is the luckiest. So the loss is compared cell by
     cell (without classes of one label, which no head had seen that judged them), and another candidate must lead by
-    some standard errors: by one for another size of the cells, which changes much, by three for another head in that
-    size, which changes little (on pretended laboratories a lower bar for heads cost more than it brought).
+    some standard errors: by about one for cells shown 1.5 times as large, which changes much, and more the farther a
+    size is; by three for another head in that size, which changes little (on pretended laboratories a lower bar for
+    heads cost more than it brought).
 
     Args:
         tried: At least one; sizes are compared by the first of each, and in the size that leads the second, where
@@ -125,9 +126,11 @@ def best(tried: Sequence[CrossFit], labels: Labels) -> int:
     sizes: dict[float, list[int]] = {}
     for place, one in enumerate(tried):
         sizes.setdefault(one.candidate.zoom, []).append(place)
-    leader = _leader(tried, [places[0] for places in sizes.values()], weights, _SIZE)
+    firsts = [places[0] for places in sizes.values()]
+    leader = _leader(tried, firsts, weights, [_SIZE * abs(np.log2(tried[k].candidate.zoom)) for k in firsts])
     first, *others = sizes[tried[leader].candidate.zoom]
-    return _leader(tried, [others[0], first, *others[1:]] if others else [first], weights, _HEAD)
+    places = [others[0], first, *others[1:]] if others else [first]
+    return _leader(tried, places, weights, [_HEAD] * len(places))
 
 
 def _judged(labels: Labels) -> Floats:
@@ -136,10 +139,10 @@ def _judged(labels: Labels) -> Floats:
     return judged if judged.any() else np.ones(len(labels))
 
 
-def _leader(tried: Sequence[CrossFit], places: Sequence[int], weights: Floats, errors: float) -> int:
-    """Give the one of some candidates that leads the first of them by most, and by so many standard errors."""
+def _leader(tried: Sequence[CrossFit], places: Sequence[int], weights: Floats, bars: Sequence[float]) -> int:
+    """Give the one of some candidates that leads the first of them by most, and by so many standard errors of each."""
     chosen, lead = places[0], 0.0
-    for place in places[1:]:
+    for place, errors in zip(places[1:], bars[1:], strict=True):
         gains = tried[places[0]].losses - tried[place].losses
         mean = float(weights @ gains)
         error = float(np.sqrt(np.square(weights * (gains - mean)).sum()))

@@ -12,7 +12,7 @@ from cellclf.training.adapt.candidates import UNCHANGED, Candidate, Fitter, Read
 from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
 from cellclf.training.adapt.mixture import fit_gate, mix
 from cellclf.training.adapt.proof import doubts, expected, learnable, learning_curve, priors, prove
-from cellclf.training.adapt.select import AS_IT_WAS, Blend, Blends, best, cross_fit, folds, inside
+from cellclf.training.adapt.select import AS_IT_WAS, Blend, Blends, CrossFit, best, cross_fit, folds, inside
 
 CLASSES, WIDTHS = 4, (10, 12)
 
@@ -152,6 +152,27 @@ def test_the_one_to_beat_is_kept_unless_another_is_clearly_better():
     np.testing.assert_allclose(nested[0], blends[0].without(dealt[0], 0))
 
 
+def test_the_farther_a_size_is_the_more_evidence_it_takes():
+    labels = np.repeat([0, 1], 20)
+    noise = np.random.default_rng(0).normal(size=40)
+    noise = (noise - noise.mean()) / noise.std()
+
+    def tried(zoom, lead):  # by so many standard errors
+        return CrossFit(Candidate("x", zoom=zoom), np.zeros((1, 40, 2)), 5 - 0.1 * (noise + lead / np.sqrt(40)))
+
+    for zoom, least in ((0.7, 0.93), (1.5, 1.05), (2.0, 1.8)):
+        first = CrossFit(Candidate("x"), np.zeros((1, 40, 2)), np.full(40, 5.0))
+        assert best([first, tried(zoom, least + 0.05)], labels) == 1
+        assert best([first, tried(zoom, least - 0.05)], labels) == 0
+
+
+def test_a_class_with_one_label_decides_no_choice():
+    labels = np.asarray([0] * 10 + [1] * 10 + [2])
+    first = CrossFit(Candidate("x"), np.zeros((1, 21, 3)), np.ones(21))
+    other = CrossFit(Candidate("x", zoom=1.5), np.zeros((1, 21, 3)), np.asarray([1.1] * 20 + [-50.0]))
+    assert best([first, other], labels) == 0
+
+
 def test_a_clearly_better_size_is_taken():
     features, given, labels = laboratory(noise=4.0)
     sharper, _, same = laboratory(noise=0.3)
@@ -286,7 +307,7 @@ def test_a_run_that_is_right_already_is_not_harmed():
 
 def test_permuted_labels_are_not_shown_to_help():
     shown = 0
-    for seed in range(20):
+    for seed in range(12):
         _, _, labels, picked, readings = a_case(25, seed=seed)
         dealt = np.random.default_rng(seed).permutation(labels[picked])
         shown += adapt_labelled(readings, dealt, np.arange(CLASSES), curve=False).proof.helps
@@ -295,7 +316,7 @@ def test_permuted_labels_are_not_shown_to_help():
 
 def test_the_interval_covers_what_it_promises():
     covered = []
-    for seed in range(25):
+    for seed in range(16):
         _features, _given, labels, picked, readings = a_case(25, seed=seed, noise=1.2)
         made = adapt_labelled(readings, labels[picked], np.arange(CLASSES), curve=False, seed=seed)
         fresh, fresh_given, truth = laboratory(n=800, seed=1000 + seed, noise=1.2)
@@ -355,14 +376,14 @@ def test_confidence_that_the_folds_contradict_is_not_believed():
 
 def test_wrong_labels_are_among_the_first_doubts():
     found = 0
-    for seed in range(10):
+    for seed in range(6):
         _, _, labels, picked, readings = a_case(25, seed=seed)
         given_labels = labels[picked].copy()
         wrong = np.random.default_rng(seed).choice(25, 2, replace=False)
         given_labels[wrong] = (given_labels[wrong] + 1) % CLASSES
         made = adapt_labelled(readings, given_labels, np.arange(CLASSES), curve=False, seed=seed)
         found += set(wrong) <= set(made.proof.doubts)
-    assert found >= 8
+    assert found >= 5
 
 
 def test_nobody_is_doubted_where_all_agree():
