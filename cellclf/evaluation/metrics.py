@@ -387,8 +387,8 @@ def evaluate(
         groups: (N,) slide or patient of each image. Images of one slide are alike, so that the intervals resample whole
             groups, with Student's t for few of them; they are then never narrower than without. None takes the images
             as independent.
-        domains: (N,) laboratory, hospital or scanner of each image, each of which is also scored by itself; its averages
-            are over the classes of which it has ``min_count`` images (with None, one). None scores none.
+        domains: (N,) laboratory, hospital or scanner of each image, each of which is also scored by itself; its
+            averages are over the classes of which it has ``min_count`` images (with None, one). None scores none.
 
     Raises:
         DataError: Arrays that do not fit together, or values that are no probabilities.
