@@ -35,7 +35,7 @@ class Labelled:
         columns: (C,) the run's column of each, -1 for a new class.
         non_cells: Positions of images that somebody called no cell.
         notices: What is worth knowing.
-        costs: Those of them that say what is lost.
+        costs: Those of them that say that something given is not used.
     """
 
     decisions: Decisions | None
@@ -155,8 +155,9 @@ def match(
         named = list(dict.fromkeys([*earlier_classes, *counts]))
     answered = _answered(run_names, named, list(counts))
     few = [name for name, n in counts.items() if n < 2]
+    notices = list(everything.notices)
     if few:
-        costs.append(
+        notices.append(
             f"a single label of {', '.join(few)}: the class is learnt from one cell and cannot be checked; label one "
             "more of each"
         )
@@ -180,7 +181,7 @@ def match(
         class_names=answered,
         columns=_columns(answered, run_names),
         non_cells=np.sort(np.asarray([ids[id_] for id_ in found.not_a_cell], np.int64)),
-        notices=tuple(dict.fromkeys([*everything.notices, *costs])),
+        notices=tuple(dict.fromkeys([*notices, *costs])),
         costs=tuple(costs),
     )
 
