@@ -51,11 +51,12 @@ def suggest(
     25 labelled cells are enough for `adapt` to make a run for that laboratory, if they are the right ones: typical
     cells of every kind, and cells that the run is unsure of. Copies are asked about once; blurred and non-cell images
     hardly ever. The page is one file that works without a server: open it in a browser, answer by keyboard, save
-    `labelled.csv`; then `cellclf adapt RUN SRC --labels labelled.csv --out NEW_RUN`. A next round asks the new run, and
-    nothing twice; cells that nobody answered are suggested again.
+    `labelled.csv`; then `cellclf adapt` makes the new run. A next round asks that one, and nothing twice; cells that
+    nobody answered are suggested again.
 
     \b
     cellclf suggest runs/a hospital_b/ --count 25 --out label.html
+    cellclf adapt runs/a hospital_b/ --labels labelled.csv --out runs/b
     cellclf suggest runs/b hospital_b/ --labelled labelled.csv --out more.html
 
     A folder is read at any depth, whatever its folders are called.

@@ -70,7 +70,6 @@ def suggest(
     *,
     count: int,
     labelled: Any,
-    earlier: Sequence[str] = (),
     seed: int,
     show: bool | None,
 ) -> Suggestion:
@@ -83,14 +82,13 @@ def suggest(
         fitted: The same at the run's size.
         count: See ``Run.suggest``.
         labelled: See ``Run.suggest``.
-        earlier: Ids of which the run knows the answers, also of cells that are not in the set.
         seed: See ``Run.suggest``.
         show: See ``Run.suggest``.
     """
     if not len(given):
         raise DataError("there are no cells to suggest from; expected at least one image")
     ids = given.ids.tolist()
-    seen = answered_ids(labelled, ids) | {*earlier}
+    seen = answered_ids(labelled, ids) | _learnt_from(run, len(ids))
     answered = np.asarray([id_ in seen for id_ in ids])
     looked_at = _looked_at(ids, answered)
     pool = describe(run, reader, fitted.subset(looked_at), show=show)
@@ -160,6 +158,17 @@ def answered_ids(labelled: Any, ids: Sequence[str]) -> set[str]:
         f"labelled={shortened(labelled)}; expected the path of a table, Decisions, a mapping of ids to class names, or "
         "ids"
     )
+
+
+def _learnt_from(run: Run, count: int) -> set[str]:
+    """Give the ids of the cells that an adapted run has learnt from.
+
+    Cells without names are numbered in every set: only one of as many cells can be the set that it was adapted to.
+    """
+    found = {row.id for row in run.decisions or () if row.decision != UNANSWERED}
+    described = run.manifest.get("data", {}).get("cells")
+    images = described.get("images") if isinstance(described, Mapping) else None
+    return set() if images != count and all(id_.isdecimal() for id_ in found) else found
 
 
 def describe(run: Run, reader: FeatureReader, cells: ImageSet, *, show: bool | None = None) -> Pool:

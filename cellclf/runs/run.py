@@ -380,7 +380,6 @@ class Run:
             self._fitted(given),
             count=int(count),
             labelled=labelled,
-            earlier=[row.id for row in self.decisions or () if row.decision],
             seed=int(seed),
             show=show,
         )
