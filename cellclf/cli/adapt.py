@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 import cellclf
 from cellclf.cli.options import Source, absolute, source_options
@@ -114,6 +113,8 @@ def _collected() -> Iterator[list[str]]:
 
 def _write_page(run: Run, cells: ImageSet, out: Path, src: str, labels: tuple[str, ...]) -> Path:
     """Write ``adapt.html`` beside the network."""
+    import numpy as np
+
     from cellclf.reporting import write_adaptation
 
     assert run.adaptation is not None

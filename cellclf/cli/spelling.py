@@ -25,6 +25,8 @@ _TRAINER = (
     *("image_size", "label_smoothing", "mix", "sampling", "val_augmenter", "weight_decay"),
 )
 _STAGE = ("epochs", "learning_rate", "monitor", "patience", "reduce_patience", "schedule", "unfreeze", "warmup")
+_SPLIT = {"val": "split.val", "test": "split.test"}
+"""Fractions in messages; the options of these names are sets."""
 _PLACES = {name: f"trainer.{name}" for name in _TRAINER} | {name: f"trainer.stages.0.{name}" for name in _STAGE}
 """Argument that a message names alone -> where it stands in a recipe."""
 
@@ -37,6 +39,7 @@ _BOTH = (
 )
 """Both spellings, one after the other: ``columns={'box': None} (--columns box=)``, ``cells=..., --src SRC``."""
 _CALL = re.compile(rf"\b({'|'.join(_SLOTS)})\(((?:[a-z_]+=(?:{_VALUE})(?:, )?)+)\)")
+_NAMED = re.compile(rf"\b({'|'.join(_SLOTS)}) ([a-z_]+)=({_VALUE})")
 _EACH = re.compile(rf"([a-z_]+)=({_VALUE})")
 _ARGUMENT = re.compile(rf"(--[\w-]+ [^\s,;()]+)|(?<![\w./\\$-])([a-z_]+)=({_VALUE})")
 
@@ -70,6 +73,8 @@ def as_options(text: str, command: click.Command | None = None) -> str:
 
     def option(found: re.Match[str]) -> str:
         one = options.get(found[2]) if found[2] else None
+        if found[2] in _SPLIT and re.fullmatch(r"[\d.e-]+", found[3]):
+            return _setting(_SPLIT[found[2]], found[3]) if "changes" in options else found[0]
         return found[0] if one is None else _option(one, found[3])
 
     def settings(found: re.Match[str]) -> str:
@@ -79,6 +84,12 @@ def as_options(text: str, command: click.Command | None = None) -> str:
         name = found[2]
         return _setting(_PLACES[name], found[3]) if name in _PLACES and name not in options else found[0]
 
+    def argument(found: re.Match[str]) -> str:
+        if found[2] in options and found[1] != "Split":
+            return _option(options[found[2]], found[3])
+        return _setting(f"{_SLOTS[found[1]]}.{found[2]}", found[3]) if "changes" in options else found[0]
+
+    text = _NAMED.sub(argument, text)
     if "changes" in options:
         bad, sign, fix = text.rpartition(";")
         text = f"{bad}{sign}{_ARGUMENT.sub(setting, _CALL.sub(settings, fix))}"

@@ -387,8 +387,8 @@ def evaluate(
         groups: (N,) slide or patient of each image. Images of one slide are alike, so that the intervals resample whole
             groups, with Student's t for few of them; they are then never narrower than without. None takes the images
             as independent.
-        domains: (N,) laboratory, hospital or scanner of each image, each of which is also scored by itself; a class of
-            which a domain has fewer than ``min_count`` images is not in its averages over classes. None scores none.
+        domains: (N,) laboratory, hospital or scanner of each image, each of which is also scored by itself; its
+            averages are over the classes of which it has ``min_count`` images (with None, one). None scores none.
 
     Raises:
         DataError: Arrays that do not fit together, or values that are no probabilities.
@@ -421,6 +421,7 @@ def evaluate(
     classes = len(names)
     confusion = np.bincount(truth * classes + given.argmax(1), minlength=classes * classes).reshape(classes, classes)
     support = confusion.sum(1)
+    fewest = min_count or 1  # of a domain, which has fewer images: its averages hold every class, and are uncertain
     if min_count is None:
         min_count = FEW_IMAGES if (support >= FEW_IMAGES).sum() > 1 else 1
     averaged = support >= min_count
@@ -465,7 +466,7 @@ def evaluate(
                 confidence=confidence,
                 resamples=resamples,
                 seed=seed,
-                min_count=min(min_count, int(np.bincount(truth[rows]).max())),
+                min_count=min(fewest, int(np.bincount(truth[rows]).max())),
                 groups=None if numbers is None else numbers[rows],
             )
             for name, rows in named.items()

@@ -262,9 +262,10 @@ class Pipeline(Params):
         Raises:
             WeightsError: There is no connection, or a broken download.
             RunFolderError: The run that is continued cannot be read.
+            OptionError: It cannot be trained on, since it is an adapted one.
         """
         if (parent := self.trainer.parent()) is not None:
-            parent.load()
+            parent.check()
         else:
             self.trainer.used_backbone().check_published()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +91,7 @@ def write_adaptation(
     text = render(
         "adapt.html.j2",
         package="cellclf.reporting",
-        title=title or f"{record.get('parent') or 'A run'}, adapted to another laboratory",
+        title=title or f"{PurePath(record.get('parent') or 'A run').name}, adapted to another laboratory",
         sided=True,
         sentences=sentences(record),
         tiles=_tiles(record),

@@ -68,6 +68,25 @@ class Parent:
         assert self.folder is not None
         return load_run(self.folder)
 
+    def check(self) -> Any:
+        """Give its network, which can be trained on.
+
+        Raises:
+            RunFolderError: It cannot be read.
+            OptionError: Its last layer is not a Dense layer with a softmax, such as that of an adapted run.
+        """
+        import keras
+
+        model = self.load().model
+        last = model.get_layer(output_layer(model))
+        if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:
+            above = (self.manifest.get("parent") or {}).get("folder")
+            raise OptionError(
+                f"start: the network of {self} ends in {type(last).__name__} {last.name!r}; expected a run as a "
+                f"training makes it, not an adapted one{f': start from {above}' if above else ''}"
+            )
+        return model
+
     @property
     def blocks(self) -> tuple[str, ...]:
         """Names of the layers in which the blocks of its backbone end; empty if they are not known: then it is one."""
@@ -185,16 +204,8 @@ def build_from(parent: Parent, classes: int, *, seed: int) -> tuple[Any, list[li
     Raises:
         OptionError: A network whose last layer is not a Dense layer with a softmax, such as that of an adapted run.
     """
-    import keras
-
-    model = copied(parent.load().model)
+    model = copied(parent.check())
     last = model.get_layer(output_layer(model))
-    if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:
-        above = (parent.manifest.get("parent") or {}).get("folder")
-        raise OptionError(
-            f"start: the network of {parent} ends in {type(last).__name__} {last.name!r}; expected a run as a training "
-            f"makes it, not an adapted one{f': start from {above}' if above else ''}"
-        )
     if classes > len(parent.class_names):
         model = _with_rows(model, last, classes, seed)
     names = [layer.name for layer in model.layers]

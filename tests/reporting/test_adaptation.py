@@ -33,7 +33,7 @@ def record():
     classes = [(NAMES[0], 12, 0.62, 0.9, 0.05), (NAMES[1], 8, 0.3, 0.8, 0.08), (NAMES[2], 2, 0.08, 0.7, 0.25)]
     return {
         "class_names": NAMES,
-        "parent": "runs/a <script>alert(1)</script>",
+        "parent": "/home/x/runs/a <script>alert(1)<!-- -->",
         "cells": 351,
         "counts": {"label": 22, "unsure": 2, "not_a_cell": 1, "unanswered": 3},
         "labelled": [f'<i>{k}</i>"' for k in range(22)],
@@ -96,7 +96,7 @@ def test_the_page_loads_nothing_and_every_link_arrives(page):
     assert len(reader.ids) == len(set(reader.ids)) and len(text) < 5e5
     assert "default-src 'none'" in text and not re.search(r"url\((?!#)|@import", text)
     assert "<script>" not in text and "<b>odd" not in text and "<i>3" not in text
-    assert "runs/a <script>alert(1)</script>" in words and "<b>odd & name</b>" in words
+    assert "a <script>alert(1)<!-- -->, adapted to another laboratory" in words and "<b>odd & name</b>" in words
 
 
 def test_three_sentences_come_first(record, page):
@@ -160,7 +160,7 @@ def test_classes_labels_and_candidates(page):
     assert "monocyte 0 no label" in words
     assert "25 more labels would bring about 3.4 points." in words
     assert "the run as it was 1.90 41.0\u202f%" in words and "last and middle layers 0.60 81.2\u202f% chosen" in words
-    assert "22 labels were used; 2 “unsure” were ignored, 1 “not a cell” helps" in words
+    assert "22 labels were used. 2 “unsure” were ignored. 1 “not a cell” helps" in words
     assert "3 suggested cells have no answer yet." in words and "own laboratory (stored features)" in words
     assert "of the classes basophil, immature granulocyte" in words
 

@@ -131,7 +131,8 @@ def adapt_labelled(
         # nothing is won: the run as it was is kept, which at least promises what it promised
         chosen, reading, blend, crossed = UNCHANGED, by_zoom[1.0], AS_IT_WAS, before[None]
         mixture, place = unchanged(columns, sum(reading.widths)), -1
-        proof = replace(proof, after=proof.before, gain=Interval(0.0, 0.0, 0.0), helps=False)
+        kept = tuple(replace(one, recall=one.before) for one in proof.classes)
+        proof = replace(proof, after=proof.before, gain=Interval(0.0, 0.0, 0.0), helps=False, classes=kept)
     points, more = ((), None) if not curve else _curve(fitter, chosen, reading, labels, columns, seed)
     proof = replace(proof, curve=points, more=more, doubts=doubts(labels, nested, before))
     weights = balanced(labels, classes)

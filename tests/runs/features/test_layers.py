@@ -79,3 +79,15 @@ def test_a_network_without_maps_gives_what_its_last_layer_reads():
 def test_layers_that_cannot_be_read_are_refused(model, layers, error):
     with pytest.raises(error):
         LayerReader(model, layers)
+
+
+def test_gates_of_one_pixel_are_no_maps():
+    import keras
+
+    x = pixels = keras.Input((16, 16, 3))
+    for k in (1, 2):
+        x = keras.layers.Conv2D(4, 3, strides=2, padding="same", name=f"map{k}")(x)
+        gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+        x = keras.layers.Multiply(name=f"scaled{k}")([x, keras.layers.Conv2D(4, 1, name=f"gate{k}")(gate)])
+    answer = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    assert feature_layers(keras.Model(pixels, answer), 3) == ("scaled1", "scaled2")

@@ -300,6 +300,8 @@ def test_a_run_that_is_right_already_is_not_harmed():
     found = made.mixture.probabilities(features[0], given[0]).argmax(1)
     assert balanced_accuracy(labels, found) > 0.95
     assert not made.proof.helps
+    assert made.candidate is UNCHANGED
+    assert all(one.recall == one.before for one in made.proof.classes), "each class as it was, too"
 
 
 # --- the proof
