@@ -27,13 +27,15 @@ def write_bench(root: Path) -> Path:
     """Write everything into a folder that is there.
 
     training_set.npz, test_set.npz: arrays. cells/, other_cells/, next_months_slides/: a folder for each class.
-    new_cells/: images without labels. cells.csv: path, label, group. runs/a and runs/b: finished runs.
+    new_cells/: images without labels. cells.csv: path, label, group. labelled.csv: answers.
+    runs/a and runs/b: finished runs.
     """
     cells = cc.make_cells(
         72, size=SIDE, seed=6, slides=9, duplicates=2, conflicts=1, near_duplicates=2, foreign=1, foreign_copies=2
     )
     test, other = (cc.make_cells(40, size=SIDE, seed=2, severity=shift) for shift in (0.0, 0.6))
     cells.save(root / "training_set.npz")
+    cc.Decisions.from_labels(dict.fromkeys(other.ids[:3], "neutrophil")).save(root / "labelled.csv")
     test.save(root / "test_set.npz")
     write_folder(cells, root / "cells")
     write_folder(other, root / "other_cells")
