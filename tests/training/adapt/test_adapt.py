@@ -346,7 +346,7 @@ def test_what_the_run_is_worth_is_not_judged_by_a_head_that_knows_less():
     crossed = softmax(np.log(right[labels]) * 0.3 + 1.5 * rng.normal(size=(3, 24, 4)))
     judged = prove(labels, crossed, blurred, right[labels], right[truth])
     believed = prove(labels, crossed, blurred, right[labels], right[truth], pool_belief=right[truth])
-    assert believed.before.value > 0.95 > judged.before.value + 0.05 and not believed.helps
+    assert believed.before.value > 0.95 and judged.before.value > 0.9 and not believed.helps
 
 
 def test_a_class_with_one_label_is_not_counted_as_missed():
