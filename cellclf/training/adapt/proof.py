@@ -13,9 +13,9 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _BELIEF = 8.0  # what unlabelled cells say of a class counts as much as so many labels of it
-_SPREAD = 0.04  # standard error that is left where labels are many: measured on pretended laboratories
+_SPREAD = 0.05  # standard error that is left where labels are many: measured on pretended laboratories
 _APART = (0.35, 0.55)  # the folds may fall so far behind what the unlabelled cells say before those lose their weight
-_MORE_WRONG = 1.4  # other cells of the laboratory are called wrong so many times as often as is estimated
+_MORE_WRONG = 1.2  # other cells of the laboratory are called wrong so many times as often as is estimated
 _USUAL_POWER = 0.3  # errors of an adapted run fall as the number of labels to the power of minus this
 _LEAST_BELIEF = 0.5  # a class with one label has nothing else to go by
 _CHANCE = 0.02  # so improbable must it be that labels without meaning are called right as often as these
