@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _REPEATS = 3
+_WORTH = 0.03  # balanced accuracy that must be expected to be won before a run is changed
 _LOST = -0.05  # folds that lose so much contradict any gain; a little they always lose, having fewer labels
 _SURER, _STEADIER = 0.3, 0.5
 
@@ -127,8 +128,8 @@ def adapt_labelled(
     pool_after = mixture.probabilities(reading.pool, reading.pool_given)
     believed = _believed(fitter, found, blends, chosen.zoom, columns)
     proof = prove(labels, nested, pool_after, before, pool_before, pool_belief=believed)
-    if (columns[labels] >= 0).all() and (proof.gain.value <= 0 or _won(labels, nested, before) <= _LOST):
-        # nothing is won: the run as it was is kept, which at least promises what it promised
+    if (columns[labels] >= 0).all() and (proof.gain.value < _WORTH or _won(labels, nested, before) <= _LOST):
+        # next to nothing is won: the run as it was is kept, which at least promises what it promised
         chosen, reading, blend, crossed = UNCHANGED, by_zoom[1.0], AS_IT_WAS, before[None]
         mixture, place = unchanged(columns, sum(reading.widths)), -1
         each = tuple(replace(one, recall=one.before) for one in proof.classes)
