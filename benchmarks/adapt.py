@@ -1,13 +1,13 @@
 """What a run is worth in other laboratories before and after a few of their cells are labelled.
 
 usage: CELLCLF_DATA=FOLDER python benchmarks/adapt.py RUN TRAINING_SET --cache FOLDER [--sets a,b] [--seeds 10]
-       [--counts 25,50] [--modes suggested,random] [--table]
+       [--first 0] [--counts 25,50] [--modes suggested,random] [--table]
 
 RUN is the run of recipe `challenge` (seed 7) on TRAINING_SET, which make_challenge.py writes. The 2,388 cells on which
 it was chosen are made again (the manifest's sha256 shows that they are the right ones), and five pretended laboratories
 from them (adapt_laboratories.py), and `home`: some of these cells as they are. On the rest nothing was chosen:
 bccd_crops is a real laboratory, `same source` holds 240 cells of acevedo96/val, `altered` their shifted copy
-(make_shifted.py, seed 11). In the last three of these there is little or nothing to win, and nothing may be lost.
+(make_shifted.py, seed 11). Where the run is right already nothing may be lost.
 
 Every draw cuts a laboratory in halves: labels come from one, scores from the other. Modes:
   suggested  labels of suggested cells; random: of cells drawn at random
@@ -339,6 +339,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--sets", default="")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--counts", default="0,10,25,50,100")
     parser.add_argument("--modes", default="suggested,random")
     parser.add_argument("--table", action="store_true", help="print what is there and draw nothing")
@@ -356,7 +357,7 @@ def main() -> None:
         for lab in laboratories(options, Path(root) / "data"):
             for mode in options.modes.split(","):
                 for count in map(int, options.counts.split(",")):
-                    for seed in range(options.seeds):
+                    for seed in range(options.first, options.first + options.seeds):
                         if (lab.name, mode, count, seed) in done or (not count and mode != "suggested"):
                             continue
                         line = draw(lab, mode, count, seed)

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _REPEATS = 3
+_WORTH = 0.03  # balanced accuracy that must be expected to be won before a run is changed
 _LOST = -0.05  # folds that lose so much contradict any gain; a little they always lose, having fewer labels
 _SURER, _STEADIER = 0.3, 0.5
 
@@ -127,13 +128,15 @@ def adapt_labelled(
     pool_after = mixture.probabilities(reading.pool, reading.pool_given)
     believed = _believed(fitter, found, blends, chosen.zoom, columns)
     proof = prove(labels, nested, pool_after, before, pool_before, pool_belief=believed)
-    if (columns[labels] >= 0).all() and (proof.gain.value <= 0 or _won(labels, nested, before) <= _LOST):
-        # nothing is won: the run as it was is kept, which at least promises what it promised
+    if (columns[labels] >= 0).all() and (proof.gain.value < _WORTH or _won(labels, nested, before) <= _LOST):
+        # next to nothing is won: the run as it was is kept, which at least promises what it promised
         chosen, reading, blend, crossed = UNCHANGED, by_zoom[1.0], AS_IT_WAS, before[None]
         mixture, place = unchanged(columns, sum(reading.widths)), -1
-        kept = tuple(replace(one, recall=one.before) for one in proof.classes)
-        proof = replace(proof, after=proof.before, gain=Interval(0.0, 0.0, 0.0), helps=False, classes=kept)
-    points, more = ((), None) if not curve else _curve(fitter, chosen, reading, labels, columns, seed)
+        each = tuple(replace(one, recall=one.before) for one in proof.classes)
+        proof = replace(proof, after=proof.before, gain=Interval(0.0, 0.0, 0.0), helps=False, classes=each)
+    points, more = (
+        ((), None) if not curve else _curve(fitter, chosen, reading, labels, columns, proof.after.value, seed)
+    )
     proof = replace(proof, curve=points, more=more, doubts=doubts(labels, nested, before))
     weights = balanced(labels, classes)
     as_it_was = np.repeat(before[None], len(dealt), 0)
@@ -193,10 +196,8 @@ def _columns(given: NDArray[np.floating], columns: Labels) -> Floats:
 
 
 def _curve(
-    fitter: Fitter, chosen: Candidate, reading: Reading, labels: Labels, columns: Labels, seed: int
+    fitter: Fitter, chosen: Candidate, reading: Reading, labels: Labels, columns: Labels, after: float, seed: int
 ) -> tuple[tuple[tuple[int, float], ...], float | None]:
-    if chosen is UNCHANGED:
-        return (), None
     present = np.unique(labels)
 
     def measure(rows: Labels) -> float:
@@ -204,7 +205,7 @@ def _curve(
         mixture = mix(head, columns, reading.views_given[0][: len(labels)])
         return expected(mixture.probabilities(reading.pool, reading.pool_given), present)
 
-    return learning_curve(len(labels), measure, labels, seed=seed)
+    return learning_curve(len(labels), measure, labels, after=after, seed=seed)
 
 
 def adapt_unlabelled(readings: Mapping[float, Reading], columns: Labels) -> Adapted:
@@ -229,8 +230,14 @@ def adapt_unlabelled(readings: Mapping[float, Reading], columns: Labels) -> Adap
         unsure, torn = doubt(reading, columns)
         if start[0] - unsure > max(_SURER, lead) and torn < _STEADIER * start[1]:
             chosen, lead = zoom, start[0] - unsure
-    candidate = UNCHANGED if chosen == 1.0 else replace(UNCHANGED, name=f"shown {chosen:g} times as large", zoom=chosen)
-    return Adapted(unchanged(columns, sum(readings[1.0].widths)), chosen, candidate, ())
+    return Adapted(unchanged(columns, sum(readings[1.0].widths)), chosen, _shown(chosen), ())
+
+
+def _shown(zoom: float) -> Candidate:
+    """Give the run as it was, in some size of the cells."""
+    if zoom == 1.0:
+        return UNCHANGED
+    return replace(UNCHANGED, name=f"shown {zoom:g} times as large", zoom=zoom)
 
 
 def doubt(reading: Reading, columns: Labels) -> tuple[float, float]:

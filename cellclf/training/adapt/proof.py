@@ -13,9 +13,10 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _BELIEF = 8.0  # what unlabelled cells say of a class counts as much as so many labels of it
-_SPREAD = 0.04  # standard error that is left where labels are many: measured on pretended laboratories
+_SPREAD = 0.05  # standard error that is left where labels are many: measured on pretended laboratories
 _APART = (0.35, 0.55)  # the folds may fall so far behind what the unlabelled cells say before those lose their weight
-_MORE_WRONG = 1.4  # other cells of the laboratory are called wrong so many times as often as is estimated
+_MORE_WRONG = 1.2  # other cells of the laboratory are called wrong so many times as often as is estimated
+_USUAL_POWER = 0.3  # errors of an adapted run fall as the number of labels to the power of minus this
 _LEAST_BELIEF = 0.5  # a class with one label has nothing else to go by
 _CHANCE = 0.02  # so improbable must it be that labels without meaning are called right as often as these
 _NORMAL = 1.96
@@ -169,7 +170,10 @@ def prove(
     gap = float((said_after - kept_after)[judged > 0].mean())
     belief = max(_LEAST_BELIEF, _BELIEF * float(np.clip((_APART[1] - gap) / (_APART[1] - _APART[0]), 0, 1)))
     after = np.maximum(1.0 - _MORE_WRONG * (1.0 - _joined(kept_after, said_after, judged, belief)), 0.0)
-    before = _joined(kept_before, said_before, counts, belief)
+    # cells that the run got right are evidence that no head which knows less can doubt
+    error = np.sqrt(np.square(_errors(said_before, counts - 1, np.inf)).sum()) / len(classes)
+    better = float((kept_before - said_before).mean()) / error
+    before = _joined(kept_before, said_before, counts, belief / max(better, 1.0) ** 2)
     gain, moved = after - before, kept_after - kept_before
     # a score is counted on some cells: as many as the laboratory's set holds are assumed
     there = np.maximum(shares * len(pool_after), 1.0)
@@ -232,7 +236,7 @@ def _joined(folds: Floats, said: Floats, counts: Labels, belief: float) -> Float
     return found
 
 
-def _errors(recall: Floats, counts: NDArray[np.floating], there: Floats) -> Floats:
+def _errors(recall: Floats, counts: NDArray[Any], there: Floats | float) -> Floats:
     """Give the standard error of each class's recall: that of the estimate, and of counting it on so many cells."""
     found: Floats = np.sqrt(np.maximum(recall * (1 - recall), 0.01) * (1 / (counts + 1) + 1 / there))
     return found
@@ -276,34 +280,42 @@ def doubts(labels: Labels, crossed: Floats, given: Floats, *, most: int = 5) -> 
 
 
 def learning_curve(
-    count: int, measure: Callable[[Labels], float], labels: Labels, *, seed: int = 0, repeats: int = 3
+    count: int,
+    measure: Callable[[Labels], float],
+    labels: Labels,
+    *,
+    after: float | None = None,
+    seed: int = 0,
+    repeats: int = 3,
 ) -> tuple[tuple[tuple[int, float], ...], float | None]:
     """Measure growing parts of the labels and say what 25 more would bring.
+
+    What is wrong is taken to fall as a power of the number of labels. Parts of a few labels show that power badly, so
+    that the one that was usual on pretended laboratories counts three times beside it.
 
     Args:
         count: Labels in all.
         measure: Gives the expected balanced accuracy of what is fitted on labels at some positions.
         labels: (n,), so that every part holds every class.
+        after: What all labels together are worth, if that is known better; the curve is brought to it.
         seed: Of the parts.
         repeats: Parts of each size.
 
     Returns:
-        Points (labels, score), and the expected difference of 25 more; None where there are fewer than 12 labels or
-        the score does not rise.
+        Points (labels, score), and the expected difference of 25 more; None where there are fewer than 12 labels.
     """
-    points = []
+    sizes, wrong = [], []
     for share in (0.5, 0.75, 1.0):
         found = [measure(_part(labels, share, seed + k)) for k in range(repeats if share < 1 else 1)]
-        points.append((round(share * count), float(np.mean(found))))
+        sizes.append(round(share * count))
+        wrong.append(max(1.0 - float(np.mean(found)), 1e-3))
+    power = -float(np.polyfit(np.log(sizes), np.log(wrong), 1)[0]) if len(set(sizes)) > 1 else 0.0
+    left = wrong[-1] if after is None else 1.0 - after
+    points = tuple((size, max(1.0 - one * left / wrong[-1], 0.0)) for size, one in zip(sizes, wrong, strict=True))
     if count < 12:
-        return tuple(points), None
-    sizes = np.asarray([size for size, _ in points], np.float64)
-    scores = np.asarray([score for _, score in points])
-    slope = float(np.polyfit(sizes**-0.5, scores, 1)[0])
-    if slope >= 0:
-        return tuple(points), None
-    more = -slope * (count**-0.5 - (count + 25) ** -0.5)
-    return tuple(points), float(min(more, 1 - scores[-1]))
+        return points, None
+    power = max((power + 3 * _USUAL_POWER) / 4, 0.0)
+    return points, left * (1.0 - (count / (count + 25)) ** power)
 
 
 def _part(labels: Labels, share: float, seed: int) -> Labels:

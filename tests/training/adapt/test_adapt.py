@@ -299,9 +299,9 @@ def test_a_run_that_is_right_already_is_not_harmed():
     made = adapt_labelled(readings, labels[picked], np.arange(CLASSES), curve=False)
     found = made.mixture.probabilities(features[0], given[0]).argmax(1)
     assert balanced_accuracy(labels, found) > 0.95
-    assert not made.proof.helps
-    assert made.candidate is UNCHANGED
-    assert all(one.recall == one.before for one in made.proof.classes), "each class as it was, too"
+    assert not made.proof.helps and made.proof.before.value > 0.85 and made.proof.before.high > 0.99
+    assert all(one.recall == one.before for one in made.proof.classes)
+    assert made.candidate is UNCHANGED and [one.name for one in made.tried if one.chosen] == [UNCHANGED.name]
 
 
 # --- the proof
@@ -346,7 +346,7 @@ def test_what_the_run_is_worth_is_not_judged_by_a_head_that_knows_less():
     crossed = softmax(np.log(right[labels]) * 0.3 + 1.5 * rng.normal(size=(3, 24, 4)))
     judged = prove(labels, crossed, blurred, right[labels], right[truth])
     believed = prove(labels, crossed, blurred, right[labels], right[truth], pool_belief=right[truth])
-    assert believed.before.value > 0.95 > judged.before.value + 0.05 and not believed.helps
+    assert believed.before.value > 0.95 and judged.before.value > 0.9 and not believed.helps
 
 
 def test_a_class_with_one_label_is_not_counted_as_missed():
@@ -395,13 +395,15 @@ def test_nobody_is_doubted_where_all_agree():
 
 def test_the_curve_says_what_more_labels_would_bring():
     labels = np.repeat([0, 1], 20)
-    points, more = learning_curve(40, lambda rows: 0.9 - 1 / np.sqrt(len(rows)), labels)
-    assert [size for size, _ in points] == [20, 30, 40]
-    assert more == pytest.approx(40**-0.5 - 65**-0.5, abs=1e-6)
-    assert (
-        learning_curve(40, lambda rows: 0.5, labels)[1] is None
-        or learning_curve(40, lambda rows: 0.5, labels)[1] < 1e-6
-    )
+    points, more = learning_curve(40, lambda rows: 1 - len(rows) ** -0.3, labels)
+    assert [size for size, _ in points] == [20, 30, 40] and points[0][1] == pytest.approx(1 - 20**-0.3)
+    assert more == pytest.approx(40**-0.3 - 65**-0.3, abs=1e-6)
+    points, half = learning_curve(40, lambda rows: 1 - len(rows) ** -0.3, labels, after=1 - 40**-0.3 / 2)
+    assert half == pytest.approx(more / 2) and points[-1][1] == pytest.approx(1 - 40**-0.3 / 2)
+    assert points[0][1] == pytest.approx(1 - 20**-0.3 / 2)
+    flat = learning_curve(40, lambda rows: 0.5, labels)[1]
+    assert 0 < flat < learning_curve(40, lambda rows: 1 - 3 * len(rows) ** -0.5, labels)[1]
+    assert learning_curve(40, lambda rows: 1.0, labels, after=1.0)[1] == 0
     assert learning_curve(8, lambda rows: 0.5, labels[16:24])[1] is None
 
 
