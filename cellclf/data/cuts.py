@@ -40,6 +40,7 @@ def load_parts(src: Any, **reading: Any) -> Parts:
         DataError: A source without a training part, or parts that do not fit together.
 
     Examples:
+        >>> import numpy as np
         >>> images = np.zeros((4, 8, 8, 3), np.uint8)
         >>> arrays = {"train_images": images, "train_labels": [0, 1, 0, 1], "test_images": images[:1]}
         >>> parts = load_parts(arrays | {"test_labels": [1]})

@@ -60,8 +60,8 @@ def describe(cells: Parts, split: Split) -> str:
 
     Examples:
         >>> from cellclf.data import make_cells
-        >>> describe(Split(val=0.25).apply(make_cells(8, size=32)), Split())
-        'the cut that the source gives: train 6, val 2; there is no test'
+        >>> describe(Split(val=0.25).apply(make_cells(40, size=32)), Split())
+        'the cut that the source gives: train 30, val 10; there is no test'
     """
     counts = ", ".join(f"{name} {len(part):,}" for name in NAMES if len(part := getattr(cells, name)))
     cut = [name for name in NAMES[1:] if not len(getattr(cells, name)) and getattr(split, name)]
