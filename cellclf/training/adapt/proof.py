@@ -18,7 +18,7 @@ _APART = (0.35, 0.55)  # the folds may fall so far behind what the unlabelled ce
 _MORE_WRONG = 1.2  # other cells of the laboratory are called wrong so many times as often as is estimated
 _USUAL_POWER = 0.3  # errors of an adapted run fall as the number of labels to the power of minus this
 _LEAST_BELIEF = 0.5  # a class with one label has nothing else to go by
-_CHANCE = 0.02  # so improbable must it be that labels without meaning are called right as often as these
+_CHANCE = 0.005  # so improbable must it be that labels without meaning are called right as often as these
 _NORMAL = 1.96
 
 
