@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,12 @@ def map_parts(cells: ImageSet, task: Any, *options: Any, n_jobs: int | None, lab
         results = joblib.Parallel(n_jobs=job_count(n_jobs), prefer="threads", return_as="generator")(
             joblib.delayed(task)(cells[start : start + _TASK], *options) for start in starts
         )
-        yield from track(results, total=len(starts), label=label, unit="k")
+        try:
+            yield from track(results, total=len(starts), label=label, unit="k")
+        finally:
+            with warnings.catch_warnings():  # of tasks that were still running when somebody stopped
+                warnings.simplefilter("ignore", UserWarning)
+                results.close()
 
 
 def job_count(n_jobs: int | None) -> int:
