@@ -50,6 +50,8 @@ class Group(click.Group):
             reason = one_line(str(error)) or "none is left"
             note(f"cellclf: not enough memory ({reason}); a smaller set or --size needs less")
         except KeyboardInterrupt as stop:
+            # joblib complains of tasks that nobody waits for as soon as this block is left; the process ends here
+            warnings.filterwarnings("ignore", r"\d+ tasks (have been successfully|which were still)", UserWarning)
             note(f"\ncellclf: {str(stop) or 'stopped; no file is half written, and the same command continues a run'}")
             ctx.exit(ExitCode.INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -156,12 +155,7 @@ def map_parts(cells: ImageSet, task: Any, *options: Any, n_jobs: int | None, lab
         results = joblib.Parallel(n_jobs=job_count(n_jobs), prefer="threads", return_as="generator")(
             joblib.delayed(task)(cells[start : start + _TASK], *options) for start in starts
         )
-        try:
-            yield from track(results, total=len(starts), label=label, unit="k")
-        finally:
-            with warnings.catch_warnings():  # of tasks that were still running when somebody stopped
-                warnings.simplefilter("ignore", UserWarning)
-                results.close()
+        yield from track(results, total=len(starts), label=label, unit="k")
 
 
 def job_count(n_jobs: int | None) -> int:
