@@ -149,27 +149,27 @@ def laboratories(options: argparse.Namespace, data: Path) -> Iterator[Laboratory
     run = load_run(options.run)
     options.cache.mkdir(parents=True, exist_ok=True)
     names = [BCCD, HOME, SAME, ALTERED, *(short(one.name) for one in LABORATORIES)]
-    wanted = options.sets.split(",") if options.sets else names
-    for name in wanted:
+    chosen = options.sets.split(",") if options.sets else names
+    for name in chosen:
         if name not in names:
             sys.exit(f"--sets {name}; expected some of {', '.join(names)}")
-    if BCCD in wanted:
+    if BCCD in chosen:
         yield read(BCCD, load(data / BCCD), run, options.cache, None, 20)
-    if SAME in wanted:
+    if SAME in chosen:
         yield read(SAME, some(load(data / "acevedo96" / "val"), 240), run, options.cache, None, 10)
-    if ALTERED in wanted:
+    if ALTERED in chosen:
         path = options.cache / "altered.npz"
         if not path.exists():
             made = [sys.executable, data / "make_shifted.py", data / "acevedo96" / "val", path]
             subprocess.run([*map(str, made), "11"], check=True)
         yield read(ALTERED, some(load(path), 240), run, options.cache, None, 10)
     cells = chosen_on(run, Path(options.training_set), options.cache)
-    if HOME in wanted:
+    if HOME in chosen:
         rng = np.random.default_rng(0)
         rows = [rng.permutation(np.flatnonzero(cells.labels == k))[:count] for k, count in enumerate(AT_HOME)]
         yield read(HOME, cells.subset(np.sort(np.concatenate(rows))), run, options.cache, None, 10)
     for place, one in enumerate(LABORATORIES):
-        if short(one.name) in wanted:
+        if short(one.name) in chosen:
             found = read(short(one.name), pretend(cells, one, place), run, options.cache, one.removed, 10)
             start = found.score(np.arange(len(found.labels)), found.own(np.arange(len(found.labels))))
             print(f"{found.name}: {len(found.labels)} cells, the run as it was {start:.3f}", flush=True)

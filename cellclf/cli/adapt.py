@@ -80,9 +80,9 @@ def adapt(
     named = None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
     with _collected() as caught:
         made = adapt_run(run, cells, decided, classes=named, home=own, out=out, seed=seed, source=described)
-    told = () if made.adaptation is None else made.adaptation.notices
+    in_summary = () if made.adaptation is None else made.adaptation.notices
     for one in dict.fromkeys(caught):
-        if one not in told:  # they stand in the summary
+        if one not in in_summary:  # they stand in the summary
             note(f"note: {one}")
     page = _write_page(made, cells, out, src, labels)
     click.echo(f"{made.adaptation}\nrun: {out}\npage: {page}")

@@ -29,7 +29,7 @@ _LARGE, _SLIGHT = 0.1, 0.02  # falls of the macro F1
 
 @dataclass(frozen=True, eq=False)
 class FurtherSet:
-    """A set from elsewhere, beside the run's own images.
+    """A further set, beside the run's own images.
 
     Args:
         name: Of the set.
@@ -96,7 +96,7 @@ class FurtherSet:
 
 
 def further_sets(content: PageContent) -> list[FurtherSet]:
-    """Give the sets from elsewhere, the one that falls most first; their order in ``content`` changes nothing."""
+    """Give the further sets, the one that falls most first; their order in ``content`` changes nothing."""
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     home = home_name(content)
     found = []

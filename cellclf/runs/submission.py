@@ -182,15 +182,15 @@ def _numbered(class_names: Sequence[str]) -> str:
     return ", ".join(f"{place} is {name}" for place, name in enumerate(class_names))
 
 
-def _order(predictions: Predictions, wanted: Sequence[str], where: str) -> tuple[list[int], list[str]]:
+def _order(predictions: Predictions, listed: Sequence[str], where: str) -> tuple[list[int], list[str]]:
     """Give the image of each row of a template, and its id; of a template without rows, all images in their order.
 
     An id is the whole one, or the name of the file, or that without its ending, where only one image fits.
     """
     own = predictions.ids.tolist()
-    if not wanted:
+    if not listed:
         return list(range(len(own))), own
-    if twice := next((id_ for id_, n in Counter(wanted).items() if n > 1), None):
+    if twice := next((id_ for id_, n in Counter(listed).items() if n > 1), None):
         raise DataError(f"{where} lists the id {twice!r} twice; expected each once")
     every = [*own, *(one.id for one in predictions.skipped)]
     by_id = {id_: [k] for k, id_ in enumerate(every)}
@@ -200,7 +200,7 @@ def _order(predictions: Predictions, wanted: Sequence[str], where: str) -> tuple
         by_name.setdefault(_name(id_), []).append(k)
         by_stem.setdefault(PurePosixPath(_name(id_)).stem, []).append(k)
     order, missing = [], []
-    for id_ in wanted:
+    for id_ in listed:
         name = _name(id_)
         bare = PurePosixPath(name).suffix.lower() not in SUFFIXES
         fits = by_id.get(id_) or by_name.get(name) or (by_stem.get(name) if bare else None) or []
@@ -216,10 +216,10 @@ def _order(predictions: Predictions, wanted: Sequence[str], where: str) -> tuple
     if missing:
         more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
         raise DataError(
-            f"{len(missing):,} of {len(wanted):,} ids of {where} have no prediction: "
+            f"{len(missing):,} of {len(listed):,} ids of {where} have no prediction: "
             f"{', '.join(missing[:_SHOWN])}{more}; expected an image for each"
         )
-    return order, list(wanted)
+    return order, list(listed)
 
 
 def _name(id_: str) -> str:

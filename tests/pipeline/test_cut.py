@@ -9,23 +9,12 @@ import numpy as np
 import pytest
 import tomli_w
 from helpers.command import run as cellclf
+from helpers.recipes import RECIPE
 from PIL import Image
 
 import cellclf as cc
 from cellclf.data import Parts
 
-RECIPE = {
-    "seed": 1,
-    "dedup": {"augmented": "off"},
-    "split": {"val": 0.25},
-    "trainer": {
-        "batch_size": 8,
-        "optimizer": "adamw",
-        "backbone": {"name": "residual", "params": {"filters": [16, 16, 16]}},
-        "head": {"units": [], "dropout": 0.0},
-        "stages": [{"epochs": 1, "learning_rate": 3e-3, "unfreeze": "all", "train_batch_norm": True}],
-    },
-}
 NAMES = ("dark", "grey", "light")
 COUNTS = {"train": 36, "val": 12, "test": 15}
 PLANTED = {"train/0": "copy in test", "train/1": "copy in val", "train/2": "copy in test"}

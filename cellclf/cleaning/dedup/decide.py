@@ -68,13 +68,13 @@ def decide(
     labels = [tuple(sorted(set(names[members].tolist()) - {""})) for members in found_groups]
     ordinary: set[int] = set()
     if cells is not None:
-        torn = [members[0] for members, found in zip(found_groups, labels, strict=True) if len(found) > 1]
+        conflicts = [members[0] for members, found in zip(found_groups, labels, strict=True) if len(found) > 1]
         crowds = [
             int(members[0])
             for members, found in zip(found_groups, labels, strict=True)
             if len(members) > max_copies and len(found) == 1
         ]
-        ordinary = like_their_class(crowds, cells, names, np.setdiff1d(np.flatnonzero(keep), torn), n_jobs=n_jobs)
+        ordinary = like_their_class(crowds, cells, names, np.setdiff1d(np.flatnonzero(keep), conflicts), n_jobs=n_jobs)
     groups = []
     for members, found in zip(found_groups, labels, strict=True):
         decision = ONE_KEPT

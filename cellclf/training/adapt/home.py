@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ MOST_HOME = 2_000
 _BATCH = 128
 
 
-class Home:
+class Home(ABC):
     """Labelled cells of the run's own laboratory: pooled features, or images.
 
     Args:
@@ -42,9 +43,9 @@ class Home:
     ) -> None:
         self.labels, self.scored, self.source, self.groups = labels, scored, source, groups
 
+    @abstractmethod
     def read(self, zoom: float, layers: Sequence[str]) -> tuple[Floats, Floats] | None:
         """Give features (H, D) and the run's probabilities (H, K) in a size; None where they are not known."""
-        raise NotImplementedError
 
     def gate_side(self, zoom: float, layers: Sequence[str]) -> tuple[Floats, Labels] | None:
         """Give features and labels of the cells that take part; None where they are not known in that size."""

@@ -108,7 +108,7 @@ def losses(probabilities: Floats, labels: Labels) -> Floats:
 
 
 def best(tried: Sequence[CrossFit], labels: Labels) -> int:
-    """Tell which candidate to take: the first, unless another one is better by more than chance.
+    """Tell which candidate to take: the one to beat, unless another one is better by more than chance.
 
     Of few labels every ranking is mostly chance, and the best of many is the luckiest. So the loss is compared cell by
     cell (without classes of one label, which no head had seen that judged them), and another candidate must lead by
