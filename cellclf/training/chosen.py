@@ -17,14 +17,18 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
         before: The choices of the run that is resumed or repeated; None for none.
 
     Returns:
-        ``precision``: ``"float32"`` or that of ``Compute``; ``jit_compile``: whether XLA compiles the steps; ``cache``:
-        for each stage that has begun, whether it trains on cached features (added by the loop, since how much room the
-        disk has is known only then).
+        ``precision``: ``"float32"`` or that of ``Compute``; ``backend``: that of Keras; ``jit_compile``: whether the
+        steps are compiled, which is not taken from a run on another backend; ``cache``: for each stage that has begun,
+        whether it trains on cached features (added by the loop, since how much room the disk has is known only then).
     """
-    before = before or {}
+    import keras
+
+    before, backend = before or {}, keras.config.backend()
+    known = before.get("backend", "tensorflow") == backend and "jit_compile" in before
     return {
         "precision": before.get("precision", compute.precision or "float32"),
-        "jit_compile": before["jit_compile"] if "jit_compile" in before else _compiles(model, compute.jit_compile),
+        "jit_compile": before["jit_compile"] if known else _compiles(model, compute.jit_compile),
+        "backend": backend,
         "cache": list(before.get("cache", ())),
     }
 
