@@ -262,12 +262,13 @@ class Pipeline(Params):
         Raises:
             WeightsError: There is no connection, or a broken download.
             RunFolderError: The run that is continued cannot be read.
-            OptionError: It cannot be trained on, since it is an adapted one.
+            OptionError: It cannot be trained on, since it is an adapted one, or cannot take the size of a stage.
         """
         if (parent := self.trainer.parent()) is not None:
             parent.check()
         else:
             self.trainer.used_backbone().check_published()
+        self.trainer.check_sizes()
 
     def prepare(
         self,

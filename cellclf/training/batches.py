@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,15 @@ class Batches:
     features: Features | None = None
     sampling: str | None = None
     devices: int = 1
+
+    def at_strength(self, factor: float) -> Batches:
+        """Give the same batches with the augmenter's strength multiplied by a factor."""
+        augmenter = self.augmenter
+        return (
+            self
+            if augmenter is None
+            else replace(self, augmenter=augmenter.replace(strength=augmenter.strength * factor))
+        )
 
     @property
     def steps(self) -> int:

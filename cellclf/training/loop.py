@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backbones.graph import seen_size, sharing_at
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
 from cellclf.evaluation.intervals import count
@@ -28,7 +29,7 @@ from cellclf.training.freezing import freeze, moving_variables
 from cellclf.training.losses import make_loss, penalties, validation_loss
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.signals import Interrupt
-from cellclf.training.stage import Stage
+from cellclf.training.stage import Stage, stage_size
 from cellclf.training.stage_input import StageInput, stage_input
 from cellclf.utils.log import logger
 
@@ -107,8 +108,9 @@ class Loop:
 
         stages = self.trainer.used_stages()
         predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
-        plain = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
-        check_accumulate(self.trainer.accumulate, self.batches.steps)
+        plain = [self._plain_input(stage, predictor) for stage in stages]
+        for one in plain:
+            check_accumulate(self.trainer.accumulate, one.batches.steps)
         first, stopping = 0, EarlyStopping()
         saved = self.checkpoint.load("stage")
         if saved is not None:
@@ -127,12 +129,20 @@ class Loop:
                 self.checkpoint.save("stage", meta, model=values(self.model.variables))
             freeze(self.backbone_layers, self.blocks, stage)
             caching = self._caching_of(number)
-            with stage_input(plain, stage, self.blocks, caching, show=self.show) as self._input:
+            with stage_input(plain[number], stage, self.blocks, caching, show=self.show) as self._input:
                 self._note_cache(number, self._input.cache is not None)
                 if self._input.notice:
                     logger.info(f"stage {number + 1}: {self._input.notice}")
                 stopping = self._stage(number, stage, stopping)
         return self.history
+
+    def _plain_input(self, stage: Stage, predictor: Any) -> StageInput:
+        """Give what a stage trains and takes without a cache: the classifier, at the size of the stage."""
+        model = sharing_at(self.model, stage_size(stage, seen_size(self.model)))
+        batches = replace(self.batches, batch_size=stage.batch_size or self.batches.batch_size)
+        if stage.strength is not None and not stage.strength_changes:
+            batches = batches.at_strength(stage.strength_at(0.0))
+        return StageInput(model, predictor, batches, self.val, self.shifted, smaller=model is not self.model)
 
     def _change_of_penalties(self, before: Stage, stage: Stage) -> float:
         """Give by how much a loss rises because more layers are trained, whose penalties it then holds."""
@@ -160,7 +170,7 @@ class Loop:
 
         optimizer = make_optimizer(
             self.trainer.optimizer,
-            stage.rate(self.batches.steps),
+            stage.rate(self._input.batches.steps),
             self.trainer.weight_decay,
             accumulate=self.trainer.accumulate,
             scale_loss=self.chosen["precision"] == "mixed_float16",
@@ -246,6 +256,9 @@ class Loop:
         started = time.perf_counter() - progress.seconds
         rate = progress.rate if progress.done else float(np.asarray(self._input.model.optimizer.learning_rate))
         model, batches = self._input.model, self._input.batches
+        stage = self.trainer.used_stages()[number]
+        if stage.strength_changes:
+            batches = batches.at_strength(stage.strength_at((epoch - 1) / max(1, stage.epochs - 1)))
         label = f"stage {number + 1} epoch {epoch}"
 
         def now(done: int) -> Progress:
@@ -283,6 +296,8 @@ class Loop:
         where = f"after epoch {epoch} of stage {number + 1} at a learning rate of {rate:g}"
         check_finite({v.path: v.numpy() for v in moving_variables(self.model)}, where)
         row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"]}
+        if any(one.image_size is not None for one in self.trainer.used_stages()):
+            row["image_size"] = min(stage_size(stage, seen_size(self.model)))
         with nullcontext() if self._ema is None else self._ema.applied():
             row |= self._scores()
         check_finite(row, where)  # weights may be numbers, and their products none

@@ -14,6 +14,7 @@ from annotated_types import Interval, Len
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
+from cellclf.backbones.graph import resized, sharing_at
 from cellclf.backbones.precision import set_precision
 from cellclf.backbones.registry import list_plugins
 from cellclf.backbones.spec import BackboneSpec
@@ -38,7 +39,7 @@ from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimize
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.start import STAGES, Parent, build_from, parent_of
-from cellclf.training.trainer_checks import check_options, check_parent_shape, check_sets
+from cellclf.training.trainer_checks import check_options, check_parent_shape, check_sets, check_stage_sizes
 from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import full_device_names_batch_size
 from cellclf.utils.locks import held
@@ -151,6 +152,7 @@ class Trainer(Params):
         train, val = self._sets(train, val)
         parent = self.parent()
         notices = check_sets(train, val)
+        check_stage_sizes(self, self.used_stages(), train)
         if parent is None:
             notices += self.used_backbone().check(self._shape(train))
         else:
@@ -158,7 +160,8 @@ class Trainer(Params):
         for notice in notices:
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         image_weights(train, self.class_weight)
-        check_accumulate(self.accumulate, -(-len(train) // self.batch_size))
+        for stage in self.used_stages():
+            check_accumulate(self.accumulate, -(-len(train) // (stage.batch_size or self.batch_size)))
 
     def check_options(self) -> None:
         """Raise for mistakes in the arguments alone, before there is any data."""
@@ -182,6 +185,26 @@ class Trainer(Params):
         if self.stages is not None:
             return self.stages
         return (Stage(epochs=30, learning_rate=1e-4),) if self.start is None else STAGES
+
+    def check_sizes(self) -> None:
+        """Build the network at the sizes of its stages; does nothing where there is one size.
+
+        Raises:
+            OptionError: It cannot take one of them.
+        """
+        sides = [stage.image_size for stage in self.used_stages() if stage.image_size is not None]
+        if not sides:
+            return
+        if (parent := self.parent()) is not None:
+            model = parent.check()
+        else:
+            backbone = self.used_backbone()
+            side = self.image_size or max(*sides, backbone.spec.min_size)
+            own = getattr(backbone.network, "input_shape", None)  # of a Keras model, which may fit no other size
+            height, width = (side, side) if own is None or None in own[1:3] else own[1:3]
+            model = self.build((height, width, 3), 2)
+        for side in sorted({*sides}):
+            sharing_at(model, (side, side))
 
     def used_head(self) -> Head:
         """Give the head that is built: the one that was given, or else that of the backbone's description."""
@@ -398,7 +421,6 @@ class Trainer(Params):
         import keras
 
         from cellclf.backbones.blocks import block_layers
-        from cellclf.backbones.graph import resized
 
         if (parent := self.parent()) is not None:
             check_parent_shape(parent, image_shape, classes)
