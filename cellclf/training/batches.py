@@ -72,6 +72,10 @@ class Batches:
         """Batches in an epoch."""
         return len(self._ends)
 
+    def images_in(self, steps: int) -> int:
+        """Give how many images the first batches of an epoch hold."""
+        return self._ends[steps - 1] if steps else 0
+
     @cached_property
     def _ends(self) -> tuple[int, ...]:
         """How many images of an epoch have been given after each of its batches."""

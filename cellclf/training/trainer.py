@@ -21,11 +21,13 @@ from cellclf.backbones.spec import BackboneSpec
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
+from cellclf.runs.budgets import budget_sentence
 from cellclf.runs.confidence import fit_confidence
 from cellclf.runs.folder import read_manifest, write_manifest
 from cellclf.runs.provenance import machine, now, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
 from cellclf.training.batches import Batches, altered_copy, check_accumulate, in_memory
+from cellclf.training.budget import Budget, budget_of
 from cellclf.training.cache import Cache
 from cellclf.training.callbacks import Callbacks, check_callbacks
 from cellclf.training.checkpoint import Checkpoint
@@ -263,6 +265,7 @@ class Trainer(Params):
         callbacks: Sequence[Any] = (),
         record: Mapping[str, Any] | None = None,
         chosen: Mapping[str, Any] | None = None,
+        minutes: float | Budget | None = None,
     ) -> Run:
         """Train, and choose the best epoch of each stage on the validation set.
 
@@ -279,6 +282,10 @@ class Trainer(Params):
             record: Further entries of the manifest, such as where the images come from.
             chosen: The entry ``chosen`` of another run's manifest: what that one chose by itself (XLA, caches) is then
                 done again, on whatever machine. None chooses; a training that is resumed takes what it chose before.
+            minutes: How long it may take, calibration included, from this call on (a ``Budget`` may have begun before).
+                A few steps are measured; then epochs and sizes of images are chosen that are through by then, with as
+                many epochs as three times those of the stages. The rate follows the clock and is at its end when the
+                time is. What was spent before a stop counts. None takes the stages as they are.
 
         Returns:
             The run, with the weights of the best epoch of the last stage.
@@ -292,10 +299,11 @@ class Trainer(Params):
         train, val = self._sets(train, val)
         self.check(train, val)
         check_callbacks(callbacks)
+        budget = budget_of(minutes)
         settled = self.resolved()
-        manifest = (
-            settled.manifest(train, val) | dict(record or {}) | ({} if chosen is None else {"chosen": dict(chosen)})
-        )
+        manifest = settled.manifest(train, val) | dict(record or {})
+        manifest |= {} if chosen is None else {"chosen": dict(chosen)}
+        manifest |= {} if budget is None else {"minutes": budget.minutes}
         folder = None if out is None else Path(out)
         if folder is not None and is_finished(folder, manifest, with_all_settings):
             Checkpoint(folder).remove()  # a kill may have come just before
@@ -304,7 +312,12 @@ class Trainer(Params):
             # another process has perhaps finished it in the meantime
             if folder is not None and is_finished(folder, manifest, with_all_settings):
                 return load_run(folder)
-            return settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
+            if budget is not None:
+                budget.open(folder)
+            run = settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks), budget)
+            if budget is not None:
+                budget.close()
+            return run
 
     @full_device_names_batch_size
     @float32()
@@ -316,6 +329,7 @@ class Trainer(Params):
         manifest: dict[str, Any],
         show: bool | None,
         callbacks: Callbacks,
+        budget: Budget | None,
     ) -> Run:
         if self.compute.deterministic:
             import tensorflow as tf
@@ -365,8 +379,11 @@ class Trainer(Params):
             show=show,
             callbacks=callbacks,
             save_choice=save_manifest,
+            budget=budget,
         )
         history = loop.run()
+        if chosen.get("budget", {}).get("too_short"):
+            warnings.warn(budget_sentence(manifest, history), CellclfWarning, stacklevel=5)
         set_precision(model, None)
         manifest |= {"status": "finished", "date": now(), "seconds": round(sum(row["seconds"] for row in history), 1)}
         manifest |= {"parameters": int(model.count_params()), "end_sha256": weights_sha256(model)}
