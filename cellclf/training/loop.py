@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backbones.pointwise import subsample_first
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
 from cellclf.evaluation.intervals import count
@@ -106,6 +107,7 @@ class Loop:
         import keras
 
         stages = self.trainer.used_stages()
+        subsample_first(self.model)
         predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
         plain = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
         check_accumulate(self.trainer.accumulate, self.batches.steps)
