@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.backbones.pointwise import subsample_first
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
 from cellclf.evaluation.intervals import count
@@ -158,8 +159,6 @@ class Loop:
             self.save_choice()
 
     def _stage(self, number: int, stage: Stage, stopping: EarlyStopping) -> EarlyStopping:
-        import tensorflow as tf
-
         optimizer = make_optimizer(
             self.trainer.optimizer,
             stage.rate(self.batches.steps),
@@ -172,7 +171,7 @@ class Loop:
         model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=self.chosen["jit_compile"])
         optimizer.build(self.model.trainable_variables)
         build_metrics(model)
-        in_groups = self._input.cache is not None and not tf.distribute.has_strategy()
+        in_groups = self._input.cache is not None and not current().shares_batches()
         self._fit_groups = make_fit_groups(model) if in_groups else None
         moving = moving_variables(self.model)
         self._ema = None if self.trainer.ema is None else EMA(moving, self.trainer.ema)
@@ -266,7 +265,7 @@ class Loop:
                 asked_to_stop=lambda: self.interrupt.asked,
             )
             if self._fit_groups is None:
-                dataset = batches.epoch(len(self.history)).skip(progress.done)
+                dataset = batches.epoch(len(self.history), progress.done)
                 fit_epoch(model, dataset, after_batch, progress.metrics)
             else:
                 group_size = None if self._ema is None else 1  # the EMA needs the weights after every step
