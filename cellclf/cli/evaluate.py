@@ -7,8 +7,10 @@ import json
 import click
 
 import cellclf
-from cellclf.cli.options import Source, load_sources, min_count_help, source_options
+from cellclf.cli.job_sources import load_sources
+from cellclf.cli.options import min_count_help
 from cellclf.cli.output import import_keras
+from cellclf.cli.sources import Source, source_options
 
 
 @click.command()

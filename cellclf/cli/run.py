@@ -11,19 +11,11 @@ import click
 
 import cellclf
 from cellclf.cli.exit_codes import ExitCode
-from cellclf.cli.options import (
-    RecipeChoice,
-    Source,
-    absolute,
-    cut_options,
-    load_sources,
-    load_tests,
-    named_sources,
-    recipe_options,
-    source_options,
-    test_option,
-)
+from cellclf.cli.job_sources import absolute, load_sources, load_tests, named_sources
+from cellclf.cli.options import cut_options, test_option
 from cellclf.cli.output import command_line, import_keras, note, print_check, print_outcome
+from cellclf.cli.recipe_choice import RecipeChoice, recipe_options
+from cellclf.cli.sources import Source, source_options
 from cellclf.cli.spelling import as_options
 from cellclf.cli.started import STARTED
 from cellclf.errors import CellclfError

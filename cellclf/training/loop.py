@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.backbones.graph import seen_size, sharing_at
+from cellclf.backbones.pointwise import subsample_first
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
 from cellclf.evaluation.intervals import count
@@ -113,6 +115,7 @@ class Loop:
         """
         import keras
 
+        subsample_first(self.model)
         predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
         if self.budget is not None and "budget" not in self.chosen:
             full = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
@@ -199,13 +202,11 @@ class Loop:
             self.save_choice()
 
     def _stage(self, number: int, stage: Stage, stopping: EarlyStopping) -> EarlyStopping:
-        import tensorflow as tf
-
         model, plan = self._input.model, self.chosen.get("budget")
         self._pace = None if plan is None else pace_of(plan, number, stage, self.budget)
         rate = stage.rate(self._input.batches.steps) if self._pace is None else self._pace.rate
         optimizer = self.compiled(model, rate)
-        in_groups = self._input.cache is not None and not tf.distribute.has_strategy()
+        in_groups = self._input.cache is not None and not current().shares_batches()
         self._fit_groups = make_fit_groups(model) if in_groups else None
         moving = moving_variables(self.model)
         self._ema = None if self.trainer.ema is None else EMA(moving, self.trainer.ema)
@@ -318,7 +319,7 @@ class Loop:
                 asked_to_stop=lambda: self.interrupt.asked or (pace is not None and pace.over),
             )
             if self._fit_groups is None:
-                dataset = batches.epoch(len(self.history)).skip(progress.done)
+                dataset = batches.epoch(len(self.history), progress.done)
                 fit_epoch(model, dataset, after_batch, progress.metrics)
             else:
                 # an EMA needs the weights after every step, a pace looks at the clock

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
 from cellclf.runs.features.cache import Cache, Caching, Features, free_bytes, key_of, size_text, sweep
@@ -176,14 +177,11 @@ def _scored(plain: StageInput) -> list[Any]:
 
 def _features(front: Any, plain: StageInput, views: int, show: bool | None) -> Iterator[NDArray[Any]]:
     """Run the frozen part: over each view of the training images, the validation images, their altered copy."""
-    import tensorflow as tf
-
     cells, augmenter = plain.batches.cells, plain.batches.augmenter
     parts: list[tuple[Any, int | None]] = [(cells, None if augmenter is None else view) for view in range(views)]
     parts += [(part, None) for part in _scored(plain)]
     places = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL_BATCH)]
-    entries = tf.TensorSpec((FILL_BATCH, *cells.image_shape), tf.uint8)
-    run = tf.function(lambda images: front(images, training=False), autograph=False).get_concrete_function(entries)
+    run = current().forward(front, FILL_BATCH)
 
     def prepare(place: tuple[Any, int | None, int]) -> NDArray[np.uint8]:
         part, view, start = place
@@ -200,4 +198,4 @@ def _features(front: Any, plain: StageInput, views: int, show: bool | None) -> I
             images = coming.result()
             if following is not None:
                 coming = ahead.submit(prepare, following)
-            yield np.asarray(run(tf.constant(padded(images, FILL_BATCH))))[: len(images)]
+            yield np.asarray(run(padded(images, FILL_BATCH)))[: len(images)]

@@ -18,6 +18,7 @@ from cellclf.backbones.graph import resized, sharing_at
 from cellclf.backbones.precision import set_precision
 from cellclf.backbones.registry import list_plugins
 from cellclf.backbones.spec import BackboneSpec
+from cellclf.backends import current
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
@@ -34,7 +35,6 @@ from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.chosen import choose
 from cellclf.training.class_weights import image_weights
 from cellclf.training.compute import Compute
-from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
 from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
@@ -308,7 +308,7 @@ class Trainer(Params):
         if folder is not None and is_finished(folder, manifest, with_all_settings):
             Checkpoint(folder).remove()  # a kill may have come just before
             return load_run(folder)
-        with held(folder), scope_of(settled.compute.devices), showing(show) as shown:
+        with held(folder), current().devices(settled.compute.devices), showing(show) as shown:
             # another process has perhaps finished it in the meantime
             if folder is not None and is_finished(folder, manifest, with_all_settings):
                 return load_run(folder)
@@ -332,9 +332,7 @@ class Trainer(Params):
         budget: Budget | None,
     ) -> Run:
         if self.compute.deterministic:
-            import tensorflow as tf
-
-            tf.config.experimental.enable_op_determinism()
+            current().make_deterministic()
         model, blocks, layers = self._build(train.image_shape, train.num_classes)
         manifest["start_sha256"] = weights_sha256(model)
         earlier = None if folder is None else read_manifest(folder)
