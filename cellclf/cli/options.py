@@ -103,3 +103,9 @@ pair_options = together(
     click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet."),
 )
 min_count_help = "Leave classes with fewer images out of averages."
+min_count_option = click.option(
+    "--min-count",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Leave classes with fewer images out of averages; else those below 10, where two have as many.",
+)
