@@ -53,6 +53,19 @@ def test_the_real_weights_load(real_data: Path, alpha: float) -> None:
     assert expected.max() > 1 and np.allclose(model.predict(pixels, verbose=0), expected, atol=1e-3)
 
 
+def test_xception_starts_from_its_file(real_data: Path) -> None:
+    path = real_data / "weights" / "xception_imagenet_notop.weights.h5"
+    backbone = Backbone("xception", weights=path)
+    assert backbone.check((71, 71, 3)) == ()
+    assert Backbone.from_table(backbone.to_dict(), "backbone").weights == str(path)
+    model = backbone.build((71, 71, 3))
+    plain = keras.applications.Xception(include_top=False, weights=None, input_shape=(71, 71, 3))
+    plain.load_weights(path)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 71, 71, 3), dtype=np.uint8)
+    expected = np.asarray(plain(pixels / np.float32(127.5) - 1, training=False))
+    assert expected.max() > 0.5 and np.allclose(model(pixels, training=False), expected, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("network", "params", "message"),
     [
