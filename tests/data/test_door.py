@@ -114,6 +114,7 @@ DOORS = {
     "Run.explain": lambda run: lambda *form: run.explain(as_cells(form[0])[:2]),
     "Run.features": lambda run: lambda *form: run.features(form[0]),
     "Run.suggest": lambda run: lambda *form: run.suggest(form[0], 3),
+    "Run.adapt": lambda run: lambda *form: run.adapt(form[0]),
     "write_map": lambda run: (
         lambda *form: write_map(
             Path(tempfile.mkdtemp(), "map.html"), pixels()[0][:, 0, :4, 0], one(*form), method="pca"
