@@ -45,8 +45,8 @@ class Augmenter(Params):
     """Changes images as other slides, stains and microscopes might have.
 
     What happens to an image depends on seed, epoch and id alone: batch size, order and workers change nothing. An
-    image passes through geometry (one resampling, however many steps), colour in the order of the steps,
-    optics, noise, JPEG, masks; steps of one kind keep their order. ``AugMix`` is a stage of its own: the steps before
+    image passes through background, geometry (one resampling, however many steps), colour in the order of the steps,
+    illumination, optics, noise, JPEG, masks; steps of one kind keep their order. ``AugMix`` is a stage of its own: the steps before
     it are done first.
 
     Images are uint8 0-255, or float32 0-255, which are rounded to whole levels.
@@ -283,9 +283,10 @@ class Augmenter(Params):
         Raises:
             DataError: Elements of another form.
         """
-        from cellclf.augmentation.tf_dataset import map_dataset
+        from cellclf.backends.tf_data import map_dataset
 
-        return map_dataset(partial(self._run, gpu=False), dataset, has_ids=has_ids, epoch=epoch)
+        augment = partial(self._run, gpu=False)
+        return map_dataset(augment, dataset, check=refuse_unit_range, has_ids=has_ids, epoch=epoch)
 
     def expand(
         self,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cellclf
-from cellclf.cli.options import Source, absolute, source_options
+from cellclf.cli.job_sources import absolute
 from cellclf.cli.output import command_line, import_keras, note
+from cellclf.cli.sources import Source, source_options
 from cellclf.errors import CellclfWarning
 
 if TYPE_CHECKING:

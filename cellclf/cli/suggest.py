@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import OutFile, Source, source_options
+from cellclf.cli.options import OutFile
 from cellclf.cli.output import import_keras
+from cellclf.cli.sources import Source, source_options
 
 
 @click.command()

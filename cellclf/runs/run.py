@@ -422,7 +422,7 @@ class Run:
         cells: Cells,
         labels: ArrayLike | None = None,
         *,
-        min_count: int | None = 1,
+        min_count: int | None = None,
         tta: int | Sequence[str] = 1,
         seed: int = 0,
         show: bool | None = None,
@@ -450,7 +450,7 @@ class Run:
         return self._report(truth, found, cells, min_count, seed)
 
     def evaluate_and_compare(
-        self, cells: Cells, *, min_count: int | None = 1, seed: int = 0, show: bool | None = None
+        self, cells: Cells, *, min_count: int | None = None, seed: int = 0, show: bool | None = None
     ) -> tuple[Report, DomainShift | None]:
         """Score the run on a set with labels, and test it for domain shift, in one pass through the network.
 
@@ -586,7 +586,7 @@ class Run:
         *,
         seen: Sequence[str] | None = None,
         tta: int | Sequence[str] = 1,
-        min_count: int = 1,
+        min_count: int | None = None,
         seed: int = 0,
         batch_size: int = 256,
         show: bool | None = None,
@@ -600,7 +600,7 @@ class Run:
             seen: Steps of augmentation or families of corruptions that count as seen; None takes those that the
                 run's augmenter, expansion, val_augmenter and mix used.
             tta: See ``predict_proba``.
-            min_count: Classes with fewer images are not in the balanced accuracy.
+            min_count: Classes with fewer images are not in the balanced accuracy; None as by ``evaluate``.
             seed: Of the corruptions and of the bootstrap intervals.
             batch_size: Images at a time.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, MissingPackageError
-from cellclf.runs.export import LIMIT, images_to_compare, onnx_model
+from cellclf.runs.export import LIMIT, images_to_compare, onnx_model, require_tensorflow
 from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.forward import forward
 from cellclf.runs.provenance import weights_sha256
@@ -135,13 +136,17 @@ def is_faster() -> bool:
     """Whether ONNX Runtime can be used and is faster than Keras, which it is not beside a GPU."""
     if any(importlib.util.find_spec(name) is None for name in PACKAGES) or chosen_backend()[0] != "tensorflow":
         return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
+    return not current().gpus()
 
 
 def require_packages() -> None:
-    """Raise MissingPackageError if ONNX Runtime, or what converts to it, is not installed."""
+    """Raise if ONNX Runtime, or what converts to it, is not there.
+
+    Raises:
+        MissingPackageError: A package is not installed.
+        OptionError: Keras runs on a backend whose networks are not converted.
+    """
+    require_tensorflow("runtime='onnx'")
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         raise MissingPackageError(f"runtime='onnx' needs {', '.join(missing)}: pip install 'cellclf[export]'")
 

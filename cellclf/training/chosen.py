@@ -19,14 +19,16 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
     Returns:
         ``precision``: ``"float32"`` or that of ``Compute``; ``jit_compile``: whether XLA compiles the steps; ``cache``:
         for each stage that has begun, whether it trains on cached features (added by the loop, since how much room the
-        disk has is known only then).
+        disk has is known only then); ``budget``: what was planned for the time that there was, and the steps that were
+        done in it (see ``cellclf.training.budgeted``), only where there was a budget.
     """
     before = before or {}
-    return {
+    found = {
         "precision": before.get("precision", compute.precision or "float32"),
         "jit_compile": before["jit_compile"] if "jit_compile" in before else _compiles(model, compute.jit_compile),
         "cache": list(before.get("cache", ())),
     }
+    return found | ({"budget": before["budget"]} if "budget" in before else {})
 
 
 def _compiles(model: Any, jit_compile: bool | str) -> bool:
