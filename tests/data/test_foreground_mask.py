@@ -76,7 +76,9 @@ def test_an_image_has_the_same_mask_in_every_batch():
     assert len(whole) == 70 and "70 images" in repr(whole) and len(foreground_masks(images[:0])) == 0
 
 
-@pytest.mark.parametrize("images", [np.zeros((8, 8, 3), np.uint8), np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8), np.uint8)])
+@pytest.mark.parametrize(
+    "images", [np.zeros((8, 8, 3), np.uint8), np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8), np.uint8)]
+)
 def test_other_images_are_refused(images):
     with pytest.raises(cc.DataError, match="expected uint8 0-255"):
         foreground_masks(images)
