@@ -60,7 +60,8 @@ def foreground_masks(images: NDArray[np.uint8]) -> ForegroundMasks:
     since red cells may touch it; then holes are filled.
 
     The trust is low where there is no such nucleus, where it is hardly darker than the rest or all edge, where the mask
-    is tiny, fills the image, or runs along its border. Stains of another kind, and images that show no cell, have a low trust.
+    is tiny, fills the image, or runs along its border. Stains of another kind, and images without a
+    cell, have a low trust.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255, the cell in the middle.
