@@ -60,7 +60,10 @@ def main() -> None:
         level = share * best
         when = {name: reached(rows, level) for name, rows in curves.items()}
         if all(when.values()):
-            print(f"shifted macro F1 {level:.3f}: fixed {when['fixed']:.0f} s, growing {when['growing']:.0f} s of ", end="")
+            print(
+                f"shifted macro F1 {level:.3f}: fixed {when['fixed']:.0f} s, growing {when['growing']:.0f} s of ",
+                end="",
+            )
             print(f"processor time, a factor of {when['fixed'] / when['growing']:.2f}")
         else:
             print(f"shifted macro F1 {level:.3f}: {', '.join(f'{n} {t:.0f} s' for n, t in when.items() if t)} only")

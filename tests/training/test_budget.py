@@ -223,7 +223,7 @@ def test_a_rerun_repeats_its_steps_bit_for_bit(budgeted, parts):
 def test_no_time_still_ends_with_a_calibrated_run_and_its_report(small_trainer, parts, tmp_path):
     pipe = cc.Pipeline(trainer=small_trainer(), split=cc.Split(val=0.25, seed=1))
     cells = parts.train
-    with pytest.warns(cc.CellclfWarning, match=r"too short: \d+ images seen of 54"):
+    with pytest.warns(cc.CellclfWarning, match=r"too short: \d+ images seen, of 54"):
         outcome = pipe.run(cells, out=tmp_path / "run", minutes=Budget(0.01, clock=Clock()))
     assert outcome.page.exists() and outcome.run.confidence is not None
     for name in ("report.html", "report.md"):
