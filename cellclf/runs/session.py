@@ -117,7 +117,7 @@ class Session:
 
 
 def _checksums(values: Sequence[NDArray[Any]]) -> list[int]:
-    return [zlib.crc32(np.ascontiguousarray(value).view(np.uint8)) for value in values]
+    return [zlib.crc32(np.ascontiguousarray(value).data) for value in values]
 
 
 def open_session(
