@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +59,23 @@ class Batches:
     sampling: str | None = None
     devices: int = 1
 
+    def at_strength(self, factor: float) -> Batches:
+        """Give the same batches with the augmenter's strength multiplied by a factor."""
+        augmenter = self.augmenter
+        return (
+            self
+            if augmenter is None
+            else replace(self, augmenter=augmenter.replace(strength=augmenter.strength * factor))
+        )
+
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
         return len(self._ends)
+
+    def images_in(self, steps: int) -> int:
+        """Give how many images the first batches of an epoch hold."""
+        return self._ends[steps - 1] if steps else 0
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
