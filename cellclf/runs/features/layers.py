@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError, unknown
+from cellclf.runs.forward import forward
 from cellclf.runs.predict import padded, step_size
 from cellclf.runs.tta import VIEWS
 from cellclf.utils.progress import track
@@ -144,7 +145,6 @@ class LayerReader:
         parts = pooled(model, self.layers)
         self.widths = tuple(int(part.shape[-1]) for part in parts)
         self._model = keras.Model(model.inputs, [*parts, model.output])
-        self._model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
 
     def batches(
         self,
@@ -170,7 +170,7 @@ class LayerReader:
             features, probabilities = [], []
             for name in views:
                 seen = np.ascontiguousarray(VIEWS[name](images))
-                *parts, given = self._model.predict_on_batch(padded(seen, size))
+                *parts, given = forward(self._model)(padded(seen, size))
                 rows_of = [np.asarray(part, np.float32)[: len(images)] for part in parts]
                 features.append(np.concatenate(rows_of, axis=1))
                 probabilities.append(np.asarray(given, np.float32)[: len(images)])
