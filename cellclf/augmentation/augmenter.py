@@ -283,9 +283,10 @@ class Augmenter(Params):
         Raises:
             DataError: Elements of another form.
         """
-        from cellclf.augmentation.tf_dataset import map_dataset
+        from cellclf.backends.tf_data import map_dataset
 
-        return map_dataset(partial(self._run, gpu=False), dataset, has_ids=has_ids, epoch=epoch)
+        augment = partial(self._run, gpu=False)
+        return map_dataset(augment, dataset, check=refuse_unit_range, has_ids=has_ids, epoch=epoch)
 
     def expand(
         self,
