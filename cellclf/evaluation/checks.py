@@ -7,10 +7,47 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError
+from cellclf.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+
+FEW_IMAGES = 10
+"""Of a class with fewer, one mistake changes the recall by more than a tenth."""
+
+
+def averaged_classes(support: NDArray[np.int64], min_count: int | None) -> NDArray[np.bool_]:
+    """Choose the classes that averages over classes include.
+
+    Args:
+        support: (C,) images of each class.
+        min_count: Classes with fewer are left out; None leaves out those of fewer than 10, where two classes or more
+            have as many.
+
+    Returns:
+        (C,) bool.
+
+    Raises:
+        OptionError: Below 1.
+        DataError: No class has as many images.
+
+    Examples:
+        >>> averaged_classes(np.array([40, 3, 12]), None).tolist()
+        [True, False, True]
+    """
+    if min_count is None:
+        least = FEW_IMAGES if (support >= FEW_IMAGES).sum() > 1 else 1
+    elif min_count < 1:
+        raise OptionError(f"min_count is {min_count}; expected 1 or more images")
+    else:
+        least = min_count
+    found = support >= least
+    if not found.any():
+        raise DataError(
+            f"no class has min_count = {least} images, the largest has {support.max(initial=0)}; lower min_count"
+        )
+    return np.asarray(found)
 
 
 def check_predictions(

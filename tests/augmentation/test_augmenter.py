@@ -62,6 +62,7 @@ def test_epochs_seeds_and_ids_draw_anew():
     assert any((other[key] != value).any() for key, value in REPORT.draw(IDS[:4]).items())
 
 
+@pytest.mark.backend
 def test_input_is_left_alone_and_types_stay():
     before = IMAGES.copy()
     as_bytes = REPORT(IMAGES[:5], IDS[:5])
@@ -71,6 +72,7 @@ def test_input_is_left_alone_and_types_stay():
     np.testing.assert_array_equal(IMAGES, before)
 
 
+@pytest.mark.backend
 def test_apply_together_equals_one_by_one_and_compiled():
     augmenter = Augmenter.preset("challenge", seed=1)
     params = augmenter.draw(IDS[:20])

@@ -11,6 +11,7 @@ from sklearn import metrics
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError
 from cellclf.evaluation.metrics import Report, evaluate
+from cellclf.evaluation.significance import compare_paired
 
 NAMES = ("basophil", "monocyte", "neutrophil", "platelet")
 
@@ -79,6 +80,18 @@ def test_balanced_accuracy_over_the_classes_with_enough_images() -> None:
     assert report.weakest.name == "monocyte"
     with pytest.raises(DataError, match="the largest has 30; lower min_count"):
         evaluate(labels, probabilities, NAMES, min_count=31)
+
+
+def test_a_class_of_three_images_leads_no_average_unless_asked_for() -> None:
+    truth = [0] * 20 + [1] * 20 + [2] * 3
+    called = np.eye(3)[[0] * 20 + [1] * 20 + [0] * 3]
+    report = evaluate(truth, called, ["a", "b", "rare"])
+    assert report.left_out == {"rare": 3} and "leave out, for lack of images: rare (3)" in str(report)
+    assert float(report.balanced_accuracy) == 1 and float(evaluate(truth, called, min_count=1).balanced_accuracy) < 0.7
+    few = evaluate(truth[17:], called[17:], ["a", "b", "rare"])  # one class alone has ten: no average over one class
+    assert few.left_out == {}
+    paired = compare_paired(truth, truth, [0] * 20 + [1] * 20 + [0] * 3, 3)
+    assert float(paired.balanced_accuracy) == 0
 
 
 def test_confused_pairs_and_mistakes_lead_with_the_surest(report: Report) -> None:

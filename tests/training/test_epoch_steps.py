@@ -5,10 +5,12 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from cellclf.backends import current
 from cellclf.training.checkpoint import assign, values
 from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups
+
+pytestmark = pytest.mark.backend
 
 BATCHES = 7
 RNG = np.random.default_rng(0)
@@ -25,7 +27,12 @@ def new_model():
     x = keras.layers.BatchNormalization()(keras.layers.Dropout(0.3, seed=2)(x))
     start = keras.initializers.GlorotUniform(3)
     model = keras.Model(features, keras.layers.Dense(3, "softmax", kernel_initializer=start)(x))
-    model.compile(keras.optimizers.Lion(1e-2), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.compile(
+        keras.optimizers.Lion(1e-2),
+        "categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=keras.config.backend() == "jax",
+    )
     model.optimizer.build(model.trainable_variables)
     build_metrics(model)
     return model
@@ -40,6 +47,12 @@ def state_of(model):
     return [*values(model.variables), *values(model.optimizer.variables), *values(model.metrics_variables)]
 
 
+def single(start=0):
+    """Give the batches as an epoch does."""
+    entries = [(entry.shape[1:], entry.dtype) for entry in ENTRIES]
+    return current().batches(lambda: zip(*(entry[start:] for entry in ENTRIES), strict=True), entries, BATCHES - start)
+
+
 def groups(size, start=0):
     for first in range(start, BATCHES, size):
         yield tuple(entries[first : first + size] for entries in ENTRIES)
@@ -49,7 +62,7 @@ def groups(size, start=0):
 def fitted():
     model = new_model()
     hook, seen = new_hook()
-    fit_epoch(model, tf.data.Dataset.from_tensor_slices(ENTRIES), hook, [])
+    fit_epoch(model, single(), hook, [])
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert model.get_metrics_result()["loss"] > 0
     return state_of(model)
@@ -71,7 +84,7 @@ def test_an_epoch_that_was_stopped_resumes_to_the_same_end(in_groups):
         if in_groups:
             make_fit_groups(model)(groups(2, hook.done), hook, metrics)
         else:
-            fit_epoch(model, tf.data.Dataset.from_tensor_slices(ENTRIES).skip(hook.done), hook, metrics)
+            fit_epoch(model, single(hook.done), hook, metrics)
 
     whole = new_model()
     train(whole, new_hook()[0], [])
