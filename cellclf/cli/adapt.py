@@ -14,6 +14,7 @@ import click
 import cellclf
 from cellclf.cli.options import Source, absolute, source_options
 from cellclf.cli.output import command_line, import_keras, note
+from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfWarning
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def adapt(
         if one not in in_summary:  # they stand in the summary
             note(f"note: {one}")
     page = _write_page(made, cells, out, src, labels)
-    click.echo(f"{made.adaptation}\nrun: {out}\npage: {page}")
+    click.echo(f"{as_options(str(made.adaptation))}\nrun: {out}\npage: {page}")
     click.echo(f"next: cellclf predict {shlex.quote(str(out))} {shlex.quote(src)}")
 
 

@@ -307,7 +307,10 @@ def names_on_stdin() -> list[str]:
     """
     data = b"" if sys.stdin is None else sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf")  # no console
     names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    found = list(dict.fromkeys(os.fsdecode(name) for name in names if name.strip()))
+    given = [os.fsdecode(name) for name in names if name.strip()]
+    found = list(dict.fromkeys(given))
+    if len(found) < len(given):
+        note(f"standard input: {len(given):,} names, {len(given) - len(found):,} of them again; each is read once")
     if not found:
         raise click.UsageError("standard input names no file; expected one name a line: find cells -name '*.png' | ...")
     return found
@@ -344,6 +347,11 @@ def load_tests(
         record: Where the first set is from, as ``load_sources`` gave it.
     """
     beside = _places(record)
+    own = {str(one["name"]) for one in record.get("sources", ())}
+    if both := [name for name in named_sources(tests) if name in own]:
+        raise click.UsageError(
+            f"{both[0]!r} names a training source and a --test set; expected another name: --test NAME=SRC"
+        )
     return {
         name: source.further(further, *beside, size=cells.image_shape[:2], what="the training and the --test")[0]
         for name, further in named_sources(tests).items()
@@ -354,7 +362,7 @@ def named_sources(tests: tuple[str, ...]) -> dict[str, str]:
     """Give name and SRC of each ``--test``.
 
     Raises:
-        UsageError: Two of one name.
+        UsageError: Two of one name, or a name that the report has for something else.
     """
     found: dict[str, str] = {}
     for test in tests:
