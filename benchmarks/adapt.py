@@ -38,7 +38,8 @@ from cellclf.backbones.graph import zoomed
 from cellclf.data.classes import match_labels
 from cellclf.errors import CellclfError
 from cellclf.pipeline import Pipeline
-from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.features.layers import feature_layers
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.features.space import learn_space
 from cellclf.runs.suggest import choose
 from cellclf.runs.tta import VIEWS
@@ -124,8 +125,8 @@ def read(name: str, cells: ImageSet, run, cache: Path, removed: str | None, leas
         path = cache / f"features_{name.replace(' ', '_').replace(',', '')}_{zoom:g}_{key}.npz"
         if not path.exists():
             started = time.perf_counter()
-            reader = LayerReader(zoomed(run.model, zoom), layers, batch_size=128)
-            found, probabilities = reader.read(cells, views=list(VIEWS))
+            reader = FeatureReader(zoomed(run.model, zoom), layers=layers, batch_size=128)
+            found, probabilities = reader.read_views(cells, views=list(VIEWS))
             np.savez(path.with_suffix(".part.npz"), features=found, given=probabilities, widths=reader.widths)
             path.with_suffix(".part.npz").replace(path)
             print(f"read {name} at zoom {zoom:g}: {time.perf_counter() - started:.1f} s", flush=True)

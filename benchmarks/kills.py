@@ -8,45 +8,44 @@ done once without a stop. Then it is started in another folder and killed (SIGKI
 killed again, until it ends; then in the next folder, until there were as many kills as asked for. Every finished folder
 must hold the same files with the same content: all weights, the calibration, every epoch but its seconds, the split,
 the recipe, the scores. Results: docs/benchmarks.md.
+
+Every start is a fork of one process that has imported everything and computed nothing, so that no kill is spent on
+imports; and a job is killed after a share of the processor time of the whole job, so that the moments are spread in the
+same way on a machine that others use.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import json
+import logging
+import math
 import os
 import random
+import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-KEPT = ("start_sha256", "end_sha256", "data", "split", "class_names", "status")
-"""Of the manifest; the rest holds times and places."""
-
-JOB = """
-import sys
 import cellclf as cc
 from cellclf.cli.output import import_keras
 from cellclf.training import epoch_steps
 
-epoch_steps.SAVE_EVERY = 0.0  # as an epoch of hours would: a checkpoint after every batch
-import_keras()
-made = dict(n=140, size=32, seed=1, slides=12, duplicates=4, near_duplicates=4, foreign=3, balance="even")
-cells = cc.make_cells(**made)
-tests = {"same": cc.make_cells(40, size=32, seed=2), "shifted": cc.make_cells(40, size=32, seed=3, severity=0.6)}
-pipe = cc.Pipeline.from_recipe(sys.argv[1])
-print("begins", flush=True)
-pipe.run(cells, out=sys.argv[2], tests=tests, source={"made": made})
-"""
+IMPORTED = ("h5py", "joblib", "matplotlib.figure", "scipy.ndimage", "sklearn.ensemble", "sklearn.linear_model")
+"""What a job imports later on."""
+KEPT = ("start_sha256", "end_sha256", "data", "split", "class_names", "status")
+"""Of the manifest; the rest holds times and places."""
 
 RECIPE = """
 seed = 5
@@ -71,25 +70,25 @@ label_smoothing = 0.05
 focal = 1.0
 ema = 0.9
 image_size = 36
-cached_views = 2
-deterministic = true
+cache = { views = 2 }
+compute = { deterministic = true }
 backbone = { name = "residual", weights = "none", params = { filters = [16, 16, 16] } }
 head = { units = [16], dropout = 0.2 }
 augmenter = { preset = "challenge" }
 val_augmenter = { preset = "challenge" }
 
 [[trainer.stages]]
-epochs = 4
+epochs = 3
 learning_rate = 3e-3
 
 [[trainer.stages]]
-epochs = 4
+epochs = 3
 learning_rate = 1e-3
 unfreeze = 1
 reduce_patience = 1
 
 [[trainer.stages]]
-epochs = 4
+epochs = 3
 learning_rate = 1e-3
 unfreeze = "all"
 train_batch_norm = true
@@ -99,15 +98,63 @@ monitor = "mean_macro_f1"
 """
 
 
-def start(place: Path, name: str) -> subprocess.Popen[str]:
-    """Start the job, and wait until everything is imported."""
-    words = [sys.executable, str(place / "job.py"), str(place / "recipe.toml"), str(place / name)]
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    job = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert job.stdout is not None
-    if job.stdout.readline().strip() != "begins":
-        raise SystemExit(job.communicate()[1])
-    return job
+def job(place: Path, name: str) -> None:
+    """Do the job, or what is left of it; its log begins anew with every start."""
+    log = logging.getLogger("cellclf")
+    log.addHandler(logging.FileHandler(place / "log", mode="w", encoding="utf-8"))
+    log.setLevel(logging.INFO)
+    epoch_steps.SAVE_EVERY = 0.0  # as an epoch of hours would: a checkpoint after every batch
+    made = dict(n=140, size=32, seed=1, slides=12, duplicates=4, near_duplicates=4, foreign=3, balance="even")
+    cells = cc.make_cells(**made)
+    tests = {"same": cc.make_cells(40, size=32, seed=2), "shifted": cc.make_cells(40, size=32, seed=3, severity=0.6)}
+    pipe = cc.Pipeline.from_recipe(place / "recipe.toml")
+    log.info("cleaning")
+    pipe.run(cells, out=place / name, tests=tests, source={"made": made}, show=False)
+
+
+def start(place: Path, name: str, patience: float = math.inf) -> tuple[float, bool]:
+    """Start the job, and kill it when it has used so much processor time; give what it used, and whether it ended."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            job(place, name)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    clock, stopped = os.sysconf("SC_CLK_TCK"), False
+    while True:
+        done, status, used = os.wait4(child, os.WNOHANG)
+        if done:
+            break
+        fields = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()
+        if not stopped and (int(fields[11]) + int(fields[12])) / clock >= patience:
+            os.kill(child, signal.SIGKILL)
+            stopped = True
+        time.sleep(0.02)
+    if os.waitstatus_to_exitcode(status) not in (0, -signal.SIGKILL):
+        raise SystemExit(f"the job does not end any more: {os.waitstatus_to_exitcode(status)}")
+    return used.ru_utime + used.ru_stime, os.waitstatus_to_exitcode(status) == 0
+
+
+def moment(place: Path, name: str) -> str:
+    """Name what a job was at when it was killed."""
+    manifest, log = place / name / "manifest.json", place / "log"
+    if manifest.exists() and json.loads(manifest.read_text("utf-8"))["status"] == "finished":
+        return "report"
+    found = "start"
+    for line in log.read_text("utf-8").splitlines() if log.exists() else ():
+        if line == "cleaning":
+            found = line
+        elif match := re.match(r"stage (\d)/3 epoch +(\d)/3", line):
+            found = "calibration" if match.groups() == ("3", "3") else f"stage {match[1]}"
+        elif match := re.match(r"stage (\d): |resuming after .* of stage (\d)", line):
+            found = f"stage {match[1] or match[2]}"
+    return found
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
@@ -132,9 +179,7 @@ def contents(folder: Path) -> dict[str, Any]:
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
         "history": history,
         "report": {key: report[key] for key in ("scores", "copies", "removed", "domain_shifts")},
-        "manifest": {
-            key: manifest[key] for key in ("start_sha256", "end_sha256", "data", "split", "class_names", "status")
-        },
+        "manifest": {key: manifest[key] for key in KEPT},
         **{name: (folder / name).read_bytes() for name in ("split.csv", "recipe.toml")},
     }
 
@@ -156,39 +201,34 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    chance, wrong, kills, runs = random.Random(options.seed), 0, 0, 0
+    chance, moments, wrong, runs = random.Random(options.seed), Counter[str](), 0, 0
+    import_keras()
+    for name in IMPORTED:
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         place = Path(folder)
-        (place / "job.py").write_text(JOB)
         (place / "recipe.toml").write_text(RECIPE)
-        began = time.monotonic()
-        job = start(place, "whole")
-        began, errors = time.monotonic(), job.communicate()[1]
-        if job.returncode:
-            raise SystemExit(errors)
-        whole = time.monotonic() - began
-        print(f"without a stop: {whole:.0f} s", flush=True)
-        while kills < options.kills:
-            runs, of_this = runs + 1, 0
+        whole, _ = start(place, "whole")
+        spent = whole
+        print(f"without a stop: {whole:.0f} s of processor time", flush=True)
+        while moments.total() < options.kills:
+            runs, at = runs + 1, []
             while True:
-                job = start(place, "killed")
-                # at most eight kills a run, else a slow machine would never end it
-                patience = chance.uniform(0, whole) if kills < options.kills and of_this < 8 else None
-                try:
-                    errors = job.communicate(timeout=patience)[1]
+                # at most eight kills a run: one that has only its report to write would take very many
+                more = moments.total() < options.kills and len(at) < 8
+                used, ended = start(place, "killed", chance.uniform(0, whole) if more else math.inf)
+                spent += used
+                if ended:
                     break
-                except subprocess.TimeoutExpired:
-                    job.send_signal(signal.SIGKILL)
-                    job.communicate()
-                    kills, of_this = kills + 1, of_this + 1
-            if job.returncode:
-                raise SystemExit(f"after {of_this} kills the job does not end any more:\n{errors}")
+                at.append(moment(place, "killed"))
+                moments[at[-1]] += 1
             found = differences(place / "whole", place / "killed")
             wrong += bool(found)
             said = f"differs in {', '.join(found)}" if found else "equal bit for bit"
-            print(f"run {runs}: killed {of_this} times, {said}", flush=True)
+            print(f"run {runs}: killed {len(at)} times ({', '.join(at)}), {said}", flush=True)
             shutil.rmtree(place / "killed")
-    print(f"{kills} kills, {runs} runs, {wrong} differ from the one without a stop")
+    print(f"killed at: {', '.join(f'{name} {count}' for name, count in sorted(moments.items()))}")
+    print(f"{moments.total()} kills, {runs} runs, {wrong} differ from the one without a stop; {spent:.0f} s")
     sys.exit(bool(wrong))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.augmentation.program import Arrays
+from cellclf.backends import current
 
 Tensor = Any
 Layout = tuple[tuple[int, int], ...]
@@ -42,6 +43,8 @@ def run_blocks(
     Returns:
         A new array like ``images``.
     """
+    from keras.ops import convert_to_numpy
+
     out = np.empty_like(images)
     for start in range(0, len(images), BLOCK):
         part = images[start : start + BLOCK]
@@ -54,37 +57,24 @@ def run_blocks(
         shapes = tuple((name, str(value.dtype), tuple(value.shape)) for name, value in drawn.items())
         with _COMPILING:  # otherwise all threads of a pipeline that find nothing in the cache would compile
             work = _compiled(layout, gpu, (str(block.dtype), tuple(block.shape), shapes))
-        out[start : start + BLOCK] = np.asarray(work(block, drawn))[: len(part)]
+        out[start : start + BLOCK] = convert_to_numpy(work(block, drawn))[: len(part)]
     return out
 
 
 @lru_cache(maxsize=32)
 def _compiled(layout: Layout, gpu: bool, shapes: object) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
-    """Compile for one layout (on TensorFlow; other backends run it as it is).
+    """Compile for one layout.
 
     ``shapes`` is part of the key only: each function then has a single trace, and the cache's size limits the traces.
     """
-    import keras
-
     from cellclf.augmentation.kernels import engine
-
-    if keras.backend.backend() != "tensorflow":
-        return partial(engine.apply, layout=layout)
-    import tensorflow as tf
 
     def work(images: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         return engine.apply(images, params, layout, together=gpu)
 
-    compiled: Callable[[Tensor, Mapping[str, Tensor]], Tensor] = tf.function(work, jit_compile=True, autograph=False)
-    return compiled
+    return current().compiled(work)
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow would put work on a GPU."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
+    """Return whether the backend would put work on a GPU."""
+    return bool(current().gpus())

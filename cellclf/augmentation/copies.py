@@ -15,7 +15,8 @@ from cellclf.utils.progress import track
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
-Strength = Annotated[float, Interval(ge=0, le=10)]
+MOST = 10
+Strength = Annotated[float, Interval(ge=0, le=MOST)]
 Strengths = Annotated[Sequence[Strength], Len(1)]
 Copies = Annotated[int, Interval(ge=0, le=1000)]
 PerClass = Annotated[int, Interval(ge=1, le=10**7)] | Literal["max"]

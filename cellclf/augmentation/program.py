@@ -7,8 +7,8 @@ result for the device. Work of one kind is collected here, which makes it cheap 
   resampling an image;
 - adjacent point operations become one look-up table or one 3x4 colour matrix.
 
-An image therefore passes through: geometry, colour (in drawn order), optics (blur, sharpness), noise,
-JPEG, masks.
+An image therefore passes through: background, geometry, colour (in drawn order), illumination, optics (blur,
+sharpness), noise, JPEG, masks.
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ class Program:
         self._jpegs: list[tuple[Flags, NDArray[np.int64]]] = []
         self._boxes: list[tuple[Flags, Floats, NDArray[np.int32]]] = []
         self._grids: list[tuple[Flags, Floats, NDArray[np.int32]]] = []
+        self._grounds: list[tuple[Flags, Floats]] = []
+        self._lights: list[tuple[Flags, Floats]] = []
+
+    def ground(self, active: Flags, shape: Floats) -> None:
+        """Lay the cell on another ground: (N, P), see `kernels.background.exchange`; of several the last one counts."""
+        self._grounds.append((active, shape))
 
     def warp(
         self,
@@ -142,13 +148,26 @@ class Program:
         """Paint grids of squares: (N, 5) period, covered share of it, two offsets (fractions), turn (rad)."""
         self._grids.append((active, grid, pack(fill)))
 
+    def light(self, active: Flags, shape: Floats) -> None:
+        """Let the light fall off: (N, 8), see `kernels.light.shade`."""
+        self._lights.append((active, shape))
+
     def arrays(self) -> Arrays:
         """Pack everything as arrays whose first axis is the image; their shapes depend on the steps only."""
         out: Arrays = {}
+        if self._grounds:
+            active, shape = self._stack(self._grounds[::-1])
+            order, _ = _first(active)
+            out["ground_count"] = active.any(1).astype(np.int32)
+            out["ground_shape"] = _take(shape, order)[:, 0].astype(np.float32)
         if self._warps:
             out |= self._pack_warps()
         if self._tones:
             out |= self._pack_tones()
+        if self._lights:
+            active, shape = self._stack(self._lights)
+            order, out["light_count"] = _first(active)
+            out["light_shape"] = _take(shape, order).astype(np.float32)
         if self._kernels:
             out |= self._pack_kernels()
         if self._sharps:

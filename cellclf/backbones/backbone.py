@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from cellclf.backbones.blocks import output_layer
 from cellclf.backbones.graph import copied, seeded, stable_names
+from cellclf.backbones.pointwise import subsample_first
 from cellclf.backbones.registry import registry
 from cellclf.backbones.spec import BackboneSpec
 from cellclf.backbones.weights import check_path, load_weights
@@ -213,6 +214,7 @@ class Backbone(Params):
             raise (OptionError if given else PluginError)(f"backbone {spec.name!r} {problem}")
         if file is not None:
             load_weights(model, file, network=f"backbone {spec.name!r}", alpha=settings.get("alpha"))
+        subsample_first(model)
         return model
 
     def check_published(self) -> None:

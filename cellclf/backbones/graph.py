@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from cellclf.errors import OptionError
+from cellclf.utils.parameters import shortened
 
 _SEEDING = threading.RLock()
 
 POOL = "head_pool"
 """Name of the pooling layer that a classifier's head starts with."""
+_RESIZE = "resize"
+"""Name of the layer that brings images to the size at which a network sees them."""
 
 
 @contextmanager
@@ -126,18 +131,77 @@ def resized(model: Any, input_shape: tuple[int, int, int]) -> Any:
         entry = _input_layer(config)
         entry["config"]["batch_shape"] = (None, *input_shape)
         for layer in config["layers"]:
-            layer["inbound_nodes"] = _renamed(layer["inbound_nodes"], {entry["name"]: "resize"})
+            layer["inbound_nodes"] = _renamed(layer["inbound_nodes"], {entry["name"]: _RESIZE})
         resize = keras.layers.Resizing(
-            height, width, interpolation="bilinear", data_format="channels_last", name="resize"
+            height, width, interpolation="bilinear", data_format="channels_last", name=_RESIZE
         )
         tensor = {"shape": (None, *input_shape), "dtype": "float32", "keras_history": [entry["name"], 0, 0]}
         node = {"args": [{"class_name": "__keras_tensor__", "config": tensor}], "kwargs": {}}
         described = keras.saving.serialize_keras_object(resize)
         config["layers"].insert(
-            config["layers"].index(entry) + 1, described | {"name": "resize", "inbound_nodes": [node]}
+            config["layers"].index(entry) + 1, described | {"name": _RESIZE, "inbound_nodes": [node]}
         )
 
     return _rebuilt(model, edit)
+
+
+def seen_size(model: Any) -> tuple[int, int]:
+    """Give the height and width at which a network sees its images: behind the resizing, where there is one."""
+    first = _resizing(model)
+    height, width = model.input_shape[1:3] if first is None else (first.height, first.width)
+    return int(height), int(width)
+
+
+def _resizing(model: Any) -> Any:
+    """Give the layer behind the input that resizes images; None where there is none."""
+    import keras
+
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    return layers[0] if layers and isinstance(layers[0], keras.layers.Resizing) else None
+
+
+def sharing_at(model: Any, size: tuple[int, int]) -> Any:
+    """Return a model of the very same layers that sees its images at another size; training it trains both.
+
+    Args:
+        model: A flat functional keras.Model for images of a fixed (height, width, channels).
+        size: Height and width at which it sees them.
+
+    Returns:
+        For the same images, with a ``keras.layers.Resizing`` behind its input; the model itself at its own size.
+
+    Raises:
+        OptionError: The network cannot take images of that size, such as one with a flattened map.
+
+    Examples:
+        >>> from cellclf.backbones.backbone import Backbone
+        >>> net = Backbone("residual").build((48, 48, 3))
+        >>> small = sharing_at(net, (32, 32))
+        >>> small.input_shape, small.output_shape[1:3], small.layers[-1] is net.layers[-1]
+        ((None, 48, 48, 3), (4, 4), True)
+    """
+    import keras
+
+    if size == seen_size(model):
+        return model
+    images = model.inputs[0]
+    entry = keras.Input(images.shape[1:], dtype=images.dtype)
+    resize = keras.layers.Resizing(
+        *size, interpolation="bilinear", data_format="channels_last", dtype="float32", name=_RESIZE
+    )
+    own = _resizing(model)
+    try:
+        start = entry if own is not None else resize(entry)
+        found = model._run_through_graph([start], operation_fn=lambda layer: resize if layer is own else layer)
+        made = keras.Model(entry, found[0] if isinstance(found, list | tuple) else found, name=model.name)
+        # a fixed reshape spoils the batch, which a symbolic tensor does not show
+        shape = tuple(made(np.zeros((2, *images.shape[1:]), np.uint8), training=False).shape)
+    except Exception as error:  # whatever a layer says of a shape that it cannot take
+        reason = shortened(" ".join(str(error).split()))
+        raise OptionError(f"the network cannot take images of {size[0]}x{size[1]}: {reason}") from None
+    if len(shape) != len(model.output_shape) or shape[0] != 2 or shape[-1] != model.output_shape[-1]:
+        raise OptionError(f"the network cannot take images of {size[0]}x{size[1]}: its output is then {shape}")
+    return made
 
 
 def all_layers(layer: Any) -> list[Any]:
@@ -155,7 +219,8 @@ def all_layers(layer: Any) -> list[Any]:
 def output_of(model: Any, name: str) -> Any:
     """Give what a layer puts out in the graph of a model.
 
-    A model that is a layer of another has two outputs: ``layer.output`` is that of its own graph.
+    ``layer.output`` may be that of another graph: of a model that is a layer of this one, or of a model that shares
+    the layer.
 
     Args:
         model: A functional keras.Model.
@@ -164,10 +229,11 @@ def output_of(model: Any, name: str) -> Any:
     import keras
 
     layer = model.get_layer(name)
-    if not isinstance(layer, keras.Model):
-        return layer.output
     by_depth = sorted(model._nodes_by_depth.items())  # 0 is the end of the graph
-    return next(node.outputs[0] for _, nodes in by_depth for node in nodes if node.operation is layer)
+    found = [node.outputs[0] for _, nodes in by_depth for node in nodes if node.operation is layer]
+    if not isinstance(layer, keras.Model) and any(layer.output is one for one in found):
+        return layer.output
+    return found[0]
 
 
 def zoomed(model: Any, factor: float) -> Any:

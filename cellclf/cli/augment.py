@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, Source, source_options
+from cellclf.cli.options import IMAGE
 from cellclf.cli.output import import_keras, save_figure
+from cellclf.cli.sources import Source, source_options
 
 
 @click.group(invoke_without_command=True)

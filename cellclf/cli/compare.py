@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 import cellclf
-from cellclf.cli.options import Source, by_option, change_option, load_sources, load_tests, source_options, test_option
+from cellclf.cli.job_sources import load_sources, load_tests
+from cellclf.cli.options import by_option, test_option
 from cellclf.cli.output import import_keras
+from cellclf.cli.recipe_choice import change_option
+from cellclf.cli.sources import Source, source_options
 from cellclf.utils.atomic import check_writable
 
 if TYPE_CHECKING:

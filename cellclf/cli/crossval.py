@@ -8,8 +8,11 @@ from typing import Literal
 import click
 
 import cellclf
-from cellclf.cli.options import RecipeChoice, Source, by_option, load_sources, recipe_options, source_options
+from cellclf.cli.job_sources import load_sources
+from cellclf.cli.options import by_option
 from cellclf.cli.output import import_keras
+from cellclf.cli.recipe_choice import RecipeChoice, recipe_options
+from cellclf.cli.sources import Source, source_options
 from cellclf.utils.atomic import check_writable
 
 

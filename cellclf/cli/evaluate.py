@@ -7,17 +7,19 @@ import json
 import click
 
 import cellclf
-from cellclf.cli.options import Source, load_sources, min_count_help, source_options
+from cellclf.cli.job_sources import load_sources
+from cellclf.cli.options import min_count_option
 from cellclf.cli.output import import_keras
+from cellclf.cli.sources import Source, source_options
 
 
 @click.command()
 @click.argument("run_folder", metavar="RUN")
 @click.argument("sources", metavar="[NAME=]SRC...", nargs=-1, required=True)
 @source_options
-@click.option("--min-count", default=1, show_default=True, help=min_count_help)
+@min_count_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def evaluate(run_folder: str, sources: tuple[str, ...], source: Source, min_count: int, as_json: bool) -> None:
+def evaluate(run_folder: str, sources: tuple[str, ...], source: Source, min_count: int | None, as_json: bool) -> None:
     """Score the run in the folder RUN on SRC.
 
     Several SRC are scored together, and each by itself.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, Source, skipped_are_reported, source_options
+from cellclf.cli.options import IMAGE
 from cellclf.cli.output import import_keras, save_figure
+from cellclf.cli.sources import Source, skipped_are_reported, source_options
 from cellclf.utils.csv_tables import csv_text
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import Source, source_options
 from cellclf.cli.output import import_keras
+from cellclf.cli.sources import Source, source_options
 from cellclf.utils.atomic import check_writable
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, OutFile, Source, min_count_help, source_options
+from cellclf.cli.options import IMAGE, OutFile, min_count_help
 from cellclf.cli.output import import_keras, save_figure
+from cellclf.cli.sources import Source, source_options
 from cellclf.utils.atomic import write_json, write_text
 
 

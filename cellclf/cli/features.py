@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import OutFile, Source, skipped_are_reported, source_options
+from cellclf.cli.options import OutFile
 from cellclf.cli.output import import_keras
+from cellclf.cli.sources import Source, skipped_are_reported, source_options
 
 
 @click.command()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from cellclf.cli.options import IMAGE, Source, source_options
+from cellclf.cli.options import IMAGE
 from cellclf.cli.output import save_figure
+from cellclf.cli.sources import Source, source_options
 from cellclf.cli.spelling import as_options
 from cellclf.errors import printable
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import RecipeChoice, Source, recipe_options, source_options
 from cellclf.cli.output import import_keras
+from cellclf.cli.recipe_choice import RecipeChoice, recipe_options
+from cellclf.cli.sources import Source, source_options
 from cellclf.utils.atomic import check_writable
 
 

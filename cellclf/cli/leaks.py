@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import Source, pair_options, source_options
+from cellclf.cli.options import pair_options
+from cellclf.cli.sources import Source, source_options
 from cellclf.utils.csv_tables import check_table_path
 
 

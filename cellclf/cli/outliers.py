@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 import cellclf
-from cellclf.cli.options import Source, loss_options, selection_options, source_options
+from cellclf.cli.options import loss_options, selection_options
 from cellclf.cli.output import write_selection
+from cellclf.cli.sources import Source, source_options
 
 
 @click.command()

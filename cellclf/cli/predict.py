@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cellclf
-from cellclf.cli.options import OutFile, Source, names_on_stdin, skipped_are_reported, source_options
+from cellclf.cli.options import OutFile
 from cellclf.cli.output import import_keras, note
+from cellclf.cli.sources import Source, names_on_stdin, skipped_are_reported, source_options
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet

@@ -11,8 +11,8 @@ import click
 
 import cellclf
 from cellclf.cli.exit_codes import ExitCode
-from cellclf.cli.options import Source, source_options
 from cellclf.cli.output import import_keras
+from cellclf.cli.sources import Source, source_options
 
 
 @click.command()

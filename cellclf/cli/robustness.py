@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import IMAGE, OutFile, Source, min_count_help, source_options
+from cellclf.cli.options import IMAGE, OutFile, min_count_option
 from cellclf.cli.output import import_keras, save_figure
+from cellclf.cli.sources import Source, source_options
 from cellclf.utils.atomic import check_writable, write_json
 
 
@@ -25,7 +26,7 @@ from cellclf.utils.atomic import check_writable, write_json
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N images of SRC, each class in proportion.")
 @click.option("--tta", type=int, default=1, show_default=True, help="8 averages over flips and turns, 4 over flips.")
-@click.option("--min-count", default=1, show_default=True, help=min_count_help)
+@min_count_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random corruptions.")
 @click.option("--plot", type=IMAGE, help="Write the curves, PNG, SVG or PDF.")
 @click.option("--out", type=OutFile(".json"), help="File for the figures; else RUN and its report get them.")
@@ -36,7 +37,7 @@ def robustness(
     suite: str,
     limit: int | None,
     tta: int,
-    min_count: int,
+    min_count: int | None,
     seed: int,
     plot: Path | None,
     out: Path | None,

@@ -11,20 +11,13 @@ import click
 
 import cellclf
 from cellclf.cli.exit_codes import ExitCode
-from cellclf.cli.options import (
-    RecipeChoice,
-    Source,
-    absolute,
-    cut_options,
-    load_sources,
-    load_tests,
-    named_sources,
-    recipe_options,
-    source_options,
-    test_option,
-)
+from cellclf.cli.job_sources import absolute, load_sources, load_tests, named_sources
+from cellclf.cli.options import cut_options, test_option
 from cellclf.cli.output import command_line, import_keras, note, print_check, print_outcome
+from cellclf.cli.recipe_choice import RecipeChoice, recipe_options
+from cellclf.cli.sources import Source, source_options
 from cellclf.cli.spelling import as_options
+from cellclf.cli.started import STARTED
 from cellclf.errors import CellclfError
 
 if TYPE_CHECKING:
@@ -51,6 +44,11 @@ if TYPE_CHECKING:
     metavar="RUN",
     help="Continue the training of RUN on SRC, at a low rate; a second SRC is its own laboratory, and is mixed in.",
 )
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="End within this time, report included: epochs and sizes of images are chosen for it.",
+)
 @click.option("--check", is_flag=True, help="Only look for mistakes; exit code 3 if there are any.")
 def run(
     sources: tuple[str, ...],
@@ -62,6 +60,7 @@ def run(
     min_count: int | None,
     out: Path | None,
     start: str | None,
+    minutes: float | None,
     check: bool,
 ) -> None:
     """Do the whole job: clean, split, train, evaluate, report.
@@ -122,9 +121,18 @@ def run(
         click.echo(looked_at(pipe, shown, out))
         return
     import_keras()
+    from cellclf.training.budget import Budget
+
     record |= {"tests": named_sources(tests)} if tests else {}
     outcome = pipe.run(
-        given, out=out, tests=others, home=home, command=command_line(), min_count=min_count, source=record
+        given,
+        out=out,
+        tests=others,
+        home=home,
+        command=command_line(),
+        min_count=min_count,
+        source=record,
+        minutes=None if minutes is None else Budget(minutes, started=STARTED),
     )
     print_outcome(outcome)
 

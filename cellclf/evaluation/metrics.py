@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError, printable, unknown
-from cellclf.evaluation.checks import check_predictions
+from cellclf.evaluation.checks import averaged_classes, check_predictions
 from cellclf.evaluation.groups import domain_names, number_groups, unit_text
 from cellclf.evaluation.intervals import Estimate, Grouped, bootstrap
 from cellclf.evaluation.plots import plot_confused, plot_confusion
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from cellclf.data.image_set import ImageSet
-
-
-FEW_IMAGES = 10
-"""Of a class with fewer, one mistake changes the recall by more than a tenth: it has no part in averages, where
-``evaluate`` may choose."""
 
 
 @dataclass(frozen=True)
@@ -381,14 +377,14 @@ def evaluate(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    min_count: int | None = 1,
+    min_count: int | None = None,
     groups: ArrayLike | None = None,
     domains: ArrayLike | None = None,
 ) -> Report:
     """Compare predicted probabilities with the truth.
 
     Args:
-        labels: (N,) whole numbers, index into ``class_names``, or names of these.
+        labels: (N,) or (N, 1) whole numbers, index into ``class_names``, or names of these.
         probabilities: (N, C) floats 0-1, rows that sum to 1: what the softmax gives.
         class_names: C names in label order; None numbers them from 0.
         confidence: Level of the intervals, between 0 and 1.
@@ -422,25 +418,19 @@ def evaluate(
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise OptionError(f"class_names={shortened(class_names)}; expected a name for each class, in a list")
     names = tuple(printable(str(name)) for name in class_names)
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise OptionError(f"class_names has {shortened(twice[0])} twice; expected each name once")
     truth, given = check_predictions(_numbered(labels, names), probabilities, len(names))
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
     if resamples < 100:
         raise OptionError(f"resamples is {resamples}; expected 100 or more, 1000 for intervals to publish")
-    if min_count is not None and min_count < 1:
-        raise OptionError(f"min_count is {min_count}; expected 1 or more images")
 
     classes = len(names)
     confusion = np.bincount(truth * classes + given.argmax(1), minlength=classes * classes).reshape(classes, classes)
     support = confusion.sum(1)
     fewest = min_count or 1  # of a domain, which has fewer images: its averages hold every class, and are uncertain
-    if min_count is None:
-        min_count = FEW_IMAGES if (support >= FEW_IMAGES).sum() > 1 else 1
-    averaged = support >= min_count
-    if not averaged.any():
-        raise DataError(
-            f"no class has min_count = {min_count} images, the largest has {support.max()}; lower min_count"
-        )
+    averaged = averaged_classes(support, min_count)
     numbers = number_groups(groups, len(truth))
     named = domain_names(domains, len(truth))
     found = bootstrap(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
+from cellclf.evaluation.checks import averaged_classes
 from cellclf.evaluation.groups import number_groups, resample_groups, stretch
 from cellclf.evaluation.intervals import Counts, Estimate, Grouped, around_groups, widened
 from cellclf.evaluation.scores import Score, scores_in
@@ -131,7 +132,7 @@ def compare_paired(
     second: ArrayLike,
     classes: int,
     *,
-    min_count: int = 1,
+    min_count: int | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -147,7 +148,7 @@ def compare_paired(
         first: (N,) classes predicted by the first.
         second: (N,) classes predicted by the second.
         classes: How many classes there are.
-        min_count: Classes with fewer images are left out of macro F1 and balanced accuracy.
+        min_count: Classes with fewer images are left out of macro F1 and balanced accuracy; None as by ``evaluate``.
         confidence: 0-1, the share of such intervals that hold the true difference.
         resamples: How many bootstrap resamples.
         seed: Of the resamples.
@@ -169,11 +170,7 @@ def compare_paired(
     if not len(truth) or truth.ndim != 1 or not truth.shape == one.shape == two.shape:
         raise DataError(f"{truth.shape} labels, {one.shape} and {two.shape} predictions; expected one of each an image")
     support = np.bincount(truth, minlength=classes)
-    averaged = support >= min_count
-    if not averaged.any():
-        raise DataError(
-            f"no class has min_count = {min_count} images, the largest has {support.max()}; lower min_count"
-        )
+    averaged = averaged_classes(support, min_count)
     rng = np.random.default_rng(seed)
     hits = np.zeros((2, 1 + resamples, classes))  # row 0 holds the counts as they are, the others are resampled
     predicted = np.zeros_like(hits)

@@ -147,7 +147,7 @@ def compare_runs(
     on: ImageSet | Callable[[tuple[int, int]], ImageSet],
     *,
     name: str = "this set",
-    min_count: Count = 1,
+    min_count: Count | None = None,
     show: bool | None = None,
 ) -> Comparison:
     """Compare finished runs on one set with labels, on which none of them was trained.
@@ -156,7 +156,7 @@ def compare_runs(
         runs: Runs or their folders, with the same classes in any order.
         on: The images; or, for runs of different image sizes, a function that reads them at (height, width).
         name: Name of the set in the table.
-        min_count: Classes with fewer images are not in the averages over classes.
+        min_count: Classes with fewer images are not in the averages over classes; None as by ``Run.evaluate``.
         show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
     Returns:

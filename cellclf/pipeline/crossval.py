@@ -238,7 +238,9 @@ def cross_validate(
         scored[rows] = np.isin(cells.labels[rows], columns)
         rows = rows[scored[rows]]
         groups = None if cells.groups is None else cells.groups[rows]
-        reports.append(evaluate(cells.labels[rows], probabilities[rows], cells.class_names, groups=groups))
+        truth, called = cells.labels[rows], probabilities[rows]
+        # small classes count in every fold or in none, and all of a fold are few: `pooled` leaves out what is rare
+        reports.append(evaluate(truth, called, cells.class_names, min_count=1, groups=groups))
     result = CrossValidation(
         ids=cells.ids,
         labels=cells.labels,

@@ -11,7 +11,9 @@ from cellclf.data.image_set import ImageSet
 from cellclf.data.split import Parts, Split
 from cellclf.errors import CellclfError, DataError, OptionError, joined
 from cellclf.pipeline.cut import completed
+from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
+from cellclf.training.trainer_checks import check_stage_sizes
 
 
 def raise_all(checks: Iterable[Callable[[], Any]]) -> None:
@@ -52,7 +54,10 @@ def check_parts(cells: ImageSet | Parts, split: Split, downsample: Downsample | 
     parts = completed(cells, split) if isinstance(cells, Parts) else split.apply(cells)
     # the sets alone: a mistake in the other options, reported by another check, must not hide theirs
     alone = ("backbone", "start", "class_weight", "image_size")
-    Trainer(**{name: getattr(trainer, name) for name in alone}).check(parts.train, parts.val)
+    checked: Trainer = Trainer(**{name: getattr(trainer, name) for name in alone})
+    checked.check(parts.train, parts.val)
+    if isinstance(trainer.stages, list | tuple):
+        check_stage_sizes(checked, (stage for stage in trainer.stages if isinstance(stage, Stage)), parts.train)
 
 
 def check_test_set(name: str, test: ImageSet, cells: ImageSet, part_names: Collection[str]) -> None:

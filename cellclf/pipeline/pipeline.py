@@ -29,6 +29,7 @@ from cellclf.errors import CellclfError, OptionError, unknown
 from cellclf.evaluation.forgetting import Forgetting
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
+from cellclf.pipeline.budget import reserve, scored_in_time, where_it_went
 from cellclf.pipeline.cut import CutOf, completed, copies_across, describe, given_of, groups_across, read_cut
 from cellclf.pipeline.home import Joined, home_cells, join_home, measure_home, split_beside
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
@@ -38,6 +39,7 @@ from cellclf.pipeline.run_report import write_report
 from cellclf.pipeline.source import source_of
 from cellclf.runs.folder import check_folder, write_manifest
 from cellclf.runs.run import Run
+from cellclf.training.budget import Budget, budget_of
 from cellclf.training.callbacks import check_callbacks
 from cellclf.training.head import Head
 from cellclf.training.stage import Stage
@@ -262,12 +264,13 @@ class Pipeline(Params):
         Raises:
             WeightsError: There is no connection, or a broken download.
             RunFolderError: The run that is continued cannot be read.
-            OptionError: It cannot be trained on, since it is an adapted one.
+            OptionError: It cannot be trained on, since it is an adapted one, or cannot take the size of a stage.
         """
         if (parent := self.trainer.parent()) is not None:
             parent.check()
         else:
             self.trainer.used_backbone().check_published()
+        self.trainer.check_sizes()
 
     def prepare(
         self,
@@ -397,6 +400,7 @@ class Pipeline(Params):
         callbacks: Sequence[Any] = (),
         source: Mapping[str, Any] | None = None,
         chosen: Mapping[str, Any] | None = None,
+        minutes: float | Budget | None = None,
     ) -> Outcome:
         """Do the whole job.
 
@@ -424,10 +428,15 @@ class Pipeline(Params):
                 ``{"made": ...}`` those of ``make_cells``; None takes the paths that were given.
                 ``"tests"`` may name the SRC of each further set, ``"home"`` is the same for ``home``.
             chosen: What another run chose by itself, see ``Trainer.fit``.
+            minutes: How long the whole job may take, from cleaning to report: epochs and sizes of images are chosen for
+                it, see ``Trainer.fit``. It ends with a calibrated run and its report however short that is; where it
+                was too short, both say so. Where even scoring the training images would take a tenth of it, the report
+                scores some of them.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
         """
+        budget = budget_of(minutes)
         source = source_of(cells, val, cut) if source is None else source
         given = read_cut(cells, val, cut)
         sources = {name: str(test) for name, test in dict(tests or {}).items() if isinstance(test, str | Path)}
@@ -442,6 +451,8 @@ class Pipeline(Params):
         folder = None if out is None else Path(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False
+            if budget is not None:
+                budget.open(folder)
             prepared = prepared or self._prepare(joined)
             table, recipe = split_table(prepared), self.resolved().to_dict()
             record = {
@@ -458,6 +469,9 @@ class Pipeline(Params):
             started = time.perf_counter()
             copies = {} if self.dedup is None else count_copies(prepared, tests or {}, self.dedup)
             seconds = prepared.seconds | ({"leaks": time.perf_counter() - started} if tests or prepared.given else {})
+            if budget is not None:
+                further = len(prepared.parts.test) + sum(map(len, (tests or {}).values())) + len(joined.home)
+                reserve(budget, len(prepared.train), len(prepared.val), further, report=folder is not None)
             run = self.trainer.fit(
                 prepared.train,
                 prepared.val,
@@ -466,12 +480,15 @@ class Pipeline(Params):
                 callbacks=callbacks,
                 record=record,
                 chosen=chosen,
+                minutes=budget,
             )
             seconds["training"] = run.manifest["seconds"]
             started = time.perf_counter()
             sets = {"train": prepared.train, "val": prepared.val}
             if self.expand is not None:
                 sets["train"] = prepared.train.subset(_rows(prepared.train, prepared.parts.train))
+            if budget is not None:
+                sets["train"] = scored_in_time(sets["train"], run.manifest)
             if len(prepared.parts.test):
                 sets["test"] = prepared.parts.test
             names = cells.class_names
@@ -506,6 +523,8 @@ class Pipeline(Params):
                     command=command,
                     sources={**sources, **dict((source or {}).get("tests") or {})},
                 )
+            if budget is not None:
+                logger.info(where_it_went(budget, seconds))
             return Outcome(run=run, prepared=prepared, reports=reports, page=page, home=forgetting)
 
     def _measure_home(

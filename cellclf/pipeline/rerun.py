@@ -122,7 +122,10 @@ def rerun(
         raise RunFolderError(
             f"the manifest of {folder} lacks {' and '.join(missing)}, so the run can predict but not be repeated"
         )
-    chosen = first.manifest.get("chosen")
+    chosen, minutes = (
+        first.manifest.get("chosen"),
+        first.manifest.get("minutes"),
+    )  # its steps are repeated, not its time
     source = first.manifest.get("source") or {}
     of_pipeline = (Path(folder) / "recipe.toml").is_file()
     continued = _parent(first, folder, start)
@@ -133,7 +136,7 @@ def rerun(
             table = read_recipe(folder)
             table["trainer"] |= continued
             pipe = Pipeline.from_recipe(table)
-            outcome = pipe.run(given, out=target, home=home, show=show, source=source, chosen=chosen)
+            outcome = pipe.run(given, out=target, home=home, show=show, source=source, chosen=chosen, minutes=minutes)
             second, val = outcome.run, outcome.prepared.val
         else:
             two = tuple(whole(_read(source.get(part), folder)) for part in ("train", "val")) if cells is None else cells
@@ -145,7 +148,7 @@ def rerun(
             settings = with_all_settings(first.manifest["trainer"]) | continued
             trainer = make_trainer(settings, settings["seed"])
             record = {"source": source}
-            second = trainer.fit(train, val, out=target, show=show, record=record, chosen=chosen)
+            second = trainer.fit(train, val, out=target, show=show, record=record, chosen=chosen, minutes=minutes)
             if (parent := trainer.parent()) is not None:
                 _, val = parent.fitted(train, val)
         second.folder = None if out is None else target

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError, unknown
 from cellclf.evaluation.calibration import scale
@@ -149,21 +150,16 @@ class _Reader:
         show: bool | None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.int64]]:
         """Give raw heat, probabilities and the explained classes, batch by batch."""
-        import tensorflow as tf
+        from keras import ops
 
         done = 0
         heat = [np.empty((0, *self.front.output_shape[1:3]))]
         found, classes = [np.empty((0, self.num_classes), np.float32)], [np.empty(0, np.int64)]
+        slopes = current().slopes(self.front, lambda maps: self.score(self.tail(maps, training=False)))
         for batch in cells.batches(batch_size, label="explaining", show=show):
-            maps = self.front(batch, training=False)
-            with tf.GradientTape() as tape:
-                tape.watch(maps)
-                scores = self.score(self.tail(maps, training=False))
-                now = scores.numpy().argmax(1) if chosen is None else chosen[done : done + len(batch)]
-                target = tf.reduce_sum(tf.gather(scores, now, axis=1, batch_dims=1))
-            slope = tf.cast(tape.gradient(target, maps), tf.float32)
-            heat.append(weigh(tf.cast(maps, tf.float32).numpy(), slope.numpy()))
-            found.append(tf.nn.softmax(scores).numpy())
+            maps, slope, scores, now = slopes(batch, None if chosen is None else chosen[done : done + len(batch)])
+            heat.append(weigh(maps, slope))
+            found.append(ops.convert_to_numpy(ops.softmax(scores)))
             classes.append(np.asarray(now, np.int64))
             done += len(batch)
         return np.concatenate(heat), np.concatenate(found), np.concatenate(classes)

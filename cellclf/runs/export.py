@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backends import current
 from cellclf.data.generated import make_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
 from cellclf.errors import CellclfError, ExportError, MissingPackageError, OptionError, unknown
 from cellclf.runs.predict import probabilities
 from cellclf.utils.atomic import check_writable, replacing, replacing_folder, write_json
-from cellclf.utils.backend import float32
+from cellclf.utils.backend import chosen_backend, float32
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def export(
     """Write the network of a run in the format of another program, and compare its probabilities with the run's."""
     path = Path(path)
     kind = _format(path, format)
+    require_tensorflow(f"writing {path.name}")
     _require(*_NEEDS[kind], what=f"writing {path.name}")
     check_writable(path)
     cells = images_to_compare(run.input_shape) if check is None else check
@@ -119,17 +121,11 @@ def open_exported(path: str | Path, *, format: str | None = None, n_jobs: int | 
     kind = _format(Path(path), format)
     _require(*_NEEDS[kind][-1:], what=f"opening {Path(path).name}")
     if kind == SAVED_MODEL:
-        import tensorflow as tf
+        if importlib.util.find_spec("tensorflow") is None:
+            raise MissingPackageError(f"opening {Path(path).name} needs TensorFlow: pip install 'cellclf[cpu]'")
+        from cellclf.backends.tensorflow_files import open_saved_model
 
-        loaded = tf.saved_model.load(str(path))
-        serve = loaded.signatures["serving_default"]
-
-        def predict(images: Images) -> NDArray[np.float32]:
-            with tf.device("/CPU:0"):
-                return np.asarray(serve(images=tf.constant(images))["probabilities"])
-
-        predict.loaded = loaded  # type: ignore[attr-defined]  # keeps its variables alive
-        return predict
+        return open_saved_model(path)
     if kind == ONNX:
         import onnxruntime
 
@@ -147,6 +143,19 @@ def _require(*packages: str, what: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingPackageError(f"{what} needs {', '.join(missing)}: pip install 'cellclf[export]'")
+
+
+def require_tensorflow(what: str) -> None:
+    """Raise if Keras does not run on TensorFlow, from whose functions other formats are written.
+
+    Raises:
+        OptionError: It runs on another backend; a run folder can be opened on each.
+    """
+    if chosen_backend()[0] != "tensorflow":
+        raise OptionError(
+            f"{what} needs Keras on TensorFlow, and it runs on {current().TITLE}; run folders can be opened on every "
+            "backend: set KERAS_BACKEND=tensorflow for this (pip install 'cellclf[cpu]')"
+        )
 
 
 def card(run: Run) -> dict[str, Any]:
@@ -187,11 +196,9 @@ def images_to_compare(shape: tuple[int, int, int]) -> ImageSet:
 
 def _difference(model: Any, predict: Predictor, cells: ImageSet, *, show: bool | None) -> float:
     """Measure the largest difference of any probability, also for a single image; infinite if one is not a number."""
-    import tensorflow as tf
-
     largest = 0.0
     for number, batch in enumerate(cells.batches(_BATCH, label="comparing", show=show)):
-        with tf.device("/CPU:0"):  # a GPU rounds differently, which is not a difference of the export
+        with current().on_processor():  # a GPU rounds differently, which is not a difference of the export
             expected = probabilities(model, batch, batch_size=_BATCH)
         found = [(predict(batch), expected)] + ([] if number else [(predict(batch[:1]), expected[:1])])
         for one, other in found:
@@ -226,22 +233,11 @@ def onnx_model(model: Any, shape: tuple[int, ...], outputs: Sequence[str]) -> An
     Returns:
         The ONNX model, whose input is ``images``, uint8.
     """
-    import tensorflow as tf
-
-    signature = tf.TensorSpec((None, *shape), tf.uint8, name="images")
-
-    @tf.function(input_signature=[signature], autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def predict(images: Any) -> dict[str, Any]:
-        found = model(images, training=False)
-        # an output that two names share, or the input, would be lost
-        each = map(tf.identity, found if isinstance(found, list | tuple) else [found])
-        return dict(zip(outputs, each, strict=True))
+    from cellclf.backends.tensorflow_files import to_onnx
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import tf2onnx
-
-        proto, _ = tf2onnx.convert.from_function(predict, input_signature=[signature])
+        proto = to_onnx(model, shape, outputs)
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
     return proto
@@ -260,12 +256,12 @@ def _write_onnx(run: Run, path: Path) -> None:
 
 
 def _write_litert(run: Run, path: Path) -> None:
-    import tensorflow as tf
+    from cellclf.backends.tensorflow_files import to_litert
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _write_saved_model(run, Path(folder) / "model")
-        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(Path(folder) / "model")).convert())
+        path.write_bytes(to_litert(Path(folder) / "model"))
     with zipfile.ZipFile(path, "a") as archive:  # LiteRT reads from the start, zip from the end: one file is both
         archive.writestr("labels.txt", "\n".join(run.class_names) + "\n")
         archive.writestr(CARD, json.dumps(card(run), indent=1) + "\n")

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from cellclf.backends import current
+
 
 def weights_sha256(model: Any) -> str:
     """Hash the weights of a Keras model: shapes, types and bytes in order; names and random states are left out.
@@ -31,7 +33,7 @@ def weights_sha256(model: Any) -> str:
 def versions() -> dict[str, str]:
     """Give the versions of the packages that determine a run; a package that is not installed is left out."""
     found = {"python": platform.python_version()}
-    for name in ("cellclf", "keras", "tensorflow", "tensorflow-cpu", "numpy", "scikit-learn"):
+    for name in ("cellclf", "keras", *current().PACKAGES, "numpy", "scikit-learn"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -50,12 +52,9 @@ def now() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine: system, processor, and the GPUs that TensorFlow finds."""
-    import tensorflow as tf
-
-    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    """Describe the machine: system, processor, and the GPUs that the backend finds."""
     return {
         "system": platform.platform(),
         "processor": platform.machine(),
-        "gpus": [gpu.get("device_name", "GPU") for gpu in gpus],
+        "gpus": current().gpus(),
     }

@@ -56,7 +56,7 @@ def measure_robustness(
     *,
     seen: Sequence[str] | None,
     tta: int | Sequence[str],
-    min_count: int,
+    min_count: int | None,
     seed: int,
     batch_size: int,
     show: bool | None,

@@ -440,7 +440,7 @@ class Run:
         cells: Cells,
         labels: ArrayLike | None = None,
         *,
-        min_count: int | None = 1,
+        min_count: int | None = None,
         tta: int | Sequence[str] = 1,
         seed: int = 0,
         show: bool | None = None,
@@ -468,7 +468,7 @@ class Run:
         return self._report(truth, found, cells, min_count, seed)
 
     def evaluate_and_compare(
-        self, cells: Cells, *, min_count: int | None = 1, seed: int = 0, show: bool | None = None
+        self, cells: Cells, *, min_count: int | None = None, seed: int = 0, show: bool | None = None
     ) -> tuple[Report, DomainShift | None]:
         """Score the run on a set with labels, and test it for domain shift, in one pass through the network.
 
@@ -604,7 +604,7 @@ class Run:
         *,
         seen: Sequence[str] | None = None,
         tta: int | Sequence[str] = 1,
-        min_count: int = 1,
+        min_count: int | None = None,
         seed: int = 0,
         batch_size: int = 256,
         show: bool | None = None,
@@ -618,7 +618,7 @@ class Run:
             seen: Steps of augmentation or families of corruptions that count as seen; None takes those that the
                 run's augmenter, expansion, val_augmenter and mix used.
             tta: See ``predict_proba``.
-            min_count: Classes with fewer images are not in the balanced accuracy.
+            min_count: Classes with fewer images are not in the balanced accuracy; None as by ``evaluate``.
             seed: Of the corruptions and of the bootstrap intervals.
             batch_size: Images at a time.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
@@ -744,7 +744,7 @@ class Run:
             (folder / FEATURES).unlink(missing_ok=True)
         save_adaptation(folder, self.adaptation, self.decisions, weights)
         write_manifest(folder, self.manifest)
-        self.folder = folder
+        self.folder = folder.absolute()  # the working directory may change
         return folder
 
 
@@ -772,4 +772,5 @@ def load_run(folder: str | Path) -> Run:
     known = load_confidence(folder / CONFIDENCE, weights)
     stored = load_stored(folder / FEATURES, weights, names)
     adaptation, decisions = load_adaptation(folder, weights) if "adaptation" in manifest else (None, None)
-    return Run(model, names, read_history(folder), manifest, folder, known, stored, adaptation, decisions)
+    place = folder.absolute()  # the working directory may change
+    return Run(model, names, read_history(folder), manifest, place, known, stored, adaptation, decisions)

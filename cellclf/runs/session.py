@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfError, CellclfWarning, MissingPackageError
-from cellclf.runs.export import LIMIT, images_to_compare, onnx_model
+from cellclf.runs.export import LIMIT, images_to_compare, onnx_model, require_tensorflow
 from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.forward import forward
 from cellclf.runs.provenance import versions, weights_sha256
@@ -116,7 +117,7 @@ class Session:
 
 
 def _checksums(values: Sequence[NDArray[Any]]) -> list[int]:
-    return [zlib.crc32(np.ascontiguousarray(value).view(np.uint8)) for value in values]
+    return [zlib.crc32(np.ascontiguousarray(value).data) for value in values]
 
 
 def open_session(
@@ -274,12 +275,9 @@ def _values(variables: Sequence[Any]) -> Callable[[], list[NDArray[Any]]]:
     """Give a function that reads variables of Keras, which for one image must not take as long as the network."""
     if chosen_backend()[0] != "tensorflow":
         return lambda: [np.ascontiguousarray(variable.numpy()) for variable in variables]
-    import tensorflow as tf
+    from cellclf.backends.tensorflow_files import values_reader
 
-    handles = [(variable.value.handle, variable.value.dtype) for variable in variables]
-    # without the layers around it; a tf.function would compete for the cores with the threads of the runtime
-    read = tf.raw_ops.ReadVariableOp
-    return lambda: [read(resource=handle, dtype=dtype).numpy() for handle, dtype in handles]
+    return values_reader(variables)
 
 
 def is_faster(*, kept: bool = False) -> bool:
@@ -291,13 +289,17 @@ def is_faster(*, kept: bool = False) -> bool:
     needed = PACKAGES[:1] if kept else PACKAGES
     if any(importlib.util.find_spec(name) is None for name in needed) or chosen_backend()[0] != "tensorflow":
         return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
+    return not current().gpus()
 
 
 def require_packages() -> None:
-    """Raise MissingPackageError if ONNX Runtime, or what converts to it, is not installed."""
+    """Raise if ONNX Runtime, or what converts to it, is not there.
+
+    Raises:
+        MissingPackageError: A package is not installed.
+        OptionError: Keras runs on a backend whose networks are not converted.
+    """
+    require_tensorflow("runtime='onnx'")
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         raise MissingPackageError(f"runtime='onnx' needs {', '.join(missing)}: pip install 'cellclf[export]'")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
 from cellclf.training.epoch_steps import Group
@@ -58,10 +59,23 @@ class Batches:
     sampling: str | None = None
     devices: int = 1
 
+    def at_strength(self, factor: float) -> Batches:
+        """Give the same batches with the augmenter's strength multiplied by a factor."""
+        augmenter = self.augmenter
+        return (
+            self
+            if augmenter is None
+            else replace(self, augmenter=augmenter.replace(strength=augmenter.strength * factor))
+        )
+
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
         return len(self._ends)
+
+    def images_in(self, steps: int) -> int:
+        """Give how many images the first batches of an epoch hold."""
+        return self._ends[steps - 1] if steps else 0
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
@@ -78,14 +92,16 @@ class Batches:
     def _slice(self, step: int) -> slice:
         return slice(self._ends[step - 1] if step else 0, self._ends[step])
 
-    def epoch(self, number: int) -> Any:
-        """Give the batches of one epoch as a ``tf.data.Dataset`` of (images or features, one-hot labels, weights).
+    def epoch(self, number: int, start: int = 0) -> Any:
+        """Give the batches of one epoch, made ready ahead: (images or features, one-hot labels, weights) each.
 
         Args:
             number: Counted over all stages, so that no two epochs are alike.
-        """
-        import tensorflow as tf
+            start: Batches to skip.
 
+        Returns:
+            On TensorFlow a ``tf.data.Dataset``, else an iterable of arrays.
+        """
         if self.features is None:
             make, dtype = self._batches, np.dtype(np.uint8)
         else:
@@ -93,37 +109,32 @@ class Batches:
         shape = self.cells.image_shape if self.features is None else self.features.shape
         sizes = {now.stop - now.start for now in map(self._slice, range(self.steps))}
         rows = sizes.pop() * self.views if len(sizes) == 1 else None
-        signature = (
-            tf.TensorSpec((rows, *shape), dtype),
-            tf.TensorSpec((rows, self.cells.num_classes), tf.float32),
-            tf.TensorSpec((rows,), tf.float32),
-        )
-        dataset = tf.data.Dataset.from_generator(lambda: make(number), output_signature=signature)
-        options = tf.data.Options()
-        options.autotune.enabled = False  # nothing to tune, and an epoch would wait for its thread for seconds
-        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(2).with_options(options)
+        entries = (((rows, *shape), dtype), ((rows, self.cells.num_classes), np.float32), ((rows,), np.float32))
+        return current().batches(lambda: make(number, start), entries, self.steps - start)
 
-    def _batches(self, number: int) -> Iterator[tuple[Any, ...]]:
+    def _batches(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
         """Give images, labels and weights of one batch after the other."""
         labels = self.cells.labels
         classes = np.eye(self.cells.num_classes, dtype=np.float32)
         assert labels is not None
         order = epoch_order(labels, self.seed, number, self.sampling)
         names = names_of(self.cells.ids, order)
-        for step in range(self.steps):
+        for step in range(start, self.steps):
             now = self._slice(step)
             rows, ids = order[now], names[now]
             images, targets, weights = self._images(rows, ids, number), classes[labels[rows]], self.weights[rows]
             if self.mix is not None:
+                from keras.ops import convert_to_numpy
+
                 wide = np.concatenate([targets, weights[:, None]], axis=1)
                 drawn = self.mix.draw(ids, number)
-                mixed, wide = (np.asarray(found) for found in self.mix.apply(images, wide, drawn))
+                mixed, wide = (convert_to_numpy(found) for found in self.mix.apply(images, wide, drawn))
                 images, targets, weights = np.rint(mixed).astype(np.uint8), wide[:, :-1], wide[:, -1]
             yield images, np.tile(targets, (self.views, 1)), np.tile(weights, self.views)
 
-    def _single(self, number: int) -> Iterator[tuple[Any, ...]]:
+    def _single(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
         """Give cached features, labels and weights of one batch after the other."""
-        for group in self.groups(number, group_size=1):
+        for group in self.groups(number, start, group_size=1):
             yield tuple(entries[0] for entries in group)
 
     def groups(self, number: int, start: int = 0, group_size: int | None = None) -> Iterator[Group]:

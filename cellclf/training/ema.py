@@ -31,7 +31,9 @@ class EMA:
         self.momentum = momentum
         self.steps = 0
         self.places = [k for k, v in enumerate(variables) if "float" in keras.backend.standardize_dtype(v.dtype)]
-        self.averages = [keras.Variable(variables[k], trainable=False, dtype="float32") for k in self.places]
+        # of copies: some backends would share the memory of the weights, or free it
+        starts = [variables[k].numpy().astype("float32") for k in self.places]
+        self.averages = [keras.Variable(start, trainable=False, dtype="float32") for start in starts]
 
     def update(self) -> None:
         """Add the weights after a step to the average."""

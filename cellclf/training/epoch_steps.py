@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from cellclf.backends import current
 from cellclf.training.checkpoint import assign
 from cellclf.utils.log import is_shown
 from cellclf.utils.progress import bars
@@ -63,47 +63,16 @@ def build_metrics(model: Any) -> None:
     model.reset_metrics()
 
 
-def fit_epoch(model: Any, dataset: Any, after_batch: AfterBatch, metrics: Sequence[NDArray[Any]]) -> None:
+def fit_epoch(model: Any, batches: Any, after_batch: AfterBatch, metrics: Sequence[NDArray[Any]]) -> None:
     """Train a compiled model for an epoch, or the rest of one.
 
     Args:
         model: Its metrics are those of the epoch afterwards.
-        dataset: ``tf.data.Dataset`` of the batches.
+        batches: What ``Batches.epoch`` gives; on TensorFlow any ``tf.data.Dataset`` of batches.
         after_batch: Called after each batch.
         metrics: Values of the metrics after the batches before; empty at the beginning of an epoch.
     """
-    import keras
-
-    class Calling(keras.callbacks.Callback):  # type: ignore[misc]  # keras ships no types
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            if metrics:  # Keras has just reset them
-                assign(self.model.metrics_variables, metrics)
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if after_batch(1):
-                self.model.stop_training = True
-
-    with _one_trace_a_stage():
-        model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[Calling()])
-
-
-@contextmanager
-def _one_trace_a_stage() -> Iterator[None]:
-    """Leave out TensorFlow's warning of functions that are compiled too often.
-
-    A stage compiles its step once, as it has to. TensorFlow counts over all stages and trainings of the process, and
-    where these have few batches it takes them for one function that is compiled again and again.
-    """
-    logger = logging.getLogger("tensorflow")
-
-    def wanted(record: logging.LogRecord) -> bool:
-        return "triggered tf.function retracing" not in record.getMessage()
-
-    logger.addFilter(wanted)
-    try:
-        yield
-    finally:
-        logger.removeFilter(wanted)
+    current().train_batches(model)(batches, lambda: _begin(model, metrics), after_batch)
 
 
 def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequence[NDArray[Any]]], None]:
@@ -113,37 +82,22 @@ def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequen
         model: As for ``fit_epoch``; the result is valid until it is compiled again.
 
     Returns:
-        As ``fit_epoch``, of groups in place of a dataset: (g, n, ...) features, (g, n, K) labels and (g, n) weights of
+        As ``fit_epoch``, of groups in place of batches: (g, n, ...) features, (g, n, K) labels and (g, n) weights of
         g batches of n; ``after_batch`` is called after each group.
     """
-    import tensorflow as tf
-
-    runs: dict[int, Callable[..., Any]] = {}
-    train_step = tf.function(model.train_step, autograph=False, jit_compile=True if model.jit_compile else None)
-
-    def train(features: Any, labels: Any, weights: Any) -> None:
-        def step(k: Any) -> tuple[Any]:
-            train_step((features[k], labels[k], weights[k]))
-            return (k + 1,)
-
-        tf.while_loop(lambda k: k < tf.shape(features)[0], step, (0,), parallel_iterations=1)
+    train = current().train_groups(model)
 
     def fit_groups(groups: Iterable[Group], after_batch: AfterBatch, metrics: Sequence[NDArray[Any]]) -> None:
-        for number, group in enumerate(groups):
-            size = len(group[0][0])
-            if size not in runs:  # the last batch of an epoch may be smaller
-                signature = [tf.TensorSpec((None, *entries.shape[1:]), entries.dtype) for entries in group]
-                runs[size] = tf.function(train, autograph=False).get_concrete_function(*signature)
-            if number == 0:
-                model.reset_metrics()
-                if metrics:
-                    assign(model.metrics_variables, metrics)
-            runs[size](*(tf.constant(entries) for entries in group))
-            if after_batch(len(group[0])):
-                break
-        model.optimizer.finalize_variable_values(model.trainable_weights)
+        train(groups, lambda: _begin(model, metrics), after_batch)
 
     return fit_groups
+
+
+def _begin(model: Any, metrics: Sequence[NDArray[Any]]) -> None:
+    """Let the metrics of an epoch begin, or go on where the epoch was stopped."""
+    model.reset_metrics()
+    if metrics:
+        assign(model.metrics_variables, metrics)
 
 
 @contextmanager

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backbones.graph import seen_size, sharing_at
+from cellclf.backbones.pointwise import subsample_first
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import TrainingError
 from cellclf.evaluation.intervals import count
@@ -19,6 +24,8 @@ from cellclf.runs.features.cache import Caching, Features
 from cellclf.runs.folder import write_history
 from cellclf.runs.predict import probabilities
 from cellclf.training.batches import Batches, check_accumulate
+from cellclf.training.budget import Budget
+from cellclf.training.budgeted import pace_of, planned
 from cellclf.training.callbacks import Callbacks
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
 from cellclf.training.early_stopping import EarlyStopping
@@ -27,8 +34,9 @@ from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, m
 from cellclf.training.freezing import freeze, moving_variables
 from cellclf.training.losses import make_loss, penalties, validation_loss
 from cellclf.training.optimizers import make_optimizer
+from cellclf.training.plan import minutes_text
 from cellclf.training.signals import Interrupt
-from cellclf.training.stage import Stage
+from cellclf.training.stage import Stage, stage_size
 from cellclf.training.stage_input import StageInput, stage_input
 from cellclf.utils.log import logger
 
@@ -75,6 +83,7 @@ class Loop:
         show: True shows progress bars, False hides them; None shows them on a terminal and in a notebook.
         callbacks: Called after each epoch.
         save_choice: Called when something was added to ``chosen``.
+        budget: The time that there is; None for the recipe as it is, or for a budget that is repeated step by step.
     """
 
     trainer: Trainer
@@ -90,6 +99,7 @@ class Loop:
     show: bool | None
     callbacks: Callbacks = field(default_factory=Callbacks)
     save_choice: Callable[[], None] = lambda: None
+    budget: Budget | None = None
     history: list[Row] = field(default_factory=list)
     interrupt: Interrupt = field(default_factory=Interrupt)
 
@@ -105,10 +115,16 @@ class Loop:
         """
         import keras
 
-        stages = self.trainer.used_stages()
+        subsample_first(self.model)
         predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
-        plain = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
-        check_accumulate(self.trainer.accumulate, self.batches.steps)
+        if self.budget is not None and "budget" not in self.chosen:
+            full = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
+            self.chosen["budget"] = planned(self, full, self.budget)
+            self.save_choice()
+        stages = self.stages
+        plain = [self._plain_input(stage, predictor) for stage in stages]
+        for one in plain:
+            check_accumulate(self.trainer.accumulate, one.batches.steps)
         first, stopping = 0, EarlyStopping()
         saved = self.checkpoint.load("stage")
         if saved is not None:
@@ -127,12 +143,42 @@ class Loop:
                 self.checkpoint.save("stage", meta, model=values(self.model.variables))
             freeze(self.backbone_layers, self.blocks, stage)
             caching = self._caching_of(number)
-            with stage_input(plain, stage, self.blocks, caching, show=self.show) as self._input:
+            with stage_input(plain[number], stage, self.blocks, caching, show=self.show) as self._input:
                 self._note_cache(number, self._input.cache is not None)
                 if self._input.notice:
                     logger.info(f"stage {number + 1}: {self._input.notice}")
                 stopping = self._stage(number, stage, stopping)
         return self.history
+
+    @cached_property
+    def stages(self) -> Sequence[Stage]:
+        """The stages: those of the recipe, or those that were planned for the time that there is."""
+        plan = self.chosen.get("budget")
+        return self.trainer.used_stages() if plan is None else [Stage.from_dict(one) for one in plan["stages"]]
+
+    def compiled(self, model: Any, rate: Any) -> Any:
+        """Compile a model for a stage at a rate, and give its optimizer."""
+        optimizer = make_optimizer(
+            self.trainer.optimizer,
+            rate,
+            self.trainer.weight_decay,
+            accumulate=self.trainer.accumulate,
+            scale_loss=self.chosen["precision"] == "mixed_float16",
+        )
+        self._loss = make_loss(self.trainer.label_smoothing, self.trainer.consistency, self.trainer.focal)
+        compiling = {"metrics": ["accuracy"], "jit_compile": self.chosen["jit_compile"]}
+        model.compile(optimizer=optimizer, loss=self._loss, **compiling)
+        optimizer.build(self.model.trainable_variables)
+        build_metrics(model)
+        return optimizer
+
+    def _plain_input(self, stage: Stage, predictor: Any) -> StageInput:
+        """Give what a stage trains and takes without a cache: the classifier, at the size of the stage."""
+        model = sharing_at(self.model, stage_size(stage, seen_size(self.model)))
+        batches = replace(self.batches, batch_size=stage.batch_size or self.batches.batch_size)
+        if stage.strength is not None and not stage.strength_changes:
+            batches = batches.at_strength(stage.strength_at(0.0))
+        return StageInput(model, predictor, batches, self.val, self.shifted, smaller=model is not self.model)
 
     def _change_of_penalties(self, before: Stage, stage: Stage) -> float:
         """Give by how much a loss rises because more layers are trained, whose penalties it then holds."""
@@ -156,21 +202,11 @@ class Loop:
             self.save_choice()
 
     def _stage(self, number: int, stage: Stage, stopping: EarlyStopping) -> EarlyStopping:
-        import tensorflow as tf
-
-        optimizer = make_optimizer(
-            self.trainer.optimizer,
-            stage.rate(self.batches.steps),
-            self.trainer.weight_decay,
-            accumulate=self.trainer.accumulate,
-            scale_loss=self.chosen["precision"] == "mixed_float16",
-        )
-        model = self._input.model
-        loss = make_loss(self.trainer.label_smoothing, self.trainer.consistency, self.trainer.focal)
-        model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=self.chosen["jit_compile"])
-        optimizer.build(self.model.trainable_variables)
-        build_metrics(model)
-        in_groups = self._input.cache is not None and not tf.distribute.has_strategy()
+        model, plan = self._input.model, self.chosen.get("budget")
+        self._pace = None if plan is None else pace_of(plan, number, stage, self.budget)
+        rate = stage.rate(self._input.batches.steps) if self._pace is None else self._pace.rate
+        optimizer = self.compiled(model, rate)
+        in_groups = self._input.cache is not None and not current().shares_batches()
         self._fit_groups = make_fit_groups(model) if in_groups else None
         moving = moving_variables(self.model)
         self._ema = None if self.trainer.ema is None else EMA(moving, self.trainer.ema)
@@ -186,6 +222,8 @@ class Loop:
             best, epoch, stopped = arrays["best"], meta["epoch"], meta["stopped"]
             stopping, self.history = EarlyStopping(**meta["early_stopping"]), meta["history"]
             progress = Progress(meta["batches"], meta["seconds"], arrays.get("metrics", []), meta["rate"])
+            if self._pace is not None:
+                self._pace.load(meta["pace"])
             within = f" and {progress.done} batches" if progress.done else ""
             logger.info(f"resuming after epoch {epoch}{within} of stage {number + 1}")
 
@@ -199,23 +237,30 @@ class Loop:
                 "best": best,
                 "metrics": progress.metrics,
             }
+            if self._pace is not None:
+                meta["pace"] = self._pace.to_dict()
             if self._ema is not None:
                 meta["ema_steps"], state["ema"] = self._ema.steps, values(self._ema.averages)
             self.checkpoint.save("epoch", meta, **state)
 
-        self._fill_seconds = self._input.prepare() if epoch < stage.epochs and not stopped else 0.0
+        last = math.inf if self._pace is not None else stage.epochs  # the time ends a stage with a pace
+        self._fill_seconds = self._input.prepare() if epoch < last and not stopped else 0.0
         progress = replace(progress, seconds=progress.seconds + self._fill_seconds)
         if self.trainer.start is not None and number == epoch == progress.done == 0 and stopping.best is None:
             scores = self._scores()  # an epoch that is worse than the run as it was is not kept
             stopping.best = scores[stage.monitor]
             logger.info(f"before: val_loss {scores['val_loss']:.4f}  val_macro_f1 {scores['val_macro_f1']:.4f}")
-        with self.callbacks.around_stage(self.model, optimizer, loss, stage.epochs):
-            while epoch < stage.epochs and not stopped:
+        if self._pace is not None:
+            self._pace.start()
+            optimizer.learning_rate = self._pace.rate
+        with self.callbacks.around_stage(self.model, optimizer, self._loss, stage.epochs):
+            while epoch < last and not stopped:
                 self.callbacks.before_epoch(len(self.history))
                 with self.interrupt.deferred():
                     row = self._epoch(number, epoch + 1, progress, save)
                     epoch, progress = epoch + 1, Progress()
                     better, reduce, stopped = stopping.update(stage, epoch, row)
+                    stopped = stopped or (self._pace is not None and self._pace.over)
                     if better:
                         best = values(moving) if self._ema is None else self._ema.averaged(values(moving))
                     if reduce:
@@ -232,6 +277,9 @@ class Loop:
                 if self.interrupt.asked:
                     raise self._stop(f"after epoch {epoch} of stage {number + 1}")
             assign(moving, best)
+        if self._pace is not None and plan is not None and number == len(plan["paces"]):
+            plan["paces"].append(self._pace.done())
+            self.save_choice()
         for row in self.history:
             if row["stage"] == number + 1:
                 row["best"] = row["epoch"] == stopping.best_epoch
@@ -246,6 +294,11 @@ class Loop:
         started = time.perf_counter() - progress.seconds
         rate = progress.rate if progress.done else float(np.asarray(self._input.model.optimizer.learning_rate))
         model, batches = self._input.model, self._input.batches
+        stage, pace = self.stages[number], self._pace
+        if stage.strength_changes:
+            share = (epoch - 1) / max(1, stage.epochs - 1)
+            share = share if pace is None else pace.share_at((epoch - 1) * batches.steps)
+            batches = batches.at_strength(stage.strength_at(share))
         label = f"stage {number + 1} epoch {epoch}"
 
         def now(done: int) -> Progress:
@@ -255,22 +308,26 @@ class Loop:
 
             def after_step(done: int) -> None:
                 self._update_ema((epoch - 1) * batches.steps + done)
+                if pace is not None:
+                    pace.after_step()
+                    model.optimizer.learning_rate = pace.rate
                 update_bar(done)
 
             after_batch = AfterBatch(
                 done=progress.done,
                 after_step=after_step,
                 save=lambda done: save(now(done)) if done < batches.steps else None,  # the whole epoch is saved later
-                asked_to_stop=lambda: self.interrupt.asked,
+                asked_to_stop=lambda: self.interrupt.asked or (pace is not None and pace.over),
             )
             if self._fit_groups is None:
-                dataset = batches.epoch(len(self.history)).skip(progress.done)
+                dataset = batches.epoch(len(self.history), progress.done)
                 fit_epoch(model, dataset, after_batch, progress.metrics)
             else:
-                group_size = None if self._ema is None else 1  # the EMA needs the weights after every step
+                # an EMA needs the weights after every step, a pace looks at the clock
+                group_size = None if self._ema is None and pace is None else 1
                 groups = batches.groups(len(self.history), progress.done, group_size)
                 self._fit_groups(groups, after_batch, progress.metrics)
-        if after_batch.done < batches.steps:
+        if after_batch.done < batches.steps and not (pace is not None and pace.over):
             save(now(after_batch.done))
             where = f"after {after_batch.done} of {batches.steps} batches of epoch {epoch}, stage {number + 1}"
             raise self._stop(where)
@@ -283,6 +340,10 @@ class Loop:
         where = f"after epoch {epoch} of stage {number + 1} at a learning rate of {rate:g}"
         check_finite({v.path: v.numpy() for v in moving_variables(self.model)}, where)
         row = {"stage": number + 1, "epoch": epoch, "loss": loss, "accuracy": found["accuracy"]}
+        if any(one.image_size is not None for one in self.stages):
+            row["image_size"] = min(stage_size(stage, seen_size(self.model)))
+        if pace is not None:  # an epoch may be cut
+            row["images"] = batches.images_in(after_batch.done)
         with nullcontext() if self._ema is None else self._ema.applied():
             row |= self._scores()
         check_finite(row, where)  # weights may be numbers, and their products none
@@ -302,18 +363,23 @@ class Loop:
         return found
 
     def _log(self, row: Row, better: bool) -> None:
-        stages = self.trainer.used_stages()
+        stages = self.stages
         stage = stages[row["stage"] - 1]
         left = (stage.epochs - row["epoch"]) * (row["seconds"] - self._fill_seconds)
+        of, left_text = f"/{stage.epochs}", f", at most {left / 60:.1f} min left in the stage" if left > 30 else ""
+        if self._pace is not None:
+            of, left_text = "", ""
+        if self.budget is not None:
+            left_text = f", {minutes_text(self.budget.spent())} of {minutes_text(self.budget.seconds)}"
         self._fill_seconds = 0.0
         shifted = "" if self.shifted is None else f"shifted_macro_f1 {row['shifted_macro_f1']:.4f}  "
         logger.info(
-            f"stage {row['stage']}/{len(stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
+            f"stage {row['stage']}/{len(stages)} epoch {row['epoch']:>3}{of}  "
             f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
             f"val_macro_f1 {row['val_macro_f1']:.4f}  "
             f"{shifted}"
             f"rate {row['learning_rate']:.2g}  {row['seconds']:.0f} s"
-            f"{f', at most {left / 60:.1f} min left in the stage' if left > 30 else ''}{'  best' if better else ''}"
+            f"{left_text}{'  best' if better else ''}"
         )
 
     def _update_ema(self, done: int) -> None:

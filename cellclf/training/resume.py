@@ -33,7 +33,7 @@ def is_finished(folder: Path, manifest: Table, read: Callable[[Table], Table] = 
         return False
     with suppress(CellclfError, KeyError, TypeError):  # settings that this version can't read are others
         found["trainer"] = dict(read(found["trainer"]))
-    for name in ("class_names", "image_shape", "data", "trainer", "parent", "weights_sha256"):
+    for name in ("class_names", "image_shape", "data", "trainer", "parent", "weights_sha256", "minutes"):
         old, new = (_comparable(data.get(name)) for data in (found, manifest))
         if old != new:
             raise RunFolderError(

@@ -1,12 +1,14 @@
-"""A stage: some epochs with one set of trainable layers and one learning rate."""
+"""A stage: some epochs with one set of trainable layers, one learning rate and one size of images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Interval
+from annotated_types import Interval, Len
 
+from cellclf.augmentation.copies import Strength
 from cellclf.errors import OptionError
 from cellclf.utils.parameters import Count, NotNegative, Params, Whole, check_parameters, plain
 
@@ -57,6 +59,13 @@ class Stage(Params):
         reduce_patience: Epochs without a better ``val_accuracy`` after which the rate is multiplied by
             ``reduce_factor``; None never does. Not with a schedule.
         reduce_factor: See ``reduce_patience``.
+        image_size: Side in pixels to which images are resized inside the network while the stage trains it; of images
+            that are not square, the shorter side. Small images make cheap first stages, and the weights carry over
+            (progressive learning; Tan and Le 2021, arXiv 2104.00298). Scores, the choice of the epoch and the finished
+            network are always at the trainer's size, which is the largest. None trains at that size.
+        strength: What the augmenter's strength is multiplied by: a number, or two, from the first epoch of the stage
+            to the last. Small images need less augmentation than large ones (as above). None is 1.
+        batch_size: Images in a step of this stage; None takes the trainer's. Small images leave room for more.
 
     Examples:
         >>> Stage(epochs=70, learning_rate=1e-5, unfreeze=1).check()
@@ -72,6 +81,9 @@ class Stage(Params):
     patience: Count | None = 15
     reduce_patience: Count | None = None
     reduce_factor: Annotated[float, Interval(gt=0, lt=1)] = 0.1
+    image_size: Annotated[int, Interval(ge=1, le=4096)] | None = None
+    strength: Strength | Annotated[Sequence[Strength], Len(2, 2)] | None = None
+    batch_size: Count | None = None
 
     def check(self) -> None:
         """Raise for values that cannot be used, alone or together.
@@ -96,6 +108,27 @@ class Stage(Params):
                 "choose one of them"
             )
 
+    @property
+    def strength_changes(self) -> bool:
+        """Whether each epoch has its own strength of augmentation."""
+        return isinstance(self.strength, Sequence) and self.strength[0] != self.strength[1]
+
+    def strength_at(self, share: float) -> float:
+        """Give what the augmenter's strength is multiplied by.
+
+        Args:
+            share: Of the stage that is done, 0 to 1.
+
+        Examples:
+            >>> Stage(epochs=5, learning_rate=1e-3, strength=(0.2, 1.0)).strength_at(0.25)
+            0.4
+        """
+        given = plain(self.strength)
+        if given is None:
+            return 1.0
+        first, last = (given, given) if isinstance(given, int | float) else given
+        return float(first + (last - first) * share)
+
     def rate(self, steps_per_epoch: int) -> Any:
         """Give what a Keras optimizer takes as learning rate: a number, or a schedule over the stage's steps."""
         from keras.optimizers import schedules
@@ -112,3 +145,21 @@ class Stage(Params):
         if not warm:
             return schedules.CosineDecay(peak, steps, alpha=0.01)
         return schedules.CosineDecay(peak / 20, steps - warm, alpha=0.01, warmup_target=peak, warmup_steps=warm)
+
+
+def stage_size(stage: Stage, own: tuple[int, int]) -> tuple[int, int]:
+    """Give the height and width at which a network sees its images in a stage.
+
+    Args:
+        stage: Its ``image_size`` is the shorter side.
+        own: Those at which the finished network sees them.
+
+    Examples:
+        >>> stage_size(Stage(epochs=1, learning_rate=1e-3, image_size=64), (96, 144))
+        (64, 96)
+    """
+    side = plain(stage.image_size)
+    if side is None:
+        return own
+    height, width = (round(one * side / min(own)) for one in own)
+    return height, width

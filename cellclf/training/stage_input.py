@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
 from cellclf.runs.features.cache import Cache, Caching, Features, free_bytes, key_of, size_text, sweep
@@ -40,6 +41,8 @@ class StageInput:
         shifted: The same of their altered copy; None where there is none.
         cache: Holds the features; None if the stage trains on images.
         notice: One line about the cache; empty if none was asked for.
+        smaller: Whether ``model`` sees smaller images than ``predictor``, so that features of the one are of no use to
+            the other.
     """
 
     model: Any
@@ -49,6 +52,7 @@ class StageInput:
     shifted: ImageSet | Features | None
     cache: Cache | None = None
     notice: str = ""
+    smaller: bool = False
 
     def prepare(self) -> float:
         """Fill the cache if there is one and it is not there yet; give the seconds that it took."""
@@ -107,6 +111,8 @@ def _cached(
     if batches.mix is not None or batches.views > 1:
         what = "mix blends the images of a batch" if batches.mix is not None else "consistency compares new views"
         raise OptionError(f"{what}, so every epoch must compute all layers")
+    if augmented and stage.strength_changes:
+        raise OptionError("strength changes with each epoch, so every epoch augments anew")
     parts = split_for_stage(plain.model, blocks, stage.unfreeze)
     views = min(caching.views, stage.epochs) if augmented else 1
     if caching.mode == "auto" and augmented and views == 1 < stage.epochs:
@@ -126,12 +132,15 @@ def _cached(
         if cache.size > (free := free_bytes(folder)):
             raise OptionError(f"it needs {size_text(cache.size)}, and the disk has {size_text(free)} free")
     count = len(batches.cells)
-    val = Features(cache, count * views, len(plain.val))
-    shifted = None if plain.shifted is None else Features(cache, count * views + len(plain.val), len(plain.shifted))
+    val: ImageSet | Features = plain.val
+    shifted: ImageSet | Features | None = plain.shifted
+    if not plain.smaller:
+        val = Features(cache, count * views, len(plain.val))
+        shifted = None if plain.shifted is None else Features(cache, count * views + len(plain.val), len(plain.shifted))
     train = Features(cache, 0, count, views)
     return StageInput(
         model=parts.tail,
-        predictor=keras.Model(parts.tail.inputs, parts.tail.outputs),
+        predictor=plain.predictor if plain.smaller else keras.Model(parts.tail.inputs, parts.tail.outputs),
         batches=replace(batches, augmenter=None, features=train),
         val=val,
         shifted=shifted,
@@ -149,26 +158,30 @@ def _cache(
     kind = str(features.dtype)
     dtype = np.dtype(kind if kind in ("float16", "float32") else "float32")
     content = {**caching.content, "layer": parts.layer, "views": views, "dtype": dtype.str}
-    sets = [plain.batches.cells] * views + [plain.val] + [plain.shifted] * (plain.shifted is not None)
+    if (augmenter := plain.batches.augmenter) is not None:
+        content["strength"] = augmenter.strength  # of the stage
+    count = sum(len(cells) for cells in _scored(plain)) + len(plain.batches.cells) * views
     return Cache(
         path=folder / f"features-{key_of(content, parts.front)[:40]}.npy",
-        shape=(sum(len(cells) for cells in sets if cells is not None), *features.shape[1:]),
+        shape=(count, *features.shape[1:]),
         dtype=dtype,
         make=lambda: _features(parts.front, plain, views, show),
         limit=caching.limit,
     )
 
 
+def _scored(plain: StageInput) -> list[Any]:
+    """List the sets whose features are cached beside those of the training images."""
+    return [] if plain.smaller else [cells for cells in (plain.val, plain.shifted) if cells is not None]
+
+
 def _features(front: Any, plain: StageInput, views: int, show: bool | None) -> Iterator[NDArray[Any]]:
     """Run the frozen part: over each view of the training images, the validation images, their altered copy."""
-    import tensorflow as tf
-
     cells, augmenter = plain.batches.cells, plain.batches.augmenter
     parts: list[tuple[Any, int | None]] = [(cells, None if augmenter is None else view) for view in range(views)]
-    parts += [(part, None) for part in (plain.val, plain.shifted) if part is not None]
+    parts += [(part, None) for part in _scored(plain)]
     places = [(part, view, start) for part, view in parts for start in range(0, len(part), FILL_BATCH)]
-    entries = tf.TensorSpec((FILL_BATCH, *cells.image_shape), tf.uint8)
-    run = tf.function(lambda images: front(images, training=False), autograph=False).get_concrete_function(entries)
+    run = current().forward(front, FILL_BATCH)
 
     def prepare(place: tuple[Any, int | None, int]) -> NDArray[np.uint8]:
         part, view, start = place
@@ -185,4 +198,4 @@ def _features(front: Any, plain: StageInput, views: int, show: bool | None) -> I
             images = coming.result()
             if following is not None:
                 coming = ahead.submit(prepare, following)
-            yield np.asarray(run(tf.constant(padded(images, FILL_BATCH))))[: len(images)]
+            yield np.asarray(run(padded(images, FILL_BATCH)))[: len(images)]

@@ -98,6 +98,18 @@ class Parent:
         except CellclfError:  # a Keras model that was given as an object, a plugin of another version
             return tuple(table.get("blocks") or ()) if isinstance(table, Mapping) else ()
 
+    @property
+    def seen_size(self) -> tuple[int, int] | None:
+        """Height and width at which its network sees images, as far as the manifest says: None if it continued another.
+
+        The network itself knows: ``cellclf.backbones.graph.seen_size``.
+        """
+        trainer = self.manifest.get("trainer")
+        if self.manifest.get("parent") is not None or not isinstance(trainer, Mapping):
+            return None
+        side = trainer.get("image_size")
+        return (side, side) if isinstance(side, int) else (self.input_shape[0], self.input_shape[1])
+
     def described(self) -> dict[str, Any]:
         """Give what the manifest of a run that continues it says of it."""
         found = self.manifest.get("end_sha256") if self.run is None else None

@@ -14,34 +14,37 @@ from annotated_types import Interval, Len
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.mixing import Mix
 from cellclf.backbones.backbone import Backbone
+from cellclf.backbones.graph import resized, sharing_at
 from cellclf.backbones.precision import set_precision
 from cellclf.backbones.registry import list_plugins
 from cellclf.backbones.spec import BackboneSpec
+from cellclf.backends import current
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import CellclfWarning, DataError
+from cellclf.runs.budgets import budget_sentence
 from cellclf.runs.confidence import fit_confidence
 from cellclf.runs.folder import read_manifest, write_manifest
 from cellclf.runs.provenance import machine, now, versions, weights_sha256
 from cellclf.runs.run import Run, load_run
 from cellclf.training.batches import Batches, altered_copy, check_accumulate, in_memory
+from cellclf.training.budget import Budget, budget_of
 from cellclf.training.cache import Cache
 from cellclf.training.callbacks import Callbacks, check_callbacks
 from cellclf.training.checkpoint import Checkpoint
 from cellclf.training.chosen import choose
 from cellclf.training.class_weights import image_weights
 from cellclf.training.compute import Compute
-from cellclf.training.devices import scope_of
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
 from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.start import STAGES, Parent, build_from, parent_of
-from cellclf.training.trainer_checks import check_options, check_parent_shape, check_sets
+from cellclf.training.trainer_checks import check_options, check_parent_shape, check_sets, check_stage_sizes
 from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import full_device_names_batch_size
-from cellclf.utils.locks import held
+from cellclf.utils.locks import BUDGET, held
 from cellclf.utils.log import showing
 from cellclf.utils.parameters import Count, Example, NotNegative, Params, Seed, construct, plain
 
@@ -151,6 +154,7 @@ class Trainer(Params):
         train, val = self._sets(train, val)
         parent = self.parent()
         notices = check_sets(train, val)
+        check_stage_sizes(self, self.used_stages(), train)
         if parent is None:
             notices += self.used_backbone().check(self._shape(train))
         else:
@@ -158,7 +162,8 @@ class Trainer(Params):
         for notice in notices:
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         image_weights(train, self.class_weight)
-        check_accumulate(self.accumulate, -(-len(train) // self.batch_size))
+        for stage in self.used_stages():
+            check_accumulate(self.accumulate, -(-len(train) // (stage.batch_size or self.batch_size)))
 
     def check_options(self) -> None:
         """Raise for mistakes in the arguments alone, before there is any data."""
@@ -182,6 +187,26 @@ class Trainer(Params):
         if self.stages is not None:
             return self.stages
         return (Stage(epochs=30, learning_rate=1e-4),) if self.start is None else STAGES
+
+    def check_sizes(self) -> None:
+        """Build the network at the sizes of its stages; does nothing where there is one size.
+
+        Raises:
+            OptionError: It cannot take one of them.
+        """
+        sides = [stage.image_size for stage in self.used_stages() if stage.image_size is not None]
+        if not sides:
+            return
+        if (parent := self.parent()) is not None:
+            model = parent.check()
+        else:
+            backbone = self.used_backbone()
+            side = self.image_size or max(*sides, backbone.spec.min_size)
+            own = getattr(backbone.network, "input_shape", None)  # of a Keras model, which may fit no other size
+            height, width = (side, side) if own is None or None in own[1:3] else own[1:3]
+            model = self.build((height, width, 3), 2)
+        for side in sorted({*sides}):
+            sharing_at(model, (side, side))
 
     def used_head(self) -> Head:
         """Give the head that is built: the one that was given, or else that of the backbone's description."""
@@ -240,6 +265,7 @@ class Trainer(Params):
         callbacks: Sequence[Any] = (),
         record: Mapping[str, Any] | None = None,
         chosen: Mapping[str, Any] | None = None,
+        minutes: float | Budget | None = None,
     ) -> Run:
         """Train, and choose the best epoch of each stage on the validation set.
 
@@ -256,6 +282,10 @@ class Trainer(Params):
             record: Further entries of the manifest, such as where the images come from.
             chosen: The entry ``chosen`` of another run's manifest: what that one chose by itself (XLA, caches) is then
                 done again, on whatever machine. None chooses; a training that is resumed takes what it chose before.
+            minutes: How long it may take, calibration included, from this call on (a ``Budget`` may have begun before).
+                A few steps are measured; then epochs and sizes of images are chosen that are through by then, with as
+                many epochs as three times those of the stages. The rate follows the clock and is at its end when the
+                time is. What was spent before a stop counts. None takes the stages as they are.
 
         Returns:
             The run, with the weights of the best epoch of the last stage.
@@ -269,19 +299,26 @@ class Trainer(Params):
         train, val = self._sets(train, val)
         self.check(train, val)
         check_callbacks(callbacks)
+        budget = budget_of(minutes)
         settled = self.resolved()
-        manifest = (
-            settled.manifest(train, val) | dict(record or {}) | ({} if chosen is None else {"chosen": dict(chosen)})
-        )
+        manifest = settled.manifest(train, val) | dict(record or {})
+        manifest |= {} if chosen is None else {"chosen": dict(chosen)}
+        manifest |= {} if budget is None else {"minutes": budget.minutes}
         folder = None if out is None else Path(out)
         if folder is not None and is_finished(folder, manifest, with_all_settings):
             Checkpoint(folder).remove()  # a kill may have come just before
+            (folder / BUDGET).unlink(missing_ok=True)
             return load_run(folder)
-        with held(folder), scope_of(settled.compute.devices), showing(show) as shown:
+        with held(folder), current().devices(settled.compute.devices), showing(show) as shown:
             # another process has perhaps finished it in the meantime
             if folder is not None and is_finished(folder, manifest, with_all_settings):
                 return load_run(folder)
-            return settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks))
+            if budget is not None:
+                budget.open(folder)
+            run = settled._fit(train, val, folder, manifest, None if shown else False, Callbacks(callbacks), budget)
+            if budget is not None:
+                budget.close()
+            return run
 
     @full_device_names_batch_size
     @float32()
@@ -293,11 +330,10 @@ class Trainer(Params):
         manifest: dict[str, Any],
         show: bool | None,
         callbacks: Callbacks,
+        budget: Budget | None,
     ) -> Run:
         if self.compute.deterministic:
-            import tensorflow as tf
-
-            tf.config.experimental.enable_op_determinism()
+            current().make_deterministic()
         model, blocks, layers = self._build(train.image_shape, train.num_classes)
         manifest["start_sha256"] = weights_sha256(model)
         earlier = None if folder is None else read_manifest(folder)
@@ -342,8 +378,11 @@ class Trainer(Params):
             show=show,
             callbacks=callbacks,
             save_choice=save_manifest,
+            budget=budget,
         )
         history = loop.run()
+        if chosen.get("budget", {}).get("too_short"):
+            warnings.warn(budget_sentence(manifest, history), CellclfWarning, stacklevel=5)
         set_precision(model, None)
         manifest |= {"status": "finished", "date": now(), "seconds": round(sum(row["seconds"] for row in history), 1)}
         manifest |= {"parameters": int(model.count_params()), "end_sha256": weights_sha256(model)}
@@ -398,7 +437,6 @@ class Trainer(Params):
         import keras
 
         from cellclf.backbones.blocks import block_layers
-        from cellclf.backbones.graph import resized
 
         if (parent := self.parent()) is not None:
             check_parent_shape(parent, image_shape, classes)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from cellclf.augmentation.copies import MOST
 from cellclf.errors import DataError, OptionError
 from cellclf.utils.parameters import check_parameters, shortened
 
 if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
+    from cellclf.training.stage import Stage
     from cellclf.training.start import Parent
     from cellclf.training.trainer import Trainer
 
@@ -52,6 +55,12 @@ def check_options(trainer: Trainer) -> None:
                 f"monitor={stage.monitor!r} needs an altered copy of the validation set; "
                 'expected val_augmenter=Augmenter.preset("challenge"), or a monitor that starts with val_'
             )
+        _check_strength(trainer, stage)
+        if stage.image_size is not None and parent is None and trainer.used_head().pooling == "flatten":
+            raise OptionError(
+                f"Stage image_size={stage.image_size} and Head pooling='flatten', whose weights fit one size of "
+                "images; expected pooling='avg' or 'max'"
+            )
     if trainer.consistency and trainer.mix is not None:
         raise OptionError("consistency compares views of one image, and mix blends two images; expected one of them")
     if trainer.consistency and trainer.augmenter is None:
@@ -63,7 +72,8 @@ def check_options(trainer: Trainer) -> None:
         )
     if isinstance(trainer.class_weight, dict) and not any(trainer.class_weight.values()):
         raise OptionError(f"class_weight={shortened(trainer.class_weight)} is 0 for every class; expected one above 0")
-    _check_devices(trainer)
+    for stage in trainer.used_stages():
+        _check_devices(trainer, stage)
     cached = trainer.cache is not None and trainer.cache.mode == "disk"
     if cached and (trainer.mix is not None or trainer.consistency):
         raise OptionError("Cache mode='disk' holds features of single images; expected 'auto' with mix or consistency")
@@ -97,12 +107,53 @@ def check_parent_shape(parent: Parent, image_shape: tuple[int, int, int], classe
         )
 
 
-def _check_devices(trainer: Trainer) -> None:
-    devices = trainer.compute.devices
-    if trainer.batch_size % devices:
+def check_stage_sizes(trainer: Trainer, stages: Iterable[Stage], train: ImageSet) -> None:
+    """Raise OptionError for stages whose size of images is larger than that of the network, or too small for it.
+
+    Args:
+        trainer: Has the network.
+        stages: Its stages.
+        train: The training set.
+    """
+    side, parent = trainer.image_size, trainer.parent()
+    own = (train.image_shape[:2] if side is None else (side, side)) if parent is None else parent.seen_size
+    for stage in stages:
+        side = stage.image_size
+        if own is None or not isinstance(side, int):
+            continue
+        if side > min(own):
+            fix = "the run that is continued" if trainer.start is not None else f"Trainer(image_size={side})"
+            raise OptionError(
+                f"Stage image_size={side} is larger than the {own[0]}x{own[1]} of the finished network; expected at "
+                f"most {min(own)}: its size is that of {'' if trainer.start is not None else 'the images or '}{fix}"
+            )
+        least = 1 if trainer.start is not None else trainer.used_backbone().spec.min_size
+        if side < least:
+            raise OptionError(
+                f"Stage image_size={side} is too small for backbone {trainer.used_backbone().name!r}; expected "
+                f"at least {least}"
+            )
+
+
+def _check_strength(trainer: Trainer, stage: Stage) -> None:
+    if stage.strength is None:
+        return
+    if trainer.augmenter is None:
         raise OptionError(
-            f"devices={devices} with batch_size={trainer.batch_size}; expected a batch size that is a multiple of them"
+            f"Stage strength={shortened(stage.strength)} and no augmenter, so that nothing can be stronger; expected "
+            'augmenter=Augmenter.preset("challenge"), or no strength'
         )
+    if max(stage.strength_at(0.0), stage.strength_at(1.0)) * trainer.augmenter.strength > MOST:
+        raise OptionError(
+            f"Stage strength={shortened(stage.strength)} times the augmenter's strength={trainer.augmenter.strength:g};"
+            f" expected at most {MOST} together"
+        )
+
+
+def _check_devices(trainer: Trainer, stage: Stage) -> None:
+    devices, size = trainer.compute.devices, stage.batch_size or trainer.batch_size
+    if size % devices:
+        raise OptionError(f"devices={devices} with batch_size={size}; expected a batch size that is a multiple of them")
     if devices > 1 and (trainer.accumulate > 1 or trainer.consistency):
         other = f"accumulate={trainer.accumulate}" if trainer.accumulate > 1 else f"consistency={trainer.consistency}"
         raise OptionError(f"devices={devices} and {other} cannot be combined: expected one of them")
@@ -133,13 +184,19 @@ def check_sets(train: ImageSet, val: ImageSet) -> list[str]:
             f"training images are {_size(train)} and validation images {_size(val)}; expected one size: load both with "
             f"size=({train.image_shape[0]}, {train.image_shape[1]})"
         )
+    notices = []
+    if shared := val.count_shared(train):
+        notices.append(
+            f"{shared:,} of {len(val):,} validation images are training images, too: every score on them is too good, "
+            "and so are the choice of the epoch and the calibration; split one set with Split"
+        )
     present = [name for name, count in train.counts().items() if count]
     if len(present) < 2:
         raise DataError(f"all training images are of the class {present[0]!r}; expected at least two classes")
     absent = [name for name in train.class_names if name not in present]
-    if not absent:
-        return []
-    return [f"no training image of {', '.join(absent)}: the classifier will never predict it"]
+    if absent:
+        notices.append(f"no training image of {', '.join(absent)}: the classifier will never predict it")
+    return notices
 
 
 def _size(cells: ImageSet) -> str:

@@ -12,8 +12,13 @@ from pathlib import Path
 
 from cellclf.errors import MissingPackageError, OptionError
 
-SUPPORTED = {"tensorflow": "pip install 'cellclf[cpu]' brings TensorFlow"}
-"""Backend -> how to get it."""
+SUPPORTED = {"tensorflow": ("cpu", "gpu"), "jax": ("jax",), "torch": ("torch",)}
+"""Backend -> the extras of cellclf that bring it."""
+
+_INSTALL = (
+    "pip install 'cellclf[cpu]' brings TensorFlow, 'cellclf[gpu]' TensorFlow with CUDA, 'cellclf[jax]' JAX, "
+    "'cellclf[torch]' PyTorch"
+)
 
 
 def chosen_backend() -> tuple[str, str]:
@@ -48,11 +53,12 @@ def check_backend() -> None:
     if name not in SUPPORTED:
         fix = "set KERAS_BACKEND=tensorflow" if where.startswith("the env") else f"set KERAS_BACKEND, or edit {where}"
         raise OptionError(
-            f"{where} chooses the backend {name!r} for Keras; expected {' or '.join(SUPPORTED)}: {fix} "
-            f"({'; '.join(SUPPORTED.values())})"
+            f"{where} chooses the backend {name!r} for Keras; expected {', '.join(SUPPORTED)}: {fix} ({_INSTALL})"
         )
     if not _is_installed(name):
-        raise MissingPackageError(f"Keras has no backend to run on: {SUPPORTED[name]}")
+        others = [other for other in SUPPORTED if _is_installed(other)]
+        use = f"set KERAS_BACKEND={others[0]}, which is installed; or " if others else ""
+        raise MissingPackageError(f"Keras has no backend to run on: {where} is {name}, not installed; {use}{_INSTALL}")
 
 
 def _is_installed(name: str) -> bool:

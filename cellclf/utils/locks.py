@@ -20,6 +20,8 @@ from cellclf.errors import CellclfWarning, RunFolderError
 from cellclf.utils.atomic import PART
 
 LOCK = ".lock"
+BUDGET = ".budget"
+"""Name of the file in which a run within a budget counts the time that it took."""
 _SCRATCH = "cellclf-scratch-"
 _GRACE = 60.0
 """Seconds for which the lock file of a temporary folder may exist unlocked: its owner is about to lock it."""
@@ -101,7 +103,8 @@ def make_folder(folder: Path) -> None:
 
 def is_free(folder: Path) -> bool:
     """Decide whether a folder holds nothing but what a killed run may have left before it wrote its first file."""
-    return not folder.exists() or all(item.name == LOCK or PART.fullmatch(item.name) for item in folder.iterdir())
+    names = [item.name for item in folder.iterdir()] if folder.exists() else []
+    return all(name in (LOCK, BUDGET) or PART.fullmatch(name) for name in names)
 
 
 def sweep(folder: Path) -> None:

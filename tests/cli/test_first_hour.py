@@ -12,7 +12,7 @@ from helpers.command import run
 from PIL import Image
 
 import cellclf
-from cellclf.cli.options import RecipeChoice
+from cellclf.cli.recipe_choice import RecipeChoice
 
 
 def test_a_check_says_what_it_looked_at(npz, recipe, tmp_path):

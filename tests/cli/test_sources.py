@@ -200,3 +200,10 @@ def test_a_column_of_other_parts_is_not_trained_on_unseen(files, monkeypatch, na
     )
     assert all(repr(value) in done.stderr for value in values)
     assert run("inspect", "cut.csv", "--columns", "part=").exit_code == 0
+
+
+@pytest.mark.parametrize(("words", "second"), [(("64", "--part", "train"), "--part"), (("64", "0"), "0")])
+def test_size_of_one_number_is_explained(parts, words, second):
+    done = run("inspect", parts, "--size", *words)
+    assert done.exit_code == 2
+    assert f"{second!r} is no side in pixels; expected height and width, such as --size 96 96" in done.stderr

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
-FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz_files.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def fuzz_files():
-    spec = importlib.util.spec_from_file_location("fuzz_files", FUZZ)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz_files"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["fuzz_files"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])  # a script imports what lies beside it
+        yield importlib.import_module("fuzz_files")
 
 
 @pytest.mark.parametrize(("kind", "count"), [("npz", 150), ("trees", 25), ("csv", 40), ("runs", 25), ("recipes", 60)])

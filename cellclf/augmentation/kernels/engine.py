@@ -12,16 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from cellclf.augmentation.kernels import background as grounding
 from cellclf.augmentation.kernels import colour as toning
 from cellclf.augmentation.kernels import geometry as warping
+from cellclf.augmentation.kernels import light as lighting
 from cellclf.augmentation.kernels import masks as masking
 from cellclf.augmentation.kernels import optics as filtering
 
 Tensor = Any
 
 STAGES: tuple[tuple[str, tuple[str, ...], Callable[..., Tensor], bool], ...] = (
+    ("ground", ("shape",), grounding.exchange, True),
     ("warp", ("linear", "shift", "border", "fill"), warping.warp, True),
     ("tone", ("table", "matrix", "space", "statistic", "amount"), toning.tone, False),
+    ("light", ("shape",), lighting.shade, True),
     ("kernel", ("weights",), filtering.convolve, True),
     ("sharp", ("factor",), filtering.sharpen, True),
     ("noise", ("deviation", "key"), filtering.add_noise, False),

@@ -11,7 +11,7 @@ from annotated_types import Interval, Len
 
 from cellclf.augmentation.program import DENSITY, LAB, Program
 from cellclf.augmentation.rng import Flags, Floats, ImageRng
-from cellclf.augmentation.steps.base import Step, register
+from cellclf.augmentation.steps.base import Step, log_scaled, register
 from cellclf.utils.parameters import Share
 
 HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
@@ -83,3 +83,39 @@ class StainLAB(Step):
         matrix[:, [0, 1, 2], [0, 1, 2]] = factor
         matrix[:, :, 3] = strength * np.asarray(self.mean) * np.clip(rng.normal((3,)), -3, 3)
         program.matrix(active & (strength > 0), matrix, LAB)
+
+
+@register("stain_vectors", families=("brightness", "contrast", "saturation"))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StainVectors(Step):
+    """Change how strong the stain is and which colours its dyes absorb, in optical density.
+
+    Densities (red, green, blue) are multiplied by a drawn matrix: a strength for all, a factor for each channel, and a
+    part of each channel that goes over to the others. Unlike `StainHED` it supposes no dyes, and unlike it there is no
+    shift: what takes no light away, the bright ground, stays.
+
+    Args:
+        rate: Share of the images that get it, 0-1.
+        low: Smallest strength of the whole stain.
+        high: Largest; strengths are drawn evenly in their logarithm.
+        theta: Standard deviation of the logarithm of each channel's factor.
+        mixing: Standard deviation of the parts that go over.
+
+    Source: after Tellez et al. 2019, "Quantifying the effects of data augmentation and stain color normalization in
+    convolutional neural networks for computational pathology", Medical Image Analysis 58; stain vectors of two
+    laboratories differ, Macenko et al. 2009, "A method for normalizing histology slides for quantitative analysis".
+    """
+
+    low: Annotated[float, Interval(ge=0.05, le=20)] = 0.6
+    high: Annotated[float, Interval(ge=0.05, le=20)] = 1.6
+    theta: Annotated[float, Interval(ge=0, le=2)] = 0.2
+    mixing: Share = 0.08
+
+    def emit(self, rng: ImageRng, program: Program, active: Flags, strength: float) -> None:
+        """Write the work of each image; see `Step.emit`."""
+        whole = log_scaled(rng, self.low, self.high, strength)
+        own = np.exp(strength * self.theta * np.clip(rng.normal((3,)), -2.5, 2.5))
+        parts = strength * self.mixing * np.clip(rng.normal((3, 3)), -2.5, 2.5)
+        matrix = np.zeros((program.count, 3, 4))
+        matrix[:, :, :3] = whole[:, None, None] * (own[:, :, None] * np.eye(3) + parts)
+        program.matrix(active & (strength > 0), matrix, DENSITY)

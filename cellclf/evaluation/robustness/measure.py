@@ -14,6 +14,7 @@ from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.loaders import load
 from cellclf.errors import DataError, OptionError, unknown
+from cellclf.evaluation.checks import averaged_classes
 from cellclf.evaluation.intervals import Estimate, Floats, bootstrap, estimate_shares
 from cellclf.evaluation.robustness.corruptions import ALEXNET_CLEAN, CORRUPTIONS, SEVERITIES, corrupt
 from cellclf.evaluation.robustness.families import families_of
@@ -36,7 +37,7 @@ def robustness(
     name: str | None = None,
     seen: Collection[str] = (),
     seed: int = 0,
-    min_count: int = 1,
+    min_count: int | None = None,
     batch_size: int = 256,
     confidence: float = 0.95,
     resamples: int = 1000,
@@ -56,7 +57,7 @@ def robustness(
         seen: Steps of the augmenter that the classifier was trained with (``Augmenter.names()``), or families of
             corruptions; corruptions of these families are marked, and a mean is given without them.
         seed: Of the corruptions' random choices, and of the intervals.
-        min_count: Classes with fewer images are left out of the balanced accuracy.
+        min_count: Classes with fewer images are left out of the balanced accuracy; None as by ``evaluate``.
         batch_size: Images at a time.
         confidence: Level of the intervals, between 0 and 1.
         resamples: Bootstrap resamples behind the intervals; whole images are drawn, with all their corruptions.
@@ -80,7 +81,6 @@ def robustness(
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
     for option, value, least in (
-        ("min_count", min_count, 1),
         ("batch_size", batch_size, 1),
         ("resamples", resamples, 100),
     ):
@@ -173,15 +173,12 @@ def _fitting(shifted: ImageSet, cells: ImageSet) -> ImageSet:
     return shifted if shifted.labels is None else shifted.align(cells.class_names)
 
 
-def _labels(cells: ImageSet, min_count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _labels(cells: ImageSet, min_count: int | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Give the labels, and which classes have enough images to be averaged over."""
     if cells.labels is None:
         raise DataError("the images have no labels; robustness needs them to count mistakes")
     support = np.bincount(cells.labels, minlength=cells.num_classes)
-    if not (support >= min_count).any():
-        most = support.max(initial=0)
-        raise DataError(f"no class has {min_count} images (min_count), the largest has {most}; lower min_count")
-    return cells.labels, support >= min_count
+    return cells.labels, averaged_classes(support, min_count)
 
 
 def _predict_all(

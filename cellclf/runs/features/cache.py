@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.augmentation.rng import ImageRng
+from cellclf.backends import current
 from cellclf.errors import OptionError, RunFolderError
 from cellclf.utils.atomic import replacing
 from cellclf.utils.parameters import shortened
@@ -97,10 +98,9 @@ def key_of(content: Mapping[str, Any], front: Any) -> str:
         front: Keras model from images to features.
     """
     import keras
-    import tensorflow as tf
 
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode())
-    digest.update(json.dumps([version("cellclf"), keras.__version__, tf.__version__, np.__version__]).encode())
+    digest.update(json.dumps([version("cellclf"), keras.__version__, current().version(), np.__version__]).encode())
     digest.update(front.to_json().encode())
     for variable in front.variables:
         value = np.ascontiguousarray(variable.numpy())

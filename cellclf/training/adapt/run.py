@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from cellclf.training.adapt.adapt import Adapted, adapt_labelled, adapt_unlabell
 from cellclf.training.adapt.calibrate import calibrate_there
 from cellclf.training.adapt.graph import build_model, original
 from cellclf.training.adapt.home import Home, HomeImages, StoredHome
+from cellclf.training.adapt.kept import Kept
 from cellclf.training.adapt.labels import Labelled, match, read_decisions
 from cellclf.training.adapt.proof import Interval
 from cellclf.training.adapt.reader import MOST_CELLS, Reader
@@ -104,8 +105,10 @@ def adapt_run(
         if (finished := _finished(folder, manifest)) is not None:  # by another process in the meantime
             return finished
         write_manifest(folder, manifest)
+        job.kept = Kept(folder, manifest["adaptation"]["key"])
         made = job.work(manifest, started)
         made.save(folder)
+        job.kept.clear()
         return made
 
 
@@ -181,7 +184,10 @@ def _finished(folder: Path, manifest: Mapping[str, Any]) -> Run | None:
     if found.get("status") != "finished" or not (folder / MODEL).exists():
         return None
     run = load_run(folder)
-    return run if run.adaptation is not None else None
+    if run.adaptation is None:
+        return None
+    Kept(folder).clear()  # of a kill after the last file was written
+    return run
 
 
 def _key(manifest: Mapping[str, Any]) -> Any:
@@ -200,6 +206,7 @@ class _Job:
     seed: int
     show: bool
     notices: list[str]
+    kept: Kept = field(default_factory=Kept)
 
     def __post_init__(self) -> None:
         taken = np.concatenate([self.known.rows, self.known.non_cells])
@@ -251,7 +258,7 @@ class _Job:
     def _work(self, manifest: dict[str, Any], started: float) -> Run:
         known, root = self.known, self.root
         own = self._own()
-        reader = Reader(root.model, self.cells, known.rows, self.others, own, show=self.show)
+        reader = Reader(root.model, self.cells, known.rows, self.others, own, kept=self.kept, show=self.show)
         readings = reader.sample()
         if len(known.rows):
             clusters = self._clusters()
@@ -309,7 +316,7 @@ class _Job:
     def _own(self) -> Home | None:
         root = self.root
         if self.home is not None:
-            return HomeImages(root.model, self.home, root.class_names, seed=self.seed, show=self.show)
+            return HomeImages(root.model, self.home, root.class_names, seed=self.seed, kept=self.kept, show=self.show)
         return None if root.stored_features is None else StoredHome(root.stored_features)
 
     def _clusters(self) -> Labels:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as one flat Keras graph from pixels 0-255.
+"""EfficientNet-Lite as one flat Keras graph from pixels 0-255.
 
 Source: Tan and Le 2019, arXiv 1905.11946, table 1; the Lite variant drops squeeze-and-excitation, takes ReLU6 for
 swish, and keeps stem and head at their width.
@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-# repeats, kernel, stride of the first, expansion of the channels, channels out
-STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
+from cellclf_efficientnet_lite.sizes import size_of
 
 
-def build(input_shape: tuple[int, int, int], *, weights: str | None) -> Any:
+def build(input_shape: tuple[int, int, int], *, weights: str | None, network: str) -> Any:
     """Build the network up to its last feature map.
 
     Args:
         input_shape: (height, width, 3), pixels.
         weights: ``"imagenet"`` or None for random ones.
+        network: Name of the size, such as ``"efficientnetlite0"``.
 
     Returns:
         A keras.Model; pixels 0-255 -> (N, height / 32, width / 32, 1280).
@@ -37,27 +29,31 @@ def build(input_shape: tuple[int, int, int], *, weights: str | None) -> Any:
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(pixels)
     x = _conv(x, "stem", 32, 3, strides=2)
     number = 0
-    for repeats, kernel, first_stride, expansion, channels in STAGES:
-        for repeat in range(repeats):
+    size = size_of(network)
+    for stage in size.stages():
+        for repeat in range(stage.repeats):
             number += 1
-            name, strides, shortcut = f"block{number}", first_stride if repeat == 0 else 1, x
-            if expansion > 1:
-                x = _conv(x, f"{name}_expand", expansion * x.shape[-1], 1)
-            x = _conv(x, f"{name}_depthwise", None, kernel, strides=strides)
-            x = _conv(x, f"{name}_project", channels, 1, relu=False)
+            name, strides, shortcut = f"block{number}", stage.stride if repeat == 0 else 1, x
+            if stage.expansion > 1:
+                x = _conv(x, f"{name}_expand", stage.expansion * x.shape[-1], 1)
+            x = _conv(x, f"{name}_depthwise", None, stage.kernel, strides=strides)
+            x = _conv(x, f"{name}_project", stage.channels, 1, relu=False)
             if repeat > 0:
                 x = layers.Add(name=f"{name}_add")([x, shortcut])
     x = _conv(x, "head", 1280, 1)
-    model = keras.Model(pixels, x, name="efficientnetlite0")
+    model = keras.Model(pixels, x, name=network)
     if weights is not None:
         from cellclf_efficientnet_lite.weights import imagenet
 
-        _fill(model, imagenet())
+        _fill(model, imagenet(size))
     return model
 
 
-def build_classifier(input_shape: tuple[int, int, int] = (224, 224, 3)) -> Any:
-    """Build the network with ImageNet's weights and classifier.
+def build_classifier(network: str = "efficientnetlite0") -> Any:
+    """Build a network with ImageNet's weights and classifier, for images of the size that it was trained on.
+
+    Args:
+        network: Name of the size, such as ``"efficientnetlite0"``.
 
     Returns:
         A keras.Model; pixels 0-255 -> (N, 1000) probabilities of ImageNet's classes in their usual order.
@@ -66,10 +62,11 @@ def build_classifier(input_shape: tuple[int, int, int] = (224, 224, 3)) -> Any:
 
     from cellclf_efficientnet_lite.weights import imagenet
 
-    base = build(input_shape, weights="imagenet")
+    size = size_of(network)
+    base = build((size.side, size.side, 3), weights="imagenet", network=network)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(base.output)
     model = keras.Model(base.input, keras.layers.Dense(1000, activation="softmax", name="fc")(x))
-    arrays = imagenet()
+    arrays = imagenet(size)
     model.get_layer("fc").set_weights([arrays["fc/kernel"], arrays["fc/bias"]])
     return model
 

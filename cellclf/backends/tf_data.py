@@ -1,4 +1,4 @@
-"""Augmentation inside a `tf.data` pipeline."""
+"""Augmentation inside a `tf.data` pipeline that a user hands in, whatever Keras runs on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.data.sources import refuse_unit_range
+from cellclf.backends import current
 from cellclf.errors import DataError
 
 
 def map_dataset(
-    augment: Callable[[NDArray[Any], list[str], int], NDArray[Any]], dataset: Any, *, has_ids: bool, epoch: int | None
+    augment: Callable[[NDArray[Any], list[str], int], NDArray[Any]],
+    dataset: Any,
+    *,
+    check: Callable[[NDArray[Any]], None],
+    has_ids: bool,
+    epoch: int | None,
 ) -> Any:
     """Map a function of images, ids and epoch over a data set; see `Augmenter.map`.
 
@@ -22,6 +27,7 @@ def map_dataset(
         augment: From images, their ids and the epoch to images of the same shape and type. It is called from the
             pipeline's threads.
         dataset: See `Augmenter.map`.
+        check: Refuses the first images where they are floats of another range.
         has_ids: See `Augmenter.map`.
         epoch: See `Augmenter.map`.
 
@@ -48,7 +54,7 @@ def map_dataset(
     if images.dtype == tf.float32:
         for element in dataset.take(1):
             first = element[0] if isinstance(element, tuple) else element
-            refuse_unit_range(first.numpy())
+            check(first.numpy())
     batched = images.shape.rank == 4
     counter = itertools.count()
 
@@ -62,7 +68,7 @@ def map_dataset(
         # a plain function, not a part of the pipeline's graph: there the compiled function would be inlined and lose
         # its compilation, which is three times slower; on the CPU, so that a GPU is left to the network
         texts = [i.decode() if isinstance(i, bytes) else str(i) for i in ids.tolist()]
-        with tf.device("CPU:0"):
+        with current().on_processor():
             return augment(batch, texts, int(now))
 
     def number(before: Any, element: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:

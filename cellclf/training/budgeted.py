@@ -1,0 +1,132 @@
+"""A training within a budget: a few steps are measured, its stages planned, its pace kept or repeated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cellclf.backbones.graph import seen_size
+from cellclf.runs.predict import probabilities
+from cellclf.training.budget import Budget
+from cellclf.training.checkpoint import assign, values
+from cellclf.training.epoch_steps import AfterBatch, fit_epoch
+from cellclf.training.freezing import freeze
+from cellclf.training.pace import Pace, repeated
+from cellclf.training.plan import Job, Speed, described, plan_stages
+from cellclf.training.stage import Stage
+from cellclf.utils.log import logger
+
+if TYPE_CHECKING:
+    from cellclf.training.loop import Loop
+    from cellclf.training.stage_input import StageInput
+
+_WORTH_MEASURING = 60.0
+"""Seconds left from which on training steps are measured, and not only the forward pass, which is needed anyway."""
+_LEAST_STEPS = 12
+"""Steps of a training for which there is no time at all: of a head alone, some seconds."""
+_STEPS = 6
+_STEPS_SECONDS = 10.0
+_TRAINED = 3.5
+"""Times as long as its classification an image takes to be trained on, where that is not measured."""
+_COMPILED = 3.0
+_MARGIN = 1.15
+_TRAIN_SHARE, _FEWEST = 0.1, 500
+"""Share of the whole time that the scores of the training images may take, and how many there are at least."""
+
+
+def planned(loop: Loop, plain: StageInput, budget: Budget) -> dict[str, Any]:
+    """Measure a few steps, plan the stages, and say what will be done.
+
+    The network is afterwards as it was.
+
+    Args:
+        loop: Of the training.
+        plain: What a stage at the full size takes.
+        budget: The time.
+
+    Returns:
+        What ``plan_stages`` gave; ``minutes``; the seconds at which it was ``begun`` and ``until`` which is trained;
+        ``speed``; and ``paces``, to which each stage adds the steps that it did.
+    """
+    stages = loop.trainer.used_stages()
+    speed = _measured(loop, plain, stages[-1], budget)
+    own = seen_size(loop.model)
+    backbone = None if loop.trainer.start is not None else loop.trainer.used_backbone()
+    job = Job(
+        stages=stages,
+        blocks=len(loop.blocks),
+        pretrained=backbone is None or backbone.resolved().weights is not None,
+        images=len(loop.batches.cells),
+        scored=len(loop.val) + (0 if loop.shifted is None else len(loop.shifted)),
+        own=own,
+        least=1 if backbone is None else backbone.spec.min_size,
+        augmented=loop.batches.augmenter is not None,
+    )
+    some = max(_FEWEST, int(_TRAIN_SHARE * budget.seconds / max(speed.predict, 1e-9)))
+    scored_train = min(budget.train_after, some)
+    images = budget.images_after + scored_train + job.scored
+    after = budget.seconds_after + _MARGIN * speed.predict * images
+    begun = budget.spent()
+    plan = plan_stages(job, speed, max(0.0, budget.seconds - after - begun))
+    plan |= {"minutes": budget.minutes, "begun": begun, "until": begun + plan["limit"], "paces": []}
+    plan |= {"scored_train": scored_train} if scored_train < budget.train_after else {}
+    plan["speed"] = {"train": speed.train, "predict": speed.predict, "compile": speed.compile}
+    for line in described(plan, budget, own, stages):
+        logger.info(line)
+    return plan
+
+
+def pace_of(plan: dict[str, Any], number: int, stage: Stage, budget: Budget | None) -> Pace:
+    """Give the pace of a stage: as it was before where that is known, else by the clock.
+
+    Args:
+        plan: What ``planned`` gave.
+        number: Of the stage, from 0.
+        stage: The stage.
+        budget: The time; needed where the stage was not done before.
+    """
+    part, warmup = plan["parts"][number], plan["warmups"][number]
+    if number < len(plan["paces"]):
+        return repeated(stage.learning_rate, part, warmup, plan["paces"][number])
+    assert budget is not None
+    begin = budget.spent()
+    share = plan["shares"][number] / sum(plan["shares"][number:])
+    pace = Pace(stage.learning_rate, (part[0], part[1]), warmup, budget, begin)
+    pace.end = begin + max(0.0, plan["until"] - begin) * share
+    if plan["too_short"]:
+        pace.least = _LEAST_STEPS
+    return pace
+
+
+def _measured(loop: Loop, plain: StageInput, stage: Stage, budget: Budget) -> Speed:
+    few = loop.val[:256]
+    times = []
+    for _ in range(2):
+        begin = budget.spent()
+        probabilities(plain.predictor, few)
+        times.append(budget.spent() - begin)
+    predict = times[1] / len(few)
+    if budget.seconds - budget.spent() < _WORTH_MEASURING:
+        return Speed(train=_TRAINED * predict, predict=predict, compile=_COMPILED * times[0])
+    begin = budget.spent()
+    ends: list[float] = []
+    before = values(loop.model.variables)
+    freeze(loop.backbone_layers, loop.blocks, Stage(epochs=1, learning_rate=1e-6, unfreeze="all"))
+    loop.compiled(plain.model, stage.learning_rate)
+
+    def enough() -> bool:
+        return len(ends) > _STEPS or (len(ends) > 2 and ends[-1] - ends[0] > _STEPS_SECONDS)
+
+    after_batch = AfterBatch(
+        done=0,
+        after_step=lambda done: ends.append(budget.spent()),
+        save=lambda done: None,
+        asked_to_stop=lambda: enough() or loop.interrupt.asked,
+    )
+    with loop.interrupt.deferred():
+        fit_epoch(plain.model, plain.batches.epoch(0), after_batch, [])
+    if loop.interrupt.asked:
+        raise KeyboardInterrupt("the training was stopped before its first step")
+    assign(loop.model.variables, before)
+    first = ends[0] - begin
+    a_step = (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else first
+    return Speed(train=a_step / plain.batches.batch_size, predict=predict, compile=max(0.0, first - a_step))
