@@ -744,7 +744,7 @@ class Run:
             (folder / FEATURES).unlink(missing_ok=True)
         save_adaptation(folder, self.adaptation, self.decisions, weights)
         write_manifest(folder, self.manifest)
-        self.folder = folder
+        self.folder = folder.absolute()  # the working directory may change
         return folder
 
 
@@ -772,4 +772,5 @@ def load_run(folder: str | Path) -> Run:
     known = load_confidence(folder / CONFIDENCE, weights)
     stored = load_stored(folder / FEATURES, weights, names)
     adaptation, decisions = load_adaptation(folder, weights) if "adaptation" in manifest else (None, None)
-    return Run(model, names, read_history(folder), manifest, folder, known, stored, adaptation, decisions)
+    place = folder.absolute()  # the working directory may change
+    return Run(model, names, read_history(folder), manifest, place, known, stored, adaptation, decisions)
