@@ -524,7 +524,8 @@ class Run:
             classes: The classes that can occur there; None for those of the run and of the labels.
             home: Labelled images of the run's own laboratory. None takes the features that the run keeps of it; a run
                 without them is adapted all the same, and the home score is unknown.
-            out: Folder for the adapted run; the same call continues after a stop, and reads a finished one.
+            out: Folder for the adapted run; the same call continues after a stop without reading again what was read,
+                and loads a finished one.
             seed: Of the folds, and of the cells that are read of a large set.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 

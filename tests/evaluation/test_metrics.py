@@ -9,7 +9,7 @@ from helpers.images import png
 from sklearn import metrics
 
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError, OptionError, UnknownNameError
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.significance import compare_paired
 
@@ -239,3 +239,11 @@ def test_without_names_the_classes_are_numbers() -> None:
     assert found.class_names == ("0", "1", "2") and float(found.accuracy) == pytest.approx(2 / 3)
     with pytest.raises(DataError, match=r"probabilities have shape \(3,\)"):
         evaluate([0, 1, 1], [0.1, 0.9, 0.4])
+
+
+def test_labels_may_be_names_of_the_classes():
+    probabilities = [[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]]
+    named = evaluate(np.array(["round", "lobed", "lobed"]), probabilities, ["round", "lobed"])
+    assert named.confusion.tolist() == evaluate([0, 1, 1], probabilities).confusion.tolist() == [[1, 0], [1, 1]]
+    with pytest.raises(UnknownNameError, match="no class 'loped'; did you mean 'lobed'"):
+        evaluate(["round", "loped", "lobed"], probabilities, ["round", "lobed"])

@@ -37,9 +37,24 @@ def trainer(small_trainer):
 
 
 @pytest.fixture(scope="module")
-def grown(trainer, parts, tmp_path_factory):
+def strengths():
+    """What the augmenter's strength was multiplied by, in this order, in ``grown``."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def grown(trainer, parts, tmp_path_factory, strengths):
     folder = tmp_path_factory.mktemp("runs") / "grown"
-    return trainer().fit(parts.train, parts.val, out=folder), folder
+    at_strength = Batches.at_strength
+
+    def recorded(batches, factor):
+        strengths.append(round(factor, 3))
+        return at_strength(batches, factor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Batches, "at_strength", recorded)
+        run = trainer().fit(parts.train, parts.val, out=folder)
+    return run, folder
 
 
 def states(run):
@@ -87,13 +102,15 @@ def test_cached_features_of_small_images_do_not_score_the_large_ones(small_train
     assert -np.log(truth).mean() == pytest.approx(kept[-1]["val_log_loss"], rel=1e-4)
 
 
-def test_a_strength_that_changes_grows_to_the_last_epoch_and_is_not_cached(trainer, parts, monkeypatch):
+def test_the_strength_grows_to_the_last_epoch(grown, strengths):
+    assert strengths == [0.2, 0.6]
+
+
+@pytest.mark.slow
+def test_a_strength_that_changes_is_not_cached(trainer, parts):
     changing = cc.Stage(epochs=3, learning_rate=1e-3, strength=(0.2, 1.0))
-    seen = []
-    monkeypatch.setattr(Batches, "at_strength", lambda self, factor: seen.append(round(factor, 3)) or self)
     run = trainer(stages=(changing,), ema=None, cache=Cache(views=2)).fit(parts.train, parts.val)
     assert run.manifest["chosen"]["cache"] == [False]
-    assert seen == [0.2, 0.6, 1.0]
 
 
 def test_a_rectangle_keeps_its_proportions():
@@ -150,6 +167,7 @@ def test_a_pipeline_finds_a_wrong_size_beside_other_mistakes(small_trainer, part
         pipe.check(parts.train)
 
 
+@pytest.mark.slow
 def test_a_run_is_continued_with_small_images(grown, parts):
     run, _ = grown
     stages = (cc.Stage(epochs=1, learning_rate=1e-4, image_size=16),)

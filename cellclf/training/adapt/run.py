@@ -156,7 +156,7 @@ def root_of(run: Run) -> tuple[Run, list[str]]:
     model, names = original(run.model), parent.get("class_names")
     if model is not None and isinstance(names, list) and len(names) == model.output_shape[-1]:
         manifest = {key: value for key, value in run.manifest.items() if key not in ("parent", "adaptation")}
-        notice = f"{left}: its network is taken from this run, and the home score is unknown without home="
+        notice = f"{left}: its network is taken from this run, and the home score is unknown without home=, --home"
         return Run(model, tuple(map(str, names)), [], manifest), [notice]
     return run, [f"{left}: the adapted run is adapted once more"]
 
@@ -299,7 +299,7 @@ class _Job:
                 if made.zoom != 1
                 else "no home cell is of these classes"
             )
-            self.notices.append(f"home score unknown: {why}; home= with images of these classes shows it")
+            self.notices.append(f"home score unknown: {why}; home=, --home with images of these classes shows it")
         manifest = manifest | {"status": "finished", "seconds": round(time.monotonic() - started, 1)}
         manifest["adaptation"] = manifest["adaptation"] | {"zoom": made.zoom, "candidate": made.candidate.name}
         return Run(
