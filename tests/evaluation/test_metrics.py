@@ -162,7 +162,6 @@ def test_inputs_are_neither_changed_nor_shared() -> None:
             np.full((3, 4), 0.25),
             r"one whole number for each image: from one-hot, pass labels.argmax\(1\)",
         ),
-        (["basophil"] * 3, np.full((3, 4), 0.25), "number the names in the order of class_names"),
         ([0, 1, 2], np.array([0, 1, 2]), "images x classes: what predict_proba gives, not the predicted classes"),
         ([0.0, 1.0, 2.0], np.full((3, 4), 0.25), "labels are float64"),
         ([], np.empty((0, 4)), "one whole number for each image"),
