@@ -113,7 +113,7 @@ class Laboratory:
 
     def readings(self, pool: np.ndarray, picked: np.ndarray) -> dict[float, Reading]:
         """Give what an adaptation with labels sees."""
-        return {zoom: self.reading(zoom, pool, picked, 256 if zoom == 1 else 128) for zoom in self.features}
+        return {zoom: self.reading(zoom, pool, picked, 256) for zoom in self.features}
 
 
 def read(name: str, cells: ImageSet, run, cache: Path, removed: str | None, least: int) -> Laboratory:
@@ -305,11 +305,15 @@ def table(lines: list[dict]) -> None:
             print(f"    both wrong labels among the first five doubts in {100 * first:.0f} %")
         kinds = {one["chosen"] for one in some}
         print("    chosen: " + ", ".join(f"{kind} {sum(one['chosen'] == kind for one in some)}" for kind in kinds))
-        names = {key for one in some for key in one.get("candidates", ())}
+        some = [one for one in some if "candidates" in one]
+        names = {key for one in some for key in one["candidates"]}
         if names:
             print(
                 "    alone: "
-                + ", ".join(f"{key} {average([o['candidates'] for o in some], key):.3f}" for key in sorted(names))
+                + ", ".join(
+                    f"{key} {np.mean([o['candidates'][key] for o in some if key in o['candidates']]):.3f}"
+                    for key in sorted(names)
+                )
             )
 
 

@@ -14,7 +14,7 @@ Labels = NDArray[np.int64]
 
 _BELIEF = 8.0  # what unlabelled cells say of a class counts as much as so many labels of it
 _SPREAD = 0.05  # standard error that is left where labels are many: measured on pretended laboratories
-_FEW = 0.2  # and of a gain, for the square root of the number of labels: which of the cells they are
+_FEW = 0.2  # a gain has further standard error of so much by the square root of the number of labels, measured there
 _APART = (0.35, 0.55)  # the folds may fall so far behind what the unlabelled cells say before those lose their weight
 _MORE_WRONG = 1.2  # other cells of the laboratory are called wrong so many times as often as is estimated
 _USUAL_POWER = 0.3  # errors of an adapted run fall as the number of labels to the power of minus this

@@ -33,6 +33,7 @@ from cellclf.training.adapt.kept import Kept
 from cellclf.training.adapt.labels import Labelled, match, read_decisions
 from cellclf.training.adapt.proof import Interval
 from cellclf.training.adapt.reader import MOST_CELLS, Reader
+from cellclf.utils.atomic import expanded
 from cellclf.utils.backend import float32
 from cellclf.utils.locks import held
 from cellclf.utils.log import is_shown
@@ -71,7 +72,7 @@ def adapt_run(
         source: For the manifest: how ``cells`` and ``home`` were read, so that ``rerun`` can repeat it.
     """
     started, shown = time.monotonic(), is_shown(show)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else expanded(out)
     if folder is not None:
         check_folder(folder)
     root, notices = root_of(run)
