@@ -126,7 +126,6 @@ class Bench:
 
     def train(self, augmenter: dict[str, Any]) -> None:
         """Train from the common start with an augmenter."""
-        images, labels, _, _, _ = self.cells()
         model = self.model()
         model.set_weights(self.start())
         self.fit(model, cc.Augmenter.from_dict(augmenter | {"seed": self.given.seed}), self.given.epochs, 1.5e-3)

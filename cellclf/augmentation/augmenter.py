@@ -46,8 +46,8 @@ class Augmenter(Params):
 
     What happens to an image depends on seed, epoch and id alone: batch size, order and workers change nothing. An
     image passes through background, geometry (one resampling, however many steps), colour in the order of the steps,
-    illumination, optics, noise, JPEG, masks; steps of one kind keep their order. ``AugMix`` is a stage of its own: the steps before
-    it are done first.
+    illumination, optics, noise, JPEG, masks; steps of one kind keep their order. ``AugMix`` is a stage of its own: the
+    steps before it are done first.
 
     Images are uint8 0-255, or float32 0-255, which are rounded to whole levels.
 

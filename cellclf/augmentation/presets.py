@@ -31,6 +31,7 @@ def current_name(name: str) -> str:
     warnings.warn(f"the augmentation preset {name!r} is now {new!r}, with more and wider steps", CellclfWarning, 3)
     return new
 
+
 _REPORT: list[dict[str, Any]] = [
     {"step": "rotate", "degrees": 180.0},
     {"step": "flip"},
@@ -100,27 +101,27 @@ _CHALLENGE: list[dict[str, Any]] = [
 ]
 
 _LABORATORY: list[dict[str, Any]] = [
-    {"step": "background", "rate": 0.25},
+    {"step": "background", "rate": 0.2},
     {"step": "flip"},
     {"step": "rotate", "degrees": 180.0},
-    {"step": "crop", "rate": 0.4, "area": 0.5, "aspect": 1.2},
-    {"step": "zoom", "rate": 0.7, "low": 0.55, "high": 1.6},
+    {"step": "crop", "rate": 0.3, "area": 0.5, "aspect": 1.2},
+    {"step": "zoom", "rate": 0.8, "low": 0.6, "high": 1.6},
     {"step": "aspect", "rate": 0.3, "low": 0.75, "high": 1.33},
-    {"step": "translate", "rate": 0.3, "low": 0.0, "high": 0.2},
+    {"step": "translate", "rate": 0.4, "low": 0.0, "high": 0.15},
     {
         "step": "some_of",
         "rate": 0.85,
         "count": 1,
         "steps": [
-            {"step": "stain_vectors", "low": 0.5, "high": 1.8, "theta": 0.25, "mixing": 0.1},
+            {"step": "stain_vectors", "low": 0.5, "high": 1.8, "theta": 0.2, "mixing": 0.08},
             {"step": "stain_lab", "mean": [8.0, 6.0, 8.0], "spread": 0.2},
-            {"step": "tone_curve", "spread": 0.7, "ends": 0.2},
+            {"step": "tone_curve", "spread": 0.7, "ends": 0.2, "channels": 0.3},
             {"step": "hue", "degrees": 30.0},
             {"step": "saturation", "low": 0.3, "high": 1.7},
         ],
     },
     {"step": "grey", "rate": 0.05},
-    {"step": "illumination", "rate": 0.25, "slope": 0.8, "rim": 0.6},
+    {"step": "illumination", "rate": 0.2, "slope": 0.8, "rim": 0.6},
     {
         "step": "some_of",
         "rate": 0.3,
@@ -131,8 +132,8 @@ _LABORATORY: list[dict[str, Any]] = [
             {"step": "sharpness", "low": 0.2, "high": 3.0},
         ],
     },
-    {"step": "noise", "rate": 0.2, "low": 1.0, "high": 16.0},
-    {"step": "jpeg", "rate": 0.2, "low": 15.0, "high": 80.0},
+    {"step": "noise", "rate": 0.2, "low": 1.0, "high": 20.0},
+    {"step": "jpeg", "rate": 0.2, "low": 10.0, "high": 80.0},
 ]
 
 PRESETS: dict[str, Preset] = {
@@ -150,7 +151,7 @@ PRESETS: dict[str, Preset] = {
         "steps": _CHALLENGE,
     },
     "laboratory": {
-        "summary": "Background, scale, crop, stain, camera, light, focus and noise: for another laboratory and microscope.",
+        "summary": "Background, scale, stain, camera, light, focus, noise: for other laboratories and microscopes.",
         "steps": _LABORATORY,
     },
 }

@@ -61,6 +61,8 @@ _LIKE = {
     ),
 }
 _WHO = {"annotator", "annotators", "annotatedby", "labeler", "labeller", "labeledby", "labelledby"}
+_FLAGS = ("split", "istest", "istrain", "isval", "isvalidation", "isvalid", "testset", "trainset")
+_MOST_PARTS = 6  # different values of a column of such a name
 _MOST_CLASSES = 100
 
 
@@ -340,6 +342,8 @@ class _Search:
 
     def _refuse_look_alikes(self, unused: list[int], places: dict[str, int | None]) -> None:
         asked = {"label": self.labels, "group": self.labels}
+        if self.labels and places["part"] is None and "part" not in self.given:
+            self._refuse_other_parts(unused)
         for kind, looks in _LIKE.items():
             if places[kind] is not None or kind in self.given or not asked[kind]:
                 continue
@@ -363,6 +367,19 @@ class _Search:
         for place in unused:
             if self._like_classes(place):
                 self._ask("label", f"the column {self.first[place]!r} looks like the label", place)
+
+    def _refuse_other_parts(self, unused: list[int]) -> None:
+        """Refuse a column that says which rows are for a test, in words that are not understood."""
+        for place in unused:
+            values = sorted({_value(row[place]) for row in self.rows} - {""})
+            some = place in self._all("part") and any(map(part_kind, values))
+            if some or (self.names[place] in _FLAGS and 2 <= len(values) <= _MOST_PARTS):
+                raise DataError(
+                    f"the column {self.first[place]!r} of {self.where} holds {', '.join(map(repr, values[:4]))}"
+                    f"{', ...' if len(values) > 4 else ''}, so that test images might be trained on; expected train, "
+                    "val and test, and nothing where a row is not to be used, or columns={'part': None} "
+                    "(--columns part=) to read all rows"
+                )
 
     def _one_hot(self, unused: list[int]) -> list[str]:
         ones = [k for k in unused if all(number(row[k]) in (0.0, 1.0) for row in self.rows)]

@@ -43,7 +43,7 @@ def test_a_missing_file_is_named_even_where_ids_are_numbers(read: Load) -> None:
 
 def test_boxes_of_via_are_boxes_and_no_classes(read: Load) -> None:
     head = "filename,region_count,region_id,region_shape_attributes,region_attributes\n"
-    with pytest.raises(DataError, match="region_shape_attributes of t.csv look like boxes"):
+    with pytest.raises(DataError, match=r"region_shape_attributes of t.csv look like boxes"):
         read(head + "".join(f'{k}.png,1,0,"{{""x"":1}}","{{""cell"":""a""}}"\n' for k in range(12)))
 
 
@@ -74,14 +74,14 @@ def test_lists_are_no_classes(read: Load, label: str) -> None:
 
 
 def test_measurements_are_no_classes_but_grades_are(read: Load) -> None:
-    with pytest.raises(DataError, match="12 different numbers with decimals .*measurements, not classes"):
+    with pytest.raises(DataError, match=r"12 different numbers with decimals .*measurements, not classes"):
         read("path,label\n" + rows([0.701 + k / 100 for k in range(12)]))
     assert read("path,label\n" + rows([0.5, 1, 1.5] * 4)).num_classes == 3
     assert read("path,label\n" + rows(["[other]", "(blast)"] * 6)).num_classes == 2
 
 
 def test_two_columns_that_contradict_each_other_are_asked_about(read: Load) -> None:
-    with pytest.raises(DataError, match="two columns of t.csv are called 'label', and differ"):
+    with pytest.raises(DataError, match=r"two columns of t.csv are called 'label', and differ"):
         read("path,label,label\n" + rows("ab" * 6, "ba" * 6))
     with pytest.raises(DataError, match="both 'label' and 'class' may be the label"):
         read("path,label,class\n" + rows("ab" * 6, "ba" * 6))

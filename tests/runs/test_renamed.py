@@ -212,8 +212,10 @@ def test_a_recipe_that_names_an_old_preset_gets_the_one_that_took_its_place():
     ],
 )
 def test_a_setting_that_names_an_old_preset(setting, expected):
-    with pytest.warns(cc.CellclfWarning, match="preset stain is now preset laboratory"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         found = read_recipe("challenge", [setting])
+    assert "preset stain is now preset laboratory" in str(caught[-1].message)
     trainer = found["trainer"]
     holder = trainer["val_augmenter"] if "shift" in setting else trainer["augmenter"]
     assert (found["expand"] if setting.startswith("expand") else holder)["preset"] == expected
