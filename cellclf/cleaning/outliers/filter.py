@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 _AT_ONCE = 256  # images
-_CLEARLY = 0.6  # of the threshold: cells of another slide score .5 at most when balanced, ruined ones .67 or more
+# of the threshold, with labels and without: balanced, cells of another slide score .5 at most; among ruined images the
+# least outlying ones score .67 without labels and 1.0 with them, and cells cut by the edge .84
+_CLEARLY = (0.9, 0.6)
 _MANY = 0.02  # fraction of outliers from which on the user should check them first
 
 
@@ -248,7 +250,7 @@ class OutlierFilter(Selector):
             some = outliers[start : start + _AT_ONCE]
             images = balanced(cells.read(some), fitted.light)
             again = fitted.score(self._rows(images, describe(images)), names[some])
-            ordinary = again <= _CLEARLY * fitted.threshold
+            ordinary = again <= np.where(names[some] == "", _CLEARLY[1], _CLEARLY[0]) * fitted.threshold
             scores[some[ordinary]] = again[ordinary]
             changed += int(ordinary.sum())
         return changed
