@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
 
 _AT_ONCE = 256  # images
+_CLEARLY = 0.6  # of the threshold: cells of another slide score .5 at most when balanced, ruined ones .67 or more
 _MANY = 0.02  # fraction of outliers from which on the user should check them first
 
 
@@ -247,7 +248,7 @@ class OutlierFilter(Selector):
             some = outliers[start : start + _AT_ONCE]
             images = balanced(cells.read(some), fitted.light)
             again = fitted.score(self._rows(images, describe(images)), names[some])
-            ordinary = again <= fitted.threshold
+            ordinary = again <= _CLEARLY * fitted.threshold
             scores[some[ordinary]] = again[ordinary]
             changed += int(ordinary.sum())
         return changed
