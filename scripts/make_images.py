@@ -61,7 +61,7 @@ def main() -> None:
     messy = cc.make_cells(200, size=96, seed=SEED, duplicates=1, near_duplicates=3, conflicts=1, foreign_copies=2)
     save(cc.Dedup().find(messy).plot(limit=36), "groups")
 
-    save(cc.Augmenter.preset("stain", seed=SEED).plot(cells[:60], images=6, n_augmentations=9), "stain")
+    save(cc.Augmenter.preset("laboratory", seed=SEED).plot(cells[:60], images=6, n_augmentations=9), "laboratory")
 
     if options.chromium is None:
         sys.exit("report.png is not drawn: there is no chromium; name one with --chromium")

@@ -80,6 +80,8 @@ def shortened(words: list[str], *, slow: bool) -> list[str] | None:
     if "--weights" in words and words[0] != "compare":
         place = words.index("--weights")
         words = [*words[:place], *words[place + 2 :]]
+    if words[0] == "backbones" and "--measure" in words:  # its options are read, and nothing is measured
+        return [*words, "--help"]
     if words[0] not in SLOW or (words[0] == "compare" and "--out" not in words):  # finished runs
         return words
     if words[0] == "run" and not slow:

@@ -1,6 +1,9 @@
 from .augmenter import Augmenter as Augmenter
 from .expand import Expand as Expand
 from .mixing import Mix as Mix
+from .steps.background import Background as Background
+from .steps.camera import Illumination as Illumination
+from .steps.camera import ToneCurve as ToneCurve
 from .steps.colour import AutoContrast as AutoContrast
 from .steps.colour import Brightness as Brightness
 from .steps.colour import ChannelShift as ChannelShift
@@ -36,3 +39,4 @@ from .steps.policies import RandAugment as RandAugment
 from .steps.policies import SomeOf as SomeOf
 from .steps.stain import StainHED as StainHED
 from .steps.stain import StainLAB as StainLAB
+from .steps.stain import StainVectors as StainVectors

@@ -23,6 +23,7 @@ from cellclf.utils.backend import float32
 TITLE = "JAX"
 PACKAGES = ("jax", "jaxlib")
 
+_NAME = "_cellclf_step"
 _DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
@@ -157,11 +158,20 @@ def train_batches(model: Any) -> Train:
     return single
 
 
-def train_groups(model: Any) -> Train:
-    """Do the steps of a group one after the other, and write the values back into the variables."""
+def _step(model: Any) -> Callable[..., Any]:
+    """Give the compiled step, which is kept with the optimizer: each compilation of a model has a new one."""
     import jax
 
-    step = jax.jit(model.train_step) if model.jit_compile else model.train_step
+    found: Callable[..., Any] | None = getattr(model.optimizer, _NAME, None)
+    if found is None:
+        found = jax.jit(model.train_step) if model.jit_compile else model.train_step
+        object.__setattr__(model.optimizer, _NAME, found)  # past Keras, which looks through what it is given
+    return found
+
+
+def train_groups(model: Any) -> Train:
+    """Do the steps of a group one after the other, and write the values back into the variables."""
+    step = _step(model)
 
     def parts() -> tuple[list[Any], ...]:
         # as JAXTrainer.train_step takes them

@@ -194,10 +194,21 @@ def _same(one: str, two: str) -> bool:
     return (choose(parts, part or "") or part) == (choose(parts, other_part or "") or other_part)
 
 
+class _Side(click.IntRange):
+    """A side of images in pixels; of one number alone, the next word of the line is taken for the second."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Make it a number."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is no side in pixels; expected height and width, such as --size 96 96", param, ctx)
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``source``."""
 
-    @click.option("--size", nargs=2, type=int, metavar="H W", help="Resize files to this height and width.")
+    @click.option("--size", nargs=2, type=_Side(1), metavar="H W", help="Resize files to this height and width.")
     @click.option(
         "--fit",
         type=click.Choice(["stretch", "pad", "crop", "refuse"]),

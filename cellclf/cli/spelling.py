@@ -24,7 +24,10 @@ _TRAINER = (
     *("accumulate", "augmenter", "batch_size", "cache", "class_weight", "compute", "consistency", "ema", "focal"),
     *("image_size", "label_smoothing", "mix", "sampling", "val_augmenter", "weight_decay"),
 )
-_STAGE = ("epochs", "learning_rate", "monitor", "patience", "reduce_patience", "schedule", "unfreeze", "warmup")
+_STAGE = (
+    *("epochs", "learning_rate", "monitor", "patience", "reduce_patience", "schedule", "strength", "unfreeze"),
+    "warmup",
+)
 _SPLIT = {"val": "split.val", "test": "split.test"}
 """Fractions in messages; the options of these names are sets."""
 _PLACES = {name: f"trainer.{name}" for name in _TRAINER} | {name: f"trainer.stages.0.{name}" for name in _STAGE}

@@ -2,6 +2,8 @@ from .cuts import load_parts as load_parts
 from .decisions import Decision as Decision
 from .decisions import Decisions as Decisions
 from .decisions import load_decisions as load_decisions
+from .foreground_mask import ForegroundMasks as ForegroundMasks
+from .foreground_mask import foreground_masks as foreground_masks
 from .generated import make_cells as make_cells
 from .generated import planted as planted
 from .generated.truth import Planted as Planted

@@ -59,8 +59,9 @@ def foreground_masks(images: NDArray[np.uint8]) -> ForegroundMasks:
     From there the mask grows over what differs from the ground in any colour, but not further than cytoplasm reaches,
     since red cells may touch it; then holes are filled.
 
-    The trust is low where there is no such nucleus, where it is hardly darker than the rest, where the mask is tiny,
-    fills the image, or runs along its border. Stains of another kind, and images that show no cell, have a low trust.
+    The trust is low where there is no such nucleus, where it is hardly darker than the rest or all edge, where the mask
+    is tiny, fills the image, or runs along its border. Stains of another kind, and images without a
+    cell, have a low trust.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255, the cell in the middle.
@@ -130,9 +131,11 @@ def find_cells(images: Tensor) -> tuple[Tensor, Tensor]:
     cell = 1 - _grow((1 - cell) * edge, 1 - cell, rows + columns)  # what the outside does not reach is a hole
     share = ops.mean(cell, axis=(1, 2))
     centre = _disc(rows, columns, 0.1)
+    compact = ops.sum(-_widest(-nucleus), axis=(1, 2)) / (ops.sum(nucleus, axis=(1, 2)) + 1e-6)  # what is not its rim
     trust = (
         _between(apart, 0.45, 0.65)
         * _between(darker, 0.12, 0.3)
+        * _between(compact, 0.1, 0.25)
         * _between(ops.mean(nucleus, axis=(1, 2)), 0.008, 0.02)
         * (1 - _between(share, 0.6, 0.8))
         * (1 - _between(ops.sum(cell * edge, axis=(1, 2)) / edge.sum(), 0.15, 0.4))
@@ -180,18 +183,17 @@ def _otsu(values: Tensor, among: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     high = ops.max(ops.where(counts > 0, flat, -1e3), axis=1)
     total = ops.sum(counts, axis=1) + 1e-6
     mean = ops.sum(flat * counts, axis=1) / total
-    best, cut = ops.zeros_like(mean) - 1, low
-    difference = ops.zeros_like(mean)
-    for step in range(1, _THRESHOLDS):
-        threshold = low + (high - low) * (step / _THRESHOLDS)
-        above = counts * ops.cast(flat > threshold[:, None], "float32")
-        size = ops.sum(above, axis=1)
-        upper = ops.sum(flat * above, axis=1) / (size + 1e-6)
-        lower = (mean * total - upper * size) / (total - size + 1e-6)
-        between = size * (total - size) * ops.square(upper - lower) / ops.square(total)
-        better = between > best
-        best, cut = ops.where(better, between, best), ops.where(better, threshold, cut)
-        difference = ops.where(better, upper - lower, difference)
+    steps = np.arange(1, _THRESHOLDS, dtype=np.float32) / _THRESHOLDS
+    thresholds = low[:, None] + (high - low)[:, None] * steps  # (N, T)
+    above = counts[:, None] * ops.cast(flat[:, None] > thresholds[:, :, None], "float32")
+    size = ops.sum(above, axis=2)
+    sums = ops.sum(flat[:, None] * above, axis=2)
+    differences = sums / (size + 1e-6) - ((mean * total)[:, None] - sums) / (total[:, None] - size + 1e-6)
+    between = size * (total[:, None] - size) * ops.square(differences / total[:, None])
+    best = ops.max(between, axis=1)
+    chosen = ops.argmax(between, axis=1)[:, None]
+    cut = ops.take_along_axis(thresholds, chosen, axis=1)[:, 0]
+    difference = ops.take_along_axis(differences, chosen, axis=1)[:, 0]
     variance = ops.sum(ops.square(flat - mean[:, None]) * counts, axis=1) / total
     marked = ops.cast(values > ops.reshape(cut, (n, 1, 1)), "float32") * among
     return marked, difference, best / (variance + 1e-6)

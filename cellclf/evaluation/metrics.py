@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -371,7 +372,7 @@ def evaluate(
     """Compare predicted probabilities with the truth.
 
     Args:
-        labels: (N,) whole numbers, index into ``class_names``.
+        labels: (N,) or (N, 1) whole numbers, index into ``class_names``.
         probabilities: (N, C) floats 0-1, rows that sum to 1: what the softmax gives.
         class_names: C names in label order; None numbers them from 0.
         confidence: Level of the intervals, between 0 and 1.
@@ -405,6 +406,8 @@ def evaluate(
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise OptionError(f"class_names={shortened(class_names)}; expected a name for each class, in a list")
     names = tuple(printable(str(name)) for name in class_names)
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise OptionError(f"class_names has {shortened(twice[0])} twice; expected each name once")
     truth, given = check_predictions(labels, probabilities, len(names))
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")

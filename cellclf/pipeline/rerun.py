@@ -153,6 +153,7 @@ def rerun(
                 _, val = parent.fitted(train, val)
         second.folder = None if out is None else target
     same = first.manifest["data"] == second.manifest["data"]
+    first.runtime = second.runtime = "keras"  # in ONNX Runtime, which only one may have kept, digits differ
     probabilities = [run.predict_proba(val, show=False) for run in (first, second)]
     return Rerun(
         first=first,
@@ -212,6 +213,7 @@ def _readapted(
         seed=table.get("seed", 0),
         show=show,
     )
+    first.runtime = second.runtime = "keras"  # in ONNX Runtime, which only one may have kept, digits differ
     probabilities = [run.predict_proba(given[:_COMPARED], show=False) for run in (first, second)]
     return Rerun(
         first=first,

@@ -344,10 +344,13 @@ def _cost(content: PageContent) -> View | None:
     if not stages and not content.seconds:
         return None
     trained = len(content.parts.train) if content.parts else 0
+    sides = {
+        row.get("stage", 1): f" ({side:.0f} px)" for row in content.history if (side := number(row.get("image_size")))
+    }
     return {
         "stages": [
             {
-                "name": f"stage {stage}" if str(stage).isdigit() else str(stage),
+                "name": (f"stage {stage}" if str(stage).isdigit() else str(stage)) + sides.get(stage, ""),
                 "epochs": len(spent),
                 "seconds": sum(spent),
                 "epoch": sum(spent) / len(spent),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cellclf.evaluation.groups import FEW
 from cellclf.pages.template import count, percent, plain
 from cellclf.reporting.further_sets import OWN, FurtherSet, further_sets, headline_name
+from cellclf.runs.budgets import budget_sentence
 
 if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report
@@ -60,7 +61,8 @@ def judge(content: PageContent) -> Verdict | None:
         return None
     reports = {name: report for name, (report, _) in content.evaluations.items()}
     report, worst = reports[headline], further[0] if further else None
-    lines = []
+    timed = budget_sentence(content.manifest, content.history)
+    lines = [timed] if timed else []
     if worst is None or worst.name == headline:
         second = _upper(_weakest(report, "its" if worst else "the")) + "."
     else:

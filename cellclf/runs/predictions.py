@@ -17,7 +17,7 @@ from cellclf.evaluation.groups import domain_names
 from cellclf.evaluation.ood import DomainShift, OodDetector
 from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import Confidence
-from cellclf.runs.submission import Submission, fill_template
+from cellclf.runs.submission import ENDINGS, Submission, fill_template
 from cellclf.utils.atomic import write_json
 from cellclf.utils.csv_tables import csv_text, write_table
 from cellclf.utils.results import Result
@@ -25,7 +25,6 @@ from cellclf.utils.results import Result
 UNKNOWN, UNSURE = "unknown", "unsure"
 """Class in tables of an out-of-distribution image, and of one whose probability is below the threshold."""
 
-ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".xlsx")
 _UNIT = 0.005  # this fraction of known cells has an ood_score above 1
 
 

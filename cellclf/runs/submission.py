@@ -9,9 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cellclf.data.decode import SUFFIXES
+from cellclf.data.image_set import Skipped
 from cellclf.data.spelling import spelling
 from cellclf.data.table_columns import NAMES, plain_name
 from cellclf.errors import DataError
@@ -20,9 +24,8 @@ from cellclf.utils.csv_tables import write_table
 from cellclf.utils.results import Result
 from cellclf.utils.spreadsheet import read_rows
 
-if TYPE_CHECKING:
-    from cellclf.runs.predictions import Predictions
-
+ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".xlsx")
+"""Of the files that predictions are written to, in a template or not."""
 _IDS = {*NAMES["path"], *NAMES["id"], "name"}
 _LABELS = {*NAMES["label"], "prediction", "predicted", "predictedclass", "predictedlabel", "pred", "predclass"}
 _PREFIX = re.compile(r"^(p|prob|proba|probability|score)(?=[\s_.:(\[-])[\s_.:(\[-]+", re.IGNORECASE)
@@ -69,8 +72,6 @@ class Submission(Result):
             OptionError: Another ending.
             MissingPackageError: Parquet without pyarrow, XLSX without openpyxl.
         """
-        from cellclf.runs.predictions import ENDINGS
-
         path = Path(path)
         if path.suffix.lower() == ".csv":
             return write_text(path, self.to_csv())
@@ -84,7 +85,36 @@ class Submission(Result):
         return write_table(path, kinds, rows, what="a submission", endings=ENDINGS)
 
 
-def fill_template(predictions: Predictions, template: str | Path) -> Submission:
+class Predicted(Protocol):
+    """What of ``Predictions`` is put into a template."""
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """(N,) the images."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """(C,) names in label order."""
+
+    @property
+    def probabilities(self) -> NDArray[np.floating[Any]]:
+        """(N, C)."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) the most probable class."""
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Inputs that could not be read."""
+
+    def __len__(self) -> int: ...
+
+    def called(self, k: int) -> str:
+        """Give the class of an image in a table."""
+
+
+def fill_template(predictions: Predicted, template: str | Path) -> Submission:
     """Put predictions into the columns and rows of a template."""
     path = Path(template)
     rows, _ = read_rows(path, "a column of ids, and one of labels or one of probabilities for each class")
@@ -182,7 +212,7 @@ def _numbered(class_names: Sequence[str]) -> str:
     return ", ".join(f"{place} is {name}" for place, name in enumerate(class_names))
 
 
-def _order(predictions: Predictions, listed: Sequence[str], where: str) -> tuple[list[int], list[str]]:
+def _order(predictions: Predicted, listed: Sequence[str], where: str) -> tuple[list[int], list[str]]:
     """Give the image of each row of a template, and its id; of a template without rows, all images in their order.
 
     An id is the whole one, or the name of the file, or that without its ending, where only one image fits.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _WORTH_MEASURING = 60.0
 """Seconds left from which on training steps are measured, and not only the forward pass, which is needed anyway."""
+_LEAST_STEPS = 12
+"""Steps of a training for which there is no time at all: of a head alone, some seconds."""
 _STEPS = 6
 _STEPS_SECONDS = 10.0
 _TRAINED = 3.5
@@ -88,9 +90,11 @@ def pace_of(plan: dict[str, Any], number: int, stage: Stage, budget: Budget | No
     assert budget is not None
     begin = budget.spent()
     share = plan["shares"][number] / sum(plan["shares"][number:])
-    return Pace(
-        stage.learning_rate, (part[0], part[1]), warmup, budget, begin, begin + max(0.0, plan["until"] - begin) * share
-    )
+    pace = Pace(stage.learning_rate, (part[0], part[1]), warmup, budget, begin)
+    pace.end = begin + max(0.0, plan["until"] - begin) * share
+    if plan["too_short"]:
+        pace.least = _LEAST_STEPS
+    return pace
 
 
 def _measured(loop: Loop, plain: StageInput, stage: Stage, budget: Budget) -> Speed:

@@ -252,6 +252,7 @@ class Loop:
             logger.info(f"before: val_loss {scores['val_loss']:.4f}  val_macro_f1 {scores['val_macro_f1']:.4f}")
         if self._pace is not None:
             self._pace.start()
+            optimizer.learning_rate = self._pace.rate
         with self.callbacks.around_stage(self.model, optimizer, self._loss, stage.epochs):
             while epoch < last and not stopped:
                 self.callbacks.before_epoch(len(self.history))
@@ -365,13 +366,15 @@ class Loop:
         stages = self.stages
         stage = stages[row["stage"] - 1]
         left = (stage.epochs - row["epoch"]) * (row["seconds"] - self._fill_seconds)
-        left_text = f", at most {left / 60:.1f} min left in the stage" if left > 30 else ""
+        of, left_text = f"/{stage.epochs}", f", at most {left / 60:.1f} min left in the stage" if left > 30 else ""
+        if self._pace is not None:
+            of, left_text = "", ""
         if self.budget is not None:
             left_text = f", {minutes_text(self.budget.spent())} of {minutes_text(self.budget.seconds)}"
         self._fill_seconds = 0.0
         shifted = "" if self.shifted is None else f"shifted_macro_f1 {row['shifted_macro_f1']:.4f}  "
         logger.info(
-            f"stage {row['stage']}/{len(stages)} epoch {row['epoch']:>3}/{stage.epochs}  "
+            f"stage {row['stage']}/{len(stages)} epoch {row['epoch']:>3}{of}  "
             f"loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  val_loss {row['val_loss']:.4f}  "
             f"val_macro_f1 {row['val_macro_f1']:.4f}  "
             f"{shifted}"

@@ -184,13 +184,19 @@ def check_sets(train: ImageSet, val: ImageSet) -> list[str]:
             f"training images are {_size(train)} and validation images {_size(val)}; expected one size: load both with "
             f"size=({train.image_shape[0]}, {train.image_shape[1]})"
         )
+    notices = []
+    if shared := val.count_shared(train):
+        notices.append(
+            f"{shared:,} of {len(val):,} validation images are training images, too: every score on them is too good, "
+            "and so are the choice of the epoch and the calibration; split one set with Split"
+        )
     present = [name for name, count in train.counts().items() if count]
     if len(present) < 2:
         raise DataError(f"all training images are of the class {present[0]!r}; expected at least two classes")
     absent = [name for name in train.class_names if name not in present]
-    if not absent:
-        return []
-    return [f"no training image of {', '.join(absent)}: the classifier will never predict it"]
+    if absent:
+        notices.append(f"no training image of {', '.join(absent)}: the classifier will never predict it")
+    return notices
 
 
 def _size(cells: ImageSet) -> str:

@@ -20,6 +20,7 @@ from cellclf.augmentation.steps.colour import Brightness
 from cellclf.augmentation.steps.geometry import Flip, Rotate, Zoom
 from cellclf.augmentation.steps.optics import Blur, Noise
 from cellclf.augmentation.steps.policies import AllOf, AugMix, RandAugment, SomeOf
+from cellclf.data.generated import make_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import DataError, OptionError, UnknownNameError
 
@@ -28,6 +29,7 @@ REPORT = Augmenter.preset("report", seed=7)
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (90, 12, 16, 3), dtype=np.uint8)
 IDS = [f"cell {i}" for i in range(90)]
+CELLS = make_cells(6, size=48, seed=3).images
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -95,7 +97,7 @@ def test_every_step_does_something_and_keeps_shape_and_type(name):
     inner = (Rotate(), Brightness())
     step = STEPS[name](steps=inner) if name in ("all_of", "some_of", "aug_mix") else STEPS[name]()
     augmenter = Augmenter([step], seed=3)
-    batch = IMAGES[:72].reshape(6, 48, 48, 3) // 2
+    batch = CELLS if name == "background" else IMAGES[:72].reshape(6, 48, 48, 3) // 2
     out = np.asarray(augmenter.apply(batch, augmenter.draw(IDS[:6])))
     assert out.shape == batch.shape and out.dtype == np.uint8
     assert (out != batch).any()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -51,6 +52,21 @@ def test_the_real_weights_load(real_data: Path, alpha: float) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), dtype=np.uint8)
     expected = plain.predict(pixels / np.float32(127.5) - 1, verbose=0)
     assert expected.max() > 1 and np.allclose(model.predict(pixels, verbose=0), expected, atol=1e-3)
+
+
+def test_xception_starts_from_its_file(real_data: Path) -> None:
+    path = real_data / "weights" / "xception_imagenet_notop.weights.h5"
+    backbone = Backbone("xception", weights=path)
+    assert backbone.check((71, 71, 3)) == ()
+    model = backbone.build((71, 71, 3))
+    with h5py.File(path) as file:
+        arrays = []
+        file.visititems(lambda _, item: arrays.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+    # every array of the file is in the network: sums of squares do not depend on how the file names its layers
+    ours, theirs = (sorted(float((one**2).sum()) for one in some) for some in (model.get_weights(), arrays))
+    assert len(ours) == 234 and ours == theirs
+    maps = np.asarray(model(np.full((1, 71, 71, 3), 200, np.uint8), training=False))
+    assert maps.shape == (1, 3, 3, 2048) and 0.01 < maps.max() < 100
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_leaks_finds_shared_images(npz, tmp_path):
 
 def test_augment_lists_shows_and_draws(npz, tmp_path):
     listed = run("augment")
-    assert listed.exit_code == 0 and "challenge" in listed.stdout and "stain" in listed.stdout
+    assert listed.exit_code == 0 and "challenge" in listed.stdout and "laboratory" in listed.stdout
     shown = run("augment", "show", "report", "--strength", "0.5", "--seed", "9")
     table = tomllib.loads(shown.stdout)["trainer"]["augmenter"]
     expected = cellclf.Augmenter.preset("report", strength=0.5, seed=9)

@@ -163,3 +163,10 @@ def test_boxes_are_cut_out(files):
     assert done.exit_code == 1 and "--margin 0.1" in done.stderr
     done = run("inspect", files / "boxes.csv", "--margin", "0")
     assert done.exit_code == 0 and "2 images 20x20" in done.stdout
+
+
+@pytest.mark.parametrize(("words", "second"), [(("64", "--part", "train"), "--part"), (("64", "0"), "0")])
+def test_size_of_one_number_is_explained(parts, words, second):
+    done = run("inspect", parts, "--size", *words)
+    assert done.exit_code == 2
+    assert f"{second!r} is no side in pixels; expected height and width, such as --size 96 96" in done.stderr

@@ -42,7 +42,11 @@ PAIRS = [
         "--set trainer.stages.0.schedule=cosine --set trainer.stages.0",
     ),
     ("run", "mix=5; expected consistency=12", "mix=5; expected --set trainer.consistency=12"),
-    ("run", 'expected val_augmenter=Augmenter.preset("stain"), or', "--set trainer.val_augmenter.preset=stain, or"),
+    (
+        "run",
+        'expected val_augmenter=Augmenter.preset("laboratory"), or',
+        "--set trainer.val_augmenter.preset=laboratory, or",
+    ),
     ("run", "its path as weights=, or weights=None", "its path as --weights, or --weights none"),
     ("run", "of another width, pass params={'alpha': 0.5}", "pass --param alpha=0.5"),
     ("run", "start='runs/a' does not exist", "--start runs/a does not exist"),

@@ -43,6 +43,7 @@ def small():
     return tiny()
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("last", ["dense", "softmax"])
 def test_behind_global_pooling_grad_cam_is_the_class_activation_map(last):
     """Zhou et al. 2016: there CAM is sum_k w_k A_k with the Dense layer's own weights; Grad-CAM is that over h * w."""
@@ -88,6 +89,7 @@ def test_the_score_is_taken_before_the_softmax(small):
     np.testing.assert_array_equal(after.heat, before.heat)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "occlusion"])
 def test_an_image_is_explained_alike_in_any_batch_and_left_as_it_was(small, method):
     images = noise(5)

@@ -33,6 +33,7 @@ def model_of(small_trainer, **changes):
     return small_trainer(**changes).build((32, 32, 3), 3)
 
 
+@pytest.mark.backend
 def test_batches_of_all_sizes_give_what_keras_gives(small_trainer):
     model = model_of(small_trainer)
     run = forward(model)
@@ -42,6 +43,7 @@ def test_batches_of_all_sizes_give_what_keras_gives(small_trainer):
     np.testing.assert_allclose(run(IMAGES[:4].astype(np.float32)), run(IMAGES[:4]), atol=1e-6)
 
 
+@pytest.mark.backend
 def test_weights_that_change_afterwards_count(small_trainer):
     model = model_of(small_trainer)
     before = forward(model)(IMAGES[:4])

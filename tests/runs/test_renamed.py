@@ -177,3 +177,56 @@ def test_a_training_of_an_older_version_is_resumed(small_trainer, parts, tmp_pat
             {k: v for k, v in other.items() if k != "seconds"}, abs=1e-6
         )
     np.testing.assert_allclose(resumed.predict_proba(parts.val), whole.predict_proba(parts.val), atol=1e-6)
+
+
+OLD_PRESETS = {
+    "expand": {"preset": "stain"},
+    "trainer": {
+        "augmenter": {"preset": ["challenge", "stain"]},
+        "val_augmenter": {"preset": "stain"},
+        "backbone": {"name": "kerashub", "params": {"preset": "stain"}},
+    },
+}
+
+
+def test_a_recipe_that_names_an_old_preset_gets_the_one_that_took_its_place():
+    with pytest.warns(cc.CellclfWarning, match="preset stain is now preset laboratory") as caught:
+        found = read_recipe(OLD_PRESETS)
+    assert len(caught) == 1
+    assert found["expand"] == {"preset": "laboratory"} and found["trainer"]["val_augmenter"]["preset"] == "laboratory"
+    assert found["trainer"]["augmenter"] == {"preset": ["challenge", "laboratory"]}
+    assert found["trainer"]["backbone"]["params"] == {"preset": "stain"}, "another thing of the same name"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_recipe(found) == found
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("trainer.augmenter.preset=stain", "laboratory"),
+        ("trainer.augmenter.preset=['challenge', 'stain']", ["challenge", "laboratory"]),
+        ("trainer.augmenter={ preset = 'stain' }", "laboratory"),
+        ("trainer.shift.preset=stain", "laboratory"),
+        ("expand.preset=stain", "laboratory"),
+    ],
+)
+def test_a_setting_that_names_an_old_preset(setting, expected):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = read_recipe("challenge", [setting])
+    assert "preset stain is now preset laboratory" in str(caught[-1].message)
+    trainer = found["trainer"]
+    holder = trainer["val_augmenter"] if "shift" in setting else trainer["augmenter"]
+    assert (found["expand"] if setting.startswith("expand") else holder)["preset"] == expected
+    assert setting_with_new_names("trainer.augmenter.steps=[{ step = 'stain_hed' }]").endswith("'stain_hed' }]")
+
+
+def test_an_augmenter_by_its_old_name():
+    with pytest.warns(cc.CellclfWarning, match="'stain' is now 'laboratory'"):
+        old = cc.Augmenter.preset("stain", seed=3)
+    assert old == cc.Augmenter.preset("laboratory", seed=3)
+    with pytest.warns(cc.CellclfWarning, match="'stain' is now 'laboratory'") as caught:
+        old = cc.Augmenter.from_dict({"preset": ["challenge", "stain"]})
+    assert len(caught) == 1 and old == cc.Augmenter.from_dict({"preset": ["challenge", "laboratory"]})
+    assert cc.Augmenter.from_dict(old.to_dict()) == old

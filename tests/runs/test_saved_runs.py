@@ -31,6 +31,7 @@ def saved(request, tmp_path):
     return run, cellclf.make_cells(64, size=size, seed=1), dict(np.load(GOLDEN / f"{request.param}.npz"))
 
 
+@pytest.mark.backend
 def test_predictions_are_what_they_were(saved):
     run, cells, golden = saved
     found = run.report_predictions(cells)
@@ -42,6 +43,7 @@ def test_predictions_are_what_they_were(saved):
     assert [[name in row["set"] for name in run.class_names] for row in rows] == golden["sets"].tolist()
 
 
+@pytest.mark.backend
 def test_features_are_what_they_were(saved):
     from cellclf.runs.features.reader import FeatureReader
 

@@ -69,7 +69,7 @@ def test_the_rate_is_at_its_end_when_the_time_is(seconds):
 def test_a_slow_machine_ends_in_time_with_its_rate_at_the_end(a_batch):
     _, rates, hand = paced(300.0, a_batch)
     assert rates[-1] < 0.02e-3
-    assert hand.now <= 300.0 + 12 * 12.0 if a_batch(2) == 12.0 else hand.now <= 330.0
+    assert hand.now <= 330.0
 
 
 def test_a_machine_that_slept_goes_on_where_it_was():
@@ -81,7 +81,7 @@ def test_a_machine_that_slept_goes_on_where_it_was():
 
 def test_a_stage_whose_time_is_over_does_some_steps():
     pace, rates, _ = paced(0.0, lambda step: 1.0)
-    assert 12 <= pace.steps <= 24 and rates[-1] < 0.02e-3
+    assert 3 <= pace.steps <= 6 and rates[-1] < 0.02e-3
 
 
 def test_a_stage_in_the_middle_hands_its_rate_on():
@@ -184,29 +184,30 @@ def test_stages_keep_their_shares_and_their_own_sizes():
 
 @pytest.fixture(scope="module")
 def budgeted(small_trainer, parts, tmp_path_factory):
-    """A training within 4 seconds of a clock, stopped once, and its budget at the end."""
+    """A training within 6 seconds of a clock, stopped once, and its budget at the end."""
     folder = tmp_path_factory.mktemp("runs") / "budgeted"
-    trainer = small_trainer(augmenter=cc.Augmenter.preset("report", seed=1))
+    stages = (cc.Stage(epochs=4, learning_rate=3e-3, unfreeze="all", train_batch_norm=True, strength=(0.2, 1.0)),)
+    trainer = small_trainer(augmenter=cc.Augmenter.preset("report", seed=1), stages=stages)
 
     def stop(row):
         raise KeyboardInterrupt
 
-    first = Budget(4 / 60, clock=Clock())
+    first = Budget(6 / 60, clock=Clock())
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(parts.train, parts.val, out=folder, minutes=first, callbacks=[stop])
     with pytest.raises(cc.RunFolderError, match=r"other minutes"):
         trainer.fit(parts.train, parts.val, out=folder)
-    second = Budget(4 / 60, clock=Clock(start=1.0))
+    second = Budget(6 / 60, clock=Clock(start=1.0))
     return trainer.fit(parts.train, parts.val, out=folder, minutes=second), folder, first, second
 
 
 def test_stopped_and_resumed_it_keeps_to_the_sum(budgeted):
     run, folder, first, second = budgeted
     assert 0 < second.before <= first.spent()
-    assert 3.0 < second.spent() < 4.5
+    assert 5.0 < second.spent() < 6.6
     assert run.confidence is not None and not (folder / ".budget").exists()
     plan = run.manifest["chosen"]["budget"]
-    assert len(plan["paces"]) == len(plan["stages"]) == 2 and run.manifest["minutes"] == pytest.approx(4 / 60)
+    assert len(plan["paces"]) == len(plan["stages"]) == 1 and run.manifest["minutes"] == pytest.approx(6 / 60)
     steps = [pace["steps"] for pace in plan["paces"]]
     seen = sum(row["images"] for row in run.history)
     assert 16 * (sum(steps) - len(run.history)) < seen <= 16 * sum(steps)
@@ -221,12 +222,12 @@ def test_a_rerun_repeats_its_steps_bit_for_bit(budgeted, parts):
 
 def test_no_time_still_ends_with_a_calibrated_run_and_its_report(small_trainer, parts, tmp_path):
     pipe = cc.Pipeline(trainer=small_trainer(), split=cc.Split(val=0.25, seed=1))
-    cells = parts.train.concat(parts.val) if hasattr(parts.train, "concat") else parts.train
-    with pytest.warns(cc.CellclfWarning, match=r"too short: \d+ images seen of 72"):
+    cells = parts.train
+    with pytest.warns(cc.CellclfWarning, match=r"too short: \d+ images seen, of 54"):
         outcome = pipe.run(cells, out=tmp_path / "run", minutes=Budget(0.01, clock=Clock()))
     assert outcome.page.exists() and outcome.run.confidence is not None
-    for name in ("report.html", "report.md", "report.json"):
-        assert "too short" in (tmp_path / "run" / name).read_text("utf-8"), name
+    for name in ("report.html", "report.md"):
+        assert "A budget of 0.01 minutes was too short" in (tmp_path / "run" / name).read_text("utf-8"), name
     assert np.isfinite(outcome.run.predict_proba(cells)).all()
 
 

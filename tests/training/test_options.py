@@ -85,3 +85,10 @@ def test_weights_by_name_reach_each_image():
     assert image_weights(cells, None).tolist() == [1, 1, 1]
     with pytest.raises(cc.UnknownNameError, match="did you mean"):
         image_weights(cells, {"a": 1, "b": 1, "bb": 1})
+
+
+def test_validation_images_that_are_trained_on_are_counted():
+    cells = cc.make_cells(24, size=24, seed=1)
+    trainer = cc.Trainer(backbone="residual", augmenter=None)
+    with pytest.warns(cc.CellclfWarning, match="4 of 12 validation images are training images, too"):
+        trainer.check(cells[:16], cells[12:])

@@ -60,6 +60,7 @@ def adapted(root, there, tmp_path_factory):
 # --- what comes back
 
 
+@pytest.mark.backend
 def test_labels_bring_what_the_summary_says(root, there, adapted):
     rest = there[26:]
     before, after = (run.evaluate(rest).balanced_accuracy for run in (root, adapted))
@@ -79,6 +80,7 @@ def test_what_helps_nobody_says_so_first(root, there):
     assert str(root.adapt(unlabelled(there), wrong, show=False).adaptation).startswith("NOT SHOWN TO HELP")
 
 
+@pytest.mark.backend
 def test_the_folder_holds_everything_and_is_read_as_it_was(root, there, adapted):
     names = {path.name for path in adapted.folder.iterdir()}
     assert {"model.keras", "manifest.json", "confidence.npz", "adaptation.json", "labelled.csv"} <= names
