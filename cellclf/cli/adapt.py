@@ -16,6 +16,7 @@ from cellclf.cli.job_sources import absolute
 from cellclf.cli.options import answers_option, classes_option, merged_answers
 from cellclf.cli.output import command_line, import_keras, note
 from cellclf.cli.sources import Source, source_options
+from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfWarning
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def adapt(
         if one not in in_summary:  # they stand in the summary
             note(f"note: {one}")
     page = _write_page(made, cells, out, src, labels)
-    click.echo(f"{made.adaptation}\nrun: {out}\npage: {page}")
+    click.echo(f"{as_options(str(made.adaptation))}\nrun: {out}\npage: {page}")
     click.echo(f"next: cellclf predict {shlex.quote(str(out))} {shlex.quote(src)}")
 
 

@@ -284,7 +284,10 @@ def names_on_stdin() -> list[str]:
     """
     data = b"" if sys.stdin is None else sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf")  # no console
     names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    found = list(dict.fromkeys(os.fsdecode(name) for name in names if name.strip()))
+    given = [os.fsdecode(name) for name in names if name.strip()]
+    found = list(dict.fromkeys(given))
+    if len(found) < len(given):
+        note(f"standard input: {len(given):,} names, {len(given) - len(found):,} of them again; each is read once")
     if not found:
         raise click.UsageError("standard input names no file; expected one name a line: find cells -name '*.png' | ...")
     return found

@@ -45,7 +45,7 @@ from cellclf.runs.predict import probabilities
 from cellclf.runs.predictions import Predictions, predictions
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.tta import view_names
-from cellclf.utils.atomic import replacing
+from cellclf.utils.atomic import expanded, replacing
 from cellclf.utils.parameters import Count, Seed, check_arguments
 
 if TYPE_CHECKING:
@@ -729,7 +729,7 @@ class Run:
         Raises:
             RunFolderError: Another run or something else is in the folder, the disk is full, or it cannot be written.
         """
-        folder, weights = Path(folder), weights_sha256(self.model)
+        folder, weights = expanded(folder), weights_sha256(self.model)
         check_no_other(folder, self.manifest, weights)
         self.manifest = {**self.manifest, "class_names": list(self.class_names), "end_sha256": weights}
         with replacing(folder / MODEL) as new:
@@ -763,7 +763,7 @@ def load_run(folder: str | Path) -> Run:
             manifest or its calibration, or one that cannot be loaded: a plugin that it needs is missing, and the
             message names it.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); expected the --out folder of a training")

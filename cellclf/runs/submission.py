@@ -162,9 +162,11 @@ class _Columns:
         self.id = ids[0]
         free = [k for k in free if k != self.id]
         numbers = {k: int(found[1]) for k in free if (found := _NUMBER.match(head[k].strip()))}
-        if free and not self.classes and sorted(numbers.values()) == list(range(len(class_names))):
-            self.classes, free = numbers, []
-            self.notices.append(f"the classes of {where} are numbers: {_numbered(class_names)}")
+        first = min(numbers.values(), default=0)  # challenges count from 0 or from 1
+        expected = list(range(first, first + len(class_names)))
+        if free and not self.classes and first in (0, 1) and sorted(numbers.values()) == expected:
+            self.classes, free = {k: number - first for k, number in numbers.items()}, []
+            self.notices.append(f"the classes of {where} are numbers: {_numbered(class_names, first)}")
         if free:
             raise DataError(
                 f"{where}: the column {head[free[0]]!r} is neither an id, a label nor a class of the run "
@@ -197,8 +199,20 @@ def _labels(class_names: Sequence[str], given: Sequence[str], notices: list[str]
     """Give how each class is written: as the template's rows write it, or by number where they have numbers."""
     examples = {text for text in given if text}
     if examples and all(text.isdecimal() for text in examples) and not any(name.isdecimal() for name in class_names):
-        notices.append(f"the labels of the template are numbers: {_numbered(class_names)}")
-        return {name: str(place) for place, name in enumerate(class_names)}
+        first, last = min(map(int, examples)), max(map(int, examples))
+        if last > len(class_names):
+            raise DataError(
+                f"the template's label {last} is no number of the run's {len(class_names)} classes; expected 0 to "
+                f"{len(class_names) - 1}, 1 to {len(class_names)}, or names"
+            )
+        if first == 0 and last == len(class_names):
+            raise DataError(
+                f"the template's labels 0 to {last} are too many for {len(class_names)} classes; expected 0 to "
+                f"{len(class_names) - 1}, 1 to {len(class_names)}, or names"
+            )
+        start = int(last == len(class_names))
+        notices.append(f"the labels of the template are numbers: {_numbered(class_names, start)}")
+        return {name: str(place) for place, name in enumerate(class_names, start)}
     spelled = {spelling(text): text for text in sorted(examples)}
     strange = sorted(text for key, text in spelled.items() if key not in map(spelling, class_names))
     if strange:
@@ -208,8 +222,8 @@ def _labels(class_names: Sequence[str], given: Sequence[str], notices: list[str]
     return {name: spelled.get(spelling(name), name) for name in class_names}
 
 
-def _numbered(class_names: Sequence[str]) -> str:
-    return ", ".join(f"{place} is {name}" for place, name in enumerate(class_names))
+def _numbered(class_names: Sequence[str], start: int) -> str:
+    return ", ".join(f"{place} is {name}" for place, name in enumerate(class_names, start))
 
 
 def _order(predictions: Predicted, listed: Sequence[str], where: str) -> tuple[list[int], list[str]]:
@@ -247,7 +261,8 @@ def _order(predictions: Predicted, listed: Sequence[str], where: str) -> tuple[l
         more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
         raise DataError(
             f"{len(missing):,} of {len(listed):,} ids of {where} have no prediction: "
-            f"{', '.join(missing[:_SHOWN])}{more}; expected an image for each"
+            f"{', '.join(missing[:_SHOWN])}{more}; expected an image for each (they are called "
+            f"{', '.join(every[:_SHOWN])}{', ...' if len(every) > _SHOWN else ''})"
         )
     return order, list(listed)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cellclf.backbones.graph import seen_size
+from cellclf.backbones.graph import seen_size, sharing_at
+from cellclf.errors import OptionError
 from cellclf.runs.predict import probabilities
 from cellclf.training.budget import Budget
 from cellclf.training.checkpoint import assign, values
 from cellclf.training.epoch_steps import AfterBatch, fit_epoch
 from cellclf.training.freezing import freeze
 from cellclf.training.pace import Pace, repeated
-from cellclf.training.plan import Job, Speed, described, plan_stages
-from cellclf.training.stage import Stage
+from cellclf.training.plan import Job, Speed, described, plan_stages, smaller
+from cellclf.training.stage import Stage, stage_size
 from cellclf.utils.log import logger
 
 if TYPE_CHECKING:
@@ -61,6 +63,11 @@ def planned(loop: Loop, plain: StageInput, budget: Budget) -> dict[str, Any]:
         least=1 if backbone is None else backbone.spec.min_size,
         augmented=loop.batches.augmenter is not None,
     )
+    if (side := smaller(job)) is not None:
+        try:
+            sharing_at(loop.model, stage_size(Stage(epochs=1, learning_rate=1.0, image_size=side), own))
+        except OptionError:  # a network of one size, such as one whose head flattens the map
+            job = replace(job, least=min(own))
     some = max(_FEWEST, int(_TRAIN_SHARE * budget.seconds / max(speed.predict, 1e-9)))
     scored_train = min(budget.train_after, some)
     images = budget.images_after + scored_train + job.scored

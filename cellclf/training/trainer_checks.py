@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cellclf.augmentation.copies import MOST
@@ -31,6 +31,8 @@ def check_options(trainer: Trainer) -> None:
         raise OptionError(
             f"Trainer optimizer is the class {trainer.optimizer.__name__}; expected one made of it: add ()"
         )
+    if not isinstance(trainer.optimizer, str):
+        _check_keras_optimizer(trainer)
     parent = _checked_start(trainer)
     parts = (trainer.mix, trainer.augmenter, trainer.val_augmenter, trainer.cache, trainer.compute)
     for part in (*parts, *trainer.used_stages()):
@@ -157,6 +159,30 @@ def _check_devices(trainer: Trainer, stage: Stage) -> None:
     if devices > 1 and (trainer.accumulate > 1 or trainer.consistency):
         other = f"accumulate={trainer.accumulate}" if trainer.accumulate > 1 else f"consistency={trainer.consistency}"
         raise OptionError(f"devices={devices} and {other} cannot be combined: expected one of them")
+
+
+def _check_keras_optimizer(trainer: Trainer) -> None:
+    """Refuse what an optimizer of Keras would do on its own, and what it would not do though it is asked for."""
+    optimizer = trainer.optimizer
+    assert not isinstance(optimizer, str)
+    name, config = type(optimizer).__name__, optimizer.get_config()
+    own = "Trainer optimizer has {}, which each stage or the trainer sets; remove it, and pass {}"
+    if isinstance(config.get("learning_rate"), Mapping):
+        raise OptionError(own.format("a schedule of its own", "Stage(learning_rate=1e-3, schedule='cosine')"))
+    if config.get("use_ema"):
+        raise OptionError(own.format("use_ema=True", f"Trainer(ema={config.get('ema_momentum') or 0.99:g})"))
+    if (steps := config.get("gradient_accumulation_steps") or 1) > 1:
+        raise OptionError(own.format(f"gradient_accumulation_steps={steps}", f"Trainer(accumulate={steps})"))
+    if "inner_optimizer" in config:
+        raise OptionError(
+            f"Trainer optimizer is a {name}; expected the optimizer in it: where the precision needs it, losses are "
+            "scaled anyway"
+        )
+    if trainer.weight_decay:
+        raise OptionError(
+            f"weight_decay={trainer.weight_decay:g} is for an optimizer that is given by name; expected it in "
+            f"keras.optimizers.{name}(weight_decay={trainer.weight_decay:g})"
+        )
 
 
 def check_sets(train: ImageSet, val: ImageSet) -> list[str]:

@@ -9,7 +9,8 @@ from helpers.images import png
 from sklearn import metrics
 
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError, OptionError, UnknownNameError
+from cellclf.evaluation.calibration import calibrate
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.significance import compare_paired
 
@@ -162,7 +163,6 @@ def test_inputs_are_neither_changed_nor_shared() -> None:
             np.full((3, 4), 0.25),
             r"one whole number for each image: from one-hot, pass labels.argmax\(1\)",
         ),
-        (["basophil"] * 3, np.full((3, 4), 0.25), "number the names in the order of class_names"),
         ([0, 1, 2], np.array([0, 1, 2]), "images x classes: what predict_proba gives, not the predicted classes"),
         ([0.0, 1.0, 2.0], np.full((3, 4), 0.25), "labels are float64"),
         ([], np.empty((0, 4)), "one whole number for each image"),
@@ -175,6 +175,11 @@ def test_what_cannot_be_evaluated_is_refused(labels: object, probabilities: np.n
     with pytest.raises(DataError, match=message) as caught:
         evaluate(labels, probabilities, NAMES)
     assert "\n" not in str(caught.value)
+
+
+def test_names_are_numbered_where_nothing_says_which_number_is_which() -> None:
+    with pytest.raises(DataError, match="number the names in the order of class_names"):
+        calibrate(["a", "b"], [[0.9, 0.1], [0.2, 0.8]])
 
 
 def test_labels_may_be_a_column_and_names_occur_once() -> None:
@@ -239,3 +244,11 @@ def test_without_names_the_classes_are_numbers() -> None:
     assert found.class_names == ("0", "1", "2") and float(found.accuracy) == pytest.approx(2 / 3)
     with pytest.raises(DataError, match=r"probabilities have shape \(3,\)"):
         evaluate([0, 1, 1], [0.1, 0.9, 0.4])
+
+
+def test_labels_may_be_names_of_the_classes():
+    probabilities = [[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]]
+    named = evaluate(np.array(["round", "lobed", "lobed"]), probabilities, ["round", "lobed"])
+    assert named.confusion.tolist() == evaluate([0, 1, 1], probabilities).confusion.tolist() == [[1, 0], [1, 1]]
+    with pytest.raises(UnknownNameError, match="no class 'loped'; did you mean 'lobed'"):
+        evaluate(["round", "loped", "lobed"], probabilities, ["round", "lobed"])

@@ -33,6 +33,7 @@ from cellclf.training.adapt.kept import Kept
 from cellclf.training.adapt.labels import Labelled, match, read_decisions
 from cellclf.training.adapt.proof import Interval
 from cellclf.training.adapt.reader import MOST_CELLS, Reader
+from cellclf.utils.atomic import expanded
 from cellclf.utils.backend import float32
 from cellclf.utils.locks import held
 from cellclf.utils.log import is_shown
@@ -71,7 +72,7 @@ def adapt_run(
         source: For the manifest: how ``cells`` and ``home`` were read, so that ``rerun`` can repeat it.
     """
     started, shown = time.monotonic(), is_shown(show)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else expanded(out)
     if folder is not None:
         check_folder(folder)
     root, notices = root_of(run)
@@ -155,7 +156,7 @@ def root_of(run: Run) -> tuple[Run, list[str]]:
     model, names = original(run.model), parent.get("class_names")
     if model is not None and isinstance(names, list) and len(names) == model.output_shape[-1]:
         manifest = {key: value for key, value in run.manifest.items() if key not in ("parent", "adaptation")}
-        notice = f"{left}: its network is taken from this run, and the home score is unknown without home="
+        notice = f"{left}: its network is taken from this run, and the home score is unknown without home=, --home"
         return Run(model, tuple(map(str, names)), [], manifest), [notice]
     return run, [f"{left}: the adapted run is adapted once more"]
 
@@ -298,7 +299,7 @@ class _Job:
                 if made.zoom != 1
                 else "no home cell is of these classes"
             )
-            self.notices.append(f"home score unknown: {why}; home= with images of these classes shows it")
+            self.notices.append(f"home score unknown: {why}; home=, --home with images of these classes shows it")
         manifest = manifest | {"status": "finished", "seconds": round(time.monotonic() - started, 1)}
         manifest["adaptation"] = manifest["adaptation"] | {"zoom": made.zoom, "candidate": made.candidate.name}
         return Run(
