@@ -38,7 +38,8 @@ from cellclf.backbones.graph import zoomed
 from cellclf.data.classes import match_labels
 from cellclf.errors import CellclfError
 from cellclf.pipeline import Pipeline
-from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.features.layers import feature_layers
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.features.space import learn_space
 from cellclf.runs.suggest import choose
 from cellclf.runs.tta import VIEWS
@@ -112,7 +113,7 @@ class Laboratory:
 
     def readings(self, pool: np.ndarray, picked: np.ndarray) -> dict[float, Reading]:
         """Give what an adaptation with labels sees."""
-        return {zoom: self.reading(zoom, pool, picked, 256 if zoom == 1 else 128) for zoom in self.features}
+        return {zoom: self.reading(zoom, pool, picked, 256) for zoom in self.features}
 
 
 def read(name: str, cells: ImageSet, run, cache: Path, removed: str | None, least: int) -> Laboratory:
@@ -124,8 +125,8 @@ def read(name: str, cells: ImageSet, run, cache: Path, removed: str | None, leas
         path = cache / f"features_{name.replace(' ', '_').replace(',', '')}_{zoom:g}_{key}.npz"
         if not path.exists():
             started = time.perf_counter()
-            reader = LayerReader(zoomed(run.model, zoom), layers, batch_size=128)
-            found, probabilities = reader.read(cells, views=list(VIEWS))
+            reader = FeatureReader(zoomed(run.model, zoom), layers=layers, batch_size=128)
+            found, probabilities = reader.read_views(cells, views=list(VIEWS))
             np.savez(path.with_suffix(".part.npz"), features=found, given=probabilities, widths=reader.widths)
             path.with_suffix(".part.npz").replace(path)
             print(f"read {name} at zoom {zoom:g}: {time.perf_counter() - started:.1f} s", flush=True)
@@ -304,11 +305,15 @@ def table(lines: list[dict]) -> None:
             print(f"    both wrong labels among the first five doubts in {100 * first:.0f} %")
         kinds = {one["chosen"] for one in some}
         print("    chosen: " + ", ".join(f"{kind} {sum(one['chosen'] == kind for one in some)}" for kind in kinds))
-        names = {key for one in some for key in one.get("candidates", ())}
+        some = [one for one in some if "candidates" in one]
+        names = {key for one in some for key in one["candidates"]}
         if names:
             print(
                 "    alone: "
-                + ", ".join(f"{key} {average([o['candidates'] for o in some], key):.3f}" for key in sorted(names))
+                + ", ".join(
+                    f"{key} {np.mean([o['candidates'][key] for o in some if key in o['candidates']]):.3f}"
+                    for key in sorted(names)
+                )
             )
 
 

@@ -152,6 +152,17 @@ def measure_time(images: NDArray[np.uint8], count: int = 13_759) -> dict[str, fl
     return seconds
 
 
+def measure_growth(images: NDArray[np.uint8], counts: tuple[int, ...] = (3000, 6000, 12_000)) -> dict[str, float]:
+    """Measure the processor time of the search in ever more images that are all different, in one task."""
+    cells = images[np.random.default_rng(0).permutation(len(images))]
+    seconds = {}
+    for count in counts:
+        busy = time.process_time()
+        augmented_pairs(ImageSet(cells[:count]), n_jobs=1)
+        seconds[f"{min(count, len(cells)):,} images"] = time.process_time() - busy
+    return seconds
+
+
 def sheet(images: NDArray[np.uint8], pairs: AugmentedPairs, path: Path) -> None:
     """Draw all pairs, the least alike last, to be looked at."""
     wide, side = 6, images.shape[1]
@@ -181,6 +192,8 @@ def measure_augmented(
     if page is not None:
         sheet(images, found, page)
     if clock:
+        result["processor seconds, different images"] = measure_growth(images)
+        print("processor seconds, different images:", result["processor seconds, different images"], flush=True)
         result["seconds"] = measure_time(images)
         print(f"seconds: {result['seconds']}; load of the machine {os.getloadavg()[0]:.1f}", flush=True)
     return result

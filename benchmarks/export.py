@@ -1,6 +1,7 @@
 """A run's exported networks on real cells: are their probabilities the same, and how fast are they?
 
-usage: CELLCLF_DATA=FOLDER python benchmarks/export.py RUN [--count 1000] [--seconds 10] [--n-jobs JOBS] [--json FILE]
+usage: CELLCLF_DATA=FOLDER python benchmarks/export.py RUN
+    [--count 1000] [--seconds 10] [--n-jobs JOBS] [--run-only] [--json FILE]
 
 RUN is a run folder, FOLDER holds data/acevedo96/val. The run is exported as SavedModel, ONNX and LiteRT, and every
 probability of COUNT cells, drawn with a seed, is compared with Keras: the largest difference must not be above 1e-4, or
@@ -9,7 +10,8 @@ rounds, so that the load of the machine is the same for all. Printed are the ima
 their range) and the ratio to Keras. Each runtime computes with JOBS threads.
 
 With JOBS = all cores, so does `Run.predict_proba` with runtime "keras" and with "onnx", the last lines of each size;
-their ratio is printed, and the largest difference of a probability over all COUNT cells.
+their ratio is printed, and the largest difference of a probability over all COUNT cells. --run-only leaves the exports
+out.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each runtime and batch size, over all rounds")
     parser.add_argument("--n-jobs", type=int, default=1)
+    parser.add_argument("--run-only", action="store_true", help="Keras and Run.predict_proba alone")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
@@ -66,7 +69,7 @@ def main() -> int:
     found: dict[str, dict[str, float]] = {"keras": {}}
     predictors: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("model", "model.onnx", "model.tflite"):
+        for name in () if options.run_only else ("model", "model.onnx", "model.tflite"):
             start = time.perf_counter()
             exported = run.export(Path(folder) / name, check=cells)
             spent = time.perf_counter() - start

@@ -18,7 +18,7 @@ trainer = cc.Trainer(
     batch_size=32,
     seed=7,
 )
-run = trainer.fit(parts.train, parts.val, out="run", show=True)
+run = trainer.fit(parts.train, parts.val, out="runs/export", show=True)
 
 # %% Written, opened again, compared on cells: what differs by more than 0.0001 is not kept
 formats = ["model"]

@@ -37,7 +37,7 @@ except cc.CellclfError as error:
 pipe.check(cells, tests={"hospital_b": external})
 
 # %% The whole job; the page is a single file
-outcome = pipe.run(cells, out="run", tests={"hospital_b": external}, show=True)
+outcome = pipe.run(cells, out="runs/recipe", tests={"hospital_b": external}, show=True)
 for name, report in outcome.reports.items():
     print(f"{name:<11} macro F1 {report.macro_f1:.3f}  {report.n} images")
 print(outcome.page)

@@ -42,11 +42,11 @@ trainer = cc.Trainer(
 trainer.check(parts.train, parts.val)
 
 # %% Train. Stop it whenever you like: the same line goes on where it was
-run = trainer.fit(parts.train, parts.val, out="run", show=True)
+run = trainer.fit(parts.train, parts.val, out="runs/train", show=True)
 
 # %% Judge it on what no choice was made on
 print(run.evaluate(parts.test))
 
 # %% Use it
-again = cc.load_run("run")
+again = cc.load_run("runs/train")
 print([again.class_names[k] for k in again.predict(parts.test.images[:5])])

@@ -17,7 +17,7 @@ trainer = cc.Trainer(
     batch_size=32,
     seed=7,
 )
-run = trainer.fit(parts.train, parts.val, out="run", show=True)
+run = trainer.fit(parts.train, parts.val, out="runs/trust", show=True)
 
 # %% Scores with their intervals, macro first; small classes are left out of the means
 report = run.evaluate(parts.test, min_count=2 if TINY else 5)

@@ -299,3 +299,12 @@ def test_the_site_builds_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # -q would hide broken links
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_a_page_includes_are_included(page):
+    """A formatter that takes the sign of an inclusion for Python (``--8 < --``) would show it in place of the file."""
+    text = page.read_text("utf-8")
+    assert not re.search(r"^\s*-+ ?8 +<|^\s*--8<-(?!-)", text, re.M)
+    for name in re.findall(r'^--8<-- "([^"]+)"', text, re.M):
+        assert (ROOT / name).is_file()

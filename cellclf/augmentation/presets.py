@@ -5,31 +5,10 @@ A preset holds what a recipe would: a list of steps.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from cellclf.errors import CellclfWarning
-
 Preset = dict[str, Any]
-PresetName = Literal["none", "report", "light", "challenge", "laboratory"]
-
-RENAMED_PRESETS: Mapping[str, str] = {"stain": "laboratory"}
-"""Old name of a preset -> the preset that took its place."""
-
-
-def current_name(name: str) -> str:
-    """Give the name of a preset, also for its old name, with a notice.
-
-    Examples:
-        >>> current_name("light")
-        'light'
-    """
-    new = RENAMED_PRESETS.get(name) if isinstance(name, str) else None
-    if new is None:
-        return name
-    warnings.warn(f"the augmentation preset {name!r} is now {new!r}, with more and wider steps", CellclfWarning, 3)
-    return new
+PresetName = Literal["none", "report", "light", "challenge", "stain", "laboratory"]
 
 _REPORT: list[dict[str, Any]] = [
     {"step": "rotate", "degrees": 180.0},
@@ -99,28 +78,62 @@ _CHALLENGE: list[dict[str, Any]] = [
     {"step": "gridmask", "rate": 0.1},
 ]
 
-_LABORATORY: list[dict[str, Any]] = [
-    {"step": "background", "rate": 0.25},
+_STAIN: list[dict[str, Any]] = [
     {"step": "flip"},
     {"step": "rotate", "degrees": 180.0},
-    {"step": "crop", "rate": 0.4, "area": 0.5, "aspect": 1.2},
-    {"step": "zoom", "rate": 0.7, "low": 0.55, "high": 1.6},
+    {"step": "zoom", "low": 0.7, "high": 1.5},
+    {"step": "aspect", "rate": 0.3, "low": 0.85, "high": 1.18},
+    {"step": "translate", "rate": 0.5, "low": 0.0, "high": 0.15},
+    {
+        "step": "some_of",
+        "rate": 0.9,
+        "count": 1,
+        "steps": [
+            {"step": "stain_hed", "theta": 0.2},
+            {"step": "stain_lab", "mean": [8.0, 6.0, 8.0], "spread": 0.2},
+        ],
+    },
+    {"step": "hue", "rate": 0.3, "degrees": 20.0},
+    {"step": "saturation", "rate": 0.3, "low": 0.4, "high": 1.6},
+    {"step": "gamma", "rate": 0.3, "low": 0.7, "high": 1.4},
+    {"step": "channel_shift", "rate": 0.3, "levels": 20.0},
+    {"step": "grey", "rate": 0.05},
+    {
+        "step": "some_of",
+        "rate": 0.5,
+        "count": 1,
+        "steps": [
+            {"step": "blur", "low": 0.3, "high": 1.6},
+            {"step": "defocus", "low": 0.5, "high": 2.2},
+            {"step": "sharpness", "low": 0.2, "high": 3.0},
+            {"step": "noise", "low": 1.0, "high": 10.0},
+            {"step": "jpeg", "low": 25.0, "high": 90.0},
+        ],
+    },
+]
+
+_LABORATORY: list[dict[str, Any]] = [
+    {"step": "background", "rate": 0.2},
+    {"step": "flip"},
+    {"step": "rotate", "degrees": 180.0},
+    {"step": "crop", "rate": 0.3, "area": 0.5, "aspect": 1.2},
+    {"step": "zoom", "rate": 0.8, "low": 0.6, "high": 1.6},
     {"step": "aspect", "rate": 0.3, "low": 0.75, "high": 1.33},
-    {"step": "translate", "rate": 0.3, "low": 0.0, "high": 0.2},
+    {"step": "translate", "rate": 0.4, "low": 0.0, "high": 0.15},
     {
         "step": "some_of",
         "rate": 0.85,
         "count": 1,
         "steps": [
-            {"step": "stain_vectors", "low": 0.5, "high": 1.8, "theta": 0.25, "mixing": 0.1},
+            {"step": "stain_vectors", "low": 0.5, "high": 1.8, "theta": 0.2, "mixing": 0.08},
             {"step": "stain_lab", "mean": [8.0, 6.0, 8.0], "spread": 0.2},
-            {"step": "tone_curve", "spread": 0.7, "ends": 0.2},
+            {"step": "tone_curve", "spread": 0.7, "ends": 0.2, "channels": 0.3},
             {"step": "hue", "degrees": 30.0},
             {"step": "saturation", "low": 0.3, "high": 1.7},
         ],
     },
     {"step": "grey", "rate": 0.05},
-    {"step": "illumination", "rate": 0.25, "slope": 0.8, "rim": 0.6},
+    {"step": "illumination", "rate": 0.2, "slope": 0.8, "rim": 0.6},
     {
         "step": "some_of",
         "rate": 0.3,
@@ -131,8 +144,8 @@ _LABORATORY: list[dict[str, Any]] = [
             {"step": "sharpness", "low": 0.2, "high": 3.0},
         ],
     },
-    {"step": "noise", "rate": 0.2, "low": 1.0, "high": 16.0},
-    {"step": "jpeg", "rate": 0.2, "low": 15.0, "high": 80.0},
+    {"step": "noise", "rate": 0.2, "low": 1.0, "high": 20.0},
+    {"step": "jpeg", "rate": 0.2, "low": 10.0, "high": 80.0},
 ]
 
 PRESETS: dict[str, Preset] = {
@@ -149,8 +162,12 @@ PRESETS: dict[str, Preset] = {
         "summary": "Strips, mirror seams, shear, strong light and colour, blur, noise, JPEG, masks: for altered data.",
         "steps": _CHALLENGE,
     },
+    "stain": {
+        "summary": "Stain, white balance, scale, focus and compression: for another laboratory and another microscope.",
+        "steps": _STAIN,
+    },
     "laboratory": {
-        "summary": "Background, scale, crop, stain, camera, light, focus and noise: for another laboratory and microscope.",
+        "summary": "Background, scale, stain, camera, light, focus, noise: for other laboratories and microscopes.",
         "steps": _LABORATORY,
     },
 }

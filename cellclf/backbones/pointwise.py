@@ -15,7 +15,7 @@ def subsample_first(model: Any) -> None:
 
     The result is the same. But oneDNN, with which TensorFlow and PyTorch compute on a processor, writes beyond its
     memory when it finds the gradient of such a convolution of fewer than 16 channels: the process dies without a word
-    (``free(): invalid size``), or goes on with wrong gradients. The layers, their names, weights and configs stay as
+    (``free(): invalid size``), or learns from wrong gradients. The layers, their names, weights and configs remain as
     they are, so that nothing of this is in a saved file.
 
     Args:

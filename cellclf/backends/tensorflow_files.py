@@ -1,4 +1,4 @@
-"""TensorFlow: networks as files of other programs."""
+"""TensorFlow: what only files of other programs need, and the network beside them."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ def to_litert(folder: Path) -> bytes:
     import tensorflow as tf
 
     return bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
+
+
+def values_reader(variables: Sequence[Any]) -> Callable[[], list[NDArray[Any]]]:
+    """Give a function that reads variables, without the layers of Keras and TensorFlow around each.
+
+    A ``tf.function`` would be as fast, but its threads compete for the cores with those of another runtime.
+    """
+    import tensorflow as tf
+
+    handles = [(variable.value.handle, variable.value.dtype) for variable in variables]
+    read = tf.raw_ops.ReadVariableOp
+    return lambda: [read(resource=handle, dtype=dtype).numpy() for handle, dtype in handles]

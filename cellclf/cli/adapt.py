@@ -13,8 +13,10 @@ import click
 
 import cellclf
 from cellclf.cli.job_sources import absolute
+from cellclf.cli.options import answers_option, classes_option, merged_answers
 from cellclf.cli.output import command_line, import_keras, note
 from cellclf.cli.sources import Source, source_options
+from cellclf.cli.spelling import as_options
 from cellclf.errors import CellclfWarning
 
 if TYPE_CHECKING:
@@ -28,14 +30,10 @@ _SHOWN = 2_000  # cells of which the page may show some
 @click.argument("run_folder", metavar="RUN")
 @click.argument("src")
 @source_options
-@click.option(
-    "--labels",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    help="The table that the labelling page saves; several may be given. Without it, only --classes count.",
+@answers_option(
+    "--labels", "The table that the labelling page saves; several may be given. Without it, only --classes count."
 )
-@click.option("--classes", metavar="A,B,...", help="The classes that can occur there; without it, all of the run.")
+@classes_option("The classes that can occur there; without it, all of the run.")
 @click.option("--home", metavar="SRC", help="Labelled images of the run's own laboratory, to see what it loses there.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the folds.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the adapted run.")
@@ -44,7 +42,7 @@ def adapt(
     src: str,
     source: Source,
     labels: tuple[str, ...],
-    classes: str | None,
+    classes: list[str] | None,
     home: str | None,
     seed: int,
     out: Path,
@@ -65,10 +63,7 @@ def adapt(
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     from cellclf.training.adapt.run import adapt_run
 
-    decided = None
-    for path in labels:
-        more = cellclf.load_decisions(path)
-        decided = more if decided is None else decided.merge(more)
+    decided = merged_answers(labels)
     import_keras()
     run = cellclf.load_run(run_folder)
     how = source.of_run(run)
@@ -78,15 +73,14 @@ def adapt(
     if home is not None:
         own, home = how.further(home, source.first(src), size=run.input_shape[:2], what="SRC and --home, the two")
         described["home"] = absolute({"src": home, **how.arguments()})
-    named = None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
     with _collected() as caught:
-        made = adapt_run(run, cells, decided, classes=named, home=own, out=out, seed=seed, source=described)
+        made = adapt_run(run, cells, decided, classes=classes, home=own, out=out, seed=seed, source=described)
     in_summary = () if made.adaptation is None else made.adaptation.notices
     for one in dict.fromkeys(caught):
         if one not in in_summary:  # they stand in the summary
             note(f"note: {one}")
     page = _write_page(made, cells, out, src, labels)
-    click.echo(f"{made.adaptation}\nrun: {out}\npage: {page}")
+    click.echo(f"{as_options(str(made.adaptation))}\nrun: {out}\npage: {page}")
     click.echo(f"next: cellclf predict {shlex.quote(str(out))} {shlex.quote(src)}")
 
 

@@ -38,6 +38,11 @@ def load_tests(
         record: Where the first set is from, as ``load_sources`` gave it.
     """
     beside = _places(record)
+    own = {str(one["name"]) for one in record.get("sources", ())}
+    if both := [name for name in named_sources(tests) if name in own]:
+        raise click.UsageError(
+            f"{both[0]!r} names a training source and a --test set; expected another name: --test NAME=SRC"
+        )
     return {
         name: source.further(further, *beside, size=cells.image_shape[:2], what="the training and the --test")[0]
         for name, further in named_sources(tests).items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from cellclf.utils.atomic import check_writable
 from cellclf.utils.csv_tables import require_writer
 
 if TYPE_CHECKING:
-    pass
+    from cellclf.data.decisions import Decisions
 
 Decorator = Callable[[Any], Any]
 
@@ -102,6 +102,31 @@ pair_options = together(
     click.option("--offset", default=0, show_default=True, help="Pixels off the centre that --foreground allows, 0-3."),
     click.option("--pairs", type=TABLE, help="Write a table of the pairs, CSV or Parquet."),
 )
+
+
+def answers_option(name: str, help_: str) -> Decorator:
+    """Make an option of tables of answers; several may be given."""
+    kind = click.Path(exists=True, dir_okay=False)
+    return click.option(name, multiple=True, type=kind, metavar="FILE", help=help_)
+
+
+def classes_option(help_: str) -> Decorator:
+    """Make an option ``--classes A,B,...``; a list of names, or None."""
+    return click.option("--classes", metavar="A,B,...", help=help_, callback=lambda _, __, given: _names(given))
+
+
+def _names(given: str | None) -> list[str] | None:
+    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
+
+
+def merged_answers(tables: Iterable[str]) -> Decisions | None:
+    """Read tables of answers as one; None if there is none."""
+    from cellclf.data.decisions import load_decisions
+
+    found = [load_decisions(table) for table in tables]
+    return functools.reduce(lambda first, more: first.merge(more), found) if found else None
+
+
 min_count_help = "Leave classes with fewer images out of averages."
 min_count_option = click.option(
     "--min-count",

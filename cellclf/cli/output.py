@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cellclf.cleaning.selection import Selection
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
+    from cellclf.evaluation.metrics import Report
     from cellclf.pipeline.pipeline import Outcome, Pipeline
 
 
@@ -102,14 +103,19 @@ def print_check(pipe: Pipeline, given: ImageSet | Parts) -> None:
         click.echo(f"{name}: {selection.summary()}")
 
 
+def _scores(report: Report) -> str:
+    return f"macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}  {report.n:>7,} images"
+
+
 def print_outcome(outcome: Outcome) -> None:
     """Print the scores of a whole job, and where its report is."""
     first = outcome.headline
     click.echo(f"{first}: {outcome.reports[first]}\n")
     width = max(map(len, outcome.reports))
     for name, report in outcome.reports.items():
-        scores = f"macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}"
-        click.echo(f"{name:<{width}}  {scores}  {report.n:>7,} images")
+        click.echo(f"{name:<{width}}  {_scores(report)}")
+        for domain, own in report.by_domain.items() if len(report.by_domain) > 1 else ():
+            click.echo(f"  in {printable(domain)}: {_scores(own)}")
     if outcome.home is not None:
         click.echo(f"home: {outcome.home.summary().removeprefix('home score ')}")
     click.echo(f"report: {outcome.page}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.runs.predictions import Predictions
     from cellclf.runs.run import Run
+
+
+class _Template(click.Path):
+    """A table to fill in; the name of a format is what others mean by --format."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).lstrip(".").lower() in ("csv", "json", "jsonl", "parquet", "xlsx") and not Path(value).exists():
+            name = f"FILE.{str(value).lstrip('.').lower()}"
+            self.fail(f"{value!r} is no table to fill in; for a format write --out {name}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @click.command()
@@ -31,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "template",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_Template(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE.csv",
     help="Fill in this table, such as a challenge's sample submission.",
 )
@@ -51,7 +61,7 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "keras", "onnx"]),
     default="auto",
     show_default=True,
-    help="What computes the network: auto takes ONNX Runtime, if installed, for many images.",
+    help="What computes the network: auto takes ONNX Runtime, if installed, where it pays.",
 )
 def predict(
     run_folders: tuple[str, ...],
@@ -81,6 +91,8 @@ def predict(
     cellclf predict runs/a new_cells/ --out named.csv
     cellclf predict runs/a runs/b new_cells/ --combine best-fit --out named.jsonl
     """  # noqa: D301 - click reads the backspace as "do not wrap"
+    if accuracy is not None and threshold is not None:
+        raise click.UsageError("--accuracy chooses a threshold, and --threshold is one; expected one of them")
     _check(run_folders, src, combine, accuracy)
     source.refuse_outputs(src, None if template is None else str(template), out=out)
     given = names_on_stdin() if src == "-" else src

@@ -106,7 +106,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "name",
         default="fast",
         show_default=True,
-        help="report, fast, challenge, challenge:gpu, demo, or a .toml file.",
+        help="report, fast, challenge, challenge:quick, challenge:gpu, demo, or a .toml file.",
     )
     @click.option("--backbone", help="Network to use instead of the recipe's; `cellclf backbones` lists them.")
     @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Of the backbone: alpha=0.75.")

@@ -107,6 +107,7 @@ def run(
             for line in odd_looks(one, known=one.notices):
                 note(f"{name}: {line}")
         if check:
+            import_keras()
             pipe.check(given, tests=others, out=out, home=home)
             pipe.check_weights()
             print_check(pipe, given)

@@ -194,10 +194,21 @@ def _same(one: str, two: str) -> bool:
     return (choose(parts, part or "") or part) == (choose(parts, other_part or "") or other_part)
 
 
+class _Side(click.IntRange):
+    """A side of images in pixels; of one number alone, the next word of the line is taken for the second."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Make it a number."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is no side in pixels; expected height and width, such as --size 96 96", param, ctx)
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``source``."""
 
-    @click.option("--size", nargs=2, type=int, metavar="H W", help="Resize files to this height and width.")
+    @click.option("--size", nargs=2, type=_Side(1), metavar="H W", help="Resize files to this height and width.")
     @click.option(
         "--fit",
         type=click.Choice(["stretch", "pad", "crop", "refuse"]),
@@ -273,7 +284,10 @@ def names_on_stdin() -> list[str]:
     """
     data = b"" if sys.stdin is None else sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf")  # no console
     names = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    found = list(dict.fromkeys(os.fsdecode(name) for name in names if name.strip()))
+    given = [os.fsdecode(name) for name in names if name.strip()]
+    found = list(dict.fromkeys(given))
+    if len(found) < len(given):
+        note(f"standard input: {len(given):,} names, {len(given) - len(found):,} of them again; each is read once")
     if not found:
         raise click.UsageError("standard input names no file; expected one name a line: find cells -name '*.png' | ...")
     return found

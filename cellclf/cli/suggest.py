@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import cellclf
-from cellclf.cli.options import OutFile
+from cellclf.cli.options import OutFile, answers_option, classes_option, merged_answers
 from cellclf.cli.output import import_keras
 from cellclf.cli.sources import Source, source_options
 
@@ -19,14 +19,8 @@ from cellclf.cli.sources import Source, source_options
 @click.argument("src")
 @source_options
 @click.option("--count", type=click.IntRange(1), default=25, show_default=True, metavar="N", help="Suggest N cells.")
-@click.option(
-    "--labelled",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    help="A table of earlier answers, which are not asked again; several may be given.",
-)
-@click.option("--classes", metavar="A,B,...", help="Further classes that may occur there; they get keys, too.")
+@answers_option("--labelled", "A table of earlier answers, which are not asked again; several may be given.")
+@classes_option("Further classes that may occur there; they get keys, too.")
 @click.option("--show-ids", is_flag=True, help="Show ids on the page; file names may hold names of patients.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice.")
 @click.option(
@@ -42,7 +36,7 @@ def suggest(
     source: Source,
     count: int,
     labelled: tuple[str, ...],
-    classes: str | None,
+    classes: list[str] | None,
     show_ids: bool,
     seed: int,
     out: Path,
@@ -68,21 +62,17 @@ def suggest(
         raise click.UsageError(f"--classes and --show-ids are of the page, and --out {out} is a table; expected .html")
     import_keras()
     run = cellclf.load_run(run_folder)
-    decided = None
-    for name in labelled:
-        more = cellclf.load_decisions(name)
-        decided = more if decided is None else decided.merge(more)
+    decided = merged_answers(labelled)
     # in their own size, so that people see every pixel; the run sees them at its own
     cells = replace(source.of_run(run), size=source.size).load(src, labels=False)
     adapt = (
         f"cellclf adapt {shlex.quote(run_folder)} {shlex.quote(source.first(src))} --labels labelled.csv --out NEW_RUN"
     )
     found = replace(run.suggest(cells, count, labelled=decided, seed=seed), next_step=adapt)
-    further = None if classes is None else [one.strip() for one in classes.split(",") if one.strip()]
     if table:
         path, label = found.save(out), f"fill in the columns decision and label of {out.name}"
         adapt = adapt.replace("labelled.csv", shlex.quote(str(out)))
     else:
-        path = found.save(out, classes=further, show_ids=show_ids)
+        path = found.save(out, classes=classes, show_ids=show_ids)
         label = "open the page in a browser, answer, and save labelled.csv"
     click.echo(f"{found.summary()}\nwritten: {path}\nnext: {label}\nthen: {adapt}")

@@ -138,6 +138,7 @@ def _voc(file: Path, finder: _Finder, listing: Listing) -> None:
         listing.skipped.append(Skipped(printable(file.name), f"not VOC XML: it holds <{tree.tag[:40]}>"))
         return
     path = finder.find((tree.findtext("filename") or "").strip(), file, file.stem)
+    drawn_on = _drawn_on(tree.findtext("size/height"), tree.findtext("size/width"))
     objects = tree.findall("object")
     if not objects:
         listing.skipped.append(Skipped(printable(file.name), "names no object"))
@@ -149,14 +150,16 @@ def _voc(file: Path, finder: _Finder, listing: Listing) -> None:
             listing.skipped.append(Skipped(id_, "the object has no name or no box"))
             continue
         left, top, right, bottom = (edge for edge in edges if edge is not None)
-        _add(listing, path, id_, label, Box(left, top, right, bottom))
+        _add(listing, path, id_, label, Box(left, top, right, bottom, drawn_on=drawn_on))
 
 
 def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
     try:
         found = json.loads(file.read_bytes())
-        images = {image["id"]: str(image["file_name"]) for image in found["images"]}
-        names = {kind["id"]: str(kind["name"]) for kind in found.get("categories", [])}
+        # some programs write the same number as a number here and as a text there
+        images = {str(image["id"]): str(image["file_name"]) for image in found["images"]}
+        drawn_on = {str(image["id"]): _drawn_on(image.get("height"), image.get("width")) for image in found["images"]}
+        names = {str(kind["id"]): str(kind["name"]) for kind in found.get("categories", [])}
         annotations = list(found["annotations"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         kind = type(error).__name__
@@ -166,7 +169,7 @@ def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
     at: Counter[str] = Counter()
     paths: dict[str, str] = {}
     for one in annotations:
-        name = images.get(one.get("image_id")) if isinstance(one, dict) else None
+        name = images.get(str(one.get("image_id"))) if isinstance(one, dict) else None
         if name is None:
             listing.skipped.append(Skipped(file.name, "an annotation is of no image"))
             continue
@@ -178,14 +181,21 @@ def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
             listing.skipped.append(Skipped(id_, "a crowd, not one cell"))
         elif not isinstance(box, list) or len(box) != 4 or any(_float(edge) is None for edge in box):
             listing.skipped.append(Skipped(id_, "the annotation has no box"))
-        elif one.get("category_id") not in names:
+        elif str(one.get("category_id")) not in names:
             listing.skipped.append(Skipped(id_, f"the category {one.get('category_id')!r} has no name"))
         else:
             left, top, width, height = map(float, box)
-            _add(listing, path, id_, names[one["category_id"]], Box(left, top, left + width, top + height))
+            edges = Box(left, top, left + width, top + height, drawn_on=drawn_on[str(one["image_id"])])
+            _add(listing, path, id_, names[str(one["category_id"])], edges)
     without = len(images) - len(at)
     if without:
         listing.notices.append(f"{without:,} of {len(images):,} images of {file.name} have no box")
+
+
+def _drawn_on(height: Any, width: Any) -> tuple[int, int] | None:
+    """Give the size of the image that a file of boxes names; LabelImg writes 0 where it could not tell."""
+    tall, wide = _float(height), _float(width)
+    return (int(tall), int(wide)) if tall and wide and tall > 0 and wide > 0 else None
 
 
 def _add(listing: Listing, path: str, id_: str, label: str, box: Box) -> None:

@@ -40,7 +40,7 @@ class CropSource:
         self, paths: Sequence[str], edges: NDArray[np.int64], size: tuple[int, int], reading: Reading = AS_THEY_ARE
     ) -> None:
         self.reading = reading
-        self.paths = list(paths)
+        self.paths = decoding.absolute(paths)
         self.edges = np.asarray(edges, np.int64).reshape(-1, 4)
         self.shape = (int(size[0]), int(size[1]), 3)
 
@@ -188,6 +188,17 @@ def _place(
         size = scans[path].size
         if size is None:
             continue
+        if box.drawn_on not in (None, tuple(size)):
+            drawn, there = ("x".join(map(str, one)) for one in (box.drawn_on or (), size))
+            turned = " (turned?)" if box.drawn_on == (size[1], size[0]) else ""
+            skipped.append(
+                Skipped(
+                    listing.ids[k],
+                    f"the box was drawn on an image of {drawn}, and the file has {there}{turned}: it would be cut out "
+                    "in another place",
+                )
+            )
+            continue
         found, beyond = cut(box, size, margin if box.margin is None else box.margin)
         if found is None:
             skipped.append(
@@ -212,9 +223,10 @@ def _keep_all(
     for row, path in enumerate(held.source.paths):
         rows.setdefault(path, []).append(row)
     readable = [path for path in fields if scans[path].size]
+    known = decoding.absolute(readable)
 
     def keep(place: int, field: Images) -> None:
-        of_field = rows.get(readable[place], [])
+        of_field = rows.get(known[place], [])
         for row, crop in zip(of_field, held.source.cut_out(field, np.asarray(of_field, np.int64)), strict=True):
             held.keep(row, crop)
 

@@ -40,6 +40,9 @@ def refuse_missing(name: str, values: Any) -> None:
     Raises:
         DataError: How many are missing, and what to do.
     """
+    if hidden := int(np.asarray(values.mask).sum()) if isinstance(values, np.ma.MaskedArray) else 0:
+        fix = _OWN_GROUP if name == "groups" else "remove these images, or complete them"
+        raise DataError(f"{hidden} of {values.size} {name} are missing (masked); {fix}")
     column = np.asarray(values)
     if column.dtype.kind not in "OUT":
         return

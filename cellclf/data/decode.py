@@ -28,6 +28,7 @@ from cellclf.data.opening import (
 )
 from cellclf.data.pixels import Unreadable, to_rgb
 from cellclf.data.sources import Images, Rows, dark_note
+from cellclf.data.transparency import IGNORED_ALPHA, is_invisible
 from cellclf.errors import DataError
 from cellclf.utils.progress import track
 
@@ -222,6 +223,10 @@ def _to_rgb(image: Image) -> tuple[Image, str]:
         return image, ""
     if image.mode in ("RGB", "RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() == (0, 0):
+            pixels = np.asarray(rgba)
+            if is_invisible(pixels[..., :3], pixels[..., 3:]):
+                return Image.fromarray(np.ascontiguousarray(pixels[..., :3])), IGNORED_ALPHA
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB"), "transparency blended with white"
     kinds = {
@@ -312,6 +317,11 @@ def _in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterat
             yield from pool.map(work, items[start : start + _BLOCK])
 
 
+def absolute(paths: Sequence[str]) -> list[str]:
+    """Give paths that mean the same file after the current folder has changed."""
+    return [path if os.path.isabs(path) else os.path.abspath(path) for path in paths]
+
+
 class FileSource:
     """Image files, decoded in threads each time they are read; ``HeldSource`` keeps what was decoded.
 
@@ -330,7 +340,7 @@ class FileSource:
         reading: Reading = AS_THEY_ARE,
         numbers: Sequence[int] | None = None,
     ) -> None:
-        self.paths = list(paths)
+        self.paths = absolute(paths)
         self.shape = (int(size[0]), int(size[1]), 3)
         self.reading = reading
         self.numbers = None if numbers is None else list(numbers)

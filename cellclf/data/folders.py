@@ -150,6 +150,7 @@ def list_folder(
         return _of_annotations(annotated, paths, walk, root, labels=labels)
     _refuse_empty(base, paths, listing)
     if pattern is None and labels:
+        _refuse_yolo(paths, walk)
         _by_folder(paths, walk, within)
     else:
         if pattern is None:
@@ -211,6 +212,29 @@ def _refuse_empty(root: Path, paths: Iterable[str], listing: Listing) -> None:
             f"{root} holds no image ({', '.join(sorted(SUFFIXES))}); expected one folder for each class"
             + (f"; {len(listing.skipped)} other files are there" if listing.skipped else "")
         )
+
+
+_OF_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+
+
+def _refuse_yolo(paths: list[str], walk: _Walk) -> None:
+    """Refuse a folder ``images`` beside ``labels``, one text an image: it would be read as a class called images."""
+    folders = {part.casefold() for path in paths for part in walk.id(path).split("/")[:-1]}
+    if not folders or not folders - {name for name in folders if part_kind(name)} <= _OF_IMAGES:
+        return
+    stems = {os.path.splitext(os.path.basename(path))[0] for path in paths}
+    for skipped in walk.listing.skipped:
+        stem, ending = os.path.splitext(skipped.id.rpartition("/")[2])
+        if ending.lower() != ".txt" or stem not in stems:
+            continue
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            first = (walk.root / skipped.id).read_text("utf-8").partition("\n")[0]
+            if re.fullmatch(r"\s*\d+(\s+\d*\.?\d+){4,}\s*", first):
+                raise DataError(
+                    f"{walk.root} holds YOLO labels ({skipped.id}), which are not read: save the boxes as COCO JSON, "
+                    "VOC XML, or a table with path, label, xmin, ymin, xmax, ymax; images alone: labels=False, or load "
+                    "the folder of the images"
+                )
 
 
 def _by_pattern(paths: list[str], walk: _Walk, pattern: PathPattern, labels: bool) -> None:

@@ -60,7 +60,8 @@ def foreground_masks(images: NDArray[np.uint8]) -> ForegroundMasks:
     since red cells may touch it; then holes are filled.
 
     The trust is low where there is no such nucleus, where it is hardly darker than the rest or all edge, where the mask
-    is tiny, fills the image, or runs along its border. Stains of another kind, and images that show no cell, have a low trust.
+    is tiny, fills the image, or runs along its border. Stains of another kind, and images without a
+    cell, have a low trust.
 
     Args:
         images: (N, H, W, 3) uint8, 0-255, the cell in the middle.
@@ -120,16 +121,18 @@ def find_cells(images: Tensor) -> tuple[Tensor, Tensor]:
     # cytoplasm is pale: without the cut, the rims of nuclei would count as the stained class and it as ground
     stained, _, _ = _otsu(ops.minimum(away, 0.35 * deep[:, None, None]), 1 - nuclei)
     rows, columns = down.shape[0], right.shape[0]
-    middle = _disc(rows, columns, _NEAR)
+    middle = ops.convert_to_tensor(_disc(rows, columns, _NEAR))
     nucleus = _grow(nuclei * middle, nuclei, rows + columns)
     cell = _grow(nucleus, ops.maximum(stained, nucleus), round(_CYTOPLASM * min(rows, columns)))
     core = _widest(_widest(-_widest(_widest(-cell))))
     cell = ops.maximum(_grow(nucleus, ops.maximum(core, nucleus), rows + columns), nucleus)  # thin bridges are cut ...
     cell = -_widest(-_widest(cell))  # ... and small gaps closed
-    edge = np.pad(np.zeros((rows - 2, columns - 2), np.float32), 1, constant_values=1)
+    border = np.pad(np.zeros((rows - 2, columns - 2), np.float32), 1, constant_values=1)
+    edge = ops.convert_to_tensor(border)
     cell = 1 - _grow((1 - cell) * edge, 1 - cell, rows + columns)  # what the outside does not reach is a hole
     share = ops.mean(cell, axis=(1, 2))
-    centre = _disc(rows, columns, 0.1)
+    near = _disc(rows, columns, 0.1)
+    centre = ops.convert_to_tensor(near)
     compact = ops.sum(-_widest(-nucleus), axis=(1, 2)) / (ops.sum(nucleus, axis=(1, 2)) + 1e-6)  # what is not its rim
     trust = (
         _between(apart, 0.45, 0.65)
@@ -137,8 +140,8 @@ def find_cells(images: Tensor) -> tuple[Tensor, Tensor]:
         * _between(compact, 0.1, 0.25)
         * _between(ops.mean(nucleus, axis=(1, 2)), 0.008, 0.02)
         * (1 - _between(share, 0.6, 0.8))
-        * (1 - _between(ops.sum(cell * edge, axis=(1, 2)) / edge.sum(), 0.15, 0.4))
-        * _between(ops.sum(cell * centre, axis=(1, 2)) / centre.sum(), 0.3, 0.8)
+        * (1 - _between(ops.sum(cell * edge, axis=(1, 2)) / float(border.sum()), 0.15, 0.4))
+        * _between(ops.sum(cell * centre, axis=(1, 2)) / float(near.sum()), 0.3, 0.8)
     )
     soft = ops.matmul(ops.matmul(up, cell), out.T)
     return ops.clip(2.5 * soft - 0.5, 0.0, 1.0), trust  # the edge lies where a fifth of the square is cell
@@ -182,7 +185,7 @@ def _otsu(values: Tensor, among: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     high = ops.max(ops.where(counts > 0, flat, -1e3), axis=1)
     total = ops.sum(counts, axis=1) + 1e-6
     mean = ops.sum(flat * counts, axis=1) / total
-    steps = np.arange(1, _THRESHOLDS, dtype=np.float32) / _THRESHOLDS
+    steps = ops.convert_to_tensor(np.arange(1, _THRESHOLDS, dtype=np.float32) / _THRESHOLDS)
     thresholds = low[:, None] + (high - low)[:, None] * steps  # (N, T)
     above = counts[:, None] * ops.cast(flat[:, None] > thresholds[:, :, None], "float32")
     size = ops.sum(above, axis=2)

@@ -421,6 +421,22 @@ class ImageSet:
             raise OptionError("these images are in an array or pages of files, not files; save them as .npz")
         return list(cast(Any, self._source).places(self._rows))
 
+    def count_shared(self, other: ImageSet) -> int:
+        """Count the images that are in another set, too: the same file, or the same place of one array.
+
+        Copies of the same pixels are what ``cellclf.Dedup().find(a, against=b)`` finds; nothing is read here.
+
+        Args:
+            other: Another set, or one that was cut from the same.
+        """
+        if self._source is other._source:
+            return int(np.isin(self._rows, other._rows).sum())
+        if self.has_files and other.has_files:
+            known = set(other.file_places())
+            return sum(place in known for place in self.file_places())
+        own, others = (_addresses(one._source, one._rows) for one in (self, other))
+        return 0 if own is None or others is None or own[0] != others[0] else int(np.isin(own[1], others[1]).sum())
+
     def to_frame(self) -> pandas.DataFrame:
         """Give what is known of each image as a DataFrame, which ``cellclf.load`` reads if the images are files.
 
@@ -512,3 +528,11 @@ def _frozen(column: NDArray[Any]) -> NDArray[Any]:
 
 def _many(count: int, one: str, more: str) -> str:
     return f"{count:,} {one if count == 1 else more}"
+
+
+def _addresses(source: ImageSource, rows: Rows) -> tuple[tuple[int, ...], NDArray[np.int64]] | None:
+    """Give how the images of an array lie in memory, and where each begins; None for other images."""
+    images = getattr(source, "images", None)
+    if not isinstance(images, np.ndarray):
+        return None
+    return (*images.shape[1:], *images.strides[1:]), images.ctypes.data + rows * images.strides[0]

@@ -45,6 +45,7 @@ class Box(NamedTuple):
         bottom: Lower edge.
         relative: Whether the edges are fractions of the field's width and height.
         margin: What is added on each side, as a fraction of the box; None takes that of ``load``.
+        drawn_on: Height and width of the image on which it was drawn; None if that is not known.
     """
 
     left: float
@@ -53,6 +54,7 @@ class Box(NamedTuple):
     bottom: float
     relative: bool = False
     margin: float | None = None
+    drawn_on: tuple[int, int] | None = None
 
 
 @dataclass
@@ -85,7 +87,19 @@ class Listing:
 def list_files(paths: Sequence[str | Path]) -> Listing:
     """List files that were named one by one."""
     texts = [os.fspath(path) for path in paths]
+    if folder := next((text for text in texts if not os.path.splitext(text)[1] and os.path.isdir(text)), None):
+        raise DataError(
+            f"the list names the folder {printable(folder)!r}, expected files: load each folder, and join the sets "
+            "with ImageSet.concat([...])"
+        )
     return Listing(texts, [printable(text) for text in texts])
+
+
+def _problem(listing: Listing, place: int, found: Scan) -> str:
+    """Say why a file is not read; an id from a table does not say which file it is."""
+    path = listing.paths[place]
+    known = os.path.basename(path) in listing.ids[place]
+    return found.problem if known else f"{found.problem}: {printable(path)}"
 
 
 def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet:
@@ -103,7 +117,7 @@ def read_listing(listing: Listing, options: FileOptions, where: str) -> ImageSet
         listing.paths, options.size, options.reading, numbers=numbers, verify=options.verify, show=options.show
     )
     good = [k for k, found in enumerate(scans) if found.size is not None]
-    bad = [Skipped(listing.ids[k], found.problem) for k, found in enumerate(scans) if found.size is None]
+    bad = [Skipped(listing.ids[k], _problem(listing, k, found)) for k, found in enumerate(scans) if found.size is None]
     skipped = listing.skipped + bad
     if not good:
         some = (bad or skipped)[:1]

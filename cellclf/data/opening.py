@@ -22,7 +22,7 @@ from cellclf.data.pixels import Raw, Unreadable
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp"})
 OTHER_FORMATS = {
     ".gif": "a GIF image",
     ".webp": "a WebP image",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.sources import Images, to_8_bits
+from cellclf.data.transparency import IGNORED_ALPHA, is_invisible, over_white
 
 
 class Unreadable(Exception):
@@ -99,27 +100,16 @@ def to_rgb(raw: Raw, bits: int | None = None) -> tuple[Images, str, int | None]:
     kinds = [k for k, kind in enumerate(extra) if kind in (1, 2)]
     if kinds:
         alpha = _alpha(values[..., colours + kinds[0]], raw.depth, bits)[..., None]
-        colour = over_white(colour, alpha, premultiplied=extra[kinds[0]] == 1)
-        notes.append("transparency blended with white")
+        if is_invisible(colour, alpha):
+            notes.append(IGNORED_ALPHA)
+        else:
+            colour = over_white(colour, alpha, premultiplied=extra[kinds[0]] == 1)
+            notes.append("transparency blended with white")
     unused = values.shape[2] - colours - bool(kinds)
     if unused:
         notes.append(f"{unused} further channel{'s' * (unused > 1)} of unknown meaning left out")
     rgb = np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
     return np.ascontiguousarray(rgb), "; ".join(note for note in notes if note), peak
-
-
-def over_white(colour: Images, alpha: Images, *, premultiplied: bool = False) -> Images:
-    """Lay transparent pixels on white.
-
-    Args:
-        colour: (..., C) uint8.
-        alpha: (..., 1) uint8, 0 is transparent.
-        premultiplied: Whether the colours are multiplied by alpha already.
-    """
-    wide, part = colour.astype(np.uint32), alpha.astype(np.uint32)
-    shown = wide * 255 if premultiplied else wide * part
-    blended: Images = np.minimum((shown + 255 * (255 - part) + 127) // 255, 255).astype(np.uint8)
-    return blended
 
 
 def _shallow(values: NDArray[Any], raw: Raw, what: str, bits: int | None) -> tuple[Images, str, int | None]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.fit import fitted
+from cellclf.data.transparency import is_invisible, over_white
 from cellclf.errors import DataError
 
 Images: TypeAlias = NDArray[np.uint8]
@@ -112,8 +113,12 @@ class ConvertedSource:
         if pixels.ndim == 3 or pixels.shape[3] == 1:
             return np.repeat(pixels.reshape(len(pixels), *self.shape[:2], 1), 3, axis=3)
         if pixels.shape[3] == 4:
-            colour, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
-            return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+            colour, alpha = pixels[..., :3], pixels[..., 3:]
+            blended = over_white(colour, alpha)
+            for place in np.flatnonzero(~alpha.any(axis=(1, 2, 3))):
+                if is_invisible(colour[place], alpha[place]):
+                    blended[place] = colour[place]
+            return blended
         return pixels
 
 

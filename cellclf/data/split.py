@@ -150,6 +150,9 @@ class Split(Params):
                 else _uncut(cells, component, "fold")
             )
         part = assign(component, *_classes(cells), [1 / count] * count, plain(self.seed))
+        for empty in set(range(count)) - set(part.tolist()):  # more folds than a class has images
+            held = [np.unique(component[part == k]) for k in range(count)]
+            part[component == max(held, key=len)[-1]] = empty
         none = cells.subset([])
         return [Parts(cells.subset(part != k), cells.subset(part == k), none) for k in range(count)]
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 from cellclf.data.columns import MISSING
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.parts import part_kind
+from cellclf.data.spelling import spelling
 from cellclf.errors import DataError, OptionError, unknown
 
 Row = Sequence[str]
@@ -20,7 +21,7 @@ _NAMES = {
         imagefilename imgfile imagename imgname image img bild datei dateiname id imageid imgid cellid""",
     "label": """label class classname labelname classlabel category categoryname celltype cellclass celllabel cellname
         target y diagnosis dx classification annotation groundtruth truth truelabel trueclass klasse zelltyp
-        classid labelid categoryid targetid""",
+        classid labelid categoryid targetid choice""",
     "group": """group groupid patient patientid patientno patientnr patientnumber patientname patientcode patid pid
         subject subjectid subjectno donor donorid case caseid caseno individual individualid participant participantid
         person personid animal animalid mouse mouseid slide slideid slideno slidenr slidenumber slidename
@@ -48,7 +49,7 @@ _SIDES = (("width", "height"), ("w", "h"))
 _STARTS = (("xmin", "ymin"), ("x", "y"), ("x1", "y1"), ("left", "top"), ("xtopleft", "ytopleft"))
 _CENTRES = (("xcenter", "ycenter"), ("xcentre", "ycentre"), ("centerx", "centery"), ("cx", "cy"), ("xmid", "ymid"))
 _BOX_SIGNS = {name for names in _CORNERS for name in names} - {"left", "top", "right", "bottom", "x0", "y0", "x1", "y1"}
-_BOX_SIGNS |= {"bbox", "boundingbox", "bndbox", "boxes", "bboxes", "xcenter", "ycenter"}
+_BOX_SIGNS |= {"bbox", "boundingbox", "bndbox", "boxes", "bboxes", "xcenter", "ycenter", "regionshapeattributes"}
 _ONLY_SIZE = {"width", "height", "imagewidth", "imageheight", "w", "h"}
 
 _LIKE = {
@@ -59,6 +60,9 @@ _LIKE = {
         r"^(patien|pacien|pazien|subject|donor|slide|case$|cases$|specimen|animal|mouse|proband|participant|person|smear|wsi)"
     ),
 }
+_WHO = {"annotator", "annotators", "annotatedby", "labeler", "labeller", "labeledby", "labelledby"}
+_FLAGS = ("split", "istest", "istrain", "isval", "isvalidation", "isvalid", "testset", "trainset")
+_MOST_PARTS = 6  # different values of a column of such a name
 _MOST_CLASSES = 100
 
 
@@ -70,6 +74,7 @@ class Columns:
         places: Of path, label, group, domain, id, part, cluster, margin.
         box: Names of the edges -> place; empty without boxes.
         centred: Whether ``xmin`` and ``ymin`` are the middle of a box.
+        field_size: Of boxes given by four corners: the columns that may be height and width of their image.
         head: Whether the first row names the columns.
         notices: What was noticed.
     """
@@ -77,6 +82,7 @@ class Columns:
     places: dict[str, int | None]
     box: dict[str, int] = field(default_factory=dict)
     centred: bool = False
+    field_size: tuple[int, int] | None = None
     head: bool = True
     notices: list[str] = field(default_factory=list)
 
@@ -159,7 +165,7 @@ class _Search:
         ]
         if shown:
             self.notices.append(f"columns of {self.where} that were not used: {', '.join(shown)}")
-        return Columns(places, box, centred, notices=self.notices)
+        return Columns(places, box, centred, self._field_size(box), notices=self.notices)
 
     def _given(self, kind: str) -> int | None:
         name = self.given.get(kind)
@@ -222,9 +228,24 @@ class _Search:
             found.sort(key=lambda k: self._numeric(k))  # names before numbers of the same classes
         first = found[0]
         for other in found[1:]:
-            if not self._decides(other, first) or (kind == "label" and not self._decides(first, other)):
+            if (
+                not self._decides(other, first)
+                or (kind == "label" and not self._decides(first, other))
+                or self._contradict(first, other)
+            ):
+                if self.first[first].strip() == self.first[other].strip():
+                    raise DataError(
+                        f"two columns of {self.where} are called {self.first[first]!r}, and differ; rename one"
+                    )
                 self._ask(kind, f"both {self.first[first]!r} and {self.first[other]!r} may be the {_word(kind)}", first)
         return first
+
+    def _contradict(self, one: int, other: int) -> bool:
+        """Whether two columns have a value in common and still differ in a row: they are no spellings of one thing."""
+        ours, theirs = ({spelling(_value(row[k])) for row in self.rows} - {""} for k in (one, other))
+        return bool(ours & theirs) and any(
+            spelling(_value(row[one])) != spelling(_value(row[other])) for row in self.rows if _value(row[other])
+        )
 
     def _decides(self, one: int, other: int) -> bool:
         """Whether each value of one column stands beside one value only of another."""
@@ -298,6 +319,13 @@ class _Search:
             )
         return {}, False
 
+    def _field_size(self, box: dict[str, int]) -> tuple[int, int] | None:
+        sizes = [("imageheight", "imagewidth"), ("imgheight", "imgwidth"), ("height", "width")] if "xmax" in box else []
+        for high, wide in sizes:
+            if high in self.names and wide in self.names:
+                return self.names.index(high), self.names.index(wide)
+        return None
+
     def _all_numbers(self, place: int) -> bool:
         return any(number(row[place]) is not None for row in self.rows) or not self.rows
 
@@ -314,6 +342,8 @@ class _Search:
 
     def _refuse_look_alikes(self, unused: list[int], places: dict[str, int | None]) -> None:
         asked = {"label": self.labels, "group": self.labels}
+        if self.labels and places["part"] is None and "part" not in self.given:
+            self._refuse_other_parts(unused)
         for kind, looks in _LIKE.items():
             if places[kind] is not None or kind in self.given or not asked[kind]:
                 continue
@@ -321,6 +351,8 @@ class _Search:
                 continue
             for place in unused:
                 words = _words(self.first[place])
+                if kind == "label" and (words[-1:] in (["id"], ["ids"]) or self.names[place] in _WHO):
+                    continue
                 if any(map(looks.search, words)) and any(_value(row[place]) for row in self.rows):
                     if kind == "group" and self._unique(place) and len(self.rows) > 1:
                         continue
@@ -336,10 +368,24 @@ class _Search:
             if self._like_classes(place):
                 self._ask("label", f"the column {self.first[place]!r} looks like the label", place)
 
+    def _refuse_other_parts(self, unused: list[int]) -> None:
+        """Refuse a column that says which rows are for a test, in words that are not understood."""
+        for place in unused:
+            values = sorted({_value(row[place]) for row in self.rows} - {""})
+            some = place in self._all("part") and any(map(part_kind, values))
+            if some or (self.names[place] in _FLAGS and 2 <= len(values) <= _MOST_PARTS):
+                raise DataError(
+                    f"the column {self.first[place]!r} of {self.where} holds {', '.join(map(repr, values[:4]))}"
+                    f"{', ...' if len(values) > 4 else ''}, so that test images might be trained on; expected train, "
+                    "val and test, and nothing where a row is not to be used, or columns={'part': None} "
+                    "(--columns part=) to read all rows"
+                )
+
     def _one_hot(self, unused: list[int]) -> list[str]:
         ones = [k for k in unused if all(number(row[k]) in (0.0, 1.0) for row in self.rows)]
         exact = len(ones) > 1 and self.rows and all(sum(number(row[k]) or 0 for k in ones) == 1 for row in self.rows)
-        return [self.first[k] for k in ones] if exact else []
+        used = sum(any(number(row[k]) for row in self.rows) for k in ones)
+        return [self.first[k] for k in ones] if exact and used > 1 else []
 
     def _like_classes(self, place: int) -> bool:
         """Whether a column has a few texts that recur."""

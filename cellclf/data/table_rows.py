@@ -51,6 +51,9 @@ def list_table(
     found = find_columns(table.rows, table.where, columns, labels=labels)
     rows = table.rows[found.head :]
     listing = Listing([], [], notices=[*table.notices, *found.notices])
+    if found.head and (again := rows.count(table.rows[0])):
+        rows = [row for row in rows if row != table.rows[0]]
+        listing.notices.append(f"{again:,} rows of {table.where} repeat the names of the columns and are left out")
     rows = _of_part(rows, found, part, table.where, listing.notices)
     if root is not None and not root.is_dir():
         raise OptionError(
@@ -140,10 +143,13 @@ class _Rows:
         kept: dict[tuple[str, Box | None], _Image] = {}
         spoilt: dict[tuple[str, Box | None], str] = {}
         labels = _whole_numbers([self.cell(row, "label") for row in rows])
+        patients = _whole_numbers([self.cell(row, "group") for row in rows])
+        if self.labels:
+            _refuse_no_classes(labels, self.where)
         labelled = self.labels and any(labels)
         unlabelled: list[str] = []
         in_field: Counter[str] = Counter()
-        for row, label in zip(rows, labels, strict=True):
+        for row, label, group in zip(rows, labels, patients, strict=True):
             name, box = self.path_of(row), self.box(row)
             if not name:
                 listing.skipped.append(Skipped(printable(",".join(row)), "the row names no file"))
@@ -152,7 +158,7 @@ class _Rows:
                 listing.skipped.append(Skipped(printable(name), box))
                 continue
             file = self.file(name)
-            label, group = self.from_path(name, label, self.cell(row, "group"), labelled)
+            label, group = self.from_path(name, label, group, labelled)
             key = (os.path.normcase(file), box)
             if labelled and not label:
                 unlabelled.append(name)
@@ -223,7 +229,18 @@ class _Rows:
         else:
             right, bottom = edges["xmax"], edges["ymax"]
         margin = self.columns.places["margin"]
-        return Box(left, top, right, bottom, relative, None if margin is None else number(row[margin]))
+        drawn_on = None if relative else self.drawn_on(row, right, bottom, (bottom - top, right - left))
+        return Box(left, top, right, bottom, relative, None if margin is None else number(row[margin]), drawn_on)
+
+    def drawn_on(
+        self, row: Sequence[str], right: float, bottom: float, own: tuple[float, float]
+    ) -> tuple[int, int] | None:
+        """Give the size of the field that a row names; None if that is the size of the box itself, or cannot be."""
+        if self.columns.field_size is None:
+            return None
+        height, width = (number(row[place]) or 0 for place in self.columns.field_size)
+        is_own = abs(height - own[0]) <= 1 and abs(width - own[1]) <= 1
+        return None if is_own or right > width + 1 or bottom > height + 1 else (int(height), int(width))
 
     def fill(self, listing: Listing, kept: Sequence[_Image]) -> None:
         """Write the rows that are used."""
@@ -275,6 +292,27 @@ def _whole_numbers(labels: list[str]) -> list[str]:
     ):
         return [re.split("[.,]", label)[0] for label in labels]
     return labels
+
+
+_LIST = re.compile(r"""\s*[\[{(].*["',].*[\]})]\s*""", re.DOTALL)
+_FEW_ROWS = 10
+
+
+def _refuse_no_classes(labels: Sequence[str], where: str) -> None:
+    """Refuse labels that cannot be classes: lists of several, and numbers that were measured."""
+    if listed := next((label for label in labels if _LIST.fullmatch(label)), None):
+        raise DataError(
+            f"the label {printable(listed[:60])!r} of {where} is a list; expected one class an image: write the name "
+            "alone, and leave images with several classes out"
+        )
+    values = [number(label) for label in labels if label]
+    numbers = {value for value in values if value is not None and value != int(value)}
+    if len(values) >= _FEW_ROWS and None not in values and len(numbers) > len(values) / 2:
+        raise DataError(
+            f"the labels of {where} are {len(numbers):,} different numbers with decimals ({labels[0]}, ...): "
+            "measurements, not classes; name the column of the classes with columns={'label': ...} (--columns "
+            "label=...), or say that there is none with columns={'label': None} (--columns label=)"
+        )
 
 
 def _refuse_wrong_root(listing: Listing, folder: Path, where: str) -> None:

@@ -173,7 +173,7 @@ class Adaptation(Result):
     def _at_home(self) -> str:
         home = self.home
         if home is None:
-            return "home score unknown: pass home="
+            return "home score unknown: pass home=, --home SRC"
         return f"home {home.before} -> {home.after}, {points(home.change)}; on {home.cells:,} cells ({home.source})"
 
     def _of_classes(self) -> list[str]:

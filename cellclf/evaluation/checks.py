@@ -56,7 +56,7 @@ def check_predictions(
     """Refuse labels and probabilities that do not fit together; give copies as arrays.
 
     Args:
-        labels: (N,) whole numbers from 0 to below ``classes``.
+        labels: (N,) or (N, 1) whole numbers from 0 to below ``classes``.
         probabilities: (N, C) floats 0-1, rows that sum to 1.
         classes: C; None takes what the probabilities have.
 
@@ -64,13 +64,23 @@ def check_predictions(
         DataError: Other shapes or types, numbers out of range, rows that do not sum to 1.
     """
     truth = np.array(labels)
+    truth = truth[:, 0] if truth.ndim == 2 and truth.shape[1] == 1 else truth
     if truth.ndim != 1 or not len(truth) or truth.dtype.kind not in "iu":
-        raise DataError(f"labels are {truth.dtype} of shape {truth.shape}; expected one whole number for each image")
+        fix = ": from one-hot, pass labels.argmax(1)" if truth.ndim == 2 else ""
+        fix = ": number the names in the order of class_names" if truth.dtype.kind in "SU" else fix
+        raise DataError(
+            f"labels are {truth.dtype} of shape {truth.shape}; expected one whole number for each image{fix}"
+        )
     given = np.array(probabilities)
+    if given.ndim != 2:
+        raise DataError(
+            f"probabilities have shape {given.shape}; expected (N, C), images x classes: what predict_proba gives, not "
+            "the predicted classes"
+        )
     if given.dtype not in (np.float32, np.float64):
         given = given.astype(np.float64)
     if classes is None:
-        classes = given.shape[-1] if given.ndim else 0
+        classes = given.shape[1]
     if given.shape != (len(truth), classes):
         raise DataError(f"probabilities have shape {given.shape}; expected ({len(truth)}, {classes}): images x classes")
     if not 0 <= truth.min() <= truth.max() < classes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -208,8 +208,7 @@ class Bootstrap:
         lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
         found = []
         for k, (value, low, high) in enumerate(zip(values.tolist(), lows, highs, strict=True)):
-            fewest = min((int(counts[k]) for counts in trials if counts[k]), default=1)
-            estimate = widened(value, low, high, 1 - tail ** (1 / fewest))
+            estimate = widened(value, low, high, _reach(name, value, [int(counts[k]) for counts in trials], tail))
             if self.grouped is not None and self.groups is not None and self.groups[k] > 1:
                 again: Floats = getattr(self.grouped, name)[:, k]
                 estimate = around_groups(estimate, again, float(self.groups[k]), self.confidence)
@@ -302,6 +301,22 @@ def around_groups(one: Estimate, resampled: Floats, groups: float, confidence: f
 
     ends = (end_at(low) if low < value else value, end_at(high) if high > value else value)
     return Estimate(value, min(one.low, ends[0]), max(one.high, ends[1]))
+
+
+def _reach(name: str, value: float, trials: Sequence[int], tail: float) -> float:
+    """Say how far from 0 or 1 the true score may be where no resample differs, by the exact binomial bound.
+
+    Args:
+        name: Of the score.
+        value: The score that all resamples give.
+        trials: Of how many images it is the share: those of the class, those that were predicted as it.
+        tail: Probability of a true value beyond.
+    """
+    counts = [count for count in trials if count] or [1]
+    if name == "f1" and value == 0:  # with a recall of at most r, F1 is at most 2r / (1 + r); so with the precision
+        bound = 1 - tail ** (1 / max(counts))
+        return float(2 * bound / (1 + bound))
+    return float(1 - tail ** (1 / min(counts)))
 
 
 def _log_odds(share: float) -> float:

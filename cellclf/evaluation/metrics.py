@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError, OptionError, printable
+from cellclf.errors import DataError, OptionError, printable, unknown
 from cellclf.evaluation.checks import averaged_classes, check_predictions
 from cellclf.evaluation.groups import domain_names, number_groups, unit_text
 from cellclf.evaluation.intervals import Estimate, Grouped, bootstrap
@@ -356,6 +357,18 @@ class Report(Result):
             raise DataError("the set has other labels than the report was made from; pass the evaluated set")
 
 
+def _numbered(labels: ArrayLike, names: tuple[str, ...]) -> ArrayLike:
+    """Give labels that are names of classes as their numbers."""
+    given = np.asarray(labels)
+    if given.ndim != 1 or not len(given) or not all(isinstance(one, str) for one in given.tolist()):
+        return labels
+    number = {name: place for place, name in enumerate(names)}
+    spelled = [printable(one) for one in given.tolist()]
+    if strange := next((one for one in spelled if one not in number), None):
+        raise unknown("class", strange, names)
+    return [number[one] for one in spelled]
+
+
 def evaluate(
     labels: ArrayLike,
     probabilities: ArrayLike,
@@ -371,7 +384,7 @@ def evaluate(
     """Compare predicted probabilities with the truth.
 
     Args:
-        labels: (N,) whole numbers, index into ``class_names``.
+        labels: (N,) or (N, 1) whole numbers, index into ``class_names``, or names of these.
         probabilities: (N, C) floats 0-1, rows that sum to 1: what the softmax gives.
         class_names: C names in label order; None numbers them from 0.
         confidence: Level of the intervals, between 0 and 1.
@@ -405,7 +418,9 @@ def evaluate(
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
         raise OptionError(f"class_names={shortened(class_names)}; expected a name for each class, in a list")
     names = tuple(printable(str(name)) for name in class_names)
-    truth, given = check_predictions(labels, probabilities, len(names))
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise OptionError(f"class_names has {shortened(twice[0])} twice; expected each name once")
+    truth, given = check_predictions(_numbered(labels, names), probabilities, len(names))
     if not 0 < confidence < 1:
         raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
     if resamples < 100:

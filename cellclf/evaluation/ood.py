@@ -228,11 +228,11 @@ class DomainShift(Result):
         return f"no shift: {numbers}{'.' if self._mix_in_words() else ''}{self._mix_in_words()}"
 
     def _mix_in_words(self) -> str:
-        """Name the class whose share differs most, where that is more than a tenth of all images."""
+        """Name the class whose share differs most, where that is more than a tenth of all images, and no chance."""
         if not self.class_mix:
             return ""
         name, (here, known) = max(self.class_mix.items(), key=lambda entry: abs(entry[1][0] - entry[1][1]))
-        if abs(here - known) < _MIXED:
+        if abs(here - known) < max(_MIXED, 3 * math.sqrt(known * (1 - known) / max(1, self.n))):
             return ""
         return (
             f" The class mix differs, which is no domain shift: {100 * here:.0f} % of these images are predicted as "

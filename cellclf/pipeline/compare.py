@@ -22,7 +22,7 @@ from cellclf.pipeline.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
 from cellclf.runs.folder import MODEL, read_manifest
 from cellclf.runs.run import Run, load_run
-from cellclf.utils.atomic import check_writable
+from cellclf.utils.atomic import check_writable, expanded
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Count, Jobs, check_arguments, plain
 
@@ -100,7 +100,8 @@ def compare(
         raise OptionError("there is no backbone to compare; expected names that `cellclf backbones` lists")
     if by is not None and tests:
         raise OptionError("by='domain' scores the domains that are held out, and no run is made for tests; remove them")
-    check_writable(Path(out) / "compare.html")
+    out = expanded(out)
+    check_writable(out / "compare.html")
     pipes: dict[str, Pipeline] = {}
     for backbone in backbones:
         name = str(backbone["name"]).replace(":", "-")
@@ -114,15 +115,15 @@ def compare(
     if by is not None:
         crossed = {
             name: cross_validate(
-                pipe, whole(given), by=by, seed=pipe.split.seed, out=Path(out) / name, n_jobs=n_jobs, show=show
+                pipe, whole(given), by=by, seed=pipe.split.seed, out=out / name, n_jobs=n_jobs, show=show
             )
             for name, pipe in pipes.items()
         }
-        return Comparison([_crossed(name, Path(out) / name, one) for name, one in crossed.items()], chosen_on=_HELD_OUT)
+        return Comparison([_crossed(name, out / name, one) for name, one in crossed.items()], chosen_on=_HELD_OUT)
     with showing(show) as shown:
         prepared = next(iter(pipes.values())).prepare(given, show=shown)  # the same for all: only trainers differ
         candidates = joblib.Parallel(n_jobs=plain(n_jobs))(
-            joblib.delayed(_candidate)(name, pipe, given, prepared, Path(out) / name, tests, shown)
+            joblib.delayed(_candidate)(name, pipe, given, prepared, out / name, tests, shown)
             for name, pipe in pipes.items()
         )
     return Comparison(candidates, reported_on=next(iter(tests or {}), "test"))

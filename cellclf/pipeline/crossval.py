@@ -25,7 +25,7 @@ from cellclf.pipeline.pipeline import Pipeline
 from cellclf.reporting.compare import Candidate
 from cellclf.training.trainer import Trainer
 from cellclf.utils.annotations import HUGE, Called
-from cellclf.utils.atomic import check_writable, write_json, write_text
+from cellclf.utils.atomic import check_writable, expanded, write_json, write_text
 from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Jobs, Seed, check_arguments, check_value, plain
@@ -203,7 +203,7 @@ def cross_validate(
             if len(jobs) > 1:
                 raise OptionError(f"a job continues a run (start={parent}); expected it alone: its classes come first")
             (cells,) = parent.fitted(cells)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else expanded(out)
     if folder is not None:
         check_writable(folder / "folds.csv")
     with showing(show) as shown:

@@ -44,6 +44,7 @@ from cellclf.training.callbacks import check_callbacks
 from cellclf.training.head import Head
 from cellclf.training.stage import Stage
 from cellclf.training.trainer import Trainer
+from cellclf.utils.atomic import expanded
 from cellclf.utils.backend import check_backend
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
@@ -247,7 +248,7 @@ class Pipeline(Params):
             checks.append(lambda: expand.check(cells))
         checks.append(lambda: check_parts(given, self.split, self.downsample, trainer))
         if out is not None:
-            folder = Path(out)
+            folder = expanded(out)
             checks.append(lambda: check_folder(folder))
         part_names = ("train", "val", *(["test"] if self.split.test or "test" in given_of(given) else []))
         checks += [
@@ -448,7 +449,7 @@ class Pipeline(Params):
         self.check(given, tests=tests, out=out)
         self.check_weights()
         cells = whole(given)
-        folder = None if out is None else Path(out)
+        folder = None if out is None else expanded(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False
             if budget is not None:

@@ -82,7 +82,8 @@ def count_copies(prepared: Prepared, tests: Mapping[str, ImageSet], dedup: Dedup
         counts[name] = len(np.unique(dedup.find(cells, against=test).pairs.second))
         if counts[name]:
             warnings.warn(
-                f"the set {name!r}: {counts[name]:,} of its {len(test):,} images are copies of training or "
+                f"the set {name!r}: {counts[name]:,} of its {len(test):,} images "
+                f"{'is a copy' if counts[name] == 1 else 'are copies'} of training or "
                 "validation images, which makes its scores too high; `cellclf leaks` lists them",
                 CellclfWarning,
                 stacklevel=3,

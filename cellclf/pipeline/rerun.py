@@ -22,6 +22,7 @@ from cellclf.runs.run import Run, load_run
 from cellclf.training.adapt.run import root_of
 from cellclf.training.start import parent_of
 from cellclf.training.trainer import with_all_settings
+from cellclf.utils.atomic import expanded
 from cellclf.utils.locks import scratch
 from cellclf.utils.results import Result
 
@@ -127,10 +128,10 @@ def rerun(
         first.manifest.get("minutes"),
     )  # its steps are repeated, not its time
     source = first.manifest.get("source") or {}
-    of_pipeline = (Path(folder) / "recipe.toml").is_file()
+    of_pipeline = (expanded(folder) / "recipe.toml").is_file()
     continued = _parent(first, folder, start)
     with scratch() as temporary:
-        target = temporary / "run" if out is None else Path(out)
+        target = temporary / "run" if out is None else expanded(out)
         if of_pipeline:
             given, home = _of_pipeline(first, cells, source, folder)
             table = read_recipe(folder)
@@ -153,6 +154,7 @@ def rerun(
                 _, val = parent.fitted(train, val)
         second.folder = None if out is None else target
     same = first.manifest["data"] == second.manifest["data"]
+    first.runtime = second.runtime = "keras"  # in ONNX Runtime, which only one may have kept, digits differ
     probabilities = [run.predict_proba(val, show=False) for run in (first, second)]
     return Rerun(
         first=first,
@@ -212,6 +214,7 @@ def _readapted(
         seed=table.get("seed", 0),
         show=show,
     )
+    first.runtime = second.runtime = "keras"  # in ONNX Runtime, which only one may have kept, digits differ
     probabilities = [run.predict_proba(given[:_COMPARED], show=False) for run in (first, second)]
     return Rerun(
         first=first,

@@ -160,7 +160,7 @@ def _gap(gain: Estimate) -> str:
 
 def _home(home: Mapping[str, Any] | None) -> str:
     if home is None:
-        return "Home score unknown: pass home= (--home) to see what the own laboratory loses."
+        return "Home score unknown: pass --home SRC (in Python, home=) to see what the own laboratory loses."
     before, after = float(_estimate(home["before"])), float(_estimate(home["after"]))
     lost = before - after
     change = (

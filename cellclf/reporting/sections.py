@@ -151,6 +151,8 @@ def _imbalance(counts: Mapping[str, int]) -> str:
         return f"Without any image: {', '.join(empty)}." if empty else ""
     small, large = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
     ratio = counts[large] / counts[small]
+    if ratio < 1.05:
+        return f"All classes have {'the same number' if ratio == 1 else 'nearly the same number'} of images."
     text = f"There are {ratio:.1f} times as many images of {plain(large)} as of {plain(small)}"
     if ratio < 1.5:
         return f"{text}: well balanced."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cellclf.evaluation.groups import FEW
 from cellclf.pages.template import count, percent, plain
-from cellclf.reporting.further_sets import OWN, FurtherSet, further_sets, headline_name
+from cellclf.reporting.further_sets import OWN, FurtherSet, further_sets, headline_name, home_name
 from cellclf.runs.budgets import budget_sentence
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def judge(content: PageContent) -> Verdict | None:
         which = "the only further set" if len(further) == 1 else f"the worst of {len(further)} further sets"
         second = f"{_found(worst, f', {which},')}; {_weakest(worst.report, 'its')}."
         lines.append(f"On \u201c{headline}\u201d, {_weakest(report, 'the')}.")
-    next_step, commands = _next(content, worst)
+    next_step, commands = _train_first(content, reports) or _next(content, worst)
     named = dict.fromkeys([headline, *(one.name for one in further[:1])])
     lines += [line for name in named for line in _small(name, reports[name])]
     homes = {one.home for one in further if one.home is not None}
@@ -182,6 +182,24 @@ def _memory(reports: Mapping[str, Report]) -> list[str]:
             "images. More augmentation or fewer epochs would help."
         ]
     return []
+
+
+def _train_first(content: PageContent, reports: Mapping[str, Report]) -> tuple[str, tuple[str, ...]] | None:
+    """Say that a classifier which is poor at home has to be trained better before anything else; None if it is not."""
+    home = home_name(content)
+    if home is None:
+        return None
+    report = reports[home]
+    classes = len(report.class_names) - len(report.left_out)
+    guess, found = 1 / max(2, classes), report.balanced_accuracy
+    if found >= (1 + guess) / 2:
+        return None
+    return (
+        "Next: train it better (more epochs, more images, pretrained weights, a look for wrong labels) before it is "
+        f"used or adapted, since at home (\u201c{home}\u201d) its balanced accuracy of {percent(found)} is nearer to "
+        f"guessing ({percent(guess)}) than to 100\u202f%.",
+        ("cellclf run SRC --set trainer.stages.0.epochs=30 --out NEW_RUN", "cellclf labels SRC --out FOLDER"),
+    )
 
 
 def _next(content: PageContent, worst: FurtherSet | None) -> tuple[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from cellclf.evaluation.groups import domain_names
 from cellclf.evaluation.ood import DomainShift, OodDetector
 from cellclf.evaluation.selective import Promise
 from cellclf.runs.confidence import Confidence
-from cellclf.runs.submission import Submission, fill_template
+from cellclf.runs.submission import ENDINGS, Submission, fill_template
 from cellclf.utils.atomic import write_json
 from cellclf.utils.csv_tables import csv_text, write_table
 from cellclf.utils.results import Result
@@ -25,7 +25,6 @@ from cellclf.utils.results import Result
 UNKNOWN, UNSURE = "unknown", "unsure"
 """Class in tables of an out-of-distribution image, and of one whose probability is below the threshold."""
 
-ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".xlsx")
 _UNIT = 0.005  # this fraction of known cells has an ood_score above 1
 
 
@@ -153,13 +152,14 @@ class Predictions(Result):
         named = Counter(more.get(name, name) for name in map(self.called, range(len(self))))
         width = max(map(len, named), default=0)
         inputs = len(self) + len(self.skipped)
-        lines = [f"{len(self):,} images", *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
+        images = f"{len(self):,} {'image' if len(self) == 1 else 'images'}"
+        lines = [images, *(f"  {name:<{width}}  {n:,}" for name, n in named.most_common())]
         for domain, rows in domain_names(self.domains, len(self)).items():
             unknown = sum(map(self._is_unknown, rows.tolist()))
             lines.append(f"domain {domain}: {len(rows):,} images" + (f", {unknown:,} {UNKNOWN}" if unknown else ""))
         notes = [*self.notes, *([f"computed by {self.runtime}"] if self.runtime else [])]
         if self.skipped:
-            lines[0] = f"{inputs:,} inputs: {len(self):,} images"
+            lines[0] = f"{inputs:,} inputs: {images}"
             lines.append(f"skipped (the table gives the reasons): {len(self.skipped):,}")
         if self.ood_score is None:
             return "\n".join([*lines, "the run is not calibrated: no sets, no out-of-distribution scores", *notes])

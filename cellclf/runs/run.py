@@ -45,7 +45,7 @@ from cellclf.runs.predict import probabilities
 from cellclf.runs.predictions import Predictions, predictions
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.tta import view_names
-from cellclf.utils.atomic import replacing
+from cellclf.utils.atomic import expanded, replacing
 from cellclf.utils.parameters import Count, Seed, check_arguments
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("auto", "keras", "onnx")
 _ENOUGH = 4_096  # images from which converting the network takes less time than it saves
+_CALL = 16  # images in a batch that take Keras as long as one alone
 
 
 @dataclass(eq=False)
@@ -74,11 +75,13 @@ class Run:
         adaptation: What an adapted run is worth in its laboratory; None for other runs.
         decisions: What people decided about that laboratory's cells, in all rounds.
         parent: The run that it was adapted from, where it is in memory.
-        runtime: What computes predictions. ``"auto"``: ONNX Runtime for sets of 4,096 images and more, where
-            ``pip install 'cellclf[export]'`` has brought it and there is no GPU; else Keras. ``"onnx"``: ONNX Runtime
-            for any number of images, such as one at a time; ``"keras"``: Keras. The network is converted at the first
-            use, which takes some seconds, kept in memory, and compared with Keras on 64 images: if a probability
-            differs by more than 0.0001, a warning says so and Keras is used.
+        runtime: What computes predictions. ``"auto"``: ONNX Runtime, where ``pip install 'cellclf[export]'`` has
+            brought it and there is no GPU, from the 4,096th image on (or the 256th call with few images); else Keras.
+            ``"onnx"``: ONNX Runtime from the first image on; ``"keras"``: Keras. To convert the network takes some
+            seconds. It is compared with Keras on 64 images: if a probability differs by more than 0.0001, a warning
+            says so and Keras is used. The converted network is kept in the run folder (``onnx.zip``) if that can be
+            written, and from then on ``"auto"`` takes it for any number of images. It is made again for other weights
+            or other versions of a package.
     """
 
     model: Any
@@ -94,6 +97,8 @@ class Run:
     runtime: str = "auto"
     _session: Session | None = field(default=None, init=False, repr=False)
     _refused: bool = field(default=False, init=False, repr=False)
+    _looked: bool = field(default=False, init=False, repr=False)
+    _predicted: int = field(default=0, init=False, repr=False)
 
     def __repr__(self) -> str:
         where = f" in {self.folder}" if self.folder else ""
@@ -221,7 +226,9 @@ class Run:
                 CellclfWarning,
                 stacklevel=2,
             )
-            found = self.predict_proba(cells, tta=tta, show=show)
+            session = self._open_session(cells)
+            predict = None if session is None else session.probabilities
+            found = probabilities(self.model, cells, tta=names, predict=predict, show=show)
             return Predictions(
                 cells.ids,
                 self.class_names,
@@ -229,13 +236,13 @@ class Run:
                 skipped=cells.skipped,
                 threshold=threshold or 0.0,
                 views=len(names),
-                runtime=self._computed_by(cells),
+                runtime="" if session is None else str(session),
                 domains=cells.domains,
             )
         averaged = self.predict_proba(cells, tta=tta, show=show) if len(names) > 1 else None
         session = self._open_session(cells, features=True)
-        predict = None if session is None else session.both
-        batches = self._reader.batches(cells, predict=predict, show=show)
+        both = None if session is None else session.both
+        batches = self._reader.batches(cells, predict=both, show=show)
         predicted = predictions(
             cells.ids,
             self.class_names,
@@ -249,7 +256,7 @@ class Run:
             promise=promise,
             averaged=averaged,
             views=len(names),
-            runtime=self._computed_by(cells),
+            runtime="" if session is None else str(session),
         )
         return replace(predicted, domains=cells.domains)
 
@@ -277,28 +284,39 @@ class Run:
         """Give the network in ONNX Runtime, if it is to be used for these images; see ``runtime``."""
         if self.runtime not in RUNTIMES:
             raise unknown("runtime", self.runtime, RUNTIMES)
-        asked = self.runtime == "onnx"
-        if self.runtime == "keras" or not len(cells) or (len(cells) < _ENOUGH and not asked):
+        if self.runtime == "keras" or not len(cells):
             return None
-        from cellclf.runs.session import is_faster, open_session, require_packages
-
+        asked = self.runtime == "onnx"
+        self._predicted += max(len(cells), _CALL)
         found = self._session
         if found is not None and not found.is_of(self.model, images=len(cells)):
-            found, self._refused = None, False
+            found = self._session = None
+            self._refused, self._looked = False, True  # what is kept is of the weights that were
         if found is not None and (found.gives_features or not features):
             return found
+        enough = asked or self._predicted >= _ENOUGH
+        if self._refused or (self._looked and not enough):
+            return None
+        from cellclf.runs.session import KEPT, is_faster, kept_session, open_session, require_packages
+
+        first, self._looked = not self._looked, True
+        kept = first and self.folder is not None and (self.folder / KEPT).is_file()
+        if not kept and not enough:
+            return None
+        reader = None
+        if kept and is_faster(kept=True):
+            reader = self._reader if features or self.confidence is not None else None
+            self._session = kept_session(self.model, reader, self.folder)
+            if self._session is not None or not enough:
+                return self._session
         if asked:
             require_packages()
-        if self._refused or not (asked or is_faster()):
+        elif not is_faster():
             return None
         reader = self._reader if features or self.confidence is not None else None
-        self._session = open_session(self.model, cells, reader)
+        self._session = open_session(self.model, cells, reader, self.folder)
         self._refused = self._session is None
         return self._session
-
-    def _computed_by(self, cells: ImageSet) -> str:
-        session = self._open_session(cells)
-        return "" if session is None else str(session)
 
     @cached_property
     def _readers(self) -> dict[tuple[str, ...] | None, FeatureReader]:
@@ -506,7 +524,8 @@ class Run:
             classes: The classes that can occur there; None for those of the run and of the labels.
             home: Labelled images of the run's own laboratory. None takes the features that the run keeps of it; a run
                 without them is adapted all the same, and the home score is unknown.
-            out: Folder for the adapted run; the same call continues after a stop, and reads a finished one.
+            out: Folder for the adapted run; the same call continues after a stop without reading again what was read,
+                and loads a finished one.
             seed: Of the folds, and of the cells that are read of a large set.
             show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
 
@@ -710,7 +729,7 @@ class Run:
         Raises:
             RunFolderError: Another run or something else is in the folder, the disk is full, or it cannot be written.
         """
-        folder, weights = Path(folder), weights_sha256(self.model)
+        folder, weights = expanded(folder), weights_sha256(self.model)
         check_no_other(folder, self.manifest, weights)
         self.manifest = {**self.manifest, "class_names": list(self.class_names), "end_sha256": weights}
         with replacing(folder / MODEL) as new:
@@ -726,7 +745,7 @@ class Run:
             (folder / FEATURES).unlink(missing_ok=True)
         save_adaptation(folder, self.adaptation, self.decisions, weights)
         write_manifest(folder, self.manifest)
-        self.folder = folder
+        self.folder = folder.absolute()  # the working directory may change
         return folder
 
 
@@ -744,7 +763,7 @@ def load_run(folder: str | Path) -> Run:
             manifest or its calibration, or one that cannot be loaded: a plugin that it needs is missing, and the
             message names it.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise RunFolderError(f"{folder} holds no run ({MANIFEST} is missing); expected the --out folder of a training")
@@ -754,4 +773,5 @@ def load_run(folder: str | Path) -> Run:
     known = load_confidence(folder / CONFIDENCE, weights)
     stored = load_stored(folder / FEATURES, weights, names)
     adaptation, decisions = load_adaptation(folder, weights) if "adaptation" in manifest else (None, None)
-    return Run(model, names, read_history(folder), manifest, folder, known, stored, adaptation, decisions)
+    place = folder.absolute()  # the working directory may change
+    return Run(model, names, read_history(folder), manifest, place, known, stored, adaptation, decisions)

@@ -9,9 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cellclf.data.decode import SUFFIXES
+from cellclf.data.image_set import Skipped
 from cellclf.data.spelling import spelling
 from cellclf.data.table_columns import NAMES, plain_name
 from cellclf.errors import DataError
@@ -20,9 +24,8 @@ from cellclf.utils.csv_tables import write_table
 from cellclf.utils.results import Result
 from cellclf.utils.spreadsheet import read_rows
 
-if TYPE_CHECKING:
-    from cellclf.runs.predictions import Predictions
-
+ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".xlsx")
+"""Of the files that predictions are written to, in a template or not."""
 _IDS = {*NAMES["path"], *NAMES["id"], "name"}
 _LABELS = {*NAMES["label"], "prediction", "predicted", "predictedclass", "predictedlabel", "pred", "predclass"}
 _PREFIX = re.compile(r"^(p|prob|proba|probability|score)(?=[\s_.:(\[-])[\s_.:(\[-]+", re.IGNORECASE)
@@ -69,8 +72,6 @@ class Submission(Result):
             OptionError: Another ending.
             MissingPackageError: Parquet without pyarrow, XLSX without openpyxl.
         """
-        from cellclf.runs.predictions import ENDINGS
-
         path = Path(path)
         if path.suffix.lower() == ".csv":
             return write_text(path, self.to_csv())
@@ -84,7 +85,36 @@ class Submission(Result):
         return write_table(path, kinds, rows, what="a submission", endings=ENDINGS)
 
 
-def fill_template(predictions: Predictions, template: str | Path) -> Submission:
+class Predicted(Protocol):
+    """What of ``Predictions`` is put into a template."""
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """(N,) the images."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """(C,) names in label order."""
+
+    @property
+    def probabilities(self) -> NDArray[np.floating[Any]]:
+        """(N, C)."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) the most probable class."""
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Inputs that could not be read."""
+
+    def __len__(self) -> int: ...
+
+    def called(self, k: int) -> str:
+        """Give the class of an image in a table."""
+
+
+def fill_template(predictions: Predicted, template: str | Path) -> Submission:
     """Put predictions into the columns and rows of a template."""
     path = Path(template)
     rows, _ = read_rows(path, "a column of ids, and one of labels or one of probabilities for each class")
@@ -132,9 +162,11 @@ class _Columns:
         self.id = ids[0]
         free = [k for k in free if k != self.id]
         numbers = {k: int(found[1]) for k in free if (found := _NUMBER.match(head[k].strip()))}
-        if free and not self.classes and sorted(numbers.values()) == list(range(len(class_names))):
-            self.classes, free = numbers, []
-            self.notices.append(f"the classes of {where} are numbers: {_numbered(class_names)}")
+        first = min(numbers.values(), default=0)  # challenges count from 0 or from 1
+        expected = list(range(first, first + len(class_names)))
+        if free and not self.classes and first in (0, 1) and sorted(numbers.values()) == expected:
+            self.classes, free = {k: number - first for k, number in numbers.items()}, []
+            self.notices.append(f"the classes of {where} are numbers: {_numbered(class_names, first)}")
         if free:
             raise DataError(
                 f"{where}: the column {head[free[0]]!r} is neither an id, a label nor a class of the run "
@@ -167,8 +199,20 @@ def _labels(class_names: Sequence[str], given: Sequence[str], notices: list[str]
     """Give how each class is written: as the template's rows write it, or by number where they have numbers."""
     examples = {text for text in given if text}
     if examples and all(text.isdecimal() for text in examples) and not any(name.isdecimal() for name in class_names):
-        notices.append(f"the labels of the template are numbers: {_numbered(class_names)}")
-        return {name: str(place) for place, name in enumerate(class_names)}
+        first, last = min(map(int, examples)), max(map(int, examples))
+        if last > len(class_names):
+            raise DataError(
+                f"the template's label {last} is no number of the run's {len(class_names)} classes; expected 0 to "
+                f"{len(class_names) - 1}, 1 to {len(class_names)}, or names"
+            )
+        if first == 0 and last == len(class_names):
+            raise DataError(
+                f"the template's labels 0 to {last} are too many for {len(class_names)} classes; expected 0 to "
+                f"{len(class_names) - 1}, 1 to {len(class_names)}, or names"
+            )
+        start = int(last == len(class_names))
+        notices.append(f"the labels of the template are numbers: {_numbered(class_names, start)}")
+        return {name: str(place) for place, name in enumerate(class_names, start)}
     spelled = {spelling(text): text for text in sorted(examples)}
     strange = sorted(text for key, text in spelled.items() if key not in map(spelling, class_names))
     if strange:
@@ -178,11 +222,11 @@ def _labels(class_names: Sequence[str], given: Sequence[str], notices: list[str]
     return {name: spelled.get(spelling(name), name) for name in class_names}
 
 
-def _numbered(class_names: Sequence[str]) -> str:
-    return ", ".join(f"{place} is {name}" for place, name in enumerate(class_names))
+def _numbered(class_names: Sequence[str], start: int) -> str:
+    return ", ".join(f"{place} is {name}" for place, name in enumerate(class_names, start))
 
 
-def _order(predictions: Predictions, listed: Sequence[str], where: str) -> tuple[list[int], list[str]]:
+def _order(predictions: Predicted, listed: Sequence[str], where: str) -> tuple[list[int], list[str]]:
     """Give the image of each row of a template, and its id; of a template without rows, all images in their order.
 
     An id is the whole one, or the name of the file, or that without its ending, where only one image fits.
@@ -217,7 +261,8 @@ def _order(predictions: Predictions, listed: Sequence[str], where: str) -> tuple
         more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
         raise DataError(
             f"{len(missing):,} of {len(listed):,} ids of {where} have no prediction: "
-            f"{', '.join(missing[:_SHOWN])}{more}; expected an image for each"
+            f"{', '.join(missing[:_SHOWN])}{more}; expected an image for each (they are called "
+            f"{', '.join(every[:_SHOWN])}{', ...' if len(every) > _SHOWN else ''})"
         )
     return order, list(listed)
 

@@ -1,3 +1,4 @@
+from .budget import Budget as Budget
 from .cache import Cache as Cache
 from .compute import Compute as Compute
 from .head import Head as Head

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cellclf.errors import OptionError
+from cellclf.runs.folder import MODEL
 from cellclf.utils.atomic import write_json
 from cellclf.utils.locks import BUDGET
 from cellclf.utils.parameters import Positive, check_value, plain
@@ -63,9 +64,9 @@ class Budget:
         """Go on counting where an earlier process of the run stopped, and keep the count in its folder.
 
         Args:
-            folder: Of the run, which is held; None keeps nothing.
+            folder: Of the run, which is held; None keeps nothing, and so does a finished run, which is only read.
         """
-        if folder is None or self._path is not None:
+        if folder is None or self._path is not None or (folder / MODEL).exists():
             return
         self._path = folder / BUDGET
         with suppress(OSError, ValueError, KeyError, TypeError):  # none, or damaged: only what is known counts

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cellclf.backbones.graph import seen_size
+from cellclf.backbones.graph import seen_size, sharing_at
+from cellclf.errors import OptionError
 from cellclf.runs.predict import probabilities
 from cellclf.training.budget import Budget
 from cellclf.training.checkpoint import assign, values
 from cellclf.training.epoch_steps import AfterBatch, fit_epoch
 from cellclf.training.freezing import freeze
 from cellclf.training.pace import Pace, repeated
-from cellclf.training.plan import Job, Speed, described, plan_stages
-from cellclf.training.stage import Stage
+from cellclf.training.plan import Job, Speed, described, plan_stages, smaller
+from cellclf.training.stage import Stage, stage_size
 from cellclf.utils.log import logger
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _WORTH_MEASURING = 60.0
 """Seconds left from which on training steps are measured, and not only the forward pass, which is needed anyway."""
+_LEAST_STEPS = 12
+"""Steps of a training for which there is no time at all: of a head alone, some seconds."""
 _STEPS = 6
 _STEPS_SECONDS = 10.0
 _TRAINED = 3.5
@@ -59,6 +63,11 @@ def planned(loop: Loop, plain: StageInput, budget: Budget) -> dict[str, Any]:
         least=1 if backbone is None else backbone.spec.min_size,
         augmented=loop.batches.augmenter is not None,
     )
+    if (side := smaller(job)) is not None:
+        try:
+            sharing_at(loop.model, stage_size(Stage(epochs=1, learning_rate=1.0, image_size=side), own))
+        except OptionError:  # a network of one size, such as one whose head flattens the map
+            job = replace(job, least=min(own))
     some = max(_FEWEST, int(_TRAIN_SHARE * budget.seconds / max(speed.predict, 1e-9)))
     scored_train = min(budget.train_after, some)
     images = budget.images_after + scored_train + job.scored
@@ -88,9 +97,11 @@ def pace_of(plan: dict[str, Any], number: int, stage: Stage, budget: Budget | No
     assert budget is not None
     begin = budget.spent()
     share = plan["shares"][number] / sum(plan["shares"][number:])
-    return Pace(
-        stage.learning_rate, (part[0], part[1]), warmup, budget, begin, begin + max(0.0, plan["until"] - begin) * share
-    )
+    pace = Pace(stage.learning_rate, (part[0], part[1]), warmup, budget, begin)
+    pace.end = begin + max(0.0, plan["until"] - begin) * share
+    if plan["too_short"]:
+        pace.least = _LEAST_STEPS
+    return pace
 
 
 def _measured(loop: Loop, plain: StageInput, stage: Stage, budget: Budget) -> Speed:

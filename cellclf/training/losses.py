@@ -79,4 +79,7 @@ def validation_loss(
 
 def penalties(model: Any) -> float:
     """Sum the penalties of a model's trained weights, such as L2, which Keras adds to every loss."""
-    return float(sum(float(v.regularizer(v)) for v in model.trainable_variables if v.regularizer is not None))
+    from keras.ops import convert_to_numpy
+
+    trained = [v for v in model.trainable_variables if v.regularizer is not None]
+    return float(sum(float(convert_to_numpy(v.regularizer(v))) for v in trained))

@@ -13,8 +13,6 @@ from cellclf.training.budget import Budget
 
 LEVELS = 100
 """Parts of a stage; the rate changes from one to the next, so that few numbers say at which step it was what."""
-LEAST_STEPS = 12
-"""Steps that a stage does even when its time is over before it begins."""
 _ANNEALED = 0.02
 """Share of the peak below which a rate has to be at the stop."""
 _COOLING = 10
@@ -56,6 +54,8 @@ class Pace:
         changes: Pairs of the steps done and the level, 0 to 99, that began then.
         steps: Steps done.
         total: Steps that it does, where it is repeated; None where time counts.
+        least: Steps that it does even when its time is over before it begins.
+        over: Whether it is through.
     """
 
     peak: float
@@ -67,6 +67,7 @@ class Pace:
     changes: list[list[int]] = field(default_factory=lambda: [[0, 0]])
     steps: int = 0
     total: int | None = None
+    least: int = 3
     over: bool = False
     _last: float | None = field(default=None, init=False)
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=15), init=False)
@@ -122,7 +123,7 @@ class Pace:
         # by the end of the next batch: the last one has the lowest rate
         following = self.budget.spent() + (median(self._recent) if self._recent else 0.0)
         by_time = (following - self.begin) / max(self.end - self.begin, 1e-9)
-        share = min(by_time, (self.steps + 1) / LEAST_STEPS)
+        share = min(by_time, (self.steps + 1) / self.least)
         last = self.level_at(self.steps)
         if share > 1:
             self.over = self._is_cool(last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, groupby
 from typing import Any
 
 from cellclf.training.budget import Budget
@@ -79,48 +80,52 @@ def plan_stages(job: Job, speed: Speed, seconds: float) -> dict[str, Any]:
         nothing and its ``warmups``; ``needed``, the seconds of the recipe as it is; ``limit``, how long the training is
         at most; ``too_short``.
     """
-    costs = [stage.epochs * _epoch(job, speed, stage) for stage in job.stages]
+    costs = [max(1e-9, stage.epochs * _epoch(job, speed, stage)) for stage in job.stages]
     needed = sum(costs) + len(costs) * speed.compile
-    small = _smaller(job)
+    small = smaller(job)
     quick = _epoch(job, speed, Stage(epochs=1, learning_rate=1.0, unfreeze="all", image_size=small))
     if all(stage.unfreeze == 0 for stage in job.stages):
         quick = min(_epoch(job, speed, stage) for stage in job.stages)
     if seconds < speed.compile + _FEWEST * quick:
         return _too_short(job) | {"needed": needed, "limit": seconds}
-    times = seconds / max(needed, 1e-9)
-    stages: list[Stage] = []
-    shares, parts, warmups = [], [], []
     sized = any(stage.image_size is not None for stage in job.stages)
+    cut = seconds < needed and not sized and small is not None
+    chosen: list[tuple[Stage, float, float]] = []
     for stage, cost in zip(job.stages, costs, strict=True):
         warmup = min(0.1, stage.warmup / stage.epochs) if stage.warmup else 0.03
         share = cost / sum(costs)
-        base = replace(stage, schedule="constant", warmup=0.0, patience=None, reduce_patience=None)
-        if times >= 1 or sized or small is None or stage.unfreeze != "all":
-            stages.append(replace(base, epochs=_epochs(seconds * share, job, speed, base)))
-            shares.append(share)
-            parts.append([0.0, 1.0])
-            warmups.append(warmup)
-            continue
-        grows = job.augmented and stage.strength is None
-        for part, side, strength in (
-            ((0.0, _SMALL[1]), small, (0.4, 0.8)),
-            ((_SMALL[1], 1.0), None, (0.8, 1.0)),
-        ):
-            one = replace(base, image_size=side, strength=strength if grows else stage.strength)
-            of = share * (part[1] - part[0])
-            stages.append(replace(one, epochs=_epochs(seconds * of, job, speed, one)))
-            shares.append(of)
-            parts.append(list(part))
-            warmups.append(warmup)
+        whole = replace(stage, schedule="constant", warmup=0.0, patience=None, reduce_patience=None)
+        pieces = [(whole, share)]
+        if cut and stage.unfreeze == "all":
+            grows = job.augmented and stage.strength is None
+            first = replace(whole, image_size=small, strength=(0.4, 0.8) if grows else stage.strength)
+            second = replace(whole, strength=(0.8, 1.0) if grows else stage.strength)
+            pieces = [(first, share * _SMALL[1]), (second, share * (1 - _SMALL[1]))]
+        for piece, part in pieces:
+            chosen.append((replace(piece, epochs=_epochs(seconds * part, job, speed, piece)), part, warmup))
+    parts = _ways([stage for stage, _, _ in chosen], [share for _, share, _ in chosen])
+    warmups: list[float] = []
+    for (_, _, warmup), (begin, _) in zip(chosen, parts, strict=True):
+        warmups.append(warmups[-1] if begin else warmup)  # one way has one
     return {
-        "stages": [stage.to_dict() for stage in stages],
-        "shares": shares,
+        "stages": [stage.to_dict() for stage, _, _ in chosen],
+        "shares": [share for _, share, _ in chosen],
         "parts": parts,
         "warmups": warmups,
         "needed": needed,
         "limit": min(seconds, MOST_EPOCHS * needed),
         "too_short": False,
     }
+
+
+def _ways(stages: Sequence[Stage], shares: Sequence[float]) -> list[list[float]]:
+    """Give each stage its part of a way down; those that train the same layers at the same rate share one."""
+    parts: list[list[float]] = []
+    for _, group in groupby(range(len(stages)), lambda k: (stages[k].unfreeze, stages[k].learning_rate)):
+        places = list(group)
+        ends = list(accumulate(shares[k] for k in places))
+        parts += [[begin / ends[-1], end / ends[-1]] for begin, end in zip([0.0, *ends], ends, strict=False)]
+    return parts
 
 
 def _too_short(job: Job) -> dict[str, Any]:
@@ -145,7 +150,7 @@ def _too_short(job: Job) -> dict[str, Any]:
     }
 
 
-def _smaller(job: Job) -> int | None:
+def smaller(job: Job) -> int | None:
     """Give the side of the small images that a short time begins with; None where the network takes none."""
     side = round(min(job.own) * _SMALL[0] / _SIDE_STEP) * _SIDE_STEP
     return side if max(job.least, _LEAST_SIDE) <= side < min(job.own) else None

@@ -42,9 +42,10 @@ from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.start import STAGES, Parent, build_from, parent_of
 from cellclf.training.trainer_checks import check_options, check_parent_shape, check_sets, check_stage_sizes
+from cellclf.utils.atomic import expanded
 from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import full_device_names_batch_size
-from cellclf.utils.locks import held
+from cellclf.utils.locks import BUDGET, held
 from cellclf.utils.log import showing
 from cellclf.utils.parameters import Count, Example, NotNegative, Params, Seed, construct, plain
 
@@ -304,9 +305,10 @@ class Trainer(Params):
         manifest = settled.manifest(train, val) | dict(record or {})
         manifest |= {} if chosen is None else {"chosen": dict(chosen)}
         manifest |= {} if budget is None else {"minutes": budget.minutes}
-        folder = None if out is None else Path(out)
+        folder = None if out is None else expanded(out)
         if folder is not None and is_finished(folder, manifest, with_all_settings):
             Checkpoint(folder).remove()  # a kill may have come just before
+            (folder / BUDGET).unlink(missing_ok=True)
             return load_run(folder)
         with held(folder), current().devices(settled.compute.devices), showing(show) as shown:
             # another process has perhaps finished it in the meantime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cellclf.augmentation.copies import MOST
@@ -31,6 +31,8 @@ def check_options(trainer: Trainer) -> None:
         raise OptionError(
             f"Trainer optimizer is the class {trainer.optimizer.__name__}; expected one made of it: add ()"
         )
+    if not isinstance(trainer.optimizer, str):
+        _check_keras_optimizer(trainer)
     parent = _checked_start(trainer)
     parts = (trainer.mix, trainer.augmenter, trainer.val_augmenter, trainer.cache, trainer.compute)
     for part in (*parts, *trainer.used_stages()):
@@ -159,6 +161,30 @@ def _check_devices(trainer: Trainer, stage: Stage) -> None:
         raise OptionError(f"devices={devices} and {other} cannot be combined: expected one of them")
 
 
+def _check_keras_optimizer(trainer: Trainer) -> None:
+    """Refuse what an optimizer of Keras would do on its own, and what it would not do though it is asked for."""
+    optimizer = trainer.optimizer
+    assert not isinstance(optimizer, str)
+    name, config = type(optimizer).__name__, optimizer.get_config()
+    own = "Trainer optimizer has {}, which each stage or the trainer sets; remove it, and pass {}"
+    if isinstance(config.get("learning_rate"), Mapping):
+        raise OptionError(own.format("a schedule of its own", "Stage(learning_rate=1e-3, schedule='cosine')"))
+    if config.get("use_ema"):
+        raise OptionError(own.format("use_ema=True", f"Trainer(ema={config.get('ema_momentum') or 0.99:g})"))
+    if (steps := config.get("gradient_accumulation_steps") or 1) > 1:
+        raise OptionError(own.format(f"gradient_accumulation_steps={steps}", f"Trainer(accumulate={steps})"))
+    if "inner_optimizer" in config:
+        raise OptionError(
+            f"Trainer optimizer is a {name}; expected the optimizer in it: where the precision needs it, losses are "
+            "scaled anyway"
+        )
+    if trainer.weight_decay:
+        raise OptionError(
+            f"weight_decay={trainer.weight_decay:g} is for an optimizer that is given by name; expected it in "
+            f"keras.optimizers.{name}(weight_decay={trainer.weight_decay:g})"
+        )
+
+
 def check_sets(train: ImageSet, val: ImageSet) -> list[str]:
     """Raise DataError for sets that cannot be trained on.
 
@@ -184,13 +210,19 @@ def check_sets(train: ImageSet, val: ImageSet) -> list[str]:
             f"training images are {_size(train)} and validation images {_size(val)}; expected one size: load both with "
             f"size=({train.image_shape[0]}, {train.image_shape[1]})"
         )
+    notices = []
+    if shared := val.count_shared(train):
+        notices.append(
+            f"{shared:,} of {len(val):,} validation images are training images, too: every score on them is too good, "
+            "and so are the choice of the epoch and the calibration; split one set with Split"
+        )
     present = [name for name, count in train.counts().items() if count]
     if len(present) < 2:
         raise DataError(f"all training images are of the class {present[0]!r}; expected at least two classes")
     absent = [name for name in train.class_names if name not in present]
-    if not absent:
-        return []
-    return [f"no training image of {', '.join(absent)}: the classifier will never predict it"]
+    if absent:
+        notices.append(f"no training image of {', '.join(absent)}: the classifier will never predict it")
+    return notices
 
 
 def _size(cells: ImageSet) -> str:

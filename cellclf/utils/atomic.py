@@ -64,6 +64,16 @@ def replacing(path: Path) -> Iterator[Path]:
         new.unlink(missing_ok=True)
 
 
+def expanded(path: str | Path) -> Path:
+    """Give a path with the home folder for ``~``, which a shell expands and Python does not.
+
+    Examples:
+        >>> expanded("runs/a").as_posix(), expanded("~/runs/a") == Path.home() / "runs/a"
+        ('runs/a', True)
+    """
+    return Path(os.path.expanduser(path))
+
+
 def check_writable(path: str | Path) -> Path:
     """Refuse a file or folder that could not be written, before the work whose result it is to hold.
 

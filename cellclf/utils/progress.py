@@ -35,8 +35,10 @@ def track(
         [1, 2]
     """
     hidden = sys.stderr is None or not is_shown(show)  # without a console stderr is None
-    bar = bars()
-    yield from bar(iterable, total=total, desc=printable(label), unit=unit, disable=hidden, leave=False)
+    if hidden:  # not even made: for a single image it would take as long as the network
+        yield from iterable
+        return
+    yield from bars()(iterable, total=total, desc=printable(label), unit=unit, leave=False)
 
 
 def bars() -> Any:

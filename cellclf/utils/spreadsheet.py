@@ -129,6 +129,7 @@ def read_rows(path: Path, expected: str) -> tuple[list[list[str]], list[str]]:
     text, notices = _decoded(raw, path, expected)
     found = re.match(r'"?sep=(.)"?[^\r\n]*(?:\r\n|\r|\n)', text, re.IGNORECASE)
     text = text[found.end() :] if found else text
+    text = _without_comments(text)
     head = next((line for line in text.splitlines() if line.strip()), "")
     separator = found[1] if found else max(",;\t", key=head.count)
     try:
@@ -148,6 +149,19 @@ def read_rows(path: Path, expected: str) -> tuple[list[list[str]], list[str]]:
                 f"round a cell that holds {separator!r}"
             )
     return [(row + [""] * width)[:width] for row in rows], notices
+
+
+def _without_comments(text: str) -> str:
+    """Leave out lines before the head that begin with ``#`` and have fewer separators than the head."""
+    lines = re.match(r"(?:[ \t]*#[^\r\n]*(?:\r\n|\r|\n)|[ \t]*(?:\r\n|\r|\n))+", text)
+    if lines is None:
+        return text
+    rest = text[lines.end() :]
+    head = next(iter(rest.splitlines()), "")
+    most = max(map(head.count, ",;\t"))
+    if all(max(map(line.count, ",;\t")) < most for line in lines[0].splitlines() if line.strip()):
+        return rest
+    return text
 
 
 def _decoded(raw: bytes, path: Path, expected: str) -> tuple[str, list[str]]:

@@ -29,7 +29,7 @@ RECIPE = {
         "batch_size": 16,
         "optimizer": "adamw",
         "ema": 0.9,
-        "backbone": {"name": "residual", "params": {"filters": [8, 8, 8]}},
+        "backbone": {"name": "residual", "params": {"filters": [16, 16, 16]}},
         "head": {"units": [], "dropout": 0.1},
         "augmenter": {"preset": "light"},
         "cache": {"mode": "disk"},
@@ -112,7 +112,7 @@ def test_what_only_tensorflow_can_write_names_the_way(run, name, tmp_path):
 
 def trainer(**changes):
     settings = {
-        "backbone": cc.Backbone("residual", weights=None, params={"filters": [8, 8, 8]}),
+        "backbone": cc.Backbone("residual", weights=None, params={"filters": [16, 16, 16]}),
         "head": cc.Head(units=(), dropout=0.2),
         "stages": (cc.Stage(epochs=4, learning_rate=1e-2, unfreeze="all", train_batch_norm=True),),
         "optimizer": "adamw",

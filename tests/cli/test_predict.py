@@ -72,6 +72,7 @@ def test_names_on_standard_input_are_the_images(runs: tuple[Path, Path], folder:
     done = predict(runs[0], "-", stdin=b"\xef\xbb\xbf" * (end == b"\r\n") + given)
     assert done.exit_code == 0, done.output
     assert [row["id"] for row in rows_of(done.stdout)] == names and "4 images" in done.stderr
+    assert "standard input: 5 names, 1 of them again; each is read once" in done.stderr
 
 
 def test_what_cannot_be_read_is_counted_and_gives_exit_code_4(
@@ -81,7 +82,7 @@ def test_what_cannot_be_read_is_counted_and_gives_exit_code_4(
     done = predict(runs[0], "-", "--out", tmp_path / "a.jsonl", stdin=f"{good}\nno such.png\n{folder}\n".encode())
     assert done.exit_code == 4 and done.stdout == f"1 predictions of 3 inputs: {tmp_path / 'a.jsonl'}\n"
     assert "standard input: skipped no such.png: no such file" in done.stderr
-    assert "3 inputs: 1 images" in done.stderr and "skipped (the table gives the reasons): 2" in done.stderr
+    assert "3 inputs: 1 image\n" in done.stderr and "skipped (the table gives the reasons): 2" in done.stderr
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text("utf-8").splitlines()]
     assert [bool(row["skipped"]) for row in rows] == [False, True, True]
     assert predict(runs[0], "-", "--skip-ok", stdin=f"{good}\nno such.png\n".encode()).exit_code == 0
@@ -149,6 +150,8 @@ def test_several_runs_are_averaged(runs: tuple[Path, Path], folder: Path) -> Non
         (("{a}",), "Missing argument"),
         (("{a}", "{src}", "--out", "a.txt"), "expected a name that ends in .csv or .json or .jsonl"),
         (("{a}", "{src}", "--combine", "mean"), "'average', 'best-fit'"),
+        (("{a}", "{src}", "--format", "jsonl"), "'jsonl' is no table to fill in; for a format write --out FILE.jsonl"),
+        (("{a}", "{src}", "--accuracy", ".9", "--threshold", ".5"), "--accuracy chooses a threshold, and --threshold"),
     ],
 )
 def test_words_that_cannot_be_meant_are_refused(

@@ -163,3 +163,47 @@ def test_boxes_are_cut_out(files):
     assert done.exit_code == 1 and "--margin 0.1" in done.stderr
     done = run("inspect", files / "boxes.csv", "--margin", "0")
     assert done.exit_code == 0 and "2 images 20x20" in done.stdout
+
+
+def test_a_set_with_parts_is_inspected_whole(parts, files, monkeypatch):
+    done = run("inspect", parts)
+    assert done.exit_code == 0, done.output
+    assert f"{parts} gives a cut, which `cellclf run` takes as it is:" in done.stdout
+    assert "20        4        7" in done.stdout
+    assert "31 images 32x32" in done.stdout and "20 images" in run("inspect", f"{parts}:train").stdout
+
+
+def test_a_test_set_is_not_called_as_a_training_source(files, monkeypatch):
+    monkeypatch.chdir(files)
+    (files / "other").mkdir()
+    done = run("run", "cells", "b=cells.csv", "--test", "b=other", "--recipe", "demo", "--check")
+    assert done.exit_code == 2 and "'b' names a training source and a --test set" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("split", ["train", "val", "unused"], "'train', 'unused', 'val'"),
+        ("Split", ["0", "1"], "'0', '1'"),
+        ("is_test", ["True", "False"], "'False', 'True'"),
+    ],
+)
+def test_a_column_of_other_parts_is_not_trained_on_unseen(files, monkeypatch, name, values, said):
+    monkeypatch.chdir(files)
+    head, *rows = (files / "cells.csv").read_text().splitlines()
+    lines = [f"{head},{name}", *(f"{row},{values[k % len(values)]}" for k, row in enumerate(rows))]
+    (files / "cut.csv").write_text("\n".join(lines) + "\n")
+    done = run("run", "cut.csv", "--recipe", "demo", "--check")
+    assert done.exit_code == 3 and done.stderr.count("\n") == 1
+    assert (
+        f"the column {name!r} of cut.csv holds " in done.stderr and "or --columns part= to read all rows" in done.stderr
+    )
+    assert all(repr(value) in done.stderr for value in values)
+    assert run("inspect", "cut.csv", "--columns", "part=").exit_code == 0
+
+
+@pytest.mark.parametrize(("words", "second"), [(("64", "--part", "train"), "--part"), (("64", "0"), "0")])
+def test_size_of_one_number_is_explained(parts, words, second):
+    done = run("inspect", parts, "--size", *words)
+    assert done.exit_code == 2
+    assert f"{second!r} is no side in pixels; expected height and width, such as --size 96 96" in done.stderr

@@ -15,6 +15,7 @@ from PIL import Image
 import cellclf as cc
 from cellclf.data.door import as_cells
 from cellclf.reporting import write_map
+from cellclf.training.adapt import reader
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("dark", "grey", "light")
@@ -91,6 +92,12 @@ def indexed(*form):
     return index
 
 
+def adapted(run, cells):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "ZOOMS", (1.0,))  # the other sizes take most of the time and know no forms
+        run.adapt(cells)
+
+
 DOORS = {
     "Dedup.find": lambda run: lambda *form: cc.Dedup().find(*form),
     "Dedup.find(against=)": lambda run: lambda *form: cc.Dedup().find(pixels(8, seed=1)[0], against=one(*form)),
@@ -114,6 +121,7 @@ DOORS = {
     "Run.explain": lambda run: lambda *form: run.explain(as_cells(form[0])[:2]),
     "Run.features": lambda run: lambda *form: run.features(form[0]),
     "Run.suggest": lambda run: lambda *form: run.suggest(form[0], 3),
+    "Run.adapt": lambda run: lambda *form: adapted(run, form[0]),
     "write_map": lambda run: (
         lambda *form: write_map(
             Path(tempfile.mkdtemp(), "map.html"), pixels()[0][:, 0, :4, 0], one(*form), method="pca"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from PIL import Image
 
 import cellclf as cc
 from cellclf.data.image_set import ImageSet, Skipped, check_images
@@ -343,3 +344,18 @@ def test_a_lazy_source_is_read_only_where_it_is_asked():
     assert not source.asked
     next(cells.batches(4))
     assert source.asked == [10, 11, 12, 13]
+
+
+def test_images_of_two_sets_are_the_same_by_where_they_are(tmp_path):
+    pixels = np.zeros((12, 4, 4, 3), np.uint8)  # all alike: what is counted is places, not pixels
+    cells = ImageSet(pixels, [0, 1] * 6)
+    assert cells[:8].count_shared(cells[6:]) == 2 and cells[:6].count_shared(cells[6:]) == 0
+    one, two = ImageSet(pixels[:8], [0, 1] * 4), ImageSet(pixels[6:], [0, 1] * 3)  # views of one array
+    assert one.count_shared(two) == 2 and one.count_shared(ImageSet(pixels.copy())) == 0
+    assert one.count_shared(ImageSet(pixels[::2])) == 4
+    for k in range(4):
+        (tmp_path / "ab"[k % 2]).mkdir(exist_ok=True)
+        Image.fromarray(pixels[0]).save(tmp_path / "ab"[k % 2] / f"{k}.png")
+    files, again = cc.load(tmp_path), cc.load(tmp_path)
+    assert files.count_shared(again) == 4 and files[:2].count_shared(again[1:]) == 1
+    assert files.count_shared(cells) == cells.count_shared(files) == 0

@@ -247,3 +247,12 @@ def test_a_sample_keeps_the_fractions_of_the_classes_and_the_order():
     assert sample(cells, 100) is cells and len(sample(ImageSet(cells.images), 7)) == 7
     with pytest.raises(OptionError, match="sample count=0; expected a whole number of 1 or more"):
         sample(cells, 0)
+
+
+@pytest.mark.parametrize("count", [7, 20, 24])
+def test_no_fold_is_empty_where_there_are_more_than_a_class_has_images(count):
+    cells = ImageSet(np.zeros((24, 2, 2, 3), np.uint8), np.arange(24) % 4)
+    found = Split(seed=3).folds(cells, count)
+    assert all(len(parts.val) for parts in found) and len(found) == count
+    assert sorted(id_ for parts in found for id_ in parts.val.ids.tolist()) == sorted(cells.ids.tolist())
+    assert all(len(set(parts.train.labels.tolist())) == 4 for parts in found)

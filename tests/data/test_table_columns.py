@@ -161,7 +161,8 @@ def test_the_table_that_predict_writes_names_files_and_no_labels(cells):
 
 def test_a_column_of_parts_is_a_cut(cells, tmp_path):
     head, row = "path,label,split", "c{k}.png,{label},{number}"
-    cells(head, row)  # 0 and 1 are no parts
+    with pytest.raises(DataError, match=r"the column 'split' of t\.csv holds '0', '1', so that test images might"):
+        cells(head, row)
     text = (tmp_path / "t.csv").read_text("utf-8")
     for number, part in (("0", "training"), ("1", "test")):
         text = text.replace(f",{number}\n", f",{part}\n")

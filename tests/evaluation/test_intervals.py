@@ -118,3 +118,13 @@ def test_an_estimate_is_a_number_that_survives_pickle_and_json() -> None:
     nothing = Estimate(np.nan, np.nan, np.nan)
     assert str(nothing) == "no images"
     assert nothing.to_dict() == {"value": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize("others", [0, 1, 2, 40])
+def test_f1_of_a_class_that_was_never_found_is_bounded_by_its_recall(others: int) -> None:
+    """However few images were predicted as the class: F1 is at most 2r / (1 + r) for a recall of at most r."""
+    confusion = np.array([[0, 15], [others, 60]])
+    found = bootstrap(confusion, np.array([True, True]), confidence=0.95, resamples=200, seed=0)
+    recall, f1 = found.recall()[0], found.f1()[0]
+    assert f1 == recall == 0 and recall.high == pytest.approx(1 - 0.025 ** (1 / 15))
+    assert 0 < f1.high <= 2 * recall.high / (1 + recall.high) + 1e-9

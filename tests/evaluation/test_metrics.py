@@ -9,8 +9,10 @@ from helpers.images import png
 from sklearn import metrics
 
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError, OptionError, UnknownNameError
+from cellclf.evaluation.calibration import calibrate
 from cellclf.evaluation.metrics import Report, evaluate
+from cellclf.evaluation.significance import compare_paired
 
 NAMES = ("basophil", "monocyte", "neutrophil", "platelet")
 
@@ -81,6 +83,18 @@ def test_balanced_accuracy_over_the_classes_with_enough_images() -> None:
         evaluate(labels, probabilities, NAMES, min_count=31)
 
 
+def test_a_class_of_three_images_leads_no_average_unless_asked_for() -> None:
+    truth = [0] * 20 + [1] * 20 + [2] * 3
+    called = np.eye(3)[[0] * 20 + [1] * 20 + [0] * 3]
+    report = evaluate(truth, called, ["a", "b", "rare"])
+    assert report.left_out == {"rare": 3} and "leave out, for lack of images: rare (3)" in str(report)
+    assert float(report.balanced_accuracy) == 1 and float(evaluate(truth, called, min_count=1).balanced_accuracy) < 0.7
+    few = evaluate(truth[17:], called[17:], ["a", "b", "rare"])  # one class alone has ten: no average over one class
+    assert few.left_out == {}
+    paired = compare_paired(truth, truth, [0] * 20 + [1] * 20 + [0] * 3, 3)
+    assert float(paired.balanced_accuracy) == 0
+
+
 def test_confused_pairs_and_mistakes_lead_with_the_surest(report: Report) -> None:
     wrong = report.mistakes()
     assert len(wrong) == (report.truth != report.predicted).sum() > 10
@@ -144,7 +158,12 @@ def test_inputs_are_neither_changed_nor_shared() -> None:
         ([0, 1, 4], np.full((3, 4), 0.25), "labels run from 0 to 4; with 4 class names expected 0-3"),
         ([0, 1, -1], np.full((3, 4), 0.25), "labels run from -1 to 1"),
         ([0, 1], np.full((3, 4), 0.25), r"shape \(3, 4\); expected \(2, 4\)"),
-        ([[0], [1], [2]], np.full((3, 4), 0.25), "one whole number for each image"),
+        (
+            np.eye(4)[:3],
+            np.full((3, 4), 0.25),
+            r"one whole number for each image: from one-hot, pass labels.argmax\(1\)",
+        ),
+        ([0, 1, 2], np.array([0, 1, 2]), "images x classes: what predict_proba gives, not the predicted classes"),
         ([0.0, 1.0, 2.0], np.full((3, 4), 0.25), "labels are float64"),
         ([], np.empty((0, 4)), "one whole number for each image"),
         ([0, 1, 2], np.full((3, 4), np.nan), "3 of 3 rows of probabilities hold NaN"),
@@ -156,6 +175,18 @@ def test_what_cannot_be_evaluated_is_refused(labels: object, probabilities: np.n
     with pytest.raises(DataError, match=message) as caught:
         evaluate(labels, probabilities, NAMES)
     assert "\n" not in str(caught.value)
+
+
+def test_names_are_numbered_where_nothing_says_which_number_is_which() -> None:
+    with pytest.raises(DataError, match="number the names in the order of class_names"):
+        calibrate(["a", "b"], [[0.9, 0.1], [0.2, 0.8]])
+
+
+def test_labels_may_be_a_column_and_names_occur_once() -> None:
+    labels, probabilities = some()
+    assert evaluate(labels[:, None], probabilities, NAMES).macro_f1 == evaluate(labels, probabilities, NAMES).macro_f1
+    with pytest.raises(OptionError, match="class_names has 'platelet' twice"):
+        evaluate(labels, probabilities, ("platelet", *NAMES[1:]))
 
 
 @pytest.mark.parametrize("options", [{"confidence": 95}, {"resamples": 0}, {"min_count": 0}])
@@ -213,3 +244,11 @@ def test_without_names_the_classes_are_numbers() -> None:
     assert found.class_names == ("0", "1", "2") and float(found.accuracy) == pytest.approx(2 / 3)
     with pytest.raises(DataError, match=r"probabilities have shape \(3,\)"):
         evaluate([0, 1, 1], [0.1, 0.9, 0.4])
+
+
+def test_labels_may_be_names_of_the_classes():
+    probabilities = [[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]]
+    named = evaluate(np.array(["round", "lobed", "lobed"]), probabilities, ["round", "lobed"])
+    assert named.confusion.tolist() == evaluate([0, 1, 1], probabilities).confusion.tolist() == [[1, 0], [1, 1]]
+    with pytest.raises(UnknownNameError, match="no class 'loped'; did you mean 'lobed'"):
+        evaluate(["round", "loped", "lobed"], probabilities, ["round", "lobed"])

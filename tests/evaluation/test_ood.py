@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from cellclf.errors import DataError, OptionError
-from cellclf.evaluation.ood import energy, fit_ood_detector
+from cellclf.evaluation.ood import DomainShift, energy, fit_ood_detector
 
 CENTRES = np.random.default_rng(9).normal(0, 1, (3, 80))
 
@@ -126,3 +126,16 @@ def test_a_detector_without_classes_compares_with_all():
     features, classes = laboratory(100, (4, 3, 2, 1), 2)
     distance = known.distance(features)
     assert known.compare(distance, classes) == known.compare(distance)
+
+
+@pytest.mark.parametrize(("n", "said"), [(1, False), (5, False), (60, True)])
+def test_the_mix_of_a_handful_of_images_is_chance(n, said):
+    shift = DomainShift(
+        n=n,
+        auroc=0.5,
+        p_value=0.5,
+        out_of_distribution=0.0,
+        shifted=False,
+        class_mix={"a": (1.0, 0.5), "b": (0.0, 0.5)},
+    )
+    assert ("class mix differs" in str(shift)) == said

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import cellclf as cc
-from cellclf.runs.features.layers import LayerReader, stored_layers
+from cellclf.runs.features.layers import stored_layers
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.features.stored import StoredFeatures
 from cellclf.runs.provenance import weights_sha256
 
@@ -42,8 +43,8 @@ def level_run(folder, *, side=24):
     centres = np.array([60, 120, 180]) / 255
     dense.set_weights([np.tile(200 * centres / 3, (3, 1)), -100 * centres**2])
     parts = [levels(90, seed=seed, side=side) for seed in (1, 2)]
-    reader = LayerReader(model, stored_layers(model))
-    read = [reader.read(part) for part in parts]
+    reader = FeatureReader(model, layers=stored_layers(model))
+    read = [reader.read_views(part) for part in parts]
     stored = StoredFeatures(
         layers=reader.layers,
         widths=reader.widths,

@@ -228,7 +228,7 @@ def test_a_duplicate_of_a_copy_is_removed_too_and_copies_of_val_in_test_are_coun
     assert len(prepared.parts.test) == 15, "an image that is in validation, too, is kept in the test"
     from cellclf.pipeline.prepare import count_copies
 
-    with pytest.warns(cc.CellclfWarning, match="the set 'test': 1 of its 15 images are copies"):
+    with pytest.warns(cc.CellclfWarning, match="the set 'test': 1 of its 15 images is a copy"):
         assert count_copies(prepared, {}, pipe.dedup) == {"test": 1}
 
 

@@ -133,7 +133,7 @@ def test_a_run_that_is_kept_says_so(record):
 def test_what_is_unknown_is_not_claimed(record, tmp_path):
     made = {**record, "proof": None, "home": None, "doubts": [], "tried": [], "counts": {}, "candidate": None}
     first, _, third = sentences(made)
-    assert "not known" in first and third.startswith("Home score unknown: pass home=")
+    assert "not known" in first and third.startswith("Home score unknown: pass --home SRC")
     _, reader, words = read(write_adaptation(tmp_path / "a.html", made))
     assert {"classes", "labels", "doubts", "unsure", "tried"}.isdisjoint(reader.ids)
     assert "Without labels nothing is measured" in words and "svg" not in reader.tags

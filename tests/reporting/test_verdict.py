@@ -235,3 +235,14 @@ def test_headline() -> None:
         lead("val", "test", headline="tset")
     assert judge(PageContent(title="")) is None and further_sets(PageContent(title="")) == []
     assert in_order({"train": 0, "val": 0, "c": 0, "b": 0, "test": 0}, "test") == ["test", "b", "c", "train", "val"]
+
+
+@pytest.mark.parametrize(("right", "poor"), [(0.3, True), (0.6, True), (0.7, False)])
+def test_what_is_poor_at_home_is_to_be_trained_better_first(right: float, poor: bool) -> None:
+    """With three classes, 2/3 is halfway between guessing and all right."""
+    home = {"train": report(1.0), "val": report(right)}
+    found = judged({**home, "hospital_b": report(0.1)}, {"hospital_b": SHIFTED})
+    assert ("Next: train it better" in found.sentences[2]) == poor
+    assert found.commands[0].startswith("cellclf run SRC --set" if poor else "cellclf suggest")
+    if poor:
+        assert "at home (\u201cval\u201d)" in found.sentences[2] and "guessing (33.3\u202f%)" in found.sentences[2]

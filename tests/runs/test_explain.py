@@ -49,7 +49,8 @@ def test_behind_global_pooling_grad_cam_is_the_class_activation_map(last):
     """Zhou et al. 2016: there CAM is sum_k w_k A_k with the Dense layer's own weights; Grad-CAM is that over h * w."""
     model, images = tiny(last=last), noise()
     found = run_of(model).explain(images, classes=2, layer="map")
-    maps = keras.Model(model.input, model.get_layer("map").output)(images, training=False).numpy()
+    maps = keras.Model(model.input, model.get_layer("map").output)(images, training=False)
+    maps = keras.ops.convert_to_numpy(maps)
     kernel = model.get_layer("end").get_weights()[0]
     cam = np.maximum(maps @ kernel[:, 2], 0)
     np.testing.assert_allclose(found.heat * found.peak[:, None, None], cam / 64, rtol=1e-4, atol=1e-7)

@@ -247,3 +247,24 @@ def test_only_a_network_from_images_to_classes_is_taken(saved, tmp_path):
     for words, model in models.items():
         model.save(tmp_path / MODEL)
         refused(tmp_path, words)
+
+
+def test_a_run_finds_its_folder_from_another_working_directory(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    run = cc.load_run(folder.name)
+    shutil.copytree(folder, "copy")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    assert run.folder == folder
+    run.calibrate(CELLS[12:], CELLS[:12])  # stored beside the network
+    assert not list((tmp_path / "other").iterdir())
+    assert (folder / CONFIDENCE).read_bytes() != (tmp_path / "copy" / CONFIDENCE).read_bytes()
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(folder)
+    run = cc.load_run("~/run")
+    assert run.folder == folder and run.save("~/copy") == tmp_path / "copy"
+    assert cc.load_run(tmp_path / "copy").confidence is not None and not (folder / "~").exists()

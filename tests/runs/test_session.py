@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import sys
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -40,9 +44,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     whole = session_module.open_session
 
-    def open_session(model, cells, reader):
+    def open_session(model, cells, reader, folder):
         found.append(len(cells))
-        return whole(model, cells, reader)
+        return whole(model, cells, reader, folder)
 
     monkeypatch.setattr(session_module, "open_session", open_session)
     return found
@@ -151,3 +155,117 @@ def test_a_run_that_is_not_calibrated_and_one_without_images(run: cc.Run) -> Non
     assert bare.report_predictions(images(5)).ood_score is not None, "features are asked for now"
     assert bare.predict_proba(images(0)).shape == (0, 3)
     assert "onnxruntime" in sys.modules
+
+
+@pytest.fixture
+def stored(run: cc.Run, tmp_path: Path) -> Path:
+    """A run folder in which a converted network is kept."""
+    folder = run.save(tmp_path / "run")
+    first = cc.load_run(folder)
+    first.runtime = "onnx"
+    first.report_predictions(images(5))
+    assert (folder / session_module.KEPT).is_file()
+    return folder
+
+
+def used(run: cc.Run, count: int = 3) -> str:
+    """Predict with a run as it is, compare with Keras, and give what computed it."""
+    found = run.report_predictions(images(count, 4))
+    np.testing.assert_allclose(
+        run.predict_proba(images(count)), keras_made_probabilities(run, images(count)), atol=1e-4
+    )
+    return found.runtime
+
+
+def test_what_was_converted_is_kept_with_the_run_and_used_for_one_image(
+    stored: Path, opened: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = cc.load_run(stored)
+    monkeypatch.setattr(session_module, "PACKAGES", ("onnxruntime", "no_such_converter"))
+    assert "of Keras's on 64 images" in used(again, 1) and opened == [], "not even the converter is needed"
+    again.runtime = "keras"
+    assert used(again) == ""
+    again = cc.load_run(stored)
+    with zipfile.ZipFile(stored / session_module.KEPT) as archive:
+        assert archive.read("network.onnx"), "a file for other programs, too"
+    again.model.layers[-1].set_weights([-weight for weight in again.model.layers[-1].get_weights()])
+    assert used(again) == "" and opened == [], "weights that were changed in memory"
+
+
+@pytest.mark.parametrize(
+    "what", ["other weights", "other version", "other layers", "damaged", "short", "lies", "empty"]
+)
+def test_what_is_kept_is_not_trusted_when_anything_changed(
+    stored: Path, run: cc.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    path = stored / session_module.KEPT
+    content = path.read_bytes()
+    if what == "other weights":
+        run.model.layers[-1].set_weights([2 * weight for weight in run.model.layers[-1].get_weights()])
+        other = run.save(tmp_path / "other")
+        shutil.copy(path, other / path.name)
+        stored = other
+    elif what == "other version":
+        monkeypatch.setattr(session_module, "versions", lambda: {"keras": "99"})
+    elif what == "other layers":
+        first = cc.load_run(stored)
+        first.model.layers[2].activation = keras.activations.tanh  # the weights are the same
+        first.model = keras.models.clone_model(first.model)
+        first.model.set_weights(run.model.get_weights())
+        with pytest.warns(cc.CellclfWarning, match="not calibrated"):
+            bare = cc.Run(first.model, run.class_names).save(tmp_path / "bare")
+            shutil.copy(path, bare / path.name)
+            assert cc.load_run(bare).report_predictions(images(3)).runtime == ""
+        return
+    elif what == "damaged":
+        place = content.index(b"network.onnx") + 200
+        path.write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])
+    elif what == "lies":  # whole, but gives something else than Keras gave
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        values = io.BytesIO()
+        np.save(values, np.full((session_module._AGAIN, 3), 1 / 3, np.float32))
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, part in (parts | {"probabilities.npy": values.getvalue()}).items():
+                archive.writestr(name, part)
+    else:
+        path.write_bytes(content[: len(content) // 2 if what == "short" else 0])
+    again = cc.load_run(stored)
+    assert used(again) == ""
+    again.runtime = "onnx"
+    assert used(again), "it is made again"
+    assert used(cc.load_run(stored)), "and kept again"
+
+
+def test_a_folder_that_cannot_be_written_predicts_as_well(run: cc.Run, tmp_path: Path, monkeypatch) -> None:
+    folder = run.save(tmp_path / "run")
+
+    def full(*_: object, **__: object) -> None:
+        raise PermissionError(13, "read-only", "onnx.zip")
+
+    monkeypatch.setattr(session_module, "replacing", full)
+    again = cc.load_run(folder)
+    again.runtime = "onnx"
+    assert used(again) and not (folder / session_module.KEPT).exists()
+
+
+def test_many_calls_with_one_image_count_as_many_images(
+    run: cc.Run, opened: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_ENOUGH", 3 * run_module._CALL)
+    for expected in ([], [], [1], [1]):
+        run.predict(images(1))
+        assert opened == expected
+
+
+def test_an_early_layer_that_was_changed_between_single_images_is_seen(run: cc.Run, opened: list[int]) -> None:
+    run.runtime = "onnx"
+    run.predict(images(1))
+    norm = next(layer for layer in run.model.layers if isinstance(layer, keras.layers.BatchNormalization))
+    norm.moving_mean.assign(norm.moving_mean + 0.3)
+    for _ in range(session_module.COMPARED):
+        found = run.predict_proba(images(1))
+    np.testing.assert_allclose(found, keras_made_probabilities(run, images(1)), atol=1e-4)
+    norm.moving_mean.assign(norm.moving_mean + 0.3)
+    np.testing.assert_allclose(run.predict_proba(images(64)), keras_made_probabilities(run, images(64)), atol=1e-4)
+    assert len(opened) == 3

@@ -100,6 +100,9 @@ def test_every_image_of_a_submission_has_a_class(tmp_path: Path) -> None:
         ("label\n01\n", "has no column of ids"),
         ("id,basophil,p_basophil\n", "two columns of the class 'basophil'"),
         ("", "is empty"),
+        ("id,label\n01,0\n02,3\n", "labels 0 to 3 are too many for 3 classes"),
+        ("id,label\n01,4\n", "label 4 is no number of the run's 3 classes; expected 0 to 2, 1 to 3, or names"),
+        ("id,class_2,class_3,class_4\n", "the column 'class_2' is neither"),
     ],
 )
 def test_a_template_that_cannot_be_filled_is_refused_in_a_line(
@@ -136,3 +139,15 @@ def test_it_is_written_in_every_format(found: Predictions, tmp_path: Path) -> No
     parquet = pytest.importorskip("pyarrow.parquet")
     found.save(tmp_path / "a.parquet", template=tmp_path / "sample.csv")
     assert parquet.read_table(tmp_path / "a.parquet").to_pylist() == rows
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_challenges_count_classes_from_0_or_from_1(found: Predictions, tmp_path: Path, first: int) -> None:
+    last = first + len(NAMES) - 1
+    rows = filled(found, tmp_path, f"id,label\nb/02.png,{last}\na/01.png,{first}\n")
+    assert rows[1:] == [["b/02.png", str(first)], ["a/01.png", str(first + 1)]]
+    assert f"{first} is basophil" in found.fill(tmp_path / "sample.csv").notices[0]
+    head = ",".join(f"class_{number}" for number in range(first, last + 1))
+    rows = filled(found, tmp_path, f"id,{head}\na/01.png,0,0,0\n")
+    assert [float(cell) for cell in rows[1][1:]] == [0.1, 0.8, 0.1]
+    assert f"{last} is CD4+ T cell" in found.fill(tmp_path / "sample.csv").notices[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_the_rate_is_at_its_end_when_the_time_is(seconds):
 def test_a_slow_machine_ends_in_time_with_its_rate_at_the_end(a_batch):
     _, rates, hand = paced(300.0, a_batch)
     assert rates[-1] < 0.02e-3
-    assert hand.now <= 300.0 + 12 * 12.0 if a_batch(2) == 12.0 else hand.now <= 330.0
+    assert hand.now <= 330.0
 
 
 def test_a_machine_that_slept_goes_on_where_it_was():
@@ -81,7 +82,7 @@ def test_a_machine_that_slept_goes_on_where_it_was():
 
 def test_a_stage_whose_time_is_over_does_some_steps():
     pace, rates, _ = paced(0.0, lambda step: 1.0)
-    assert 12 <= pace.steps <= 24 and rates[-1] < 0.02e-3
+    assert 3 <= pace.steps <= 6 and rates[-1] < 0.02e-3
 
 
 def test_a_stage_in_the_middle_hands_its_rate_on():
@@ -150,7 +151,8 @@ def test_a_short_time_begins_with_small_images():
     stages = [cc.Stage.from_dict(one) for one in plan["stages"]]
     assert [stage.image_size for stage in stages] == [64, None]
     assert [stage.strength for stage in stages] == [(0.4, 0.8), (0.8, 1.0)]
-    assert plan["parts"] == [[0.0, 0.6], [0.6, 1.0]] and sum(plan["shares"]) == pytest.approx(1)
+    assert plan["parts"] == [[0.0, pytest.approx(0.6)], [pytest.approx(0.6), 1.0]]
+    assert sum(plan["shares"]) == pytest.approx(1)
     assert not plan["too_short"] and plan["needed"] > 1800
     assert all(stage.patience is None and stage.epochs < 30 for stage in stages)
 
@@ -179,6 +181,9 @@ def test_stages_keep_their_shares_and_their_own_sizes():
     assert plan["shares"][0] > plan["shares"][1] and plan["parts"] == [[0.0, 1.0], [0.0, 1.0]]
     sized = [cc.Stage(epochs=9, learning_rate=1e-3, unfreeze="all", image_size=48), job().stages[0]]
     assert [stage["image_size"] for stage in plan_stages(job(stages=sized), SPEED, 600.0)["stages"]] == [48, None]
+    same = [replace(job().stages[0], image_size=48), job().stages[0]]
+    plan = plan_stages(job(stages=same), SPEED, 600.0)
+    assert plan["parts"][0] == [0.0, plan["shares"][0]] and plan["parts"][1] == [plan["shares"][0], 1.0]
     assert [one["image_size"] for one in plan_stages(job(own=(40, 40)), SPEED, 900.0)["stages"]] == [None]
 
 
@@ -186,7 +191,8 @@ def test_stages_keep_their_shares_and_their_own_sizes():
 def budgeted(small_trainer, parts, tmp_path_factory):
     """A training within 6 seconds of a clock, stopped once, and its budget at the end."""
     folder = tmp_path_factory.mktemp("runs") / "budgeted"
-    trainer = small_trainer(augmenter=cc.Augmenter.preset("report", seed=1))
+    stages = (cc.Stage(epochs=4, learning_rate=3e-3, unfreeze="all", train_batch_norm=True, strength=(0.2, 1.0)),)
+    trainer = small_trainer(augmenter=cc.Augmenter.preset("report", seed=1), stages=stages)
 
     def stop(row):
         raise KeyboardInterrupt
@@ -206,7 +212,7 @@ def test_stopped_and_resumed_it_keeps_to_the_sum(budgeted):
     assert 5.0 < second.spent() < 6.6
     assert run.confidence is not None and not (folder / ".budget").exists()
     plan = run.manifest["chosen"]["budget"]
-    assert len(plan["paces"]) == len(plan["stages"]) == 2 and run.manifest["minutes"] == pytest.approx(6 / 60)
+    assert len(plan["paces"]) == len(plan["stages"]) == 1 and run.manifest["minutes"] == pytest.approx(6 / 60)
     steps = [pace["steps"] for pace in plan["paces"]]
     seen = sum(row["images"] for row in run.history)
     assert 16 * (sum(steps) - len(run.history)) < seen <= 16 * sum(steps)
@@ -222,7 +228,7 @@ def test_a_rerun_repeats_its_steps_bit_for_bit(budgeted, parts):
 def test_no_time_still_ends_with_a_calibrated_run_and_its_report(small_trainer, parts, tmp_path):
     pipe = cc.Pipeline(trainer=small_trainer(), split=cc.Split(val=0.25, seed=1))
     cells = parts.train
-    with pytest.warns(cc.CellclfWarning, match=r"too short: \d+ images seen of 54"):
+    with pytest.warns(cc.CellclfWarning, match=r"too short: \d+ images seen, of 54"):
         outcome = pipe.run(cells, out=tmp_path / "run", minutes=Budget(0.01, clock=Clock()))
     assert outcome.page.exists() and outcome.run.confidence is not None
     for name in ("report.html", "report.md"):

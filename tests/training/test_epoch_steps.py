@@ -10,8 +10,6 @@ from cellclf.backends import current
 from cellclf.training.checkpoint import assign, values
 from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups
 
-pytestmark = pytest.mark.backend
-
 BATCHES = 7
 RNG = np.random.default_rng(0)
 ENTRIES = (
@@ -78,6 +76,7 @@ def test_groups_train_as_single_batches_do(fitted, size):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("in_groups", [False, True])
 def test_an_epoch_that_was_stopped_resumes_to_the_same_end(in_groups):
     def train(model, hook, metrics):
@@ -99,6 +98,7 @@ def test_an_epoch_that_was_stopped_resumes_to_the_same_end(in_groups):
     assert all(np.array_equal(a, b) for a, b in zip(state_of(whole), state_of(then), strict=True))
 
 
+@pytest.mark.backend
 def test_a_second_epoch_resets_the_metrics():
     model = new_model()
     train = make_fit_groups(model)

@@ -37,9 +37,24 @@ def trainer(small_trainer):
 
 
 @pytest.fixture(scope="module")
-def grown(trainer, parts, tmp_path_factory):
+def strengths():
+    """What the augmenter's strength was multiplied by, in this order, in ``grown``."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def grown(trainer, parts, tmp_path_factory, strengths):
     folder = tmp_path_factory.mktemp("runs") / "grown"
-    return trainer().fit(parts.train, parts.val, out=folder), folder
+    at_strength = Batches.at_strength
+
+    def recorded(batches, factor):
+        strengths.append(round(factor, 3))
+        return at_strength(batches, factor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Batches, "at_strength", recorded)
+        run = trainer().fit(parts.train, parts.val, out=folder)
+    return run, folder
 
 
 def states(run):
@@ -63,6 +78,7 @@ def test_scores_are_those_of_the_final_size(grown, parts):
     assert -np.log(truth).mean() == pytest.approx(best["val_log_loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_stopped_among_small_images_and_resumed_it_ends_as_it_would_have(grown, trainer, parts, tmp_path):
     run, _ = grown
 
@@ -77,25 +93,24 @@ def test_stopped_among_small_images_and_resumed_it_ends_as_it_would_have(grown, 
 
 
 def test_cached_features_of_small_images_do_not_score_the_large_ones(small_trainer, parts, tmp_path):
-    stages = (
-        cc.Stage(epochs=3, learning_rate=1e-3, unfreeze=1, image_size=16),
-        cc.Stage(epochs=3, learning_rate=1e-3, image_size=24, strength=0.5),
-    )
+    stages = (cc.Stage(epochs=3, learning_rate=1e-3, unfreeze=1, image_size=16, strength=0.5),)
     options = {"stages": stages, "augmenter": cc.Augmenter.preset("report", seed=1)}
     run = small_trainer(**options, cache=Cache(views=2)).fit(parts.train, parts.val, out=tmp_path / "run")
-    assert run.manifest["chosen"]["cache"] == [True, True]
+    assert run.manifest["chosen"]["cache"] == [True]
     kept = [row for row in run.history if row["best"]]
     truth = run.predict_proba(parts.val)[np.arange(len(parts.val)), parts.val.labels]
     assert -np.log(truth).mean() == pytest.approx(kept[-1]["val_log_loss"], rel=1e-4)
 
 
-def test_a_strength_that_changes_grows_to_the_last_epoch_and_is_not_cached(trainer, parts, monkeypatch):
+def test_the_strength_grows_to_the_last_epoch(grown, strengths):
+    assert strengths == [0.2, 0.6]
+
+
+@pytest.mark.slow
+def test_a_strength_that_changes_is_not_cached(trainer, parts):
     changing = cc.Stage(epochs=3, learning_rate=1e-3, strength=(0.2, 1.0))
-    seen = []
-    monkeypatch.setattr(Batches, "at_strength", lambda self, factor: seen.append(round(factor, 3)) or self)
     run = trainer(stages=(changing,), ema=None, cache=Cache(views=2)).fit(parts.train, parts.val)
     assert run.manifest["chosen"]["cache"] == [False]
-    assert seen == [0.2, 0.6, 1.0]
 
 
 def test_a_rectangle_keeps_its_proportions():
@@ -152,12 +167,10 @@ def test_a_pipeline_finds_a_wrong_size_beside_other_mistakes(small_trainer, part
         pipe.check(parts.train)
 
 
-def test_a_run_is_continued_with_growing_stages(grown, parts):
+@pytest.mark.slow
+def test_a_run_is_continued_with_small_images(grown, parts):
     run, _ = grown
-    stages = (
-        cc.Stage(epochs=1, learning_rate=1e-4, image_size=16, unfreeze="all"),
-        cc.Stage(epochs=1, learning_rate=1e-4, unfreeze="all"),
-    )
+    stages = (cc.Stage(epochs=1, learning_rate=1e-4, image_size=16),)
     again = cc.Trainer(start=run, stages=stages, batch_size=16).fit(parts.train, parts.val)
     assert again.input_shape == (32, 32, 3)
     with pytest.raises(cc.OptionError, match="at most 32: its size is that of the run that is continued"):

@@ -33,7 +33,17 @@ trainer = cc.Trainer(
     head=cc.Head(units=(64,)),
     augmenter=cc.Augmenter.preset("report", seed=5),
     stages=(
-        cc.Stage(epochs=5, learning_rate=3e-3, unfreeze="all", train_batch_norm=True, schedule="cosine", warmup=1),
+        cc.Stage(
+            epochs=5,
+            learning_rate=3e-3,
+            unfreeze="all",
+            train_batch_norm=True,
+            schedule="cosine",
+            warmup=1,
+            image_size=16,
+            strength=(0.2, 1.0),
+            batch_size=24,
+        ),
         cc.Stage(epochs=5, learning_rate=1e-3, unfreeze=1, reduce_patience=1),
         cc.Stage(epochs=5, learning_rate=1e-3),
     ),

@@ -85,3 +85,32 @@ def test_weights_by_name_reach_each_image():
     assert image_weights(cells, None).tolist() == [1, 1, 1]
     with pytest.raises(cc.UnknownNameError, match="did you mean"):
         image_weights(cells, {"a": 1, "b": 1, "bb": 1})
+
+
+def test_validation_images_that_are_trained_on_are_counted():
+    cells = cc.make_cells(24, size=24, seed=1)
+    trainer = cc.Trainer(backbone="residual", augmenter=None)
+    with pytest.warns(cc.CellclfWarning, match="4 of 12 validation images are training images, too"):
+        trainer.check(cells[:16], cells[12:])
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "match"),
+    [
+        ({"learning_rate": "schedule"}, {}, "a schedule of its own, .* Stage\\(learning_rate=1e-3"),
+        ({"use_ema": True}, {}, r"use_ema=True, .* Trainer\(ema=0.99\)"),
+        ({"gradient_accumulation_steps": 4}, {}, r"gradient_accumulation_steps=4, .* Trainer\(accumulate=4\)"),
+        ({}, {"weight_decay": 0.02}, r"expected it in keras.optimizers.Adam\(weight_decay=0.02\)"),
+    ],
+)
+def test_what_an_optimizer_of_keras_would_do_alone_or_not_at_all_is_refused(options, changes, match):
+    import keras
+
+    if "learning_rate" in options:
+        options = {"learning_rate": keras.optimizers.schedules.CosineDecay(1e-2, 10)}
+    with pytest.raises(cc.OptionError, match=match):
+        cc.Trainer(optimizer=keras.optimizers.Adam(**options), **changes).check_options()
+    with pytest.raises(cc.OptionError, match="LossScaleOptimizer; expected the optimizer in it"):
+        cc.Trainer(optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())).check_options()
+    fine = keras.optimizers.AdamW(3e-4, weight_decay=0.1, clipnorm=1.0)
+    cc.Trainer(backbone="residual", optimizer=fine).check_options()

@@ -57,7 +57,6 @@ def test_a_handler_of_the_program_around_it_is_left_alone():
         signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.backend
 def test_ctrl_c_ends_after_the_batch_and_the_same_call_resumes_within_the_epoch(
     small_trainer, parts, tmp_path, caplog, monkeypatch
 ):

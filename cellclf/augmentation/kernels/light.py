@@ -33,10 +33,5 @@ def shade(packed: Tensor, count: Tensor, shape: Tensor, *, height: int, width: i
         density = ops.where(ops.reshape(ops.greater(count, slot), (n, 1, 1)), density, 0.0)
         totals = [total + part * density for total, part in zip(totals, parts, strict=True)]
     shares = [ops.reshape(ops.exp(-total), (n, height * width)) for total in totals]
-    out = join(
-        *(
-            ops.cast(channel, "float32") * share
-            for channel, share in zip(channels(packed), shares, strict=True)
-        )
-    )
+    out = join(*(ops.cast(channel, "float32") * share for channel, share in zip(channels(packed), shares, strict=True)))
     return ops.where(ops.greater(count, 0)[:, None], out, packed)

@@ -216,9 +216,9 @@ def jpeg(packed: Tensor, count: Tensor, quality: Tensor, *, height: int, width: 
         shrink = 2 if index else 1
         rows, rows_back = _jpeg_matrices(height, shrink)
         columns, columns_back = _jpeg_matrices(width, shrink)
-        steps = np.tile(CHROMA_STEPS if index else LUMA_STEPS, (rows.shape[0] // 8, columns.shape[0] // 8)).astype(
-            np.float32
-        )
+        table = CHROMA_STEPS if index else LUMA_STEPS
+        table = np.tile(table, (rows.shape[0] // 8, columns.shape[0] // 8)).astype(np.float32)
+        steps = ops.convert_to_tensor(table)
         quantum = ops.clip(ops.floor((steps * ops.reshape(scale, (n, 1, 1)) + 50) / 100), 1, 255)
         terms = ops.matmul(ops.matmul(rows, ops.round(plane)), columns.T)
         terms = ops.round(terms / quantum) * quantum

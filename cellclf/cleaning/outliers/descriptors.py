@@ -122,10 +122,14 @@ def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate(blocks) if blocks else np.empty((0, len(NAMES)), np.float32)
 
 
+def shrunk(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Average images down to 32x32: (N, 3, 32, 32) float32, 0-255."""
+    return _smaller(np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32))
+
+
 def _measure(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
-    height, width = planes.shape[2:]
-    small: NDArray[np.float32] = np.matmul(_shrink(height), np.matmul(planes, _shrink(width).T), dtype=np.float32)
+    small = _smaller(planes)
     luma = np.tensordot(np.array(LUMA, np.float32), planes, (0, 1))
     found: dict[str, Any] = {}
     lab = _lab(small)
@@ -135,6 +139,12 @@ def _measure(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     _bands(found, luma, lab)
     _layout(found, lab, saturation)
     return np.stack([found[name] for name in NAMES], axis=1).astype(np.float32)
+
+
+def _smaller(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = planes.shape[2:]
+    small: NDArray[np.float32] = np.matmul(_shrink(height), np.matmul(planes, _shrink(width).T), dtype=np.float32)
+    return small
 
 
 @functools.cache

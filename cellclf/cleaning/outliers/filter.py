@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellclf.cleaning.losses import LossLimit, OnLoss, class_losses
-from cellclf.cleaning.outliers.by_class import ClassScorer
-from cellclf.cleaning.outliers.descriptors import NAMES, TOLERANCES, WORDS, describe
-from cellclf.cleaning.outliers.scoring import Method, OutlierScorer
+from cellclf.cleaning.outliers.descriptors import NAMES, describe
+from cellclf.cleaning.outliers.fitted import Fitted, Measured
+from cellclf.cleaning.outliers.scoring import Method
+from cellclf.cleaning.outliers.white_balance import Light, balanced, join, light
 from cellclf.cleaning.selection import Selection, Selector, names_of
 from cellclf.data.door import Cells, as_cells
 from cellclf.errors import DataError
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from cellclf.data.image_set import ImageSet
 
-_FEWEST = 20  # different images to fit on
+_AT_ONCE = 256  # images
+_CLEARLY = 0.6  # of the threshold: cells of another slide score .5 at most when balanced, ruined ones .67 or more
 _MANY = 0.02  # fraction of outliers from which on the user should check them first
 
 
@@ -91,8 +93,9 @@ class OutlierFilter(Selector):
     embedding; the filter is fitted on the set itself, outliers included. The scale of the scores is absolute,
     so a set without outliers loses (almost) nothing, and no fraction of outliers has to be guessed. Where the set
     varies less than cells of eight classes do, it is scored as if it varied that much. With labels, an image that is
-    unlike the set and ordinary for its class is kept: a rare class is no outlier. Twenty or more outliers that are as
-    similar to each other as cells are count as another stain or microscope and are kept.
+    unlike the set and ordinary for its class is kept: a rare class is no outlier. An image that would be ordinary under
+    the white balance and exposure of the others is kept: another slide is no outlier. Twenty or more outliers that are
+    as similar to each other as cells are count as another stain or microscope and are kept.
     Identical images count once in fitting, so that copies cannot pass as inliers; similar ones can: run ``Dedup``
     first.
 
@@ -163,7 +166,7 @@ class OutlierFilter(Selector):
         """
         self.check()
         cells = as_cells(X, y)
-        self._fitted = _Fitted(self, cells, *self._measure(cells))
+        self._fitted = self._fit(cells, self._measure(cells))
         return self
 
     def fit_resample(self, X: NDArray[np.uint8], y: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[Any]]:
@@ -184,18 +187,24 @@ class OutlierFilter(Selector):
         """
         self.check()
         cells = as_cells(cells, labels)
-        described, rows, contents = self._measure(cells)
-        fitted: _Fitted = getattr(self, "_fitted", None) or _Fitted(self, cells, described, rows, contents)
+        measured = self._measure(cells)
+        fitted: Fitted = getattr(self, "_fitted", None) or self._fit(cells, measured)
         if cells.image_shape != fitted.shape:
             before, now = ("x".join(map(str, shape[:2])) for shape in (fitted.shape, cells.image_shape))
             raise DataError(f"the filter was fitted on {before} images, these are {now}; resize them to {before}")
-        scores = fitted.score(rows, names_of(cells))
+        scores = fitted.score(measured.rows, names_of(cells))
+        tinted = self._balance(cells, fitted, measured.light, scores)
         keep = scores <= fitted.threshold
         reasons = np.full(len(cells), "", dtype=object)
-        reasons[~keep] = [fitted.reason(row) for row in described[~keep]]
+        reasons[~keep] = [fitted.reason(row) for row in measured.described[~keep]]
         notices = list(fitted.notices)
-        first, same = np.unique(contents, return_inverse=True)
-        if copies := len(contents) - len(first):
+        if tinted:
+            notices.append(
+                f"{tinted:,} of {len(cells):,} images differ from the rest in white balance or exposure only, and are "
+                "kept: another slide?"
+            )
+        first, same = np.unique(measured.contents, return_inverse=True)
+        if copies := len(cells) - len(first):
             notices.append(
                 f"{copies:,} of {len(cells):,} images are identical to another one; run Dedup first: "
                 "outliers in many similar versions pass as inliers"
@@ -221,89 +230,53 @@ class OutlierFilter(Selector):
             notices=tuple(notices),
         )
 
-    def _measure(self, cells: ImageSet) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.bytes_]]:
-        """Give each image's descriptors (N, 53), the rows that are scored (N, d), and its hash, in one pass."""
-        described, embedded, contents = [], [], []
-        for batch in cells.batches(256, label="describing the images"):
+    def _fit(self, cells: ImageSet, measured: Measured) -> Fitted:
+        return Fitted(
+            cells,
+            measured,
+            method=self.method,
+            seed=self.seed,
+            threshold=self.threshold,
+            embedded=self.embed is not None,
+        )
+
+    def _balance(self, cells: ImageSet, fitted: Fitted, found: Light, scores: NDArray[np.float64]) -> int:
+        """Score outliers again under the usual white balance; those that are none then get that score. Count them."""
+        outliers = np.flatnonzero((scores > fitted.threshold) & found.explains(fitted.light))
+        names, changed = names_of(cells), 0
+        for start in range(0, len(outliers), _AT_ONCE):
+            some = outliers[start : start + _AT_ONCE]
+            images = balanced(cells.read(some), fitted.light)
+            again = fitted.score(self._rows(images, describe(images)), names[some])
+            ordinary = again <= _CLEARLY * fitted.threshold
+            scores[some[ordinary]] = again[ordinary]
+            changed += int(ordinary.sum())
+        return changed
+
+    def _measure(self, cells: ImageSet) -> Measured:
+        """Measure each image, in one pass."""
+        described, rows, contents, lights = [], [], [], []
+        for batch in cells.batches(_AT_ONCE, label="describing the images"):
             described.append(describe(batch))
+            rows.append(self._rows(batch, described[-1]))
             contents += [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in batch]
-            if self.embed is not None:
-                rows = np.asarray(self.embed(batch), np.float32)
-                if rows.ndim != 2 or len(rows) != len(batch) or not np.isfinite(rows).all():
-                    raise DataError(
-                        f"embed gave an array of shape {rows.shape} for {len(batch)} images; expected finite numbers "
-                        f"({len(batch)}, d): pool a backbone's feature map"
-                    )
-                embedded.append(rows)
-        table = np.concatenate(described) if described else np.empty((0, len(NAMES)), np.float32)
-        return table, np.concatenate(embedded) if embedded else table, np.array(contents, "S32")
+            lights.append(light(batch))
+        empty = np.empty((0, len(NAMES)), np.float32)
+        return Measured(
+            np.concatenate(described) if described else empty,
+            np.concatenate(rows) if rows else empty,
+            np.array(contents, "S32"),
+            join(lights),
+        )
 
-
-class _Fitted:
-    """What a filter was fitted to: the scorer, and the range in which 99 % of the inliers lie."""
-
-    def __init__(
-        self,
-        options: OutlierFilter,
-        cells: ImageSet,
-        described: NDArray[np.float32],
-        rows: NDArray[Any],
-        contents: NDArray[np.bytes_],
-    ) -> None:
-        different = np.sort(np.unique(contents, return_index=True)[1])
-        if len(different) < _FEWEST:
+    def _rows(self, images: NDArray[np.uint8], described: NDArray[np.float32]) -> NDArray[Any]:
+        """Give the numbers that are scored: the descriptors, or the embedding."""
+        if self.embed is None:
+            return described
+        rows = np.asarray(self.embed(images), np.float32)
+        if rows.ndim != 2 or len(rows) != len(images) or not np.isfinite(rows).all():
             raise DataError(
-                f"{len(different)} different images are too few to fit on; expected {_FEWEST} or more: "
-                "fit on a larger set, or leave out the outlier filter"
+                f"embed gave an array of shape {rows.shape} for {len(images)} images; expected finite numbers "
+                f"({len(images)}, d): pool a backbone's feature map"
             )
-        self.shape = cells.image_shape
-        tolerances = TOLERANCES if options.embed is None else None
-        self.scorer = OutlierScorer(method=options.method, seed=options.seed).fit(rows[different], tolerances)
-        self.threshold = float(self.scorer.threshold if options.threshold is None else options.threshold)
-        scores = self.scorer.score(rows[different])
-        self.classes, label = np.unique(names_of(cells)[different], return_inverse=True)
-        self.by_class = None
-        if len(self.classes) > 1:
-            narrow = self.scorer.narrow if options.embed is None else 1.0
-            self.by_class = ClassScorer(narrow=narrow).fit(
-                self.scorer.project(np.asarray(rows[different], np.float64)), label, tolerances
-            )
-        self._low, self._middle, self._high = np.quantile(
-            described[different][scores <= self.scorer.threshold], (0.005, 0.5, 0.995), axis=0
-        )
-        self.notices: tuple[str, ...] = ()
-        if self.scorer.populations:
-            self.notices = (
-                f"{self.scorer.populations:,} images differ from the rest but not from each other, and are kept: "
-                "another stain or microscope?",
-            )
-
-    def score(self, rows: NDArray[Any], names: NDArray[np.str_]) -> NDArray[np.float64]:
-        """Score rows beside all, and those that are unlike all of them beside their class."""
-        scores = self.scorer.score(rows)
-        usual = self.scorer.threshold
-        unlike = np.flatnonzero(scores > min(usual, self.threshold))
-        if self.by_class is not None and len(unlike):
-            place = np.searchsorted(self.classes, names[unlike]).clip(max=len(self.classes) - 1)
-            label = np.where(self.classes[place] == names[unlike], place, -1)
-            own = self.by_class.score(self.scorer.project(np.asarray(rows[unlike], np.float64)), label)
-            scores[unlike] = np.minimum(scores[unlike], usual * own)
-        return scores
-
-    def reason(self, row: NDArray[np.float32]) -> str:
-        """Give the reason: the three most extreme descriptors of an image at most."""
-        width = np.maximum(self._high - self._low, 1e-3 * np.maximum(np.abs(self._middle), 1))
-        beyond = np.maximum(row - self._high, self._low - row) / width
-        extreme = [int(k) for k in np.argsort(-beyond, kind="stable")[:3] if beyond[k] > 0]
-        if not extreme:
-            return "outlier: unusual as a whole (no single descriptor is)"
-        texts = (
-            f"{WORDS[NAMES[k]][int(row[k] > self._high[k])]} ({row[k]:.3g}; 99 % lie in "
-            f"{_span(self._low[k], self._high[k])})"
-            for k in extreme
-        )
-        return f"outlier: {', '.join(texts)}"
-
-
-def _span(low: float, high: float) -> str:
-    return f"{low:.3g}-{high:.3g}" if low >= 0 else f"{low:.3g} to {high:.3g}"
+        return rows

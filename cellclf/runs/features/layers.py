@@ -1,20 +1,11 @@
-"""Read pooled features of named layers of a trained network, batch by batch, in one or several views."""
+"""The layers of a trained network whose pooled outputs describe an image, and these outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError, unknown
-from cellclf.runs.predict import padded, step_size
-from cellclf.runs.tta import VIEWS
-from cellclf.utils.progress import track
-
-Floats = NDArray[np.float32]
 
 _PADDING = ("ZeroPadding2D", "Cropping2D", "Resizing", "Rescaling", "InputLayer", "Normalization")
 
@@ -113,84 +104,3 @@ def pooled(model: Any, layers: Sequence[str]) -> list[Any]:
                 "(n, c) for each image"
             )
     return found
-
-
-class LayerReader:
-    """Runs images through a network once and gives the pooled features of some layers beside the probabilities.
-
-    Args:
-        model: Keras model from (n, H, W, 3) 0-255 images to (n, K) probabilities; not changed.
-        layers: Names of the layers; None takes ``feature_layers(model)``.
-        batch_size: Images at a time; the last batch is filled up, so that the step is compiled once.
-
-    Examples:
-        >>> import keras
-        >>> x = keras.Input((8, 8, 3))
-        >>> y = keras.layers.Conv2D(4, 3, name="map")(x)
-        >>> y = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(y))
-        >>> reader = LayerReader(keras.Model(x, y))
-        >>> features, probabilities = reader.read(ImageSet(np.zeros((5, 8, 8, 3), np.uint8)))
-        >>> reader.layers, features.shape, probabilities.shape
-        (('map',), (1, 5, 4), (1, 5, 2))
-    """
-
-    def __init__(self, model: Any, layers: Sequence[str] | None = None, *, batch_size: int = 256) -> None:
-        import keras
-
-        self.layers = feature_layers(model) if layers is None else tuple(layers)
-        if not self.layers:
-            raise OptionError("layers is empty; expected at least one name of a layer")
-        self.batch_size = batch_size
-        parts = pooled(model, self.layers)
-        self.widths = tuple(int(part.shape[-1]) for part in parts)
-        self._model = keras.Model(model.inputs, [*parts, model.output])
-        self._model.jit_compile = False  # on a CPU, XLA compiles for longer than it saves and aborts on some layers
-
-    def batches(
-        self,
-        cells: ImageSet,
-        rows: NDArray[np.int64] | None = None,
-        *,
-        views: Sequence[str] = ("as_is",),
-        show: bool = False,
-    ) -> Iterator[tuple[Floats, Floats]]:
-        """Give features (V, n, D) and probabilities (V, n, K) of some images at a time, in order.
-
-        Args:
-            cells: Images of the network's size.
-            rows: Positions of those that are read; None for all.
-            views: Names out of ``VIEWS``: each image is read in each of them.
-            show: True draws a progress bar.
-        """
-        rows = np.arange(len(cells)) if rows is None else rows
-        size = step_size(max(1, len(rows)), self.batch_size)
-        starts = range(0, len(rows), size)
-        for start in track(starts, total=len(starts), label="reading features", unit="batch", show=show):
-            images = cells.read(rows[start : start + size])
-            features, probabilities = [], []
-            for name in views:
-                seen = np.ascontiguousarray(VIEWS[name](images))
-                *parts, given = self._model.predict_on_batch(padded(seen, size))
-                rows_of = [np.asarray(part, np.float32)[: len(images)] for part in parts]
-                features.append(np.concatenate(rows_of, axis=1))
-                probabilities.append(np.asarray(given, np.float32)[: len(images)])
-            yield np.stack(features), np.stack(probabilities)
-
-    def read(
-        self,
-        cells: ImageSet,
-        rows: NDArray[np.int64] | None = None,
-        *,
-        views: Sequence[str] = ("as_is",),
-        show: bool = False,
-    ) -> tuple[Floats, Floats]:
-        """Give features (V, N, D) and probabilities (V, N, K) of all images; arguments as for ``batches``."""
-        count = len(cells) if rows is None else len(rows)
-        if not count:
-            classes = int(self._model.outputs[-1].shape[-1])
-            return (
-                np.empty((len(views), 0, sum(self.widths)), np.float32),
-                np.empty((len(views), 0, classes), np.float32),
-            )
-        features, probabilities = zip(*self.batches(cells, rows, views=views, show=show), strict=True)
-        return np.concatenate(features, axis=1), np.concatenate(probabilities, axis=1)

@@ -98,7 +98,9 @@ def _averaged(
 
 def each_view(reader: FeatureReader, cells: ImageSet, views: Sequence[str]) -> Floats:
     """Give the features (V, N, D) of a few images in each view; arguments as for ``read``."""
-    return np.stack([_with_layers(_averaged(reader, cells, (name,), False))[2] for name in views])
+    if reader.layers:
+        return reader.read_views(cells, views=views)[0]
+    return np.stack([_averaged(reader, cells, (name,), False)[0] for name in views])
 
 
 def columns_of(reader: FeatureReader) -> list[str]:

@@ -14,6 +14,7 @@ from cellclf.errors import DataError
 from cellclf.runs.features.layers import pooled
 from cellclf.runs.forward import forward
 from cellclf.runs.predict import padded, step_size
+from cellclf.runs.tta import VIEWS
 from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import naming_batch_size
 from cellclf.utils.progress import track
@@ -32,8 +33,18 @@ class FeatureReader:
 
     Args:
         model: Keras model from (n, H, W, 3) 0-255 images to (n, K) probabilities.
-        layers: Names of layers whose pooled outputs are read in the same pass, see ``read_layers``.
+        layers: Names of layers whose pooled outputs are read in the same pass, see ``read_layers``, ``read_views``.
         batch_size: Images at a time; the last batch is padded, so that the step is compiled once.
+
+    Examples:
+        >>> import keras
+        >>> x = keras.Input((8, 8, 3))
+        >>> y = keras.layers.Conv2D(4, 3, name="map")(x)
+        >>> y = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(y))
+        >>> reader = FeatureReader(keras.Model(x, y), layers=("map",))
+        >>> features, probabilities = reader.read_views(ImageSet(np.zeros((5, 8, 8, 3), np.uint8)), views=["flip"])
+        >>> features.shape, probabilities.shape
+        ((1, 5, 4), (1, 5, 2))
     """
 
     @float32()
@@ -83,6 +94,34 @@ class FeatureReader:
         count = len(cells) if rows is None else len(rows)
         features, found, beside = _joined(self._outputs(cells, rows, show=show), count)
         return features, found, beside
+
+    def read_views(
+        self,
+        cells: ImageSet,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        views: Sequence[str] = ("as_is",),
+        show: bool | None = False,
+    ) -> tuple[Floats, Floats]:
+        """Give the pooled outputs of ``layers`` (V, N, D) and probabilities (V, N, K), each image read once.
+
+        Args:
+            cells: Images of the network's size; there may be none.
+            rows: Positions of those to read; None for all.
+            views: Names out of ``VIEWS``.
+            show: True shows progress, False hides it; None shows it on a terminal and in a notebook.
+        """
+        rows = np.arange(len(cells)) if rows is None else rows
+        beside = np.empty((len(views), len(rows), sum(self.widths)), np.float32)
+        found = np.empty((len(views), len(rows), int(self.model.output.shape[-1])), np.float32)
+        size = step_size(max(1, len(rows)), self.batch_size)
+        starts = range(0, len(rows), size)
+        for start in track(starts, total=len(starts), label="reading features", unit="batch", show=show):
+            images = cells.read(rows[start : start + size])
+            for place, name in enumerate(views):
+                part = slice(start, start + len(images))
+                _, found[place, part], beside[place, part] = self.run(np.ascontiguousarray(VIEWS[name](images)), size)
+        return beside, found
 
     def run(
         self, images: NDArray[np.uint8], size: int, predict: Callable[[NDArray[Any]], Any] | None = None

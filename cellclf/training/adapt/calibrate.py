@@ -74,8 +74,8 @@ def calibrate_there(
     if len(labels) < math.ceil(1 / _ERROR) - 1:
         least = 1 / (len(labels) + 1)
         notices.append(
-            f"{len(labels)} labels promise prediction sets with an error of {100 * least:.2g} % or more (error=); with "
-            "less, every set holds all classes"
+            f"{len(labels)} labels promise prediction sets with an error of {100 * least:.2g} % or more (error=, "
+            "--error); with less, every set holds all classes"
         )
     return Confidence(temperature, fit_conformal(labels, given), familiar, abstain(labels, given)), notices
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cellclf.errors import DataError
 from cellclf.runs.features.space import FeatureSpace, learn_space, spread
 from cellclf.training.adapt.logistic import balanced, fit_logistic, softmax
+from cellclf.training.adapt.propagation import spread_labels
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -20,10 +21,9 @@ Rows = tuple[Floats, ...]
 FLOOR = 1e-3
 """Added to the run's probabilities before their logarithm is taken: a class that it excludes is not impossible."""
 
-_PSEUDO = 500  # unlabelled cells that self-training looks at, at most
+_PSEUDO = 500  # cells of the own laboratory, or unlabelled ones in one view, that a head is fitted on at most
+_ENOUGH = 64  # unlabelled cells in several views, from which on self-training takes no others
 _SHARPER = 2.0  # pseudo-labels are raised to this power: nearer to the class that they favour
-_NEIGHBOURS = 10  # cells that a label spreads to at once
-_FAR = 0.9  # how much of it is handed on
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Candidate:
             often each class occurs.
         pull: How much the run's own log-probabilities count in the logits: 0 is a head for the laboratory alone, 1
             one that starts from the run.
-        self_training: Whether unlabelled cells are used, under what their neighbours and a first fit take them for.
+        self_training: Whether unlabelled cells are used, under what their neighbours and first fits take them for.
         home_weight: How much home cells count against the labelled ones.
         zoom: Which reading it uses.
         strength: See ``fit_logistic``.
@@ -193,6 +193,8 @@ class Fitter:
         self.readings, self.labels, self.source = readings, labels, source
         self.weights = np.ones(len(labels)) if weights is None else weights
         self._spaces: dict[tuple[float, int], tuple[FeatureSpace, Floats]] = {}
+        self._placed: dict[tuple[float, int], Floats] = {}
+        self._fitted: dict[tuple[Candidate, bytes, bool], Head] = {}
 
     def fit(self, candidate: Candidate, rows: Labels, *, quick: bool = False) -> Head:
         """Fit a candidate on the labelled cells at ``rows``.
@@ -202,6 +204,12 @@ class Fitter:
             rows: (m,) positions among the labelled cells.
             quick: Every other view and fewer steps, for comparisons.
         """
+        key = replace(candidate, name=""), rows.tobytes(), quick
+        if key not in self._fitted:
+            self._fitted[key] = self._fit(candidate, rows, quick)
+        return self._fitted[key]
+
+    def _fit(self, candidate: Candidate, rows: Labels, quick: bool) -> Head:
         reading = self.readings[candidate.zoom]
         classes, labels = np.unique(self.labels[rows], return_inverse=True)
         source = self.source[classes]
@@ -227,7 +235,7 @@ class Fitter:
             parts.append(self._home(candidate, reading, space, source))
         head = self._solve(parts, candidate, space, classes, steps)
         if candidate.self_training:
-            parts.append(self._pseudo(candidate, reading, space, rows, head))
+            parts.append(self._pseudo(candidate, reading, rows, head, quick))
             head = self._solve(parts, candidate, space, classes, steps)
         return head
 
@@ -266,52 +274,45 @@ class Fitter:
         # at home the run is right, so that its own word is what is known
         return space.apply(reading.home[rows]), targets, candidate.pull * np.log(targets + FLOOR), weights
 
-    def _pseudo(self, candidate: Candidate, reading: Reading, space: FeatureSpace, rows: Labels, head: Head) -> Rows:
-        """Give unlabelled cells under what their neighbours and a first fit take them for together."""
-        chosen = spread(len(reading.pool), _PSEUDO)
-        pool, given = reading.pool[chosen], reading.pool_given[chosen]
-        found = space.apply(pool)
-        _, coordinates = self._space(candidate)
+    def _pseudo(self, candidate: Candidate, reading: Reading, rows: Labels, head: Head, quick: bool) -> Rows:
+        """Give unlabelled cells, in two views, under what they are taken for in all views and by all sets of layers.
+
+        In each set of layers that is what their neighbours and a head fitted on the labels say together. A head of one
+        view and of some layers learns from that what several views and all layers know.
+        """
+        seen, given = self._unlabelled(reading)
+        some = slice(None, None, 2 if quick else 1)
         targets = np.eye(len(head.classes))[np.searchsorted(head.classes, self.labels[rows])]
-        sure = spread_labels(coordinates[:, rows].mean(0), targets, found) * softmax(head.logits(pool, given))
-        sure = np.maximum(sure, 1e-30) ** _SHARPER
-        sure /= sure.sum(1, keepdims=True)
+        said = np.zeros((seen.shape[1], len(head.classes)))
+        sets = range(1, len(reading.widths) + 1)
+        for layers in sets:
+            one = replace(candidate, layers=layers, self_training=False)
+            first = head if layers == candidate.layers else self.fit(one, rows, quick=quick)
+            near = spread_labels(self._space(one)[1][:, rows].mean(0), targets, self._place(one, seen).mean(0))
+            said += np.log(near) + np.log(np.maximum(softmax(first.logits(seen[some], given[some])), 1e-9)).mean(0)
+        sure = softmax(_SHARPER * said / len(sets))
+        views = sorted({0, len(seen) // 2})
         weights = (sure / np.maximum(sure.sum(0), 1e-9)).mean(1)  # every class counts the same here, too
-        return found, sure, candidate.pull * log_given(given, head.source), weights
+        offsets = candidate.pull * log_given(given[views], head.source).reshape(-1, len(head.classes))
+        coordinates = self._place(candidate, seen)[views]
+        return (
+            coordinates.reshape(-1, coordinates.shape[-1]),
+            np.tile(sure, (len(views), 1)),
+            offsets,
+            np.tile(weights / len(views), len(views)),
+        )
 
+    def _unlabelled(self, reading: Reading) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give features (V, m, D) and probabilities of cells without labels: those read in several views, if enough."""
+        count = len(self.labels)
+        if reading.views.shape[1] - count >= _ENOUGH:
+            return reading.views[:, count:], reading.views_given[:, count:]
+        chosen = spread(len(reading.pool), _PSEUDO)
+        return reading.pool[None, chosen], reading.pool_given[None, chosen]
 
-def spread_labels(labelled: Floats, targets: Floats, others: Floats) -> Floats:
-    """Let labels spread to the cells around them, and from these on.
-
-    Args:
-        labelled: (n, r) coordinates of labelled cells.
-        targets: (n, K) probabilities of their classes.
-        others: (m, r) coordinates of other cells.
-
-    Returns:
-        (m, K) probabilities, every class of the labels counting the same.
-
-    Examples:
-        >>> line = np.stack([np.ones(9), np.linspace(-1, 1, 9)], 1)
-        >>> spread_labels(line[[0, 8]], np.eye(2), line[1:8]).argmax(1)[[0, 1, 2, 4, 5, 6]].tolist()
-        [0, 0, 0, 1, 1, 1]
-
-    Source:
-        Zhou, Bousquet, Lal, Weston, Schoelkopf 2004, Learning with local and global consistency, NIPS 16.
-    """
-    points = np.concatenate([labelled, others])
-    points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
-    near = points @ points.T
-    np.fill_diagonal(near, -1.0)
-    neighbours = min(_NEIGHBOURS, len(points) - 1)
-    least = np.partition(near, -neighbours, axis=1)[:, -neighbours][:, None]
-    near = np.where(near >= least, np.maximum(near, 0.0) ** 3, 0.0)
-    near = np.maximum(near, near.T)
-    near[: len(labelled), : len(labelled)] = 0.0  # labels do not doubt each other
-    degree = 1.0 / np.sqrt(np.maximum(near.sum(1), 1e-9))
-    near = np.eye(len(points)) - _FAR * degree[:, None] * near * degree
-    start = np.zeros((len(points), targets.shape[1]))
-    start[: len(labelled)] = targets / np.maximum(targets.sum(0), 1e-9)
-    found = np.maximum(np.linalg.solve(near, start)[len(labelled) :], 1e-9)
-    share: Floats = found / found.sum(1, keepdims=True)
-    return share
+    def _place(self, candidate: Candidate, seen: NDArray[np.float32]) -> Floats:
+        """Give the coordinates (V, m, r) of the unlabelled cells, computed once a space."""
+        key = (candidate.zoom, candidate.layers)
+        if key not in self._placed:
+            self._placed[key] = self._space(candidate)[0].apply(seen)
+        return self._placed[key]

@@ -15,8 +15,9 @@ from cellclf.data.image_set import ImageSet
 from cellclf.evaluation.adaptation import HomeScore
 from cellclf.evaluation.metrics import evaluate
 from cellclf.evaluation.significance import compare_paired
-from cellclf.runs.features.layers import LayerReader
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.features.stored import VAL, StoredFeatures, kept_rows
+from cellclf.training.adapt.kept import Kept
 from cellclf.training.adapt.mixture import Mixture
 
 Floats = NDArray[np.float32]
@@ -133,6 +134,7 @@ class HomeImages(Home):
         cells: With labels, in the run's size.
         run_names: Classes of the run.
         seed: Of the choice of images, where there are very many.
+        kept: Where what was read is found again after a kill; None keeps it in memory alone.
         show: True shows progress.
 
     Raises:
@@ -140,11 +142,19 @@ class HomeImages(Home):
     """
 
     def __init__(
-        self, model: Any, cells: ImageSet, run_names: Sequence[str], *, seed: int = 0, show: bool = False
+        self,
+        model: Any,
+        cells: ImageSet,
+        run_names: Sequence[str],
+        *,
+        seed: int = 0,
+        kept: Kept | None = None,
+        show: bool = False,
     ) -> None:
         labels = match_labels(cells, run_names)
         rows = kept_rows(labels, MOST_HOME, seed)
         self.cells, self.model, self.show = cells.subset(rows), model, show
+        self.kept = kept or Kept()
         scored = _every_other(labels[rows])
         groups = self.cells.groups
         super().__init__(labels[rows], scored, f"home=, {int(scored.sum()):,} to score on", groups)
@@ -153,8 +163,11 @@ class HomeImages(Home):
     def read(self, zoom: float, layers: Sequence[str]) -> tuple[Floats, Floats] | None:
         """Read the images in a size, once."""
         if zoom not in self._found:
-            reader = LayerReader(zoomed(self.model, zoom), layers, batch_size=_BATCH)
-            features, given = reader.read(self.cells, show=self.show)
+            reader = FeatureReader(zoomed(self.model, zoom), layers=layers, batch_size=_BATCH)
+            features, given = self.kept.arrays(
+                {"home": True, "zoom": zoom, "layers": list(layers)},
+                lambda: reader.read_views(self.cells, show=self.show),
+            )
             self._found[zoom] = features[0], given[0]
         return self._found[zoom]
 

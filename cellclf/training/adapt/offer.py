@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from cellclf.backbones.graph import zoomed
 from cellclf.data.split import components
 from cellclf.errors import CellclfError, DataError, OptionError
-from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.features.layers import feature_layers
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.features.space import learn_space
 from cellclf.runs.suggest import choose
 from cellclf.runs.tta import VIEWS
@@ -183,12 +184,12 @@ def read(run: Run, cells: ImageSet, *, show: bool = False) -> Sheet:
     widths: tuple[int, ...] = ()
     for zoom in ZOOMS:
         try:
-            reader = LayerReader(zoomed(run.model, zoom), layers)
+            reader = FeatureReader(zoomed(run.model, zoom), layers=layers)
         except CellclfError:
             if zoom == 1.0:
                 raise
             continue
-        features[zoom], given[zoom] = reader.read(cells, views=_VIEWS, show=show)
+        features[zoom], given[zoom] = reader.read_views(cells, views=_VIEWS, show=show)
         widths = reader.widths
     return Sheet(widths, features, given)
 

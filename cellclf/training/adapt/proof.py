@@ -14,6 +14,7 @@ Labels = NDArray[np.int64]
 
 _BELIEF = 8.0  # what unlabelled cells say of a class counts as much as so many labels of it
 _SPREAD = 0.05  # standard error that is left where labels are many: measured on pretended laboratories
+_FEW = 0.2  # a gain has further standard error of so much by the square root of the number of labels, measured there
 _APART = (0.35, 0.55)  # the folds may fall so far behind what the unlabelled cells say before those lose their weight
 _MORE_WRONG = 1.2  # other cells of the laboratory are called wrong so many times as often as is estimated
 _USUAL_POWER = 0.3  # errors of an adapted run fall as the number of labels to the power of minus this
@@ -182,7 +183,8 @@ def prove(
     # of paired cells only those that one of both gets wrong vary; at least as much as one such cell in all would
     change = np.clip(np.abs(gain) + 0.1, 0, 1)
     gain_error = np.sqrt(np.maximum(change - gain**2, 0.05) / (judged + belief + 1))
-    whole = _interval(float(gain.mean()), _mean_error(gain_error), bounds=(-1.0, 1.0))
+    floor = float(np.hypot(_SPREAD, _FEW / np.sqrt(len(labels))))
+    whole = _interval(float(gain.mean()), _mean_error(gain_error), floor=floor, bounds=(-1.0, 1.0))
     return Proof(
         after=_interval(float(after.mean()), _mean_error(after_error), bounds=(0.0, 1.0)),
         before=_interval(float(before.mean()), _mean_error(before_error), bounds=(0.0, 1.0)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from cellclf.backbones.graph import zoomed
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import OptionError
-from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.features.layers import feature_layers
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.tta import VIEWS, view_names
 from cellclf.training.adapt.candidates import Reading
 from cellclf.training.adapt.home import Home
+from cellclf.training.adapt.kept import Kept
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -38,13 +41,23 @@ class Reader:
         picked: (n,) positions of the labelled cells.
         others: (m,) positions of further cells that may be read, in the order in which they are.
         home: Cells of the run's own laboratory; None if there are none.
+        kept: Where what was read is found again after a kill; None keeps it in memory alone.
         show: True shows progress.
     """
 
     def __init__(
-        self, model: Any, cells: ImageSet, picked: Labels, others: Labels, home: Home | None, *, show: bool = False
+        self,
+        model: Any,
+        cells: ImageSet,
+        picked: Labels,
+        others: Labels,
+        home: Home | None,
+        *,
+        kept: Kept | None = None,
+        show: bool = False,
     ) -> None:
         self.model, self.cells, self.picked, self.home, self.show = model, cells, picked, home, show
+        self.kept = kept or Kept()
         self.others = others[: max(0, MOST_CELLS - len(picked))]
         self.layers = feature_layers(model, LAYERS)
         height, width = cells.image_shape[:2]
@@ -84,23 +97,30 @@ class Reader:
         key = (zoom, whole)
         if key not in self._readings:
             try:
-                reader = LayerReader(self.network(zoom), self.layers, batch_size=_BATCH)
+                reader = FeatureReader(self.network(zoom), layers=self.layers, batch_size=_BATCH)
             except OptionError:  # images that small, or a network that cannot be rebuilt for them
                 return None
             self._readings[key] = self._read(reader, zoom, whole)
         return self._readings[key]
 
-    def _read(self, reader: LayerReader, zoom: float, whole: bool) -> Reading:
+    def _read(self, reader: FeatureReader, zoom: float, whole: bool) -> Reading:
         others = self.others if whole else self.others[: max(0, _SAMPLE - len(self.picked))]
         viewed = others[: max(0, _VIEWED[whole] - len(self.picked))]
         rows = np.concatenate([self.picked, viewed])
-        views, views_given = reader.read(self.cells, rows, views=self.views, show=self.show)
-        rest, rest_given = reader.read(self.cells, others[len(viewed) :], show=self.show)
+        rest = others[len(viewed) :]
+
+        def read() -> tuple[Floats, ...]:
+            seen = reader.read_views(self.cells, rows, views=self.views, show=self.show)
+            return *seen, *reader.read_views(self.cells, rest, show=self.show)
+
+        which = hashlib.sha256(np.concatenate([rows, [-1], rest]).tobytes()).hexdigest()
+        content = {"zoom": zoom, "rows": which, "views": self.views, "layers": self.layers}
+        views, views_given, once, once_given = self.kept.arrays(content, read)
         return Reading(
             zoom,
             reader.widths,
-            np.concatenate([views[0], rest[0]]),
-            np.concatenate([views_given[0], rest_given[0]]),
+            np.concatenate([views[0], once[0]]),
+            np.concatenate([views_given[0], once_given[0]]),
             views,
             views_given,
         )

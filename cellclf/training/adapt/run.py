@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ from cellclf.training.adapt.adapt import Adapted, adapt_labelled, adapt_unlabell
 from cellclf.training.adapt.calibrate import calibrate_there
 from cellclf.training.adapt.graph import build_model, original
 from cellclf.training.adapt.home import Home, HomeImages, StoredHome
+from cellclf.training.adapt.kept import Kept
 from cellclf.training.adapt.labels import Labelled, match, read_decisions
 from cellclf.training.adapt.proof import Interval
 from cellclf.training.adapt.reader import MOST_CELLS, Reader
+from cellclf.utils.atomic import expanded
 from cellclf.utils.backend import float32
 from cellclf.utils.locks import held
 from cellclf.utils.log import is_shown
@@ -70,7 +72,7 @@ def adapt_run(
         source: For the manifest: how ``cells`` and ``home`` were read, so that ``rerun`` can repeat it.
     """
     started, shown = time.monotonic(), is_shown(show)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else expanded(out)
     if folder is not None:
         check_folder(folder)
     root, notices = root_of(run)
@@ -104,8 +106,10 @@ def adapt_run(
         if (finished := _finished(folder, manifest)) is not None:  # by another process in the meantime
             return finished
         write_manifest(folder, manifest)
+        job.kept = Kept(folder, manifest["adaptation"]["key"])
         made = job.work(manifest, started)
         made.save(folder)
+        job.kept.clear()
         return made
 
 
@@ -152,7 +156,7 @@ def root_of(run: Run) -> tuple[Run, list[str]]:
     model, names = original(run.model), parent.get("class_names")
     if model is not None and isinstance(names, list) and len(names) == model.output_shape[-1]:
         manifest = {key: value for key, value in run.manifest.items() if key not in ("parent", "adaptation")}
-        notice = f"{left}: its network is taken from this run, and the home score is unknown without home="
+        notice = f"{left}: its network is taken from this run, and the home score is unknown without home=, --home"
         return Run(model, tuple(map(str, names)), [], manifest), [notice]
     return run, [f"{left}: the adapted run is adapted once more"]
 
@@ -181,7 +185,10 @@ def _finished(folder: Path, manifest: Mapping[str, Any]) -> Run | None:
     if found.get("status") != "finished" or not (folder / MODEL).exists():
         return None
     run = load_run(folder)
-    return run if run.adaptation is not None else None
+    if run.adaptation is None:
+        return None
+    Kept(folder).clear()  # of a kill after the last file was written
+    return run
 
 
 def _key(manifest: Mapping[str, Any]) -> Any:
@@ -200,6 +207,7 @@ class _Job:
     seed: int
     show: bool
     notices: list[str]
+    kept: Kept = field(default_factory=Kept)
 
     def __post_init__(self) -> None:
         taken = np.concatenate([self.known.rows, self.known.non_cells])
@@ -251,7 +259,7 @@ class _Job:
     def _work(self, manifest: dict[str, Any], started: float) -> Run:
         known, root = self.known, self.root
         own = self._own()
-        reader = Reader(root.model, self.cells, known.rows, self.others, own, show=self.show)
+        reader = Reader(root.model, self.cells, known.rows, self.others, own, kept=self.kept, show=self.show)
         readings = reader.sample()
         if len(known.rows):
             clusters = self._clusters()
@@ -291,7 +299,7 @@ class _Job:
                 if made.zoom != 1
                 else "no home cell is of these classes"
             )
-            self.notices.append(f"home score unknown: {why}; home= with images of these classes shows it")
+            self.notices.append(f"home score unknown: {why}; home=, --home with images of these classes shows it")
         manifest = manifest | {"status": "finished", "seconds": round(time.monotonic() - started, 1)}
         manifest["adaptation"] = manifest["adaptation"] | {"zoom": made.zoom, "candidate": made.candidate.name}
         return Run(
@@ -309,7 +317,7 @@ class _Job:
     def _own(self) -> Home | None:
         root = self.root
         if self.home is not None:
-            return HomeImages(root.model, self.home, root.class_names, seed=self.seed, show=self.show)
+            return HomeImages(root.model, self.home, root.class_names, seed=self.seed, kept=self.kept, show=self.show)
         return None if root.stored_features is None else StoredHome(root.stored_features)
 
     def _clusters(self) -> Labels:

@@ -15,7 +15,7 @@ CELLS = cc.make_cells(16, size=48, seed=3, balance="even").images
 MASKS = foreground_masks(CELLS)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 999), strength=st.floats(0.1, 2))
 def test_the_cell_stays_and_its_surroundings_change(seed, strength):
     augmenter = Augmenter([Background()], seed=seed, strength=strength)

@@ -42,10 +42,10 @@ def test_a_tone_curve_is_gentle_at_low_strength_and_differs_from_image_to_image(
 
 @settings(max_examples=25, deadline=None)
 @given(
-    slopes=st.tuples(*[st.floats(-1, 1, width=32)] * 2),
-    bend=st.floats(0, 2, width=32),
-    middle=st.tuples(*[st.floats(-0.3, 0.3, width=32)] * 2),
-    parts=st.tuples(*[st.floats(0.5, 1.5, width=32)] * 3),
+    slopes=st.tuples(*[st.floats(-1, 1)] * 2),
+    bend=st.floats(0, 2),
+    middle=st.tuples(*[st.floats(-0.3, 0.3)] * 2),
+    parts=st.tuples(*[st.floats(0.5, 1.5)] * 3),
 )
 def test_light_falls_off_as_the_formula_says(slopes, bend, middle, parts):
     shape = np.asarray([[*slopes, bend, *middle, *parts]])
@@ -56,7 +56,7 @@ def test_light_falls_off_as_the_formula_says(slopes, bend, middle, parts):
     density = density + bend * ((y[:, None] - middle[0]) ** 2 + (x[None] - middle[1]) ** 2)
     density -= density.min()
     expected = CELL * np.exp(-density[:, :, None] * np.asarray(parts))
-    assert abs(got - expected).max() <= 0.51
+    assert abs(got - expected).max() <= 0.52
 
 
 def test_illumination_darkens_and_keeps_the_brightest_place():

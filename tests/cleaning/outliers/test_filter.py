@@ -102,7 +102,8 @@ def test_embeddings_take_the_place_of_descriptors(dirty: ImageSet) -> None:
         return small.reshape(len(images), -1)
 
     found = OutlierFilter(embed=embed, method="mahalanobis").find(dirty)
-    assert sum(seen) == len(dirty)  # one pass
+    assert seen[:2] == [256, 56]  # one pass, and the outliers once more under the usual white balance
+    assert sum(seen[2:]) <= 24
     coarse = np.char.startswith(dirty.ids, "foreign-photo") | np.char.startswith(dirty.ids, "foreign-blank")
     assert not found.keep[coarse].any()  # what 4x4 means can see
     assert found.keep[~non_cell(dirty)].mean() > 0.98

@@ -7,8 +7,9 @@ import pytest
 
 from cellclf.backbones.backbone import Backbone
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import OptionError, UnknownNameError
-from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.errors import UnknownNameError
+from cellclf.runs.features.layers import feature_layers
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.tta import VIEWS
 from cellclf.training.head import Head
 
@@ -29,8 +30,8 @@ def cells():
 def test_features_are_the_means_of_the_maps(model, cells):
     import keras
 
-    reader = LayerReader(model)
-    features, given = reader.read(cells)
+    reader = FeatureReader(model, layers=feature_layers(model))
+    features, given = reader.read_views(cells)
     maps = keras.Model(model.inputs, [model.get_layer(name).output for name in reader.layers])
     expected = np.concatenate([np.mean(one, (1, 2)) for one in maps.predict_on_batch(cells.images)], 1)
     np.testing.assert_allclose(features[0], expected, atol=1e-5)
@@ -39,23 +40,29 @@ def test_features_are_the_means_of_the_maps(model, cells):
 
 
 def test_views_are_those_of_test_time_augmentation(model, cells):
-    reader = LayerReader(model, batch_size=4)
-    features, given = reader.read(cells, views=list(VIEWS))
+    reader = FeatureReader(model, layers=feature_layers(model), batch_size=4)
+    features, given = reader.read_views(cells, views=list(VIEWS))
     assert features.shape[:2] == (8, 11)
     assert given.shape == (8, 11, 3)
     flipped = ImageSet(np.ascontiguousarray(cells.images[:, :, ::-1]))
-    np.testing.assert_allclose(features[list(VIEWS).index("flip")], reader.read(flipped)[0][0], atol=1e-5)
+    np.testing.assert_allclose(features[list(VIEWS).index("flip")], reader.read_views(flipped)[0][0], atol=1e-5)
 
 
 def test_batches_and_rows_change_nothing(model, cells):
-    whole = LayerReader(model).read(cells)[0]
-    np.testing.assert_allclose(LayerReader(model, batch_size=2).read(cells)[0], whole, atol=1e-5)
+    whole = FeatureReader(model, layers=feature_layers(model)).read_views(cells)[0]
+    np.testing.assert_allclose(
+        FeatureReader(model, layers=feature_layers(model), batch_size=2).read_views(cells)[0], whole, atol=1e-5
+    )
     rows = np.asarray([7, 2, 2])
-    np.testing.assert_allclose(LayerReader(model).read(cells, rows)[0], whole[:, rows], atol=1e-5)
+    np.testing.assert_allclose(
+        FeatureReader(model, layers=feature_layers(model)).read_views(cells, rows)[0], whole[:, rows], atol=1e-5
+    )
 
 
 def test_no_cells_give_empty_arrays(model, cells):
-    features, given = LayerReader(model).read(cells, np.empty(0, np.int64), views=["as_is", "flip"])
+    features, given = FeatureReader(model, layers=feature_layers(model)).read_views(
+        cells, np.empty(0, np.int64), views=["as_is", "flip"]
+    )
     assert features.shape[:2] == (2, 0)
     assert given.shape == (2, 0, 3)
 
@@ -71,14 +78,13 @@ def test_a_network_without_maps_gives_what_its_last_layer_reads():
     x = keras.Input((4, 4, 3))
     y = keras.layers.Dense(5, name="row")(keras.layers.Flatten()(x))
     model = keras.Model(x, keras.layers.Dense(2, activation="softmax")(y))
-    reader = LayerReader(model, ["row"])
-    assert reader.read(ImageSet(np.zeros((3, 4, 4, 3), np.uint8)))[0].shape == (1, 3, 5)
+    reader = FeatureReader(model, layers=["row"])
+    assert reader.read_views(ImageSet(np.zeros((3, 4, 4, 3), np.uint8)))[0].shape == (1, 3, 5)
 
 
-@pytest.mark.parametrize(("layers", "error"), [(["none"], UnknownNameError), ([], OptionError)])
-def test_layers_that_cannot_be_read_are_refused(model, layers, error):
-    with pytest.raises(error):
-        LayerReader(model, layers)
+def test_a_layer_that_the_network_lacks_is_refused(model):
+    with pytest.raises(UnknownNameError):
+        FeatureReader(model, layers=["none"])
 
 
 def test_gates_of_one_pixel_are_no_maps():

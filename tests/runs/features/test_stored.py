@@ -10,7 +10,8 @@ import pytest
 
 import cellclf as cc
 from cellclf.errors import CellclfWarning, DataError, RunFolderError
-from cellclf.runs.features.layers import LayerReader, feature_layers
+from cellclf.runs.features.layers import feature_layers
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.features.stored import FEATURES, StoredFeatures, kept_rows, load_stored
 
 
@@ -43,7 +44,7 @@ def test_a_training_stores_what_the_network_sees_in_its_own_images(run, parts):
     assert stored.ids[stored.part == "val"].tolist() == parts.val.ids.tolist()
     for part, cells in (("train", parts.train), ("val", parts.val)):
         mine = stored.part == part
-        features, given = LayerReader(run.model, stored.layers).read(cells)
+        features, given = FeatureReader(run.model, layers=stored.layers).read_views(cells)
         spread = np.abs(features[0]).max()
         np.testing.assert_allclose(stored.features[mine], features[0], atol=1e-3 * spread)
         np.testing.assert_allclose(stored.probabilities[mine], given[0], atol=1e-5)

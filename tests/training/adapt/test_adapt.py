@@ -29,8 +29,8 @@ def laboratory(n=200, *, seed=0, right=0.6, views=4, noise=0.6, shift=3.0, share
     return features.astype(np.float32), given.astype(np.float32), labels
 
 
-def reading(features, given, picked, *, home=None, home_labels=None, zoom=1.0):
-    rows = np.r_[picked, np.setdiff1d(np.arange(features.shape[1]), picked)[:60]]
+def reading(features, given, picked, *, home=None, home_labels=None, zoom=1.0, viewed=60):
+    rows = np.r_[picked, np.setdiff1d(np.arange(features.shape[1]), picked)[:viewed]]
     return Reading(zoom, WIDTHS, features[0], given[0], features[:, rows], given[:, rows], home, home_labels)
 
 
@@ -236,6 +236,20 @@ def test_every_head_beats_or_equals_the_run(candidate):
     assert balanced_accuracy(labels, called) >= before - 0.05
 
 
+@pytest.mark.parametrize("viewed", [0, 60, 64, 180])
+def test_unlabelled_cells_help_where_labels_are_few(viewed):
+    plain, trained = Candidate("plain"), Candidate("self-training", self_training=True)
+    gains = []
+    for seed in range(4):
+        features, given, labels = laboratory(seed=seed, noise=0.9)
+        picked = np.random.default_rng(seed).permutation(len(labels))[:12]
+        fitter = Fitter({1.0: reading(features, given, picked, viewed=viewed)}, labels[picked], np.arange(CLASSES))
+        first, then = (fitter.fit(one, np.arange(12)) for one in (plain, trained))
+        called = [head.classes[head.logits(features[0], given[0]).argmax(1)] for head in (first, then)]
+        gains.append(balanced_accuracy(labels, called[1]) - balanced_accuracy(labels, called[0]))
+    assert np.mean(gains) > 0 and min(gains) > -0.05
+
+
 def test_labels_bring_what_they_promise():
     features, given, labels, picked, readings = a_case(25)
     made = adapt_labelled(readings, labels[picked], np.arange(CLASSES))
@@ -336,6 +350,16 @@ def test_shares_are_found_where_classes_are_unequal():
     np.testing.assert_allclose(weighed.sum(1), 1)
     called = softmax(1.5 * rows).argmax(1)
     assert expected(softmax(1.5 * rows), [0, 1, 2]) == pytest.approx(balanced_accuracy(labels, called), abs=0.03)
+
+
+def test_the_interval_of_a_gain_is_wider_where_labels_are_few():
+    widths = []
+    for count in (25, 100):
+        labels = np.arange(count) % 2
+        sure = np.where(np.arange(count)[:, None] % 2 == [0, 1], 0.9, 0.1)
+        proof = prove(labels, sure[None], sure, sure[:, ::-1], sure[:, ::-1])
+        widths.append(proof.gain.high - proof.gain.low)
+    assert widths[0] > widths[1] > 0
 
 
 def test_what_the_run_is_worth_is_not_judged_by_a_head_that_knows_less():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cellclf.data.image_set import ImageSet
-from cellclf.runs.features.layers import LayerReader
+from cellclf.runs.features.layers import feature_layers
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.training.adapt.candidates import Head
 from cellclf.training.adapt.graph import build_model
 from cellclf.training.adapt.mixture import Gate, Mixture, mix
@@ -54,8 +55,8 @@ def test_the_network_says_what_the_arrays_say(columns, labelled, pull, gate, tmp
     import keras
 
     model = network()
-    reader = LayerReader(model)
-    features, given = reader.read(ImageSet(images()))
+    reader = FeatureReader(model, layers=feature_layers(model))
+    features, given = reader.read_views(ImageSet(images()))
     made = mixture(columns, labelled, features.shape[-1], pull=pull, gate=gate)
     built = build_model(model, reader.layers, made)
     expected = made.probabilities(features[0], given[0])
@@ -74,8 +75,8 @@ def test_a_zoomed_network_reads_what_the_zoomed_reader_read(zoom):
     from cellclf.backbones.graph import zoomed
 
     model = network()
-    reader = LayerReader(zoomed(model, zoom))
-    features, given = reader.read(ImageSet(images()))
+    reader = FeatureReader(zoomed(model, zoom), layers=feature_layers(model))
+    features, given = reader.read_views(ImageSet(images()))
     made = mixture([0, 1, 2, 3], [0, 1, 2], features.shape[-1])
     found = build_model(model, reader.layers, made, zoom=zoom).predict_on_batch(images())
     np.testing.assert_allclose(found, made.probabilities(features[0], given[0]), atol=1e-5)
@@ -93,9 +94,9 @@ def test_without_labels_only_the_classes_are_restricted():
 def test_an_adapted_network_can_be_adapted_again():
     model = network()
     layers = ("one", "two")
-    features, given = LayerReader(model, layers).read(ImageSet(images()))
+    features, given = FeatureReader(model, layers=layers).read_views(ImageSet(images()))
     first = build_model(model, layers, mixture([0, 1, 2, 3], [0, 1], features.shape[-1], gate=True), zoom=1.5)
-    features, given = LayerReader(first, layers).read(ImageSet(images()))
+    features, given = FeatureReader(first, layers=layers).read_views(ImageSet(images()))
     made = mixture([0, 1, 2, 3], [1, 2, 3], features.shape[-1], gate=True, seed=3)
     second = build_model(first, layers, made, zoom=1.0)
     np.testing.assert_allclose(second.predict_on_batch(images()), made.probabilities(features[0], given[0]), atol=1e-5)

@@ -14,7 +14,7 @@ from helpers.levels import there as another_laboratory
 import cellclf as cc
 from cellclf.errors import CellclfWarning, DataError, OptionError, RunFolderError, UnknownNameError
 from cellclf.evaluation import Adaptation
-from cellclf.runs.features.layers import LayerReader
+from cellclf.runs.features.reader import FeatureReader
 from cellclf.runs.provenance import weights_sha256
 from cellclf.training.adapt import reader
 from cellclf.training.adapt import run as adapting
@@ -161,7 +161,7 @@ def test_all_cells_are_read_in_the_chosen_size_and_few_in_the_others(root, there
     whole = made.whole(1.5)
     assert whole.pool.shape[0] == 90 and whole is made.whole(1.5) and made.whole(1.0) is found[1.0]
     np.testing.assert_allclose(whole.pool[:30], found[1.5].pool, atol=1e-4)
-    directly, given = LayerReader(root.model, made.layers).read(there, made.pool)
+    directly, given = FeatureReader(root.model, layers=made.layers).read_views(there, made.pool)
     np.testing.assert_allclose(found[1.0].pool, directly[0], atol=1e-4)
     np.testing.assert_allclose(found[1.0].pool_given, given[0], atol=1e-5)
 
@@ -274,7 +274,18 @@ def test_a_kill_in_the_middle_loses_nothing(root, there, tmp_path, monkeypatch):
     with pytest.raises(RunFolderError, match="choose a new folder"):
         root.adapt(unlabelled(there), labels, seed=3, out=out)
     (out / "model.keras").write_bytes(b"as a kill between two files leaves it")
-    made = root.adapt(unlabelled(there), labels, out=out, show=False)
+    files = list((out / "features-read").iterdir())
+    assert files, "what was read before the kill"
+    files[0].write_bytes(b"as a failing disk leaves it")
+    read = []
+    with monkeypatch.context() as patch:
+        before = FeatureReader.read_views
+        patch.setattr(FeatureReader, "read_views", lambda *args, **more: read.append(1) or before(*args, **more))
+        made = root.adapt(unlabelled(there), labels, out=out, show=False)
+    assert len(read) == 2, "the damaged file alone is read again: some cells in all views, the others in one"
+    assert not (out / "features-read").exists()
+    whole = root.adapt(unlabelled(there), labels, show=False)
+    np.testing.assert_array_equal(made.predict_proba(there), whole.predict_proba(there))
     np.testing.assert_allclose(cc.load_run(out).predict_proba(there), made.predict_proba(there), atol=1e-6)
     with pytest.raises(RunFolderError, match="holds another run"):
         root.adapt(unlabelled(there), labels, out=root.folder)
