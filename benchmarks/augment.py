@@ -70,7 +70,7 @@ def candidates(size):
         "cellclf AugMix of the same 11 ops": cc.Augmenter([aug.AugMix(steps=KERAS_OPERATIONS)]).map,
         **{
             f"cellclf preset {name}": cc.Augmenter.preset(name).map
-            for name in ("report", "light", "laboratory", "challenge")
+            for name in ("report", "light", "stain", "laboratory", "challenge")
         },
     }
 

@@ -46,7 +46,7 @@ DEEP |= {"schedule": "cosine", "warmup": 1, "monitor": "mean_macro_f1"}
 LION = {"optimizer": "lion", "class_weight": "balanced", "head": {"units": [512, 256], "dropout": 0.5, "l2": 1e-4}}
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.02, "label_smoothing": 0.05, "head": {"units": [], "dropout": 0.2}}
 ADAMW |= {"val_augmenter": {"preset": "challenge"}, "stages": [DEEP]}
-BOTH = {"augmenter": {"preset": ["challenge", "laboratory"]}}
+BOTH = {"augmenter": {"preset": ["challenge", "stain"]}}
 AVERAGE = {"ema": 0.998, "class_weight": "balanced"}
 
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -65,7 +65,7 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
         "row 4 + MixUp, CutMix",
         ADAMW | {"augmenter": {"steps": REPORT + POLICY + MASKS}, "mix": {"kind": "both", "alpha": 0.4, "rate": 0.5}},
     ),
-    "6-presets": ("row 4 with the presets challenge and laboratory", ADAMW | BOTH),
+    "6-presets": ("row 4 with the presets challenge and stain", ADAMW | BOTH),
     "7-ema": ("row 6 + EMA of weights, balanced classes", ADAMW | BOTH | AVERAGE),
     "8-still": (
         "row 7 with BatchNorm frozen",

@@ -83,7 +83,7 @@ def curve(name: str, parts: Parts, shared: Path, arguments: argparse.Namespace) 
     trainer = cc.Trainer(
         backbone=cc.Backbone("mobilenet", weights=str(shared / WEIGHTS), params={"alpha": 0.75}),
         head=cc.Head(units=(), dropout=0.2),
-        augmenter=cc.Augmenter.from_dict({"preset": ["challenge", "laboratory"], "seed": arguments.seed}),
+        augmenter=cc.Augmenter.from_dict({"preset": ["challenge", "stain"], "seed": arguments.seed}),
         val_augmenter=cc.Augmenter.preset("challenge", seed=arguments.seed + 1),
         stages=[cc.Stage(**{**COMMON, **stage}) for stage in PLANS[name]],
         optimizer="adamw",

@@ -3,8 +3,7 @@
 usage: CELLCLF_DATA=FOLDER python benchmarks/worlds.py AUGMENTER [AUGMENTER ...] [--out runs/worlds] [--seed 7]
        CELLCLF_DATA=FOLDER python benchmarks/worlds.py --table [AUGMENTER ...] [--out runs/worlds]
 
-An AUGMENTER is a preset, several joined by + (each image draws one), or a TOML file that holds the table of one, such
-as benchmarks/presets_before.toml: `challenge` and `stain` of version 0.1.0.
+An AUGMENTER is a preset, several joined by + (each image draws one), or a TOML file that holds the table of one.
 
 For each of the families of `world_families.py` the network is trained without the augmenter's steps of that family and
 scored on cells that are shown in that way: what is measured is a world that the training has not met. Trainings that

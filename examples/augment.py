@@ -14,7 +14,7 @@ cells.plot(per_class=3).savefig("home.png")
 external.plot(per_class=3).savefig("external.png")
 
 # %% Every preset, to be looked at: would you still diagnose these cells?
-for name in ("light", "laboratory", "challenge"):
+for name in ("light", "stain", "laboratory", "challenge"):
     cc.Augmenter.preset(name, seed=7).plot(cells, images=4, n_augmentations=6).savefig(f"{name}.png")
 
 # %% Half as strong

@@ -30,7 +30,7 @@ stage = {"epochs": epochs, "learning_rate": 2e-3, "unfreeze": "all", "train_batc
 careless = make_trainer(stages=[cc.Stage(**stage, monitor="val_macro_f1")])
 careful = make_trainer(
     stages=[cc.Stage(**stage, monitor="mean_macro_f1")],
-    augmenter=cc.Augmenter.from_dict({"preset": ["challenge", "laboratory"], "seed": 7}),
+    augmenter=cc.Augmenter.from_dict({"preset": ["challenge", "stain"], "seed": 7}),
     val_augmenter=cc.Augmenter.preset("challenge", seed=8),
 )
 

@@ -15,7 +15,7 @@ STAGE = 'trainer.stages=[{epochs=2,learning_rate=2e-3,unfreeze="all",train_batch
 TINY = [
     "trainer.backbone.params.filters=[16,16,16]",
     "trainer.head.units=[]",
-    'trainer.augmenter.preset=["challenge","laboratory"]',
+    'trainer.augmenter.preset=["challenge","stain"]',
 ]
 
 

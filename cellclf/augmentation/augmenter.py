@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cellclf.augmentation.blocks import Layout, has_gpu, run_blocks
 from cellclf.augmentation.copies import Copies, PerClass, Strength, Strengths, with_copies
-from cellclf.augmentation.presets import PRESETS, PresetName, current_name
+from cellclf.augmentation.presets import PRESETS, PresetName
 from cellclf.augmentation.program import Arrays, Program
 from cellclf.augmentation.rng import ImageRng
 from cellclf.augmentation.steps.base import Step, run_steps, step_from_dict
@@ -78,7 +78,7 @@ class Augmenter(Params):
         """Make a ready-made augmenter.
 
         Args:
-            name: "none", "report", "light", "challenge" or "laboratory".
+            name: "none", "report", "light", "challenge", "stain" or "laboratory".
             seed: A whole number from 0 up.
             strength: Scales how far every step goes.
 
@@ -89,7 +89,6 @@ class Augmenter(Params):
             >>> Augmenter.preset("report")
             Augmenter(rotate, flip, zoom, brightness, noise; strength=1, seed=0)
         """
-        name = current_name(name)
         check_value(name, PresetName, "augmentation preset")
         return cls([step_from_dict(step) for step in PRESETS[name]["steps"]], strength=strength, seed=seed)
 
@@ -107,7 +106,7 @@ class Augmenter(Params):
         Examples:
             >>> Augmenter.from_dict({"preset": "report", "seed": 7, "steps": [{"step": "jpeg"}]})
             Augmenter(rotate, flip, zoom, brightness, noise, jpeg; strength=1, seed=7)
-            >>> "background" in Augmenter.from_dict({"preset": ["challenge", "laboratory"]}).names()
+            >>> "stain_hed" in Augmenter.from_dict({"preset": ["challenge", "stain"]}).names()
             True
         """
         return cls.from_table(data, "augmenter")
@@ -121,7 +120,7 @@ class Augmenter(Params):
         if named is None:
             return made
         several = isinstance(named, list | tuple)
-        names = [current_name(name) for name in (named if several else [named])]
+        names = named if several else [named]
         for name in names:
             check_value(name, PresetName, f"{where} preset")
         lists = [list(cls.preset(name).steps) for name in names]

@@ -5,32 +5,10 @@ A preset holds what a recipe would: a list of steps.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from cellclf.errors import CellclfWarning
-
 Preset = dict[str, Any]
-PresetName = Literal["none", "report", "light", "challenge", "laboratory"]
-
-RENAMED_PRESETS: Mapping[str, str] = {"stain": "laboratory"}
-"""Old name of a preset -> the preset that took its place."""
-
-
-def current_name(name: str) -> str:
-    """Give the name of a preset, also for its old name, with a notice.
-
-    Examples:
-        >>> current_name("light")
-        'light'
-    """
-    new = RENAMED_PRESETS.get(name) if isinstance(name, str) else None
-    if new is None:
-        return name
-    warnings.warn(f"the augmentation preset {name!r} is now {new!r}, with more and wider steps", CellclfWarning, 3)
-    return new
-
+PresetName = Literal["none", "report", "light", "challenge", "stain", "laboratory"]
 
 _REPORT: list[dict[str, Any]] = [
     {"step": "rotate", "degrees": 180.0},
@@ -100,6 +78,40 @@ _CHALLENGE: list[dict[str, Any]] = [
     {"step": "gridmask", "rate": 0.1},
 ]
 
+_STAIN: list[dict[str, Any]] = [
+    {"step": "flip"},
+    {"step": "rotate", "degrees": 180.0},
+    {"step": "zoom", "low": 0.7, "high": 1.5},
+    {"step": "aspect", "rate": 0.3, "low": 0.85, "high": 1.18},
+    {"step": "translate", "rate": 0.5, "low": 0.0, "high": 0.15},
+    {
+        "step": "some_of",
+        "rate": 0.9,
+        "count": 1,
+        "steps": [
+            {"step": "stain_hed", "theta": 0.2},
+            {"step": "stain_lab", "mean": [8.0, 6.0, 8.0], "spread": 0.2},
+        ],
+    },
+    {"step": "hue", "rate": 0.3, "degrees": 20.0},
+    {"step": "saturation", "rate": 0.3, "low": 0.4, "high": 1.6},
+    {"step": "gamma", "rate": 0.3, "low": 0.7, "high": 1.4},
+    {"step": "channel_shift", "rate": 0.3, "levels": 20.0},
+    {"step": "grey", "rate": 0.05},
+    {
+        "step": "some_of",
+        "rate": 0.5,
+        "count": 1,
+        "steps": [
+            {"step": "blur", "low": 0.3, "high": 1.6},
+            {"step": "defocus", "low": 0.5, "high": 2.2},
+            {"step": "sharpness", "low": 0.2, "high": 3.0},
+            {"step": "noise", "low": 1.0, "high": 10.0},
+            {"step": "jpeg", "low": 25.0, "high": 90.0},
+        ],
+    },
+]
+
 _LABORATORY: list[dict[str, Any]] = [
     {"step": "background", "rate": 0.2},
     {"step": "flip"},
@@ -149,6 +161,10 @@ PRESETS: dict[str, Preset] = {
     "challenge": {
         "summary": "Strips, mirror seams, shear, strong light and colour, blur, noise, JPEG, masks: for altered data.",
         "steps": _CHALLENGE,
+    },
+    "stain": {
+        "summary": "Stain, white balance, scale, focus and compression: for another laboratory and another microscope.",
+        "steps": _STAIN,
     },
     "laboratory": {
         "summary": "Background, scale, stain, camera, light, focus, noise: for other laboratories and microscopes.",

@@ -229,7 +229,8 @@ def output_of(model: Any, name: str) -> Any:
     import keras
 
     layer = model.get_layer(name)
-    by_depth = sorted(model._nodes_by_depth.items())  # 0 is the end of the graph
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    by_depth = sorted(graph._nodes_by_depth.items())  # 0 is the end of the graph
     found = [node.outputs[0] for _, nodes in by_depth for node in nodes if node.operation is layer]
     if not isinstance(layer, keras.Model) and any(layer.output is one for one in found):
         return layer.output

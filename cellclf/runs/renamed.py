@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from cellclf.augmentation.presets import RENAMED_PRESETS
 from cellclf.errors import CellclfWarning
 
 RENAMED: Mapping[str, Mapping[str, str]] = {
@@ -30,9 +28,6 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 _NOW_TABLES = {"trainer": {"cache": "cache.mode"}}
 """Keys that held a text and are tables now: old key -> the new key of the text."""
 
-_AUGMENTERS = ("augmenter", "val_augmenter", "expand")
-"""Tables whose ``preset`` names one of the ready-made augmenters, or several."""
-
 _HOLDERS = ("recipe", "members", "source")
 """Entries of a manifest that hold such tables: its recipe, the manifests of an ensemble, the source of the images."""
 
@@ -49,7 +44,7 @@ def with_new_names(data: Mapping[str, Any], where: str) -> dict[str, Any]:
         {'trainer': {'cache': {'views': 6}}}
     """
     notices: set[str] = set()
-    renamed = {name: _with_new_presets(name, value, notices) for name, value in _renamed(data, notices).items()}
+    renamed = _renamed(data, notices)
     _warn(where, notices)
     return renamed
 
@@ -65,22 +60,9 @@ def setting_with_new_names(setting: str) -> str:
     table, *keys = path.strip().split(".")
     new = _new_name(table, keys[0], value.strip().strip("'\"")) if keys else None
     if new is None or (keys[0] in _NOW_TABLES.get(table, {}) and (len(keys) > 1 or value.strip().startswith("{"))):
-        return _setting_with_new_preset(setting)
-    _warn(f"the setting {setting!r}", {_notice(table, keys[0], new)})
-    return _setting_with_new_preset(".".join([table, new, *keys[1:]]) + sign + value)
-
-
-def _setting_with_new_preset(setting: str) -> str:
-    path, sign, value = setting.partition("=")
-    keys = path.strip().split(".")
-    if not {*keys} & {*_AUGMENTERS} or (keys[-1] != "preset" and "preset" not in value):
         return setting
-    notices: set[str] = set()
-    for old, new in RENAMED_PRESETS.items():
-        value, changed = re.subn(rf"\b{old}\b", new, value)
-        notices |= {_notice("preset", old, new)} if changed else set()
-    _warn(f"the setting {setting!r}", notices)
-    return path + sign + value
+    _warn(f"the setting {setting!r}", {_notice(table, keys[0], new)})
+    return ".".join([table, new, *keys[1:]]) + sign + value
 
 
 def _new_name(table: str, key: str, value: Any) -> str | None:
@@ -121,26 +103,8 @@ def _renamed_table(name: str, table: Mapping[str, Any], notices: set[str]) -> di
     return found
 
 
-def _with_new_presets(name: str, value: Any, notices: set[str]) -> Any:
-    """Give an entry with the new names of presets, at any depth."""
-    if isinstance(value, list):
-        return [_with_new_presets(name, one, notices) for one in value]
-    if not isinstance(value, Mapping):
-        return value
-    found = {key: _with_new_presets(key, one, notices) for key, one in value.items()}
-    if name in _AUGMENTERS and "preset" in found:
-        given = found["preset"]
-        names = [given] if isinstance(given, str) else given
-        if isinstance(names, list) and (old := [n for n in names if isinstance(n, str) and n in RENAMED_PRESETS]):
-            notices |= {_notice("preset", one, RENAMED_PRESETS[one]) for one in old}
-            new = [RENAMED_PRESETS.get(one, one) if isinstance(one, str) else one for one in names]
-            found["preset"] = new[0] if isinstance(given, str) else new
-    return found
-
-
 def _notice(table: str, old: str, new: str) -> str:
-    sign = " " if table == "preset" else "."
-    return f"{table}{sign}{old} is now {table}{sign}{new}"
+    return f"{table}.{old} is now {table}.{new}"
 
 
 def _warn(where: str, notices: set[str]) -> None:

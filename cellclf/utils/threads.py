@@ -27,6 +27,7 @@ def one_blas_thread() -> Iterator[None]:
 
 @cache
 def _controller() -> Any:
+    import scipy.linalg  # noqa: F401 - has a BLAS of its own, which only a controller made afterwards knows
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -14,6 +14,7 @@ from cellclf.training.adapt.logistic import balanced
 from cellclf.training.adapt.mixture import Mixture, fit_gate, mix
 from cellclf.training.adapt.proof import Interval, Proof, doubts, expected, learning_curve, prove
 from cellclf.training.adapt.select import AS_IT_WAS, Blend, Blends, CrossFit, best, cross_fit, folds, inside, losses
+from cellclf.utils.threads import one_blas_thread
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -65,6 +66,7 @@ class Adapted:
     proof: Proof | None = None
 
 
+@one_blas_thread()
 def adapt_labelled(
     readings: Mapping[float, Reading],
     labels: Labels,
