@@ -87,9 +87,9 @@ class Listing:
 def list_files(paths: Sequence[str | Path]) -> Listing:
     """List files that were named one by one."""
     texts = [os.fspath(path) for path in paths]
-    if folder := next((text for text in texts if not os.path.splitext(text)[1] and os.path.isdir(text)), None):
+    if texts and all(map(os.path.isdir, texts)):  # one among files is skipped, with its reason
         raise DataError(
-            f"the list names the folder {printable(folder)!r}, expected files: load each folder, and join the sets "
+            f"the list names folders, such as {printable(texts[0])!r}, expected files: load each folder, and join the sets "
             "with ImageSet.concat([...])"
         )
     return Listing(texts, [printable(text) for text in texts])

@@ -139,7 +139,7 @@ def test_texts_beside_the_images_of_classes_are_no_yolo_labels(tmp_path: Path) -
 
 def test_a_list_of_folders_says_what_to_do(tmp_path: Path) -> None:
     put(tmp_path / "x" / "a" / "0.png", CELLS[0])
-    with pytest.raises(DataError, match=r"names the folder .*ImageSet.concat"):
+    with pytest.raises(DataError, match=r"names folders, such as .*ImageSet.concat"):
         load([tmp_path / "x", tmp_path / "x"])
 
 

@@ -46,7 +46,7 @@ class ToneCurve(Step):
         slopes = np.exp(strength * self.spread * np.clip(bend, -2.5, 2.5))
         rise = np.cumsum(slopes, axis=2) / slopes.sum(axis=2, keepdims=True)
         rise = np.concatenate([np.zeros_like(rise[:, :, :1]), rise], axis=2)
-        reach = min(strength, 2.0) * self.ends
+        reach = min(min(strength, 2.0) * self.ends, 0.45)  # black stays below white
         low, high = reach * rng.uniform(0, 1)[:, None, None], 1 - reach * rng.uniform(0, 1)[:, None, None]
         rise = low + (high - low) * rise
         place = np.linspace(0, _KNOTS - 1, 256)
