@@ -89,8 +89,8 @@ def list_files(paths: Sequence[str | Path]) -> Listing:
     texts = [os.fspath(path) for path in paths]
     if texts and all(map(os.path.isdir, texts)):  # one among files is skipped, with its reason
         raise DataError(
-            f"the list names folders, such as {printable(texts[0])!r}, expected files: load each folder, and join the sets "
-            "with ImageSet.concat([...])"
+            f"the list names folders, such as {printable(texts[0])!r}, expected files: load each folder, and join the "
+            "sets with ImageSet.concat([...])"
         )
     return Listing(texts, [printable(text) for text in texts])
 
