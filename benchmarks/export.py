@@ -86,7 +86,7 @@ def main() -> int:
         if options.n_jobs == os.cpu_count():
             for runtime in ("keras", "onnx"):
                 own = cellclf.load_run(options.run)
-                own.runtime = runtime
+                own.runtime, own.folder = runtime, None  # nothing is kept in a folder that is only measured
                 found[f"run, {runtime}"], predictors[f"run, {runtime}"] = {}, own.predict_proba
             start = time.perf_counter()
             predictors["run, onnx"](images[:1])
