@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 Floats = np.ndarray
-Picture = Callable[[Floats, Floats, np.random.Generator], Floats]
+Change = Callable[[Floats, Floats, np.random.Generator], Floats]
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class World:
     Args:
         name: What it is called in tables.
         summary: What happens, in a line.
-        picture: Changes one (H, W, 3) float image 0-1; takes the image, others to borrow from, and a generator.
+        change: Changes one (H, W, 3) float image 0-1; takes the image, others to borrow from, and a generator.
         families: Families of corruptions; steps that declare one of them are left out.
         steps: Names of further steps that are left out.
     """
 
     name: str
     summary: str
-    picture: Picture
+    change: Change
     families: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
 
@@ -367,5 +367,5 @@ def shown(images: np.ndarray, world: World, lent: np.ndarray, *, seed: int) -> n
     others = lent / 255
     for k, image in enumerate(images):
         rng = np.random.default_rng([seed, k, *world.name.encode()])
-        out[k] = np.rint(255 * np.clip(world.picture(image / 255, others, rng), 0, 1))
+        out[k] = np.rint(255 * np.clip(world.change(image / 255, others, rng), 0, 1))
     return out

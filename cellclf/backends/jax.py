@@ -8,14 +8,15 @@ buffer is given up to the compiled step (donated): arrays that others hold, as a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.backends.prefetch import Prefetched
+from cellclf.backends.prefetch import batches as batches
+from cellclf.backends.prefetch import one_by_one
 from cellclf.backends.protocol import Batch, Train
 from cellclf.errors import OptionError
 from cellclf.utils.backend import float32
@@ -141,21 +142,9 @@ def slopes(front: Any, rest: Callable[[Any], Any]) -> Callable[[NDArray[Any], An
     return run
 
 
-def batches(
-    make: Callable[[], Iterator[Batch]], entries: Sequence[tuple[tuple[int | None, ...], Any]], count: int
-) -> Iterable[Batch]:
-    """Make them ready in a thread."""
-    return Prefetched(make, count)
-
-
 def train_batches(model: Any) -> Train:
     """Train batch by batch."""
-    train = train_groups(model)
-
-    def single(batches: Iterable[Batch], begin: Callable[[], None], after: Callable[[int], bool]) -> None:
-        train((tuple(entries[None] for entries in batch) for batch in batches), begin, after)
-
-    return single
+    return one_by_one(train_groups(model))
 
 
 def _step(model: Any) -> Callable[..., Any]:

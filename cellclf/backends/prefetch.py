@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from cellclf.backends.protocol import Batch
+from cellclf.backends.protocol import Batch, Train
 
 AHEAD = 2
 """Batches that wait, at most."""
@@ -69,3 +69,19 @@ class Prefetched:
         finally:  # also when the epoch is stopped: nothing of it runs on
             left.set()
             thread.join()
+
+
+def batches(
+    make: Callable[[], Iterator[Batch]], entries: Sequence[tuple[tuple[int | None, ...], Any]], count: int
+) -> Iterable[Batch]:
+    """Make batches ready in a thread; see ``Backend.batches``."""
+    return Prefetched(make, count)
+
+
+def one_by_one(train: Train) -> Train:
+    """Give what trains on single batches, from what trains on groups of them."""
+
+    def single(batches: Iterable[Batch], begin: Callable[[], None], after: Callable[[int], bool]) -> None:
+        train((tuple(entries[None] for entries in batch) for batch in batches), begin, after)
+
+    return single

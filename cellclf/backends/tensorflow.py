@@ -188,11 +188,11 @@ def _one_trace_a_stage() -> Iterator[None]:
     """
     logger = logging.getLogger("tensorflow")
 
-    def wanted(record: logging.LogRecord) -> bool:
+    def is_other(record: logging.LogRecord) -> bool:
         return "triggered tf.function retracing" not in record.getMessage()
 
-    logger.addFilter(wanted)
+    logger.addFilter(is_other)
     try:
         yield
     finally:
-        logger.removeFilter(wanted)
+        logger.removeFilter(is_other)

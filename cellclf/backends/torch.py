@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from numpy.typing import NDArray
 
-from cellclf.backends.prefetch import Prefetched
+from cellclf.backends.prefetch import batches as batches
+from cellclf.backends.prefetch import one_by_one
 from cellclf.backends.protocol import Batch, Train
 from cellclf.errors import OptionError
 from cellclf.utils.backend import float32
@@ -101,21 +102,9 @@ def slopes(front: Any, rest: Callable[[Any], Any]) -> Callable[[NDArray[Any], An
     return run
 
 
-def batches(
-    make: Callable[[], Iterator[Batch]], entries: Sequence[tuple[tuple[int | None, ...], Any]], count: int
-) -> Iterable[Batch]:
-    """Make them ready in a thread."""
-    return Prefetched(make, count)
-
-
 def train_batches(model: Any) -> Train:
     """Train batch by batch."""
-    train = train_groups(model)
-
-    def single(batches: Iterable[Batch], begin: Callable[[], None], after: Callable[[int], bool]) -> None:
-        train((tuple(entries[None] for entries in batch) for batch in batches), begin, after)
-
-    return single
+    return one_by_one(train_groups(model))
 
 
 def train_groups(model: Any) -> Train:
