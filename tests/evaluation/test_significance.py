@@ -38,7 +38,7 @@ def test_holm_is_its_definition(p_values):
 @given(CALLS)
 def test_the_differences_are_those_of_scikit_learn(calls):
     truth, one, two = calls
-    found = compare_paired(truth, one, two, 3, resamples=100)
+    found = compare_paired(truth, one, two, 3, min_count=1, resamples=100)
     there = np.unique(truth)
     f1 = [f1_score(truth, called, labels=there, average="macro", zero_division=0) for called in (one, two)]
     assert found.macro_f1 == pytest.approx(f1[0] - f1[1])
@@ -46,9 +46,17 @@ def test_the_differences_are_those_of_scikit_learn(calls):
     assert found.balanced_accuracy == pytest.approx(recalls[0] - recalls[1])
     assert found.accuracy == pytest.approx((one == truth).mean() - (two == truth).mean())
     assert found.only_first - found.only_second == round(len(truth) * found.accuracy)
-    turned = compare_paired(truth, two, one, 3, resamples=100)
+    turned = compare_paired(truth, two, one, 3, min_count=1, resamples=100)
     assert (turned.only_first, turned.only_second) == (found.only_second, found.only_first)
     assert turned.p_value == found.p_value and turned.macro_f1 == pytest.approx(-found.macro_f1)
+
+
+def test_a_class_of_few_images_is_in_no_average_of_classes_unless_asked_for():
+    truth, one, two = np.repeat([0, 1, 2], [10, 10, 1]), np.zeros(21, int), np.repeat([0, 1], [20, 1])
+    f1 = [f1_score(truth, called, labels=[0, 1, 2], average=None, zero_division=0) for called in (one, two)]
+    assert compare_paired(truth, one, two, 3, resamples=100).macro_f1 == pytest.approx((f1[0] - f1[1])[:2].mean())
+    every = compare_paired(truth, one, two, 3, min_count=1, resamples=100)
+    assert every.macro_f1 == pytest.approx((f1[0] - f1[1]).mean())
 
 
 @given(CALLS)
