@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.annotations import list_annotations
-from cellclf.data.arrays import from_arrays
+from cellclf.data.arrays import from_arrays, number_gaps
 from cellclf.data.batches import from_batches
 from cellclf.data.boxes import MARGIN, read_crops
 from cellclf.data.columns import refuse_missing
@@ -29,7 +29,7 @@ from cellclf.data.npz import NpzArrays, open_npy
 from cellclf.data.parts import split_part
 from cellclf.data.path_patterns import PathPattern
 from cellclf.data.sources import as_source
-from cellclf.data.spelling import one_spelling, spelling_notices
+from cellclf.data.spelling import one_spelling, spelling_notices, unlabelled_notices, zeros_notices
 from cellclf.data.table_rows import list_table
 from cellclf.data.tiff import PAGES
 from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
@@ -365,12 +365,16 @@ def _paths(src: Any) -> tuple[list[str | Path] | None, Any]:
 
 
 def _with(cells: ImageSet, beside: dict[str, Any]) -> ImageSet:
-    return cells.replace(**beside) if beside else cells
+    found = cells.replace(**beside) if beside else cells
+    gaps = number_gaps(found) if "labels" in beside else []
+    return found.replace(notices=[*found.notices, *gaps]) if gaps else found
 
 
 def _one_name_each(cells: ImageSet) -> ImageSet:
     """Make one class, one group, one domain of those whose names differ only in what nobody sees."""
     counts = cells.counts()
+    if notices := unlabelled_notices(counts) + zeros_notices(counts):
+        cells = cells.replace(notices=[*cells.notices, *notices])
     if merged := one_spelling(counts):
         names = [name for name in cells.class_names if name not in merged]
         number = np.asarray([names.index(merged.get(name, name)) for name in cells.class_names], np.int64)
@@ -382,7 +386,7 @@ def _one_name_each(cells: ImageSet) -> ImageSet:
             continue
         named, sizes = np.unique(column, return_counts=True)
         counts = dict(zip(named.tolist(), sizes.tolist(), strict=True))
-        if merged := one_spelling(counts):
+        if merged := one_spelling(counts, zeros=what != "groups"):
             notices = [*cells.notices, *spelling_notices(merged, counts, what)]
             cells = cells.replace(**{what: [merged.get(g, g) for g in column.tolist()]}, notices=notices)
     return cells
