@@ -26,14 +26,19 @@ from cellclf.data.folders import junk, list_folder
 from cellclf.data.image_set import ImageSet
 from cellclf.data.listing import FileOptions, Listing, id_of_file, list_files, read_listing
 from cellclf.data.npz import NpzArrays, open_npy
+from cellclf.data.opening import begins_as_image
+from cellclf.data.other_files import described
 from cellclf.data.parts import split_part
 from cellclf.data.path_patterns import PathPattern
 from cellclf.data.sources import as_source
 from cellclf.data.spelling import one_spelling, spelling_notices, unlabelled_notices, zeros_notices
+from cellclf.data.src_names import local_path, near_path
 from cellclf.data.table_rows import list_table
 from cellclf.data.tiff import PAGES
 from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
 from cellclf.utils.parameters import NotNegative, check_value, plain, shortened
+
+_MANY_CLASSES = 5
 
 
 def load(
@@ -177,8 +182,10 @@ class _How:
         for name, values in beside.items():
             refuse_missing(name, values)
         paths, src = _paths(src)
+        if isinstance(src, bytes | os.PathLike) and not isinstance(src, Path):
+            src = os.fsdecode(src)
         if isinstance(src, str | Path):
-            if beside and Path(split_part(str(src))[0]).suffix.lower() not in (".npz", ".npy"):
+            if beside and Path(split_part(local_path(str(src)))[0]).suffix.lower() not in (".npz", ".npy"):
                 raise OptionError(
                     f"{' and '.join(beside)} cannot be given beside {str(src)!r}, which has its own; "
                     "expected arrays or a list of files"
@@ -279,7 +286,7 @@ class _How:
 
     def path(self, src: str | Path) -> ImageSet:
         """Read a file, a folder or a pattern."""
-        name, part = split_part(str(src))
+        name, part = split_part(local_path(str(src)))
         if part is not None and self.part not in (None, part):
             raise OptionError(f"part={self.part!r} and {str(src)!r} name two parts; expected one")
         how = self if part is None else replace(self, part=part)
@@ -307,7 +314,7 @@ class _How:
             return self.grouped(
                 from_arrays(NpzArrays(path), self.part, str(path), self.files.reading.bits, labels=self.labels)
             )
-        if self.part is not None and path.exists():
+        if self.part is not None and path.exists() and (suffix in SUFFIXES or suffix == ".npy"):
             raise OptionError(
                 f"part={self.part!r} needs an npz, a table or a folder that holds several parts; remove it"
             )
@@ -315,17 +322,18 @@ class _How:
             if any(sign in str(path) for sign in "*?["):
                 return self.pattern_of_files(str(path))
             raise DataError(
-                f"there is no {str(path)!r}; expected a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
+                f"there is no {str(path)!r}{near_path(path)}; expected a folder, an .npz, a .csv or a pattern such as "
+                "'cells/*.png'"
             )
         if suffix == ".npy":
             source, notices = as_source(open_npy(path), self.files.reading.bits)
             return ImageSet(source, notices=notices)
         if suffix in SUFFIXES:
             return self.grouped(read_listing(list_files([path]), self.files, str(path)))
-        raise DataError(
-            f"cannot load {str(path)!r}: {suffix or 'no suffix'} is not supported; expected .npz, .npy, .csv, "
-            ".parquet, a folder or an image"
-        )
+        if (not suffix or suffix[1:].isdecimal()) and begins_as_image(path):
+            return self.grouped(read_listing(list_files([path]), self.files, str(path)))
+        what = described(path.name, alone=True) or f"{suffix or 'no suffix'} is not supported"
+        raise DataError(f"cannot load {str(path)!r}: {what}; expected .npz, .npy, .csv, .parquet, a folder or an image")
 
     def pattern_of_files(self, pattern: str) -> ImageSet:
         """Read the files that match a pattern; what other programs left beside them is passed over."""
@@ -336,7 +344,9 @@ class _How:
             return self.files_of(listing, repr(pattern))
         paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
         if not paths:
-            raise DataError(f"no image matches {pattern!r} ({len(found)} other files do)")
+            some = next((name for name in found if Path(name).suffix.lower() in TABLES), None)
+            fix = f": load each table, and join the sets with ImageSet.concat([load({some!r}), ...])" if some else ""
+            raise DataError(f"no image matches {pattern!r} ({len(found)} other files do){fix}")
         return self.grouped(read_listing(list_files(paths), self.files, repr(pattern)))
 
 
@@ -373,7 +383,7 @@ def _with(cells: ImageSet, beside: dict[str, Any]) -> ImageSet:
 def _one_name_each(cells: ImageSet) -> ImageSet:
     """Make one class, one group, one domain of those whose names differ only in what nobody sees."""
     counts = cells.counts()
-    if notices := unlabelled_notices(counts) + zeros_notices(counts):
+    if notices := unlabelled_notices(counts) + zeros_notices(counts) + _single_images(counts):
         cells = cells.replace(notices=[*cells.notices, *notices])
     if merged := one_spelling(counts):
         names = [name for name in cells.class_names if name not in merged]
@@ -390,6 +400,16 @@ def _one_name_each(cells: ImageSet) -> ImageSet:
             notices = [*cells.notices, *spelling_notices(merged, counts, what)]
             cells = cells.replace(**{what: [merged.get(g, g) for g in column.tolist()]}, notices=notices)
     return cells
+
+
+def _single_images(counts: Mapping[str, int]) -> list[str]:
+    """Report classes that all have one image: their names are those of cells, not of classes."""
+    if len(counts) < _MANY_CLASSES or max(counts.values()) > 1:
+        return []
+    return [
+        f"each of the {len(counts):,} classes has a single image: if their names are those of cells or patients, read "
+        "no labels with labels=False, or patients with group_from='{group}/*'"
+    ]
 
 
 def _reading(fit: str, bits: int | None, pages: str, mixed: str | None) -> Reading:

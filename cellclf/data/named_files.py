@@ -185,8 +185,8 @@ class NamedFiles:
             return []
         what = f"{len(kept):,} paths of {self.where} are" if len(kept) > 1 else f"1 path of {self.where} is"
         return [
-            f"{what} of another computer or program; the files are in {printable(self.folder)!r}: {printable(kept[0])!r} is "
-            f"{self._relative(found[kept[0]])!r}"
+            f"{what} of another computer or program; the files are in {printable(self.folder)!r}: "
+            f"{printable(kept[0])!r} is {self._relative(found[kept[0]])!r}"
         ]
 
 

@@ -138,6 +138,17 @@ def is_tiff(path: str | Path) -> bool:
         return file.read(4) in _TIFF
 
 
+def begins_as_image(path: str | Path) -> bool:
+    """Tell whether a file begins as a JPEG, a PNG, a TIFF or a BMP does; one that cannot be opened does not."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return file.read(8).startswith((b"\xff\xd8\xff", _PNG, b"BM", *_TIFF))
+    except OSError:
+        return False
+
+
 def why(error: Exception, path: str | Path) -> Unreadable:
     """Say why a file is not read: what it is, if that is known; damaged only if nothing else can be the reason."""
     from PIL import Image, UnidentifiedImageError
