@@ -162,9 +162,8 @@ def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
         names = {str(kind["id"]): str(kind["name"]) for kind in found.get("categories", [])}
         annotations = list(found["annotations"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        kind = type(error).__name__
         raise DataError(
-            f"{file}: not COCO JSON ({kind}: {str(error)[:100]}); expected images, annotations and categories"
+            f"{file}: not COCO JSON ({_kind_of_json(file, error)}); expected images, annotations and categories"
         ) from None
     at: Counter[str] = Counter()
     paths: dict[str, str] = {}
@@ -190,6 +189,26 @@ def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
     without = len(images) - len(at)
     if without:
         listing.notices.append(f"{without:,} of {len(images):,} images of {file.name} have no box")
+
+
+def _kind_of_json(file: Path, error: Exception) -> str:
+    """Say what a JSON file is that is no COCO, and how to load it."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return f"no JSON: {str(error)[:100]}"
+    if isinstance(found, list) and found and isinstance(found[0], dict):
+        first = found[0]
+        if "annotations" in first or "completions" in first:
+            return "tasks of Label Studio: export them as CSV or JSON-MIN"
+        flat = not any(isinstance(value, dict | list) for value in first.values())
+        fix = "pass load(pandas.DataFrame(json.load(open(path))))" if flat else "save it as a table with path and label"
+        return f"a list of records with {', '.join(map(str, first))[:100]}: {fix}"
+    if isinstance(found, dict) and found and all(isinstance(value, str | int) for value in found.values()):
+        return "labels by name: save them as a table with the columns path and label"
+    if isinstance(found, dict) and ("shapes" in found or "_via_img_metadata" in found):
+        return "of LabelMe or VIA: export it as COCO"
+    return f"{type(error).__name__}: {str(error)[:100]}"
 
 
 def _drawn_on(height: Any, width: Any) -> tuple[int, int] | None:

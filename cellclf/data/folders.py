@@ -40,7 +40,7 @@ _JUNK = {
     "lost+found": "a disk check",
     ".ipynb_checkpoints": "Jupyter",
 }
-_TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
+_TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".json", ".jsonl")
 _CELL_WORDS = re.compile(
     r"phil|cyt|blast|cell|platelet|thromb|normal|benign|malign|infect|parasit|artifact|artefact|debris|smudge|band"
     r"|segment|mono|lymph|leuk|anemi|control|healthy|positive|negative|round|lobed|other|unknown"

@@ -165,14 +165,24 @@ def why(error: Exception, path: str | Path) -> Unreadable:
     return Unreadable(f"cannot be decoded: {getattr(error, 'strerror', None) or text}")
 
 
+def known_kind(head: bytes) -> str | None:
+    """Say what a file is by how it begins, None if that is not known.
+
+    Examples:
+        >>> known_kind(b"GIF89a"), known_kind(b"?")
+        ('a GIF image', None)
+    """
+    found = (what for pattern, what in _SIGNATURES if re.match(pattern, head, re.DOTALL | re.IGNORECASE))
+    return next(found, None) if head else "an empty file"
+
+
 def _kind_of(path: str | Path) -> str:
     with open(path, "rb") as file:
         head = file.read(1 << 16)
     if not head:
         return f"{_EXPECTED} but an empty file"
-    for pattern, what in _SIGNATURES:
-        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            return f"{what}, {_EXPECTED}"
+    if what := known_kind(head):
+        return f"{what}, {_EXPECTED}"
     if head.startswith(b"\xff\xd8"):
         return _kind_of_jpeg(head)
     for start, name in ((_PNG, "PNG"), (b"BM", "BMP"), *((start, "TIFF") for start in _TIFF)):
