@@ -394,6 +394,12 @@ def _refuse_copy(root: Path, named: dict[str, list[str]], walk: _Walk) -> None:
                 f"{root} holds the folders {', '.join(map(repr, beside[:3]))}, and the folder {top!r} has them again: "
                 f"if it is a second copy of the set, move it away, or load {str(root / top)!r}"
             )
+        if len(beside) == 1:
+            count = sum(walk.id(path).split("/")[1] == beside[0] for path in paths)
+            walk.listing.notices.append(
+                f"the class folder {top!r} holds a folder {beside[0]!r}, which is a class, too: its {count:,} "
+                f"image{'s' * (count != 1)} count as {top!r}"
+            )
         if top in folders and any(walk.id(path).count("/") == 1 for path in paths):
             walk.listing.notices.append(
                 f"the class folder {top!r} holds images and a folder of its own name: if it was unpacked twice, they "

@@ -225,7 +225,7 @@ def _layout(tif: TiffFile, pages: list[Any], count: int, choice: str) -> Layout:
     height, width = (int(side) for side in first.shape[:2])
     if alike and grey and count >= _LEAST_SIDE and width <= _MOST_CHANNELS and height >= _LEAST_SIDE:
         raise Unreadable(
-            f"{count} pages of {height}x{width} pixels, which look like the rows of one image with colour as last axis: "
+            f"{count} pages of {height}x{width} pixels, the rows of one image with colour as last axis, as it seems: "
             "save it with photometric='rgb', or pass pages='first' if they are what they seem"
         )
     return Layout([(0,)], _left_out(count, alike, meaning))
