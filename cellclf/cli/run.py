@@ -82,6 +82,7 @@ def run(
     from cellclf.data.cuts import whole
     from cellclf.data.inspect import rare_classes
     from cellclf.data.looks import odd_looks
+    from cellclf.data.shortcuts import shortcuts
 
     old: str | None = None
     if start is not None and len(sources) > 1:
@@ -107,7 +108,7 @@ def run(
         for name, one in shown.items():
             for line in odd_looks(one, known=one.notices):
                 note(f"{name}: {as_options(line)}")
-        for line in rare_classes(cells.counts()):
+        for line in [*rare_classes(cells.counts()), *shortcuts(cells)]:
             note(f"{' '.join(sources)}: {line}")
         if check:
             import_keras()

@@ -82,7 +82,7 @@ def number_gaps(cells: ImageSet) -> list[str]:
 
     Examples:
         >>> number_gaps(ImageSet(np.zeros((2, 8, 8, 3), np.uint8), [1, 2]))
-        ["no image has the label 0: if labels count from 1, pass labels - 1; else name the 3 classes with class_names"]
+        ['no image has the label 0: if labels count from 1, pass labels - 1; else name the 3 classes with class_names']
     """
     counts = list(cells.counts().values())
     if cells.labels is None or not len(cells) or cells.class_names != tuple(map(str, range(len(counts)))):

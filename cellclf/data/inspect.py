@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.looks import odd_looks
+from cellclf.data.shortcuts import shortcuts
 from cellclf.data.spelling import differing
 from cellclf.utils.contact_sheet import PALETTE, drawable, sheet
 
@@ -24,6 +25,7 @@ class Inspected(Sized, Protocol):
 
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
+    ids: NDArray[np.str_]
     groups: NDArray[np.str_] | None
     domains: NDArray[np.str_] | None
     clusters: NDArray[np.int64] | None
@@ -72,7 +74,7 @@ def summary(cells: Inspected) -> str:
             bar = "█" * max(1, round(24 * count / most)) if count else ""
             lines.append(f"  {name:<{width}}  {count:>7,}  {count / max(1, len(cells)):6.1%}  {bar}".rstrip())
     lines += _balance(counts)
-    noticed = (*cells.notices, *class_gaps(cells), *odd_looks(cells, known=cells.notices))
+    noticed = (*cells.notices, *class_gaps(cells), *odd_looks(cells, known=cells.notices), *shortcuts(cells))
     lines += [f"note: {notice}" for notice in noticed]
     if cells.skipped:
         lines.append(f"skipped: {len(cells.skipped):,}")

@@ -108,7 +108,7 @@ def _reason(path: Path, error: DamagedFile) -> str:
         what = None
     if what in (None, "a zip archive"):
         return f"{error}; if it is truncated, copy it again"
-    return f"it is {what}"
+    return f"it is {what}: copy it again"
 
 
 def _advice(reason: str) -> str:
