@@ -74,8 +74,10 @@ def load(
             - a table: ``.csv`` as a program or a spreadsheet wrote it, ``.parquet``, or a DataFrame. Columns are found
               by the usual names (path, file, filename, image, id; label, class, category, cell_type; group, patient,
               slide; domain, hospital, scanner ...) or named in ``columns``; paths are relative to the table (a
-              DataFrame's to the current folder). Of two rows for one file that contradict each other neither is taken,
-              rows without a label are left out, and rows without a group beside others with one are refused;
+              DataFrame's to the current folder). Files that are spelt otherwise on the disk, and those that a path or
+              an address of another computer ends with, are found, with a notice. Of two rows for one file that
+              contradict each other neither is taken, rows without a label are left out, and rows without a group beside
+              others with one are refused;
             - boxes in fields: VOC XML (a file, or a folder of them beside the images), COCO JSON, or, with ``margin``,
               a table with ``xmin, ymin, xmax, ymax`` (or ``x, y, width, height``). Each box is cut out when it is read;
             - a list or Series of image files, or a pattern such as ``"slides/*.png"``;
@@ -96,8 +98,8 @@ def load(
         group_from: Where paths (for arrays, ids) say the patient, and perhaps the class and the laboratory:
             ``"{label}/{group}/*"``, ``"{domain}/{label}/*"``, ``"**/{group}_*"``. ``*`` is anything within a name,
             ``**`` across folders; of a folder the pattern is the whole path in it, else its end.
-        columns: Of a table: which column is ``path``, ``label``, ``group``, ``domain``, ``id`` or ``part``, or
-            ``xmin`` ... of a box; None for what is not to be read.
+        columns: Of a table: which column is ``path``, ``folder``, ``label``, ``group``, ``domain``, ``id`` or ``part``,
+            or ``xmin`` ... of a box; None for what is not to be read.
         root: Of tables and boxes: the folder that paths are relative to.
         margin: Of boxes: added on each side, as a fraction of the longer side; None is 0.1, and refuses a table of
             boxes, whose rows may as well be images of cells. Crops are square as far as the field allows, so that no
