@@ -184,3 +184,15 @@ def test_caffe_scaling_is_that_of_keras() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype(np.float32)
     expected = keras.applications.imagenet_utils.preprocess_input(images.copy(), mode="caffe")
     assert np.allclose(model.predict(images, verbose=0), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [96, (96, 96), (96.0, 96.0, 3), "96"])
+def test_a_shape_that_is_none_is_refused_in_a_line(shape):
+    with pytest.raises(OptionError, match=r"expected \(height, width, 3\) in pixels"):
+        Backbone("sequential").build(shape)
+
+
+def test_a_model_for_grey_images_is_refused_by_their_channels():
+    model = keras.Sequential([keras.layers.Input((32, 32, 1)), keras.layers.Conv2D(4, 3)])
+    with pytest.raises(OptionError, match="takes images of 1 channels; expected one that takes 3"):
+        Backbone(model).build((32, 32, 3))
