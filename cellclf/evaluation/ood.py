@@ -44,7 +44,10 @@ def energy(logits: ArrayLike) -> Floats:
     """
     from scipy.special import logsumexp
 
-    score: Floats = -np.asarray(logsumexp(np.asarray(logits, np.float64), axis=1))
+    given = np.asarray(logits, np.float64)
+    if given.ndim != 2 or np.isnan(given).any():
+        raise DataError(f"logits have shape {given.shape}, or are no numbers; expected (N, C), images x classes")
+    score: Floats = -np.asarray(logsumexp(given, axis=1))
     return score
 
 
@@ -285,6 +288,8 @@ def fit_ood_detector(
         )
     if len(rows) < 2 or len(others) < 2:
         raise DataError(f"{len(rows)} training and {len(others)} held-out images; expected 2 or more of each")
+    if not (np.isfinite(rows).all() and np.isfinite(others).all()):
+        raise DataError("features hold NaN or infinity; expected numbers")
     rows = _unit(rows)
     names, place = np.unique(truth, return_inverse=True)
     centres = np.stack([rows[place == k].mean(0) for k in range(len(names))])
