@@ -122,8 +122,10 @@ def class_numbers(labels: ArrayLike, what: str = "labels") -> NDArray[np.int64]:
     given = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given
     if given.dtype == object and given.ndim == 1:  # as pandas has whole numbers
         given = np.array(given.tolist())
+    if given.ndim == 1 and not len(given):
+        raise DataError(f"there are no {what}; expected at least one image")
     whole = given.dtype.kind in "iub" or (given.dtype.kind == "f" and (given == np.round(given)).all())
-    if given.ndim != 1 or not len(given) or not whole or (np.abs(given.astype(float)) > HUGE).any():
+    if given.ndim != 1 or not whole or (np.abs(given.astype(float)) > HUGE).any():
         fix = f": from one-hot, pass {what}.argmax(1)" if given.ndim == 2 else ""
         fix = ": number the names in the order of class_names" if given.dtype.kind in "SU" else fix
         raise DataError(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError
+from cellclf.utils.annotations import Example
+from cellclf.utils.parameters import check_value
 from cellclf.utils.results import Result
 from cellclf.utils.threads import one_blas_thread
 
@@ -108,8 +111,7 @@ class OodDetector:
         Raises:
             OptionError: A share out of range.
         """
-        if not 0 <= refuse < 1:
-            raise OptionError(f"refuse={refuse}; expected a share of known cells from 0 to below 1, such as 0.005")
+        check_value(refuse, Annotated[float, Interval(ge=0, lt=1), Example("0.005")], "refuse")
         place = int(np.ceil((len(self.reference) + 1) * (1 - refuse) - 1e-9))
         if not refuse:
             return float("inf")
