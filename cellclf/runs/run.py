@@ -214,7 +214,8 @@ class Run:
         """
         if accuracy is not None and threshold is not None:
             raise OptionError("accuracy and threshold are both given; expected one of them")
-        check_value(threshold, Share | None, "threshold")
+        if threshold is not None:
+            check_value(threshold, Share, "threshold")
         cells = self._fitted(cells)
         names = view_names(tta, cells.image_shape)
         promise = self._promise(accuracy, views=len(names))

@@ -71,8 +71,8 @@ def expanded(path: str | Path) -> Path:
         >>> expanded("runs/a").as_posix(), expanded("~/runs/a") == Path.home() / "runs/a"
         ('runs/a', True)
     """
-    if not isinstance(path, str | os.PathLike):
-        raise OptionError(f"{path!r} is no path; expected a text or a Path")
+    if not isinstance(path, str | os.PathLike) or path == "":  # an empty one would be the working directory
+        raise OptionError(f"{path!r} is no path; expected the name of a file or folder")
     return Path(os.path.expanduser(path))
 
 
