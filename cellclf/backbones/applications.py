@@ -97,7 +97,7 @@ def is_downloaded(file: str) -> bool:
         False
     """
     home = Path("~").expanduser()
-    home = Path("/tmp") if not os.access(home, os.W_OK) else home  # noqa: S108 - as Keras does
+    home = Path("/tmp") if not os.access(home, os.W_OK) else home  # as Keras does
     return (Path(os.environ.get("KERAS_HOME") or home / ".keras") / "models" / file).is_file()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellclf.backbones.backbone import Backbone
+from cellclf.backbones.backbone import DEFAULT, Backbone
 from cellclf.backbones.pointwise import subsample_first
 from cellclf.backbones.registry import list_pretrained
 from cellclf.backends import current
@@ -56,6 +56,7 @@ def accuracy_of(network: Backbone) -> float | None:
         (0.684, None)
     """
     spec, weights = network.spec, network.resolved().weights
+    weights = next(iter(spec.published), None) if weights == DEFAULT else weights
     settings = spec.settings(network.params)
     known = (one for one in spec.pretrained if one.weights == weights and spec.settings(one.params) == settings)
     return next((one.accuracy for one in known), None)
@@ -92,11 +93,11 @@ def choose_network(
 ) -> tuple[Trainer, dict[str, Any]]:
     """Choose the network for the time that there is, by a few measured steps, and say which and why.
 
-    Networks that are more accurate on ImageNet are better after fine-tuning, too, over many data sets (Kornblith, Shlens
-    and Le 2019, arXiv 1805.08974), if they are trained for long enough. So the most accurate one is taken of those that
-    would get through half of the recipe's work in the time; where none does, the one that gets through most of it. Time
-    for measuring is limited to about a twentieth of the budget, and counts. With less than four minutes left, nothing
-    is measured and the own network is taken.
+    Networks that are more accurate on ImageNet are better after fine-tuning, too, over many data sets (Kornblith,
+    Shlens and Le 2019, arXiv 1805.08974), if they are trained for long enough. So the most accurate one is taken of
+    those that would get through half of the recipe's work in the time; where none does, the one that gets through most
+    of it. Measuring takes about a twentieth of the budget, which counts. With less than four minutes left, nothing is
+    measured and the own network is taken.
 
     Args:
         trainer: With the recipe's own network.
@@ -132,6 +133,7 @@ def choose_network(
         for one in (below or above) if slow else above or below:
             if rows and budget.spent() - begun > _MEASURING * budget.seconds:
                 break
+            gc.collect()  # the network before
             try:
                 _measure(one, train, val, budget, rows, speeds)
             except CellclfError as error:  # a full device, or a size that it does not take
@@ -214,8 +216,6 @@ def _measure(
         }
     )
     speeds[name] = speed
-    del loop, plain_input
-    gc.collect()
 
 
 def _best(own: Trainer, trainers: Sequence[Trainer], rows: Sequence[Mapping[str, Any]]) -> Trainer:

@@ -380,9 +380,7 @@ class Trainer(Params):
             checkpoint.remove()
         return run
 
-    def _loop(
-        self, built: tuple[Any, list[list[Any]], list[Any]], train: ImageSet, val: ImageSet, **rest: Any
-    ) -> Loop:
+    def _loop(self, built: tuple[Any, list[list[Any]], list[Any]], train: ImageSet, val: ImageSet, **rest: Any) -> Loop:
         """Give what trains a network that ``_build`` gave, on sets that are in memory; ``rest`` is that of ``Loop``."""
         model, blocks, layers = built
         batches = Batches(
@@ -455,6 +453,7 @@ class Trainer(Params):
         return sets if parent is None else parent.fitted(*sets)
 
     def shape_of(self, cells: ImageSet) -> tuple[int, int, int]:
+        """Give height, width and 3 at which the backbone sees the images of a set."""
         return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
 
     @float32()

@@ -22,9 +22,7 @@ SPECS = tuple(
         grid_from=33,
         blocks=size.blocks(),
         weights=("imagenet",),
-        pretrained=(
-            Pretrained(accuracy=size.accuracy, at_hand=functools.partial(package_is_installed, size.package)),
-        ),
+        pretrained=(Pretrained(accuracy=size.accuracy, at_hand=functools.partial(package_is_installed, size.package)),),
     )
     for size in SIZES
 )
