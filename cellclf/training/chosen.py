@@ -21,7 +21,8 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
         steps are compiled, which is not taken from a run on another backend; ``cache``: for each stage that has begun,
         whether it trains on cached features (added by the loop, since how much room the disk has is known only then);
         ``budget``: what was planned for the time that there was, and the steps that were done in it (see
-        ``cellclf.training.budgeted``), only where there was a budget.
+        ``cellclf.training.budgeted``), only where there was a budget; ``sample``: which share of the images was used,
+        only where there was no time for all.
     """
     import keras
 
@@ -33,7 +34,7 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
         "backend": backend,
         "cache": list(before.get("cache", ())),
     }
-    return found | ({"budget": before["budget"]} if "budget" in before else {})
+    return found | {key: before[key] for key in ("budget", "sample") if key in before}
 
 
 def _compiles(model: Any, jit_compile: bool | str) -> bool:
