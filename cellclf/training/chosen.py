@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cellclf.errors import OptionError
 from cellclf.training.compute import Compute
 
 
@@ -38,11 +39,20 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
 
 
 def _compiles(model: Any, jit_compile: bool | str) -> bool:
-    """Ask Keras what ``"auto"`` means for this model on this machine."""
-    if isinstance(jit_compile, bool):
-        return jit_compile
+    """Ask Keras what ``"auto"`` means for this model on this machine.
+
+    Raises:
+        OptionError: Steps that cannot be compiled should be.
+    """
     import keras
 
+    if jit_compile is True and keras.config.backend() == "torch":
+        raise OptionError(
+            "jit_compile=True needs TensorFlow or JAX, and Keras runs on PyTorch, whose compiler takes no step "
+            "of Keras; expected 'auto' or False"
+        )
+    if isinstance(jit_compile, bool):
+        return jit_compile
     probe = keras.Model(model.inputs, model.outputs)  # shares the layers: the classifier itself is not compiled yet
     probe.compile(jit_compile=jit_compile)
     return bool(probe.jit_compile)

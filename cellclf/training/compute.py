@@ -21,10 +21,10 @@ class Compute(Params):
         precision: ``"mixed_bfloat16"`` or ``"mixed_float16"`` computes in 16 bits while it trains, which GPUs with
             tensor cores do faster; weights and the finished model are float32. None for float32.
         jit_compile: Whether XLA compiles the training steps. ``"auto"`` leaves it to Keras, which does on a single GPU
-            where all layers allow it and ``deterministic`` is False; on CPUs XLA mostly trains slower. The manifest of
-            a run says what was chosen.
+            where all layers allow it and ``deterministic`` is False; on CPUs XLA mostly trains slower; True
+            is refused on PyTorch. The manifest of a run says what was chosen.
         devices: How many GPUs of this machine share each batch (logical CPUs where there is no GPU).
-        deterministic: True asks TensorFlow for operations that repeat bit for bit. This holds for the whole process;
+        deterministic: True asks the backend for operations that repeat bit for bit. This holds for the whole process;
             nothing else here changes the process.
 
     Examples:
