@@ -299,17 +299,16 @@ def test_new_classes_are_stated_and_slips_refused():
     assert given_name("blast").notices == ("new class: 'blast' (1 cell)",)
     assert given_name("basophil").notices == ()
     for slip, right in {
-        "Basophil": "basophil",
-        "immature granulocyte": "immature_granulocyte",
+        "immature granulocytes": "immature_granulocyte",
         "basophill": "basophil",
         "netrophli": "neutrophil",
     }.items():
         with pytest.raises(DataError, match=rf"there is no class '{slip}' \(did you mean '{right}'\?\): correct the"):
             given_name(slip)
     assert given_name("basophill", ["basophill"]).notices == ("new class: 'basophill' (1 cell)",)
-    two = Decisions([Decision("a", "label", "basophi"), Decision("b", "label", "Neutrophil")])
+    two = Decisions([Decision("a", "label", "basophi"), Decision("b", "label", "Neutrophils")])
     with pytest.raises(
-        DataError, match=r"there are no classes 'basophi' \(.*\), 'Neutrophil' \(.*name them in classes="
+        DataError, match=r"there are no classes 'basophi' \(.*\), 'Neutrophils' \(.*name them in classes="
     ):
         two.match(["a", "b"], CLASSES)
     with pytest.raises(DataError, match="the label '3' is a number; expected a class name: basophil"):
@@ -320,3 +319,11 @@ def test_names_that_differ_by_what_matters_are_no_slips():
     different = [("CD8", "CD4"), ("blast 2", "blast 1"), ("T cell", "B cell"), ("metamyelocyte", "myelocyte")]
     assert all(nearest(one, [two]) is None for one, two in different)
     assert nearest("mono", ["moon"]) == "moon" and nearest("abc", ["abd"]) is None
+
+
+def test_class_names_that_differ_in_capitals_blanks_or_unicode_form_are_those_of_the_run():
+    table = Decisions.from_labels({"a": "NEUTROPHIL", "b": "band_cell", "c": "Blast", "d": "blast", "e": "ﬁbre"})
+    found = table.match(list("abcde"), ["neutrophil", "Band cell", "fibre"])
+    assert found.labels == {"a": "neutrophil", "b": "Band cell", "c": "Blast", "d": "Blast", "e": "fibre"}
+    assert "the label 'NEUTROPHIL' is read as 'neutrophil'" in found.notices
+    assert "new class: 'Blast' (2 cells)" in found.notices
