@@ -206,7 +206,6 @@ def train_drawn(model: Any, make: Callable[[Any, Any], tuple[Any, ...]], moving:
     import tensorflow as tf
 
     runs: dict[Any, Callable[..., Any]] = {}
-    make = compiled(make)
 
     def step(batch: tuple[Any, ...], share: Any) -> None:
         images, labels, weights, real = batch
@@ -222,9 +221,11 @@ def train_drawn(model: Any, make: Callable[[Any, Any], tuple[Any, ...]], moving:
     train_step = tf.function(step, autograph=False, jit_compile=True if model.jit_compile else None)
 
     def many(held: Any, drawn: Any, count: Any) -> None:
+        made = compiled(make)  # for the rows of these batches
+
         def body(k: Any) -> tuple[Any]:
             one = {name: entries[k] for name, entries in drawn.items()}
-            train_step(make(held, one), one["follow"])
+            train_step(made(held, one), one["follow"])
             return (k + 1,)
 
         tf.while_loop(lambda k: k < count, body, (0,), parallel_iterations=1)
