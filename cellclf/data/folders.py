@@ -146,11 +146,8 @@ class _Walk:
 
 def _holds_image(path: str) -> bool:
     """Whether a hidden file is an image, or a hidden folder holds one; of a large folder only a part is searched."""
-    if os.path.isdir(path):
-        names = (name for _, _, names in itertools.islice(os.walk(path), 100) for name in names[:1000])
-    else:
-        names = iter([path])
-    return any(os.path.splitext(name)[1].lower() in SUFFIXES for name in names)
+    files = [(path, [], [path])] if not os.path.isdir(path) else itertools.islice(os.walk(path), 100)
+    return any(os.path.splitext(name)[1].lower() in SUFFIXES for _, _, names in files for name in names[:1000])
 
 
 def list_folder(

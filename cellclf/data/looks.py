@@ -82,7 +82,7 @@ or pass bits=12 with files of 16 bits']
 
 def _copies(images: NDArray[np.uint8]) -> list[str]:
     """Count images that are another one to the bit."""
-    seen = {hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in images}
+    seen = {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images}
     copies = len(images) - len(seen)
     if copies < max(1, _FEW * len(images)):
         return []
