@@ -348,8 +348,8 @@ class _How:
 
     def pattern_of_files(self, pattern: str) -> ImageSet:
         """Read the files that match a pattern; what other programs left beside them is passed over."""
-        pattern = _literal(pattern)
-        found = sorted(_below(pattern) if "**" in Path(pattern).parts else glob.glob(pattern))
+        literal = _literal(pattern)
+        found = sorted(_below(literal) if "**" in Path(literal).parts else glob.glob(literal))
         found = [name for name in found if not any(junk(part) for part in Path(name).parts)]
         if found and all(Path(name).suffix.lower() == ".xml" for name in found):
             listing = list_annotations([Path(name) for name in found], self.root, labels=self.labels)
