@@ -150,6 +150,24 @@ def test_images_are_sent_once_and_a_stage_is_compiled_once(cells, whole):
 
 
 @pytest.mark.backend
+def test_jax_sees_no_other_transfer(cells):
+    if keras.config.backend() != "jax":
+        pytest.skip("JAX counts transfers")
+    import jax
+
+    batches = Batches(cells[:COUNT], AUGMENTER, SIZE, WEIGHTS, seed=1)
+    model = new_model()
+    epochs = device_epochs(model, batches, DeviceImages(cells[:COUNT], WEIGHTS))
+    epochs.fit(batches, 0, 0, hook(), [])
+    guard = jax.transfer_guard("disallow")  # in both directions, but for what ``place`` asks for
+    try:
+        epochs.fit(batches, 1, 6, hook(lambda done: guard.__enter__() if done == 4 else None), [])
+    finally:
+        guard.__exit__(None, None, None)
+    assert int(model.optimizer.iterations) == 12
+
+
+@pytest.mark.backend
 def test_a_ctrl_c_is_answered_after_the_call_and_what_is_saved_is_in_memory(cells, tmp_path, monkeypatch):
     state = {}
     fit = DeviceEpochs.fit
