@@ -109,11 +109,8 @@ def train_batches(model: Any) -> Train:
 
 
 def train_groups(model: Any) -> Train:
-    """Do the steps of a group one after the other."""
-    import torch
+    """Do the steps of a group one after the other, not compiled: ``torch.compile`` does not take a step of Keras."""
     from keras import ops
-
-    step = torch.compile(model.train_step) if model.jit_compile else model.train_step
 
     def train(groups: Iterable[Batch], begin: Callable[[], None], after: Callable[[int], bool]) -> None:
         model.train()  # layers of PyTorch's own look at this, those of Keras at an argument
@@ -122,7 +119,7 @@ def train_groups(model: Any) -> Train:
                 if number == 0:
                     begin()
                 for batch in zip(*group, strict=True):
-                    step(tuple(map(ops.convert_to_tensor, batch)))
+                    model.train_step(tuple(map(ops.convert_to_tensor, batch)))
                 if after(len(group[0])):
                     break
         finally:

@@ -174,8 +174,10 @@ class Decisions:
         if path.suffix.lower() != ".csv":
             raise OptionError(f"cannot write decisions to {path.name!r}; expected a name that ends in .csv")
         with replacing(path) as new:
-            lines = [csv_line(list(COLUMNS)), *(csv_line(list(row)) for row in self.rows)]
-            new.write_bytes("".join(lines).encode("utf-8-sig"))
+            text = "".join([csv_line(list(COLUMNS)), *(csv_line(list(row)) for row in self.rows)])
+            # the mark by which Excel knows UTF-8: only where it is needed, since Python's csv and R read it as a part
+            # of the first column's name
+            new.write_bytes(text.encode("utf-8" if text.isascii() else "utf-8-sig"))
         return path
 
     def merge(self, other: Decisions) -> Decisions:
@@ -223,12 +225,15 @@ class Decisions:
                 ...
             cellclf.errors.DataError: the id '7' is not in the set (2 cells); did a spreadsheet turn '007' into '7'?
         """
-        from cellclf.data.slips import check_ids, check_names
+        from cellclf.data.slips import by_ends, check_ids, check_names
 
         real = check_ids(self.ids, ids)
         rows, _ = _joined([row._replace(id=real[row.id]) for row in self.rows])
+        paths = by_ends(real)
+        said = [f"the id {id_!r} is read as {id_of_set!r}, whose path ends alike" for id_, id_of_set in paths[:1]]
+        said += [f"so are {len(paths) - 1:,} more"] if len(paths) > 1 else []
         if class_names is None:
-            return replace(self, rows=rows)
+            return replace(self, rows=rows, notices=(*self.notices, *said))
         counts = self.class_counts()
         known = matched(list(counts), [*class_names, *new])
         known |= one_spelling({name: count for name, count in counts.items() if name not in known})
@@ -239,7 +244,7 @@ class Decisions:
         named = ", ".join(f"{name!r} ({_cells(counts[name])})" for name in added)
         notices = [f"the label {name!r} is read as {real!r}" for name, real in other.items()]
         notices += [f"new class{'es' * (len(added) != 1)}: {named}"] if added else []
-        return replace(found, notices=(*self.notices, *notices))
+        return replace(found, notices=(*self.notices, *said, *notices))
 
 
 def load_decisions(path: str | Path) -> Decisions:

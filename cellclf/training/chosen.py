@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cellclf.augmentation.blocks import has_gpu
+from cellclf.errors import OptionError
 from cellclf.training.compute import Compute
 
 
@@ -23,7 +24,8 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
         as ``jit_compile``; ``cache``: for each stage that has begun,
         whether it trains on cached features (added by the loop, since how much room the disk has is known only then);
         ``budget``: what was planned for the time that there was, and the steps that were done in it (see
-        ``cellclf.training.budgeted``), only where there was a budget.
+        ``cellclf.training.budgeted``), only where there was a budget; ``sample``: which share of the images was used,
+        only where there was no time for all.
     """
     import keras
 
@@ -36,15 +38,24 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
         "pipeline": before.get("pipeline", "host") if known else _pipeline(compute),
         "cache": list(before.get("cache", ())),
     }
-    return found | ({"budget": before["budget"]} if "budget" in before else {})
+    return found | {key: before[key] for key in ("budget", "sample") if key in before}
 
 
 def _compiles(model: Any, jit_compile: bool | str) -> bool:
-    """Ask Keras what ``"auto"`` means for this model on this machine."""
-    if isinstance(jit_compile, bool):
-        return jit_compile
+    """Ask Keras what ``"auto"`` means for this model on this machine.
+
+    Raises:
+        OptionError: Steps that cannot be compiled should be.
+    """
     import keras
 
+    if jit_compile is True and keras.config.backend() == "torch":
+        raise OptionError(
+            "jit_compile=True needs TensorFlow or JAX, and Keras runs on PyTorch, whose compiler takes no step "
+            "of Keras; expected 'auto' or False"
+        )
+    if isinstance(jit_compile, bool):
+        return jit_compile
     probe = keras.Model(model.inputs, model.outputs)  # shares the layers: the classifier itself is not compiled yet
     probe.compile(jit_compile=jit_compile)
     return bool(probe.jit_compile)
