@@ -160,10 +160,10 @@ class Backbone(Params):
             raise OptionError(
                 f"blocks= is for a Keras model; backbone {spec.name!r} has its own: {', '.join(spec.blocks)}"
             )
-        shape = tuple(input_shape)
+        shape = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
         if len(shape) != 3 or not all(isinstance(side, int) for side in shape) or shape[2] != 3:
             raise OptionError(
-                f"input shape {shape!r} for backbone {spec.name!r}: expected (height, width, 3) in pixels"
+                f"input shape {input_shape!r} for backbone {spec.name!r}: expected (height, width, 3) in pixels"
             )
         side = min(shape[:2])
         if side < spec.min_size:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from cellclf.data.image_set import ImageSet
     from cellclf.data.split import Parts
     from cellclf.evaluation.metrics import Report
-    from cellclf.pipeline.pipeline import Outcome, Pipeline
+    from cellclf.pipeline.outcome import Outcome
+    from cellclf.pipeline.pipeline import Pipeline
 
 
 _OF_NO_USE = re.compile(

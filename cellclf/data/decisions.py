@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cellclf.data.spelling import matched, one_spelling
 from cellclf.errors import DataError, OptionError
 from cellclf.utils.atomic import replacing
 from cellclf.utils.spreadsheet import csv_line, read_rows, unguard
@@ -203,7 +204,8 @@ class Decisions:
         """Match ids with those of a set, and labels with the classes of a run.
 
         Ids that differ only in what nobody sees (the apostrophe that protects them in a spreadsheet, blanks at their
-        ends, composed or decomposed letters) become those of the set.
+        ends, composed or decomposed letters) become those of the set, class names that differ in capitals, blanks or
+        Unicode form those of the run.
 
         Args:
             ids: The ids of the set.
@@ -211,7 +213,7 @@ class Decisions:
             new: Class names that are known to be new, and not misspelt.
 
         Returns:
-            The same decisions with the ids of the set; new classes stand in its notices.
+            The same decisions with the ids of the set; new classes and other spellings stand in its notices.
 
         Raises:
             DataError: Ids that are not in the set, with the likeliest cause; or labels that look misspelt.
@@ -223,14 +225,26 @@ class Decisions:
                 ...
             cellclf.errors.DataError: the id '7' is not in the set (2 cells); did a spreadsheet turn '007' into '7'?
         """
-        from cellclf.data.slips import check_ids, check_names
+        from cellclf.data.slips import by_ends, check_ids, check_names
 
         real = check_ids(self.ids, ids)
         rows, _ = _joined([row._replace(id=real[row.id]) for row in self.rows])
-        added = [] if class_names is None else check_names(self.class_counts(), class_names, new)
-        named = ", ".join(f"{name!r} ({_cells(self.class_counts()[name])})" for name in added)
-        notices = (f"new class{'es' * (len(added) != 1)}: {named}",) if added else ()
-        return replace(self, rows=rows, notices=self.notices + notices)
+        paths = by_ends(real)
+        said = [f"the id {id_!r} is read as {id_of_set!r}, whose path ends alike" for id_, id_of_set in paths[:1]]
+        said += [f"so are {len(paths) - 1:,} more"] if len(paths) > 1 else []
+        if class_names is None:
+            return replace(self, rows=rows, notices=(*self.notices, *said))
+        counts = self.class_counts()
+        known = matched(list(counts), [*class_names, *new])
+        known |= one_spelling({name: count for name, count in counts.items() if name not in known})
+        other = {name: real for name, real in known.items() if name != real}
+        found = replace(self, rows=[row._replace(label=other.get(row.label, row.label)) for row in rows])
+        counts = found.class_counts()
+        added = check_names(counts, class_names, new)
+        named = ", ".join(f"{name!r} ({_cells(counts[name])})" for name in added)
+        notices = [f"the label {name!r} is read as {real!r}" for name, real in other.items()]
+        notices += [f"new class{'es' * (len(added) != 1)}: {named}"] if added else []
+        return replace(found, notices=(*self.notices, *said, *notices))
 
 
 def load_decisions(path: str | Path) -> Decisions:

@@ -21,7 +21,8 @@ def check_ids(found: Collection[str], known: Collection[str]) -> dict[str, str]:
         known: The ids of the set.
 
     Returns:
-        For each id of the table that of the set; they differ only in what nobody sees.
+        For each id of the table that of the set; they differ only in what nobody sees, or in slashes and in how much
+        of the path is written, where no other id of the set ends alike.
 
     Raises:
         DataError: Ids that are not in the set: which, and what probably happened to them.
@@ -29,6 +30,11 @@ def check_ids(found: Collection[str], known: Collection[str]) -> dict[str, str]:
     exact = set(map(str, known))
     seen = {_seen(id_): id_ for id_ in exact}
     real = {id_: id_ if id_ in exact else "'" + id_ if "'" + id_ in exact else seen.get(_seen(id_)) for id_ in found}
+    ends = _by_ends(exact) if None in real.values() else {}
+    for id_ in (id_ for id_, match in real.items() if match is None):
+        parts = _path_parts(id_)
+        near = {other for cut in range(len(parts)) for other in ends.get(parts[cut:], ()) if _end_alike(parts, other)}
+        real[id_] = near.pop() if len(near) == 1 else None
     unknown = [id_ for id_, match in real.items() if match is None]
     if not unknown:
         return {id_: match for id_, match in real.items() if match is not None}
@@ -42,6 +48,32 @@ def check_ids(found: Collection[str], known: Collection[str]) -> dict[str, str]:
     more = f" and {len(unknown) - len(told):,} more" if len(unknown) > len(told) else ""
     fix = "" if any(why for _, why in told) else f"; {_other_set(exact)}"
     raise DataError(f"{len(unknown):,} of {len(real):,} ids are not in {size}: {some}{more}{fix}")
+
+
+def by_ends(matched: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Give those matches of ``check_ids`` that were found by the end of a path, and not by what everybody sees."""
+    return [(id_, real) for id_, real in matched.items() if _seen(id_).lstrip("'") != _seen(real).lstrip("'")]
+
+
+def _path_parts(id_: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[\\/]+", _seen(id_)) if part not in ("", "."))
+
+
+def _by_ends(known: Collection[str]) -> dict[tuple[str, ...], list[str]]:
+    """Give the ids that end in some parts of a path: each whole, and each by its last part and more."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for id_ in known:
+        parts = _path_parts(id_)
+        for cut in range(len(parts)):
+            found.setdefault(parts[cut:], []).append(id_)
+    return found
+
+
+def _end_alike(parts: tuple[str, ...], other: str) -> bool:
+    """Whether one path is the end of the other."""
+    others = _path_parts(other)
+    least = min(len(parts), len(others))
+    return parts[-least:] == others[-least:]
 
 
 def check_names(found: Iterable[str], known: Collection[str], new: Collection[str] = ()) -> list[str]:
@@ -143,7 +175,6 @@ class _Causes:
                 (_no_zeros, "did a spreadsheet turn {} into {}?"),
                 (str.casefold, "did you mean {}? Capitals differ"),
                 (lambda id_: re.sub(r"\s+", " ", id_).strip(), "did you mean {}? Blanks differ"),
-                (lambda id_: id_.replace("\\", "/").removeprefix("./"), "is it {}? Slashes differ"),
                 (lambda id_: re.split(r"[\\/]", id_)[-1].casefold(), "is it {}? The folder differs"),
                 (lambda id_: re.split(r"[\\/]", id_)[-1].rsplit(".", 1)[0].casefold(), "is it {}? The ending differs"),
             )

@@ -3,9 +3,9 @@ from .crossval import CrossValidation as CrossValidation
 from .crossval import cross_validate as cross_validate
 from .label_check import LabelCheck as LabelCheck
 from .label_check import check_labels as check_labels
-from .pipeline import Outcome as Outcome
+from .outcome import Outcome as Outcome
 from .pipeline import Pipeline as Pipeline
-from .prepare import Prepared as Prepared
+from .prepared import Prepared as Prepared
 from .recipe import list_recipes as list_recipes
 from .recipe import read_recipe as read_recipe
 from .rerun import Rerun as Rerun

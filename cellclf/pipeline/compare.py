@@ -17,7 +17,7 @@ from cellclf.evaluation.metrics import evaluate
 from cellclf.pipeline.crossval import CrossValidation, cross_validate
 from cellclf.pipeline.cut import read_cut
 from cellclf.pipeline.pipeline import Pipeline
-from cellclf.pipeline.prepare import Prepared
+from cellclf.pipeline.prepared import Prepared
 from cellclf.pipeline.recipe import Table, make_backbone, read_recipe
 from cellclf.reporting.compare import Candidate, Comparison
 from cellclf.runs.folder import MODEL, read_manifest

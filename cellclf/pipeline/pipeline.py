@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
+from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
-from cellclf.cleaning.selection import Selection
 from cellclf.data.classes import match_labels
 from cellclf.data.cuts import whole
 from cellclf.data.door import Cells, tests_as_cells
 from cellclf.data.image_set import ImageSet
-from cellclf.data.inspect import class_gaps
 from cellclf.data.split import Parts, Split
 from cellclf.errors import CellclfError, OptionError, unknown
 from cellclf.evaluation.forgetting import Forgetting
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
-from cellclf.pipeline.budget import reserve, scored_in_time, where_it_went
-from cellclf.pipeline.cut import CutOf, completed, copies_across, describe, given_of, groups_across, read_cut
-from cellclf.pipeline.home import Joined, home_cells, join_home, measure_home, split_beside
+from cellclf.pipeline.budget import (
+    images_in_time,
+    network_in_time,
+    reserve,
+    scored_in_time,
+    weights_are_here,
+    where_it_went,
+)
+from cellclf.pipeline.cut import CutOf, given_of, read_cut
+from cellclf.pipeline.home import Joined, home_cells, join_home, measure_home
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
-from cellclf.pipeline.prepare import Prepared, count_copies, split_table
+from cellclf.pipeline.outcome import Outcome
+from cellclf.pipeline.prepare import prepare, rows_of
+from cellclf.pipeline.prepared import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
 from cellclf.pipeline.source import source_of
-from cellclf.runs.folder import check_folder, write_manifest
+from cellclf.runs.folder import check_folder, read_manifest, write_manifest
 from cellclf.runs.run import Run
 from cellclf.training.budget import Budget, budget_of
 from cellclf.training.callbacks import check_callbacks
@@ -49,59 +55,12 @@ from cellclf.utils.backend import check_backend
 from cellclf.utils.locks import held
 from cellclf.utils.log import logger, showing
 from cellclf.utils.parameters import Example, Params, check_parameters, check_value, shortened, written
-from cellclf.utils.results import Result
 
 _SLOTS = ("summary", "seed", "dedup", "split", "outliers", "downsample", "expand", "trainer")
 _NO_START = (
     "home= is given and the trainer has no start, so that there is no run whose laboratory it could be; expected "
     "Trainer(start=...), or all images in one set: ImageSet.concat"
 )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Outcome(Result):
-    """The result of a pipeline.
-
-    Args:
-        run: The trained classifier.
-        prepared: What it was trained on, and what was removed.
-        reports: "train", "val", "test" and the names of further sets -> scores.
-        page: Path of ``report.html``; None without a folder.
-        home: What a run that was continued has lost in its own laboratory; None for a training from the beginning.
-    """
-
-    run: Run
-    prepared: Prepared
-    reports: Mapping[str, Report]
-    page: Path | None = None
-    home: Forgetting | None = None
-
-    @property
-    def headline(self) -> str:
-        """Name of the set that the report leads with: the own test part, else the worst further set, else val."""
-        from cellclf.reporting.content import PageContent
-        from cellclf.reporting.further_sets import headline_name
-
-        evaluations = {name: (report, None) for name, report in self.reports.items()}
-        return headline_name(PageContent(title="", parts=self.prepared.parts, evaluations=evaluations)) or "val"
-
-    def summary(self) -> str:
-        """Give a line for each set, and where the page is."""
-        width = max(map(len, self.reports), default=0)
-        lines = [
-            f"{name:<{width}}  macro F1 {report.macro_f1:.4f}  accuracy {report.accuracy:.4f}  {report.n:>7,} images"
-            for name, report in self.reports.items()
-        ]
-        lines += [] if self.home is None else [self.home.summary()]
-        return "\n".join([*lines, f"report: {self.page}"] if self.page else lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the scores of each set as plain data."""
-        return {
-            "reports": {name: report.to_dict() for name, report in self.reports.items()},
-            "page": None if self.page is None else str(self.page),
-            "home": None if self.home is None else self.home.to_dict(),
-        }
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -293,7 +252,10 @@ class Pipeline(Params):
         """
         joined, _ = self._joined(read_cut(cells, val, cut), {}, home)
         with showing(show):
-            return self._prepare(joined)
+            return prepare(joined, **self._steps())
+
+    def _steps(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("dedup", "split", "outliers", "downsample", "expand")}
 
     def _joined(
         self, given: ImageSet | Parts, tests: Mapping[str, ImageSet], home: Cells | None
@@ -305,85 +267,6 @@ class Pipeline(Params):
                 raise OptionError(_NO_START)
             return Joined(given), tests
         return join_home(parent, given, home), {name: parent.sized(test) for name, test in tests.items()}
-
-    def _prepare(self, joined: Joined) -> Prepared:
-        given = joined.given
-        seconds: dict[str, float] = {}
-        removals: dict[str, Selection] = {}
-        before = whole(given)
-
-        @contextmanager
-        def step(name: str) -> Iterator[None]:
-            started = time.perf_counter()
-            yield
-            seconds[name] = time.perf_counter() - started
-            if name in removals:
-                logger.info(f"{name}: {removals[name].summary()}")
-
-        for line in class_gaps(before):
-            logger.info(line)
-        if isinstance(given, Parts):
-            logger.info(describe(given, self.split))
-            cells, parts = before, self._given_parts(given, removals, step)
-        else:
-            cells = before
-            if self.dedup is not None:
-                with step("duplicates"):
-                    removals["duplicates"] = self.dedup.find(cells)
-                    cells = removals["duplicates"].apply(cells)
-            parts = split_beside(self.split, cells, joined.parts)
-        train, val = parts.train, parts.val
-        own_val = [] if "val" in given_of(given) else [val]
-        logger.info(f"split: train {len(train):,}, val {len(val):,}, test {len(parts.test):,}")
-        if self.outliers is not None:
-            with step("outliers"):
-                fitted = copy.copy(self.outliers).fit(train)  # a copy: the pipeline's own is not fitted
-                both = cells.subset(_rows(cells, train, *own_val))
-                removals["outliers"] = fitted.find(both)
-                inliers = set(removals["outliers"].apply(both).ids.tolist())
-                if not own_val:  # a val that is given is left as it is
-                    inliers |= set(val.ids.tolist())
-                train, val = (part.subset([id_ in inliers for id_ in part.ids.tolist()]) for part in (train, val))
-        kept = {*train.ids.tolist(), *val.ids.tolist(), *parts.test.ids.tolist()}
-        after = cells.subset([id_ in kept for id_ in cells.ids.tolist()])
-        if self.downsample is not None:
-            with step("balance"):
-                removals["balance"] = self.downsample.find(train)
-                train = removals["balance"].apply(train)
-        if self.expand is not None:
-            with step("expansion"):
-                train = self.expand.apply(train)
-            logger.info(f"expansion: train {len(train):,}")
-        return Prepared(
-            before=before,
-            after=after,
-            parts=parts,
-            train=train,
-            val=val,
-            removals=removals,
-            seconds=seconds,
-            given=given_of(given),
-            cut=describe(given, self.split) if isinstance(given, Parts) else "",
-        )
-
-    def _given_parts(
-        self, given: Parts, removals: dict[str, Selection], step: Callable[[str], AbstractContextManager[None]]
-    ) -> Parts:
-        """Clean the training part of a cut that is given, of what the other parts have, too."""
-        train = given.train
-        if self.dedup is not None:
-            with step("copies across the cut"):
-                found = self.dedup.find(train)
-                removals["copies across the cut"] = across = copies_across(given, self.dedup, found.clusters)
-                train = across.apply(train)
-            with step("duplicates"):
-                removals["duplicates"] = found = self.dedup.find(train) if across.removed else found
-                train = found.apply(train)
-        if train.groups is not None:
-            with step("groups across the cut"):
-                removals["groups across the cut"] = groups_across(train, given)
-                train = removals["groups across the cut"].apply(train)
-        return completed(Parts(train, given.val, given.test), self.split)
 
     def run(
         self,
@@ -402,6 +285,7 @@ class Pipeline(Params):
         source: Mapping[str, Any] | None = None,
         chosen: Mapping[str, Any] | None = None,
         minutes: float | Budget | None = None,
+        networks: Sequence[Backbone] = (),
     ) -> Outcome:
         """Do the whole job.
 
@@ -431,8 +315,12 @@ class Pipeline(Params):
             chosen: What another run chose by itself, see ``Trainer.fit``.
             minutes: How long the whole job may take, from cleaning to report: epochs and sizes of images are chosen for
                 it, see ``Trainer.fit``. It ends with a calibrated run and its report however short that is; where it
-                was too short, both say so. Where even scoring the training images would take a tenth of it, the report
-                scores some of them.
+                was too short, both say so. Where cleaning all images would take more than a third of it, a stratified
+                sample is used; where even scoring the training images would take a tenth of it, the report scores some.
+            networks: With ``minutes``, networks from which one may be chosen in place of the trainer's own, such as
+                ``cellclf.training.pretrained_here()``: the most accurate on ImageNet that gets through half of the
+                recipe's work in the time, by a few measured steps. Not where stages name layers, where weights are
+                random, and where a run is continued.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
@@ -447,15 +335,20 @@ class Pipeline(Params):
         joined, tests = self._joined(given, tests, home)
         given = joined.given
         self.check(given, tests=tests, out=out)
-        self.check_weights()
+        others = () if budget is None else networks
+        own = weights_are_here(self.check_weights, self.trainer, others)
         cells = whole(given)
         folder = None if out is None else expanded(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False
             if budget is not None:
                 budget.open(folder)
-            prepared = prepared or self._prepare(joined)
-            table, recipe = split_table(prepared), self.resolved().to_dict()
+            earlier = None if folder is None else read_manifest(folder)
+            if prepared is None:
+                joined, chosen = images_in_time(joined, self.dedup, self.outliers, budget, chosen, earlier)
+                prepared = prepare(joined, **self._steps())
+            trainer, network = network_in_time(self.trainer, others, prepared, budget, earlier, own=own)
+            table, recipe = split_table(prepared), dataclasses.replace(self, trainer=trainer).resolved().to_dict()
             record = {
                 "command": command,
                 "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source),
@@ -466,6 +359,7 @@ class Pipeline(Params):
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
                 },
                 "recipe": recipe,
+                **({"network": network} if network else {}),
             }
             started = time.perf_counter()
             copies = {} if self.dedup is None else count_copies(prepared, tests or {}, self.dedup)
@@ -473,7 +367,7 @@ class Pipeline(Params):
             if budget is not None:
                 further = len(prepared.parts.test) + sum(map(len, (tests or {}).values())) + len(joined.home)
                 reserve(budget, len(prepared.train), len(prepared.val), further, report=folder is not None)
-            run = self.trainer.fit(
+            run = trainer.fit(
                 prepared.train,
                 prepared.val,
                 out=folder,
@@ -487,7 +381,7 @@ class Pipeline(Params):
             started = time.perf_counter()
             sets = {"train": prepared.train, "val": prepared.val}
             if self.expand is not None:
-                sets["train"] = prepared.train.subset(_rows(prepared.train, prepared.parts.train))
+                sets["train"] = prepared.train.subset(rows_of(prepared.train, prepared.parts.train))
             if budget is not None:
                 sets["train"] = scored_in_time(sets["train"], run.manifest)
             if len(prepared.parts.test):
@@ -544,9 +438,3 @@ class Pipeline(Params):
 
 def _raise(error: CellclfError) -> None:
     raise error
-
-
-def _rows(cells: ImageSet, *parts: ImageSet) -> list[int]:
-    """Give the positions in a set of the images of some parts, in order."""
-    ids = {id_ for part in parts for id_ in part.ids.tolist()}
-    return [row for row, id_ in enumerate(cells.ids.tolist()) if id_ in ids]

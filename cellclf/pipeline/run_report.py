@@ -12,7 +12,7 @@ from cellclf.evaluation.forgetting import Forgetting
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
 from cellclf.evaluation.robustness.result import stored
-from cellclf.pipeline.prepare import Prepared, split_table
+from cellclf.pipeline.prepared import Prepared, split_table
 from cellclf.pipeline.recipe import Table, recipe_text
 from cellclf.runs.run import Run
 from cellclf.utils.atomic import write_text

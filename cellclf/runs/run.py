@@ -16,7 +16,7 @@ from cellclf.data.classes import match_labels
 from cellclf.data.decisions import Decisions
 from cellclf.data.door import Cells, as_cells, at_size
 from cellclf.data.image_set import ImageSet
-from cellclf.errors import CellclfWarning, OptionError, RunFolderError, unknown
+from cellclf.errors import CellclfWarning, OptionError, RunFolderError
 from cellclf.evaluation.adaptation import Adaptation
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.ood import DomainShift
@@ -44,6 +44,7 @@ from cellclf.runs.folder import (
 from cellclf.runs.predict import check_rows, probabilities
 from cellclf.runs.predictions import Predictions, predictions
 from cellclf.runs.provenance import weights_sha256
+from cellclf.runs.runtime import Runtime
 from cellclf.runs.tta import view_names
 from cellclf.utils.atomic import expanded, replacing
 from cellclf.utils.parameters import Count, Seed, Share, check_arguments, check_value
@@ -53,10 +54,6 @@ if TYPE_CHECKING:
     from cellclf.runs.export import Exported
     from cellclf.runs.session import Session
     from cellclf.runs.suggestion import Suggestion
-
-RUNTIMES = ("auto", "keras", "onnx")
-_ENOUGH = 4_096  # images from which converting the network takes less time than it saves
-_CALL = 16  # images in a batch that take Keras as long as one alone
 
 
 @dataclass(eq=False)
@@ -95,10 +92,7 @@ class Run:
     decisions: Decisions | None = None
     parent: Run | None = None
     runtime: str = "auto"
-    _session: Session | None = field(default=None, init=False, repr=False)
-    _refused: bool = field(default=False, init=False, repr=False)
-    _looked: bool = field(default=False, init=False, repr=False)
-    _predicted: int = field(default=0, init=False, repr=False)
+    _in_use: Runtime = field(default_factory=Runtime, init=False, repr=False)
 
     def __repr__(self) -> str:
         where = f" in {self.folder}" if self.folder else ""
@@ -138,7 +132,7 @@ class Run:
         """
         cells = self._fitted(images)
         names = view_names(tta, cells.image_shape)
-        session = self._open_session(cells)
+        session = self._session(cells)
         predict = None if session is None else session.probabilities
         return check_rows(
             probabilities(self.model, cells, batch_size=batch_size, tta=names, predict=predict, show=show)
@@ -229,7 +223,7 @@ class Run:
                 CellclfWarning,
                 stacklevel=2,
             )
-            session = self._open_session(cells)
+            session = self._session(cells)
             predict = None if session is None else session.probabilities
             found = probabilities(self.model, cells, tta=names, predict=predict, show=show)
             return Predictions(
@@ -243,7 +237,7 @@ class Run:
                 domains=cells.domains,
             )
         averaged = self.predict_proba(cells, tta=tta, show=show) if len(names) > 1 else None
-        session = self._open_session(cells, features=True)
+        session = self._session(cells, features=True)
         both = None if session is None else session.both
         batches = self._reader.batches(cells, predict=both, show=show)
         predicted = predictions(
@@ -283,43 +277,10 @@ class Run:
     def _reader(self) -> FeatureReader:
         return FeatureReader(self.model)  # compiled once, not for each call
 
-    def _open_session(self, cells: ImageSet, *, features: bool = False) -> Session | None:
-        """Give the network in ONNX Runtime, if it is to be used for these images; see ``runtime``."""
-        if self.runtime not in RUNTIMES:
-            raise unknown("runtime", self.runtime, RUNTIMES)
-        if self.runtime == "keras" or not len(cells):
-            return None
-        asked = self.runtime == "onnx"
-        self._predicted += max(len(cells), _CALL)
-        found = self._session
-        if found is not None and not found.is_of(self.model, images=len(cells)):
-            found = self._session = None
-            self._refused, self._looked = False, True  # what is kept is of the weights that were
-        if found is not None and (found.gives_features or not features):
-            return found
-        enough = asked or self._predicted >= _ENOUGH
-        if self._refused or (self._looked and not enough):
-            return None
-        from cellclf.runs.session import KEPT, is_faster, kept_session, open_session, require_packages
-
-        first, self._looked = not self._looked, True
-        kept = first and self.folder is not None and (self.folder / KEPT).is_file()
-        if not kept and not enough:
-            return None
-        reader = None
-        if kept and is_faster(kept=True):
-            reader = self._reader if features or self.confidence is not None else None
-            self._session = kept_session(self.model, reader, self.folder)
-            if self._session is not None or not enough:
-                return self._session
-        if asked:
-            require_packages()
-        elif not is_faster():
-            return None
-        reader = self._reader if features or self.confidence is not None else None
-        self._session = open_session(self.model, cells, reader, self.folder)
-        self._refused = self._session is None
-        return self._session
+    def _session(self, cells: ImageSet, *, features: bool = False) -> Session | None:
+        """Give the network in ONNX Runtime, if it is to be used for these images."""
+        reader = None if self.confidence is None and not features else lambda: self._reader
+        return self._in_use.session(self.runtime, self.model, cells, self.folder, reader, features=features)
 
     @cached_property
     def _readers(self) -> dict[tuple[str, ...] | None, FeatureReader]:

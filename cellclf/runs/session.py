@@ -151,14 +151,14 @@ def open_session(
         raise
     except Exception as error:  # converter and runtime raise errors of every kind
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        warnings.warn(f"ONNX Runtime cannot hold this network ({reason}); Keras is used", CellclfWarning, stacklevel=4)
+        warnings.warn(f"ONNX Runtime cannot hold this network ({reason}); Keras is used", CellclfWarning, stacklevel=5)
         return None
     if not fits:
         warnings.warn(
             f"in ONNX Runtime this network gives other probabilities (by up to {session.difference:.2g} on "
             f"{len(images)} images; {LIMIT:g} is allowed) or other features; Keras is used",
             CellclfWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return None
     if folder is not None:

@@ -157,7 +157,7 @@ class Trainer(Params):
         notices = check_sets(train, val)
         check_stage_sizes(self, self.used_stages(), train)
         if parent is None:
-            notices += self.used_backbone().check(self._shape(train))
+            notices += self.used_backbone().check(self.shape_of(train))
         else:
             notices = parent.notices(train)
         for notice in notices:
@@ -349,30 +349,13 @@ class Trainer(Params):
         precision = None if chosen["precision"] == "float32" else chosen["precision"]
         set_precision(model, precision)
         train, val = in_memory(train), in_memory(val)
-        weights = image_weights(train, self.class_weight)
-        views = 3 if self.consistency else 1
-        batches = Batches(
-            train,
-            self.augmenter,
-            self.batch_size,
-            weights,
-            self.seed,
-            self.mix,
-            views,
-            sampling=self.sampling,
-            devices=self.compute.devices,
-        )
         checkpoint = Checkpoint(folder)
         steps = {"augmenter": self.augmenter, "val_augmenter": self.val_augmenter}
         content = {"data": manifest["data"], "precision": precision} | {k: v and v.to_dict() for k, v in steps.items()}
-        loop = Loop(
-            trainer=self,
-            model=model,
-            blocks=blocks,
-            backbone_layers=layers,
-            batches=batches,
-            val=val,
-            shifted=None if self.val_augmenter is None else altered_copy(val, self.val_augmenter),
+        loop = self._loop(
+            (model, blocks, layers),
+            train,
+            val,
             chosen=chosen,
             caching=(self.cache or Cache(mode=None)).caching(folder, content),
             checkpoint=checkpoint,
@@ -396,6 +379,45 @@ class Trainer(Params):
             run.save(folder)
             checkpoint.remove()
         return run
+
+    def _loop(self, built: tuple[Any, list[list[Any]], list[Any]], train: ImageSet, val: ImageSet, **rest: Any) -> Loop:
+        """Give what trains a network that ``_build`` gave, on sets that are in memory; ``rest`` is that of ``Loop``."""
+        model, blocks, layers = built
+        batches = Batches(
+            train,
+            self.augmenter,
+            self.batch_size,
+            image_weights(train, self.class_weight),
+            self.seed,
+            self.mix,
+            3 if self.consistency else 1,
+            sampling=self.sampling,
+            devices=self.compute.devices,
+        )
+        return Loop(
+            trainer=self,
+            model=model,
+            blocks=blocks,
+            backbone_layers=layers,
+            batches=batches,
+            val=val,
+            shifted=None if self.val_augmenter is None else altered_copy(val, self.val_augmenter),
+            **rest,
+        )
+
+    @float32()
+    def trial(self, train: ImageSet, val: ImageSet) -> Loop:
+        """Give a training of which only some steps are measured: nothing is saved.
+
+        Args:
+            train: With labels; few images suffice.
+            val: With the same classes.
+        """
+        built = self._build(train.image_shape, train.num_classes)
+        chosen = choose(built[0], self.compute)
+        set_precision(built[0], None if chosen["precision"] == "float32" else chosen["precision"])
+        nothing = {"caching": Cache(mode=None).caching(None, {}), "checkpoint": Checkpoint(None), "show": False}
+        return self._loop(built, in_memory(train), in_memory(val), chosen=chosen, **nothing)
 
     def manifest(self, train: ImageSet, val: ImageSet) -> dict[str, Any]:
         """Give everything that determines a run of this trainer on these sets, as plain data."""
@@ -434,7 +456,8 @@ class Trainer(Params):
             sets[1] = sets[1].align(names)
         return sets
 
-    def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
+    def shape_of(self, cells: ImageSet) -> tuple[int, int, int]:
+        """Give height, width and 3 at which the backbone sees the images of a set."""
         return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
 
     @float32()

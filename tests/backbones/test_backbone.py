@@ -190,6 +190,18 @@ def test_caffe_scaling_is_that_of_keras() -> None:
     assert np.allclose(model.predict(images, verbose=0), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [96, (96, 96), (96.0, 96.0, 3), "96"])
+def test_a_shape_that_is_none_is_refused_in_a_line(shape):
+    with pytest.raises(OptionError, match=r"expected \(height, width, 3\) in pixels"):
+        Backbone("sequential").build(shape)
+
+
+def test_a_model_for_grey_images_is_refused_by_their_channels():
+    model = keras.Sequential([keras.layers.Input((32, 32, 1)), keras.layers.Conv2D(4, 3)])
+    with pytest.raises(OptionError, match="takes images of 1 channels; expected one that takes 3"):
+        Backbone(model).build((32, 32, 3))
+
+
 def test_what_keras_prints_of_a_download_is_a_log_line_and_not_on_stdout(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

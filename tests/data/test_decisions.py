@@ -264,8 +264,8 @@ def test_times_of_all_zones_and_none_compare(tmp_path):
         ("1.23457E+11", ["123456789012", "5"], "did a spreadsheet turn '123456789012' into a number?"),
         ("01.Mrz", ["MAR-1", "MAR-2"], "did a spreadsheet turn an id such as 'MAR-1' into a date?"),
         ("BA_1.PNG", ["BA_1.png"], "did you mean 'BA_1.png'? Capitals differ"),
-        ("BA_1.png", ["ba/BA_1.png"], "is it 'ba/BA_1.png'? The folder differs"),
-        ("ba\\BA_1.png", ["ba/BA_1.png"], "is it 'ba/BA_1.png'? Slashes differ"),
+        ("eo/BA_1.png", ["ba/BA_1.png"], "is it 'ba/BA_1.png'? The folder differs"),
+        ("BA_1.png", ["ba/BA_1.png", "eo/BA_1.png"], "is it 'ba/BA_1.png'? The folder differs"),
         ("BA_1", ["ba/BA_1.png"], "is it 'ba/BA_1.png'? The ending differs"),
         ("Ã¼", ["ü", "b"], "is it 'ü'? The file was saved in another encoding"),
         ("3", ["a.png", "b.png"], "is it a running number of the page"),
@@ -312,17 +312,16 @@ def test_new_classes_are_stated_and_slips_refused():
     assert given_name("blast").notices == ("new class: 'blast' (1 cell)",)
     assert given_name("basophil").notices == ()
     for slip, right in {
-        "Basophil": "basophil",
-        "immature granulocyte": "immature_granulocyte",
+        "immature granulocytes": "immature_granulocyte",
         "basophill": "basophil",
         "netrophli": "neutrophil",
     }.items():
         with pytest.raises(DataError, match=rf"there is no class '{slip}' \(did you mean '{right}'\?\): correct the"):
             given_name(slip)
     assert given_name("basophill", ["basophill"]).notices == ("new class: 'basophill' (1 cell)",)
-    two = Decisions([Decision("a", "label", "basophi"), Decision("b", "label", "Neutrophil")])
+    two = Decisions([Decision("a", "label", "basophi"), Decision("b", "label", "Neutrophils")])
     with pytest.raises(
-        DataError, match=r"there are no classes 'basophi' \(.*\), 'Neutrophil' \(.*name them in classes="
+        DataError, match=r"there are no classes 'basophi' \(.*\), 'Neutrophils' \(.*name them in classes="
     ):
         two.match(["a", "b"], CLASSES)
     with pytest.raises(DataError, match="the label '3' is a number; expected a class name: basophil"):
@@ -333,3 +332,21 @@ def test_names_that_differ_by_what_matters_are_no_slips():
     different = [("CD8", "CD4"), ("blast 2", "blast 1"), ("T cell", "B cell"), ("metamyelocyte", "myelocyte")]
     assert all(nearest(one, [two]) is None for one, two in different)
     assert nearest("mono", ["moon"]) == "moon" and nearest("abc", ["abd"]) is None
+
+
+def test_class_names_that_differ_in_capitals_blanks_or_unicode_form_are_those_of_the_run():
+    table = Decisions.from_labels({"a": "NEUTROPHIL", "b": "band_cell", "c": "Blast", "d": "blast", "e": "ﬁbre"})
+    found = table.match(list("abcde"), ["neutrophil", "Band cell", "fibre"])
+    assert found.labels == {"a": "neutrophil", "b": "Band cell", "c": "Blast", "d": "Blast", "e": "fibre"}
+    assert "the label 'NEUTROPHIL' is read as 'neutrophil'" in found.notices
+    assert "new class: 'Blast' (2 cells)" in found.notices
+
+
+@pytest.mark.parametrize(
+    "written", ["BA_1.png", r"ba\BA_1.png", r"C:\cells\ba\BA_1.png", "/data/cells/ba/BA_1.png", "./ba/BA_1.png"]
+)
+def test_an_id_is_found_by_the_end_of_its_path_where_no_other_ends_alike(written):
+    table = Decisions.from_labels({written: "basophil", "ba/2.png": "basophil"})
+    found = table.match(["ba/BA_1.png", "ba/2.png", "eo/BA_2.png"])
+    assert list(found.ids) == ["ba/BA_1.png", "ba/2.png"]
+    assert found.notices == (f"the id {written!r} is read as 'ba/BA_1.png', whose path ends alike",)

@@ -226,7 +226,7 @@ def test_a_duplicate_of_a_copy_is_removed_too_and_copies_of_val_in_test_are_coun
     across = prepared.removals["copies across the cut"]
     assert across.ids[~across.keep].tolist() == ["train/0", "train/1", "train/2", "train/6"]
     assert len(prepared.parts.test) == 15, "an image that is in validation, too, is kept in the test"
-    from cellclf.pipeline.prepare import count_copies
+    from cellclf.pipeline.prepared import count_copies
 
     with pytest.warns(cc.CellclfWarning, match="the set 'test': 1 of its 15 images is a copy"):
         assert count_copies(prepared, {}, pipe.dedup) == {"test": 1}

@@ -12,7 +12,7 @@ import cellclf as cc
 from cellclf.data.generated import planted
 from cellclf.data.image_set import Skipped
 from cellclf.errors import DataError, OptionError, RunFolderError, UnknownNameError
-from cellclf.pipeline.prepare import count_copies, split_table
+from cellclf.pipeline.prepared import count_copies, split_table
 
 TINY = [
     "trainer.batch_size=16",

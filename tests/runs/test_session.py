@@ -14,8 +14,10 @@ import pytest
 
 import cellclf as cc
 from cellclf.errors import MissingPackageError, UnknownNameError
-from cellclf.runs import run as run_module
+from cellclf.runs import runtime
 from cellclf.runs import session as session_module
+
+pytestmark = pytest.mark.tensorflow("ONNX Runtime predicts")
 
 for package in session_module.PACKAGES:
     pytest.importorskip(package, reason="pip install 'cellclf[export]'")
@@ -80,7 +82,7 @@ def keras_made_probabilities(run: cc.Run, given: np.ndarray, **options: int) -> 
 def test_it_is_made_by_itself_for_many_images_only(
     run: cc.Run, opened: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "_ENOUGH", 80)
+    monkeypatch.setattr(runtime, "ENOUGH", 80)
     run.predict_proba(images(79))
     assert opened == []
     run.runtime = "keras"
@@ -135,7 +137,7 @@ def test_a_network_that_cannot_be_converted_is_computed_in_keras(run: cc.Run, mo
 
 
 def test_without_the_package_all_is_as_before(run: cc.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "_ENOUGH", 2)
+    monkeypatch.setattr(runtime, "ENOUGH", 2)
     monkeypatch.setattr(session_module, "PACKAGES", ("no_such_runtime",))
     assert run.report_predictions(images(5)).runtime == ""
     run.runtime = "onnx"
@@ -252,7 +254,7 @@ def test_a_folder_that_cannot_be_written_predicts_as_well(run: cc.Run, tmp_path:
 def test_many_calls_with_one_image_count_as_many_images(
     run: cc.Run, opened: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "_ENOUGH", 3 * run_module._CALL)
+    monkeypatch.setattr(runtime, "ENOUGH", 3 * runtime.CALL)
     for expected in ([], [], [1], [1]):
         run.predict(images(1))
         assert opened == expected

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cellclf.data.decisions import LABEL, Decisions, load_decisions
 from cellclf.data.image_set import ImageSet
+from cellclf.data.spelling import matched
 from cellclf.errors import DataError, OptionError, unknown
 from cellclf.utils.parameters import shortened
 
@@ -133,6 +134,9 @@ def match(
         OptionError: ``classes`` is no list of names, or of fewer than two.
     """
     named = _class_list(classes)
+    if named is not None:
+        other = matched(named, run_names)
+        named = list(dict.fromkeys(other.get(name, name) for name in named))
     ids = {str(id_): place for place, id_ in enumerate(cells.ids.tolist())}
     if decisions is not None:
         new = [*(named or ()), *(() if earlier is None else earlier.labels.values())]
