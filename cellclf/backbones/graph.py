@@ -327,7 +327,19 @@ def _rebuilt(model: Any, edit: Callable[[dict[str, Any]], None]) -> Any:
     # variables, not weights: they include the states of Dropout's generators
     for variable, source in zip(new.variables, model.variables, strict=True):
         variable.assign(source)
+    use_adapted_state(new)
     return new
+
+
+def use_adapted_state(model: Any) -> None:
+    """Let layers that were adapted to data, such as Normalization, compute with the weights that they now have.
+
+    They compute with constants made of their weights when these are loaded from a file, and do not see that they
+    were assigned: until then they would go on with the mean 0.
+    """
+    for layer in model._flatten_layers():  # also those inside of other layers
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def _input_layer(config: dict[str, Any]) -> dict[str, Any]:

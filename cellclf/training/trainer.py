@@ -449,8 +449,12 @@ class Trainer(Params):
     def _sets(self, train: Cells, val: Cells) -> list[ImageSet]:
         """Give the sets as what is trained takes them: with ``start``, at its size and with its classes first."""
         sets = [as_cells(train, what="the training set"), as_cells(val, what="the validation set")]
-        parent = self.parent()
-        return sets if parent is None else parent.fitted(*sets)
+        if (parent := self.parent()) is not None:
+            return parent.fitted(*sets)
+        names = sets[0].class_names
+        if names != sets[1].class_names and {*sets[1].class_names} <= {*names}:  # arrays bring the classes they hold
+            sets[1] = sets[1].align(names)
+        return sets
 
     def shape_of(self, cells: ImageSet) -> tuple[int, int, int]:
         """Give height, width and 3 at which the backbone sees the images of a set."""

@@ -203,7 +203,7 @@ def check_sets(train: ImageSet, val: ImageSet) -> list[str]:
     if train.class_names != val.class_names:
         raise DataError(
             f"the training set has the classes {', '.join(train.class_names)} and the validation set "
-            f"{', '.join(val.class_names)}; expected the same in the same order: split one set with Split"
+            f"{', '.join(val.class_names)}; expected no others than the training set has: split one set with Split"
         )
     if train.image_shape != val.image_shape:
         raise DataError(
