@@ -32,6 +32,7 @@ from cellclf.training.early_stopping import EarlyStopping
 from cellclf.training.ema import EMA
 from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups, progress_bar
 from cellclf.training.freezing import freeze, moving_variables
+from cellclf.training.layer_rates import rate_factors
 from cellclf.training.losses import make_loss, penalties, validation_loss
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.plan import minutes_text
@@ -156,7 +157,7 @@ class Loop:
         plan = self.chosen.get("budget")
         return self.trainer.used_stages() if plan is None else [Stage.from_dict(one) for one in plan["stages"]]
 
-    def compiled(self, model: Any, rate: Any) -> Any:
+    def compiled(self, model: Any, rate: Any, layer_decay: float = 1.0) -> Any:
         """Compile a model for a stage at a rate, and give its optimizer."""
         optimizer = make_optimizer(
             self.trainer.optimizer,
@@ -164,6 +165,7 @@ class Loop:
             self.trainer.weight_decay,
             accumulate=self.trainer.accumulate,
             scale_loss=self.chosen["precision"] == "mixed_float16",
+            factors=rate_factors(self.model, self.blocks, layer_decay),
         )
         self._loss = make_loss(self.trainer.label_smoothing, self.trainer.consistency, self.trainer.focal)
         compiling = {"metrics": ["accuracy"], "jit_compile": self.chosen["jit_compile"]}
@@ -205,7 +207,7 @@ class Loop:
         model, plan = self._input.model, self.chosen.get("budget")
         self._pace = None if plan is None else pace_of(plan, number, stage, self.budget)
         rate = stage.rate(self._input.batches.steps) if self._pace is None else self._pace.rate
-        optimizer = self.compiled(model, rate)
+        optimizer = self.compiled(model, rate, stage.layer_decay)
         in_groups = self._input.cache is not None and not current().shares_batches()
         self._fit_groups = make_fit_groups(model) if in_groups else None
         moving = moving_variables(self.model)
