@@ -10,6 +10,8 @@ import pytest
 from helpers.small import parts, small_trainer  # noqa: F401 - fixtures for every room
 from hypothesis import settings
 
+from cellclf.utils.backend import chosen_backend
+
 # the gate draws the same examples each time; `pytest --hypothesis-profile random` draws others
 settings.register_profile("cellclf", deadline=None, max_examples=40, derandomize=True)
 settings.register_profile("random", deadline=None, max_examples=200, print_blob=True)
@@ -26,6 +28,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(skip)
+    if chosen_backend()[0] != "tensorflow":
+        for item in items:
+            for mark in item.iter_markers("tensorflow"):
+                item.add_marker(pytest.mark.skip(reason=f"only on TensorFlow: {mark.args[0]}"))
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ def cut_mix(images: Tensor, targets: Tensor, partner: Tensor, box: Tensor) -> tu
     from keras import ops
 
     images, targets = ops.cast(images, "float32"), ops.cast(targets, "float32")
+    box = ops.convert_to_tensor(box)  # PyTorch compares its tensors with no arrays of numpy
     _, height, width, _ = images.shape
     row = (ops.arange(height, dtype="float32") + 0.5) / height
     column = (ops.arange(width, dtype="float32") + 0.5) / width
@@ -150,6 +151,7 @@ class Mix(Params):
         """
         from keras import ops
 
+        params = {name: ops.convert_to_tensor(array) for name, array in params.items()}  # PyTorch takes no other
         images = ops.cast(images, "float32")
         if self.kind in ("mixup", "both"):
             images, targets = mix_up(images, targets, params["partner"], params["share"])

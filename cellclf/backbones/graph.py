@@ -52,7 +52,13 @@ def copied(model: Any, *, input_shape: tuple[int, ...] | None = None) -> Any:
 
     def edit(config: dict[str, Any]) -> None:
         if input_shape is not None:
-            _input_layer(config)["config"]["batch_shape"] = (None, *input_shape)
+            taken = _input_layer(config)["config"]
+            if (channels := taken["batch_shape"][-1]) not in (None, input_shape[-1]):
+                raise OptionError(
+                    f"the model {model.name!r} takes images of {channels} channels; expected one that takes "
+                    f"{input_shape[-1]}, RGB 0-255"
+                )
+            taken["batch_shape"] = (None, *input_shape)
 
     return _rebuilt(model, edit)
 

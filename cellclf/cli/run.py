@@ -83,7 +83,9 @@ def run(
     if out is None and not check:
         raise click.UsageError("expected --out FOLDER for the run and its report")
     from cellclf.data.cuts import whole
+    from cellclf.data.inspect import rare_classes
     from cellclf.data.looks import odd_looks
+    from cellclf.data.shortcuts import shortcuts
 
     old: str | None = None
     if start is not None and len(sources) > 1:
@@ -108,7 +110,9 @@ def run(
         shown = {" ".join(sources): cells, **({} if old is None or home is None else {old: home}), **others}
         for name, one in shown.items():
             for line in odd_looks(one, known=one.notices):
-                note(f"{name}: {line}")
+                note(f"{name}: {as_options(line)}")
+        for line in [*rare_classes(cells.counts()), *shortcuts(cells)]:
+            note(f"{' '.join(sources)}: {line}")
         if check:
             import_keras()
             pipe.check(given, tests=others, out=out, home=home)

@@ -76,14 +76,15 @@ def explain(
 def _numbers(classes: Classes, names: tuple[str, ...], count: int) -> NDArray[np.int64] | None:
     if classes is None:
         return None
-    each = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
+    given: Any = classes
+    each = [given] if isinstance(given, str) or np.ndim(given) == 0 else list(given)
     numbers = []
     for one in each:
         if isinstance(one, str):
             if one not in names:
                 raise unknown("class", one, names)
             numbers.append(names.index(one))
-        elif 0 <= int(one) < len(names):
+        elif isinstance(one, int | np.integer) and 0 <= one < len(names):
             numbers.append(int(one))
         else:
             raise DataError(f"class {one} does not exist; expected 0 to {len(names) - 1}, or a name")

@@ -12,6 +12,7 @@ from cellclf.data.image_set import ImageSet
 from cellclf.runs.forward import forward
 from cellclf.runs.tta import VIEWS, Images
 from cellclf.utils.device_memory import naming_batch_size
+from cellclf.utils.parameters import Count, check_value
 
 if TYPE_CHECKING:
     from cellclf.runs.features.cache import Features
@@ -42,6 +43,7 @@ def probabilities(
     Raises:
         TrainingError: The device is full; a smaller ``batch_size`` needs less.
     """
+    check_value(batch_size, Count, "batch_size")
     cells = ImageSet(images) if isinstance(images, np.ndarray) else images
     if not len(cells):
         return np.empty((0, int(model.output_shape[-1])), np.float32)

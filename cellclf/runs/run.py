@@ -47,7 +47,7 @@ from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.runtime import Runtime
 from cellclf.runs.tta import view_names
 from cellclf.utils.atomic import expanded, replacing
-from cellclf.utils.parameters import Count, Seed, check_arguments
+from cellclf.utils.parameters import Count, Seed, Share, check_arguments, check_value
 
 if TYPE_CHECKING:
     from cellclf.evaluation.external import External
@@ -208,8 +208,8 @@ class Run:
         """
         if accuracy is not None and threshold is not None:
             raise OptionError("accuracy and threshold are both given; expected one of them")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise OptionError(f"threshold={threshold}; expected a probability from 0 to 1")
+        if threshold is not None:
+            check_value(threshold, Share, "threshold")
         cells = self._fitted(cells)
         names = view_names(tta, cells.image_shape)
         promise = self._promise(accuracy, views=len(names))

@@ -1,6 +1,7 @@
 from .budget import Budget as Budget
 from .cache import Cache as Cache
 from .compute import Compute as Compute
+from .device_batches import DeviceBatches as DeviceBatches
 from .head import Head as Head
 from .networks import pretrained_here as pretrained_here
 from .sklearn_api import CellClassifier as CellClassifier

@@ -12,6 +12,7 @@ from cellclf.errors import OptionError
 from cellclf.runs.predict import probabilities
 from cellclf.training.budget import Budget
 from cellclf.training.checkpoint import assign, values
+from cellclf.training.device_epochs import device_epochs
 from cellclf.training.epoch_steps import AfterBatch, fit_epoch
 from cellclf.training.freezing import freeze
 from cellclf.training.pace import Pace, repeated
@@ -164,7 +165,11 @@ def measured(
         asked_to_stop=lambda: enough() or loop.interrupt.asked,
     )
     with loop.interrupt.deferred():
-        fit_epoch(plain.model, plain.batches.epoch(0), after_batch, [])
+        if loop.chosen["pipeline"] == "device":
+            device = device_epochs(plain.model, plain.batches, loop.images, one_by_one=True)
+            device.fit(plain.batches, 0, 0, after_batch, [])
+        else:
+            fit_epoch(plain.model, plain.batches.epoch(0), after_batch, [])
     if loop.interrupt.asked:
         raise KeyboardInterrupt("the training was stopped before its first step")
     assign(loop.model.variables, before)

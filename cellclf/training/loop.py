@@ -28,6 +28,8 @@ from cellclf.training.budget import Budget
 from cellclf.training.budgeted import pace_of, planned
 from cellclf.training.callbacks import Callbacks
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
+from cellclf.training.device_epochs import device_epochs
+from cellclf.training.device_images import DeviceImages
 from cellclf.training.early_stopping import EarlyStopping
 from cellclf.training.ema import EMA
 from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups, progress_bar
@@ -157,6 +159,11 @@ class Loop:
         plan = self.chosen.get("budget")
         return self.trainer.used_stages() if plan is None else [Stage.from_dict(one) for one in plan["stages"]]
 
+    @cached_property
+    def images(self) -> DeviceImages:
+        """The training images on the device; copied there when the first of them is needed."""
+        return DeviceImages(self.batches.cells, self.batches.weights)
+
     def compiled(self, model: Any, rate: Any, layer_decay: float = 1.0) -> Any:
         """Compile a model for a stage at a rate, and give its optimizer."""
         optimizer = make_optimizer(
@@ -212,6 +219,11 @@ class Loop:
         self._fit_groups = make_fit_groups(model) if in_groups else None
         moving = moving_variables(self.model)
         self._ema = None if self.trainer.ema is None else EMA(moving, self.trainer.ema)
+        self._device = None
+        if self.chosen["pipeline"] == "device" and self._input.cache is None:
+            batches, accumulate = self._input.batches, self.trainer.accumulate
+            one_by_one = self._pace is not None  # it looks at the clock after every step
+            self._device = device_epochs(model, batches, self.images, self._ema, accumulate, one_by_one=one_by_one)
         best = values(moving)
         epoch, stopped, progress = 0, False, Progress()
         saved = self.checkpoint.load("epoch")
@@ -309,7 +321,8 @@ class Loop:
         with progress_bar(model, progress.done, batches.steps, label, show=self.show) as update_bar:
 
             def after_step(done: int) -> None:
-                self._update_ema((epoch - 1) * batches.steps + done)
+                if self._device is None:
+                    self._update_ema((epoch - 1) * batches.steps + done)
                 if pace is not None:
                     pace.after_step()
                     model.optimizer.learning_rate = pace.rate
@@ -321,7 +334,10 @@ class Loop:
                 save=lambda done: save(now(done)) if done < batches.steps else None,  # the whole epoch is saved later
                 asked_to_stop=lambda: self.interrupt.asked or (pace is not None and pace.over),
             )
-            if self._fit_groups is None:
+            if self._device is not None:
+                before = (epoch - 1) * batches.steps
+                self._device.fit(batches, len(self.history), before, after_batch, progress.metrics)
+            elif self._fit_groups is None:
                 dataset = batches.epoch(len(self.history), progress.done)
                 fit_epoch(model, dataset, after_batch, progress.metrics)
             else:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cellclf.errors import RunFolderError
+from cellclf.errors import OptionError, RunFolderError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STEM, _SUFFIX = 40, 20
@@ -71,6 +71,8 @@ def expanded(path: str | Path) -> Path:
         >>> expanded("runs/a").as_posix(), expanded("~/runs/a") == Path.home() / "runs/a"
         ('runs/a', True)
     """
+    if not isinstance(path, str | os.PathLike) or path == "":  # an empty one would be the working directory
+        raise OptionError(f"{path!r} is no path; expected the name of a file or folder")
     return Path(os.path.expanduser(path))
 
 

@@ -11,6 +11,8 @@ from cellclf.errors import ExportError, MissingPackageError, OptionError, RunFol
 from cellclf.runs import export
 from cellclf.runs.export import open_exported
 
+writes = pytest.mark.tensorflow("files for other programs are written")
+
 NAMES = {"savedmodel": "model", "onnx": "model.onnx", "litert": "model.tflite"}
 
 
@@ -41,6 +43,7 @@ def stored(exported) -> dict[str, object]:
     return json.loads((exported.path / "assets.extra" / "cellclf.json").read_text("utf-8"))
 
 
+@writes
 def test_its_probabilities_are_the_runs_for_any_number_of_images(run, parts, exported):
     assert exported.difference <= 1e-5 and exported.images == len(parts.val)
     assert str(exported.path) in str(exported) and f"{len(parts.val)} images" in str(exported)
@@ -51,6 +54,7 @@ def test_its_probabilities_are_the_runs_for_any_number_of_images(run, parts, exp
         np.testing.assert_allclose(found, run.predict_proba(images[:number]), atol=1e-5)
 
 
+@writes
 def test_names_and_temperature_are_stored_and_nothing_else_is_left(run, exported):
     found = stored(exported)
     assert found["class_names"] == list(run.class_names) and found["temperature"] == run.confidence.temperature
@@ -58,6 +62,7 @@ def test_names_and_temperature_are_stored_and_nothing_else_is_left(run, exported
     assert [path.name for path in exported.path.parent.iterdir()] == [exported.path.name]
 
 
+@writes
 def test_it_is_replaced_only_by_one_that_was_checked(run, parts, exported, monkeypatch):
     before = open_exported(exported.path)(parts.val.images)
     wrong = lambda path, format: lambda images: np.full((len(images), 3), 1 / 3, np.float32)  # noqa: E731  # short
@@ -75,6 +80,7 @@ def test_it_is_replaced_only_by_one_that_was_checked(run, parts, exported, monke
     assert [path.name for path in exported.path.parent.iterdir()] == [exported.path.name]
 
 
+@writes
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
 def test_what_is_not_installed_is_named_with_the_fix(run, tmp_path, monkeypatch, name):
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
@@ -92,7 +98,10 @@ def test_what_is_not_installed_is_named_with_the_fix(run, tmp_path, monkeypatch,
         ("model.tflite", {"format": "onnx"}, OptionError, "expected a name ending in .onnx"),
         ("model.onnx", {"format": "savedmodel"}, OptionError, "expected a name of a folder"),
         ("model", {"format": "tflite"}, UnknownNameError, "litert"),
-        ("model", {"check": cc.ImageSet(np.zeros((0, 32, 32, 3), np.uint8))}, OptionError, "holds no image"),
+        pytest.param(
+            *("model", {"check": cc.ImageSet(np.zeros((0, 32, 32, 3), np.uint8))}, OptionError, "holds no image"),
+            marks=writes,
+        ),
     ],
 )
 def test_what_cannot_be_written_is_refused_at_once(run, tmp_path, name, options, kind, message):
@@ -101,6 +110,7 @@ def test_what_cannot_be_written_is_refused_at_once(run, tmp_path, name, options,
     assert not list(tmp_path.iterdir())
 
 
+@writes
 def test_a_folder_of_something_else_is_never_replaced(run, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "cells.csv").write_text("x", encoding="utf-8")

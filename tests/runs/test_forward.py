@@ -10,13 +10,16 @@ import pytest
 import cellclf as cc
 from cellclf.runs.forward import forward
 
+warns = pytest.mark.tensorflow("functions that are compiled often are warned of")
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
 
 
 @pytest.fixture
 def warned():
     """What TensorFlow says."""
-    tensorflow = pytest.importorskip("tensorflow", reason="of this backend")
+    import tensorflow
+
     said: list[str] = []
 
     class Listening(logging.Handler):
@@ -62,6 +65,7 @@ def test_it_is_not_saved_with_the_model(small_trainer, tmp_path):
     np.testing.assert_allclose(forward(keras.models.load_model(tmp_path / "a.keras"))(IMAGES), expected, atol=1e-6)
 
 
+@warns
 def test_many_networks_and_sizes_are_no_reason_to_warn(small_trainer, warned):
     for seed in range(6):
         run = cc.Run(model_of(small_trainer, seed=seed), ("a", "b", "c"))
@@ -71,6 +75,7 @@ def test_many_networks_and_sizes_are_no_reason_to_warn(small_trainer, warned):
     assert not warned
 
 
+@warns
 @pytest.mark.parametrize("cached", [False, True])
 def test_stages_of_one_batch_are_no_reason_to_warn(small_trainer, parts, warned, cached):
     stage, changes = cc.Stage(epochs=1 + cached, learning_rate=1e-3), {} if cached else {"cache": None}
@@ -79,6 +84,7 @@ def test_stages_of_one_batch_are_no_reason_to_warn(small_trainer, parts, warned,
     assert not warned
 
 
+@pytest.mark.tensorflow("files for other programs are written")
 @pytest.mark.parametrize("name", ["model", "model.onnx", "model.tflite"])
 @pytest.mark.parametrize("side", [40, 48])
 def test_a_run_with_image_size_is_exported_as_it_predicts(small_trainer, name, side, tmp_path):

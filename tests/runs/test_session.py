@@ -17,6 +17,8 @@ from cellclf.errors import MissingPackageError, UnknownNameError
 from cellclf.runs import runtime
 from cellclf.runs import session as session_module
 
+pytestmark = pytest.mark.tensorflow("ONNX Runtime predicts")
+
 for package in session_module.PACKAGES:
     pytest.importorskip(package, reason="pip install 'cellclf[export]'")
 

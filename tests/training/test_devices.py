@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 
+import keras
 import pytest
 
 import cellclf as cc
 from cellclf.training import Compute
+
+several = pytest.mark.tensorflow("several devices share a batch")
 
 SCRIPT = """
 import json
@@ -63,10 +66,12 @@ def check(kind, precision, tolerance):
     np.testing.assert_allclose(two[1], one[1], atol=tolerance)
 
 
+@several
 def test_two_devices_give_what_one_gives():
     check("CPU", None, 2e-4)
 
 
+@several
 @pytest.mark.gpu
 def test_two_gpus_give_what_one_gives():
     import tensorflow as tf
@@ -77,7 +82,12 @@ def test_two_gpus_give_what_one_gives():
 
 
 def test_more_devices_than_there_are_are_refused(small_trainer, parts):
-    with pytest.raises(cc.OptionError, match=r"devices=8, and TensorFlow sees 1 .*expected at most 1"):
+    reason = {
+        "tensorflow": r"devices=8, and TensorFlow sees 1 .*expected at most 1",
+        "jax": "devices=8 needs TensorFlow, and Keras runs on JAX; expected devices=1",
+        "torch": "devices=8 needs TensorFlow, and Keras runs on PyTorch; expected devices=1",
+    }[keras.config.backend()]
+    with pytest.raises(cc.OptionError, match=reason):
         small_trainer(compute=Compute(devices=8)).fit(parts.train, parts.val)
     with pytest.raises(cc.OptionError, match="a multiple of them"):
         small_trainer(compute=Compute(devices=3)).check_options()

@@ -69,12 +69,16 @@ def test_sampling_weights_mixing_and_smoothing_go_together():
     cells = cc.ImageSet(np.full((12, 4, 4, 3), 40, np.uint8) * labels[:, None, None, None].astype(np.uint8), labels)
     weights = image_weights(cells, {"0": 1.0, "1": 2.0, "2": 3.0})
     batches = Batches(cells, None, 12, weights, 0, Mix(kind="mixup", rate=1.0), sampling="balanced")
-    dataset = batches.epoch(0)
-    assert not dataset.options().autotune.enabled, "an epoch would wait for its thread for seconds"
-    [(images, targets, weight)] = [[np.asarray(x) for x in batch] for batch in dataset]
+    [(images, targets, weight)] = [[np.asarray(x) for x in batch] for batch in batches.epoch(0)]
     np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
     np.testing.assert_allclose(weight, targets @ [1, 2, 3], atol=1e-5)
     np.testing.assert_allclose(images[:, 0, 0, 0], targets @ [0, 40, 80], atol=0.51)
+
+
+@pytest.mark.tensorflow("the batches of an epoch are a tf.data set")
+def test_no_epoch_waits_for_the_thread_that_tunes(parts):
+    batches = Batches(parts.train, None, 12, np.ones(len(parts.train), np.float32), 0)
+    assert not batches.epoch(0).options().autotune.enabled, "an epoch would wait for its thread for seconds"
 
 
 def test_two_ways_to_balance_are_refused(small_trainer):

@@ -45,6 +45,7 @@ def test_accumulated_batches_make_the_step_of_a_large_one(small_trainer, parts):
         assert one["val_loss"] == pytest.approx(other["val_loss"], rel=0.02)
 
 
+@pytest.mark.skipif(keras.config.backend() == "torch", reason="PyTorch compiles no training step of Keras")
 def test_xla_trains_the_same(small_trainer, parts):
     stages = (
         cc.Stage(epochs=2, learning_rate=2e-3, unfreeze="all", train_batch_norm=True),
@@ -63,6 +64,12 @@ def test_xla_trains_the_same(small_trainer, parts):
     np.testing.assert_allclose(compiled, plain, rtol=0.01)
     assert (compiled != plain).any(), "XLA rounds otherwise: it was not used"
     assert [run.manifest["chosen"]["jit_compile"] for run in runs] == [False, True]
+
+
+@pytest.mark.skipif(keras.config.backend() != "torch", reason="compiles training steps")
+def test_compiled_steps_are_refused_on_pytorch(small_trainer, parts):
+    with pytest.raises(cc.OptionError, match=r"jit_compile=True needs TensorFlow or JAX.* expected 'auto' or False"):
+        small_trainer(compute=Compute(jit_compile=True)).fit(parts.train, parts.val)
 
 
 def test_names_and_numbers_that_cannot_be_are_refused(small_trainer):

@@ -82,7 +82,7 @@ def test_views_of_a_batch_are_the_image_and_two_others(parts):
 
 
 def test_the_average_is_its_definition_and_leaves_random_states():
-    weight, state = keras.Variable(np.zeros(2, "float32")), keras.Variable([3, 4], dtype="uint32")
+    weight, state = keras.Variable(np.zeros(2, "float32")), keras.Variable([3, 4], dtype="uint32", trainable=False)
     ema, expected = EMA([weight, state], 0.5), np.zeros(2)
     for step, value in enumerate([1.0, 5.0, -2.0]):
         weight.assign([value, 2 * value])

@@ -58,7 +58,12 @@ def test_scikit_learn_cross_validates_it(model, cells):
 
 
 def test_scikit_learn_searches_what_is_inside_the_stages(model, cells):
-    grid = {"trainer__stages__0__learning_rate": [3e-3, np.float64(1e-9)], "trainer__head__dropout": [0.0]}
+    rates = [3e-3, np.float64(1e-9)]
+    grid = {
+        "trainer__stages__0__learning_rate": rates,
+        "trainer__stages__0__epochs": [4],
+        "trainer__head__dropout": [0.0],
+    }
     search = GridSearchCV(model, grid, cv=2, refit=True, scoring="neg_log_loss", error_score="raise").fit(*cells)
     assert search.best_params_["trainer__stages__0__learning_rate"] == 3e-3
     assert search.best_estimator_.trainer.stages[0].learning_rate == 3e-3

@@ -67,7 +67,7 @@ def apply(
         work = partial(run, height=height, width=width, together=together)
         if chains:
             made = [work(packed, under(f"{place}/{chain}/")) for chain in range(chains)]
-            packed = blend(packed, params[f"{place}/blend"], made)
+            packed = blend(packed, ops.convert_to_tensor(params[f"{place}/blend"]), made)
         else:
             packed = work(packed, under(f"{place}/"))
     return ops.cast(unpack_pixels(packed, height, width), images.dtype)

@@ -53,8 +53,7 @@ def convolve(packed: Tensor, count: Tensor, kernels: Tensor, *, height: int, wid
         planes = []
         for channel in channels(packed):
             plane = ops.reshape(ops.cast(channel, "float32"), (n, height, width))
-            plane = ops.pad(plane, ((0, 0), (edge, edge), (edge, edge)), mode="symmetric")
-            planes.append(plane)
+            planes.append(_mirrored(_mirrored(plane, edge, axis=1), edge, axis=2))
         weights = ops.reshape(kernels[:, slot], (n, side * side))
 
         def body(tap: Tensor, *sums: Tensor, planes: Any = planes, weights: Any = weights) -> tuple[Tensor, ...]:
@@ -76,6 +75,22 @@ def convolve(packed: Tensor, count: Tensor, kernels: Tensor, *, height: int, wid
         done = ops.reshape(join(*sums), (n, height * width))
         packed = ops.where(ops.greater(count, slot)[:, None], done, packed)
     return packed
+
+
+def _mirrored(planes: Tensor, edge: int, *, axis: int) -> Tensor:
+    """Continue (N, H, W) planes at both ends of an axis by their mirror image, the outermost pixels repeated.
+
+    Not ``ops.pad(mode="symmetric")``: on PyTorch, Keras repeats the outermost pixel alone.
+    """
+    from keras import ops
+
+    if not edge:
+        return planes
+    ends = ((0, edge), (planes.shape[axis] - edge, planes.shape[axis]))
+    first, last = (
+        ops.flip(planes[:, start:stop] if axis == 1 else planes[:, :, start:stop], axis=axis) for start, stop in ends
+    )
+    return ops.concatenate([first, planes, last], axis=axis)
 
 
 def sharpen(packed: Tensor, count: Tensor, factor: Tensor, *, height: int, width: int) -> Tensor:

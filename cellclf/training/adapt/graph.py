@@ -59,7 +59,7 @@ def build_model(model: Any, layers: Sequence[str], mixture: Mixture, *, zoom: fl
     # the softmax of logarithms changes nothing, but is where explanations start
     scores = keras.ops.log(answer + _TINY)
     answer = keras.layers.Activation("softmax", dtype="float32", name=LAST)(scores)
-    return keras.Model(base.inputs, answer, name=model.name)
+    return keras.Model(base.inputs[0], answer, name=model.name)
 
 
 def original(model: Any) -> Any | None:
@@ -69,7 +69,7 @@ def original(model: Any) -> Any | None:
     names = [layer.name for layer in model.layers]
     if f"run_{LAST}" not in names or "zoom" in names or "zoom_crop" in names:
         return None
-    found = keras.Model(model.inputs, model.get_layer(f"run_{LAST}").output, name=model.name)
+    found = keras.Model(model.inputs[0], model.get_layer(f"run_{LAST}").output, name=model.name)
     return copied(renamed(found, {f"run_{LAST}": LAST}))
 
 

@@ -19,7 +19,7 @@ def model():
     import keras
 
     base = Backbone("residual").build((32, 32, 3))
-    return keras.Model(base.inputs, Head(units=(8,)).build(base.output, 3))
+    return keras.Model(base.inputs[0], Head(units=(8,)).build(base.output, 3))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_features_are_the_means_of_the_maps(model, cells):
 
     reader = FeatureReader(model, layers=feature_layers(model))
     features, given = reader.read_views(cells)
-    maps = keras.Model(model.inputs, [model.get_layer(name).output for name in reader.layers])
+    maps = keras.Model(model.inputs[0], [model.get_layer(name).output for name in reader.layers])
     expected = np.concatenate([np.mean(one, (1, 2)) for one in maps.predict_on_batch(cells.images)], 1)
     np.testing.assert_allclose(features[0], expected, atol=1e-5)
     np.testing.assert_allclose(given[0], model.predict_on_batch(cells.images), atol=1e-6)

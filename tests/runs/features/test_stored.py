@@ -149,7 +149,7 @@ def test_features_of_another_network_are_left_out(run, tmp_path):
     assert again.stored_features is None and again.confidence is not None
     (tmp_path / "b" / FEATURES).unlink()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", CellclfWarning)
         assert cc.load_run(tmp_path / "b").stored_features is None
 
 

@@ -130,8 +130,9 @@ def test_an_adapted_run_does_what_a_run_does(there, adapted, tmp_path):
         adapted.report_predictions(there, accuracy=0.99)
 
 
+@pytest.mark.tensorflow("files for other programs are written")
 def test_an_adapted_run_is_exported(there, adapted, tmp_path):
-    pytest.importorskip("tf2onnx")
+    pytest.importorskip("tf2onnx", reason="pip install 'cellclf[export]'")
     made = adapted.export(tmp_path / "b.onnx", check=there[:16], show=False)
     assert made.difference <= 1e-4
 
