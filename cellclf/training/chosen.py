@@ -25,7 +25,7 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
         whether it trains on cached features (added by the loop, since how much room the disk has is known only then);
         ``budget``: what was planned for the time that there was, and the steps that were done in it (see
         ``cellclf.training.budgeted``), only where there was a budget; ``sample``: which share of the images was used,
-        only where there was no time for all.
+        only where there was no time for all; ``soup``: of which epochs the weights were averaged, added by the loop.
     """
     import keras
 

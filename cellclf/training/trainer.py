@@ -82,6 +82,10 @@ class Trainer(Params):
             history as ``shifted_...``; a stage can choose its best epoch by them. None makes none.
         ema: Momentum of the exponential moving average (EMA) of weights that is validated and kept, such as 0.999; None
             keeps the weights themselves.
+        soup: Of how many of the last epochs of the last stage weights are averaged when it ends, with those of the best
+            epoch, as far as validation images and altered copy both agree (a greedy soup, Wortsman et al. 2022, arXiv
+            2203.05482; beside ``ema``, of the averages that it made). Each makes a checkpoint larger by the network.
+            None averages none.
         image_size: Side in pixels to which images are resized inside the model; None keeps their size.
         cache: Whether and where the features of frozen layers are computed once and kept; None never does.
         compute: On what is computed, and in which numbers: precision, XLA, devices, determinism.
@@ -115,6 +119,7 @@ class Trainer(Params):
         consistency: NotNegative = 0.0,
         val_augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("challenge")')] = None,
         ema: Annotated[float, Interval(gt=0, lt=1)] | None = None,
+        soup: Annotated[int, Interval(ge=1, le=100)] | None = None,
         image_size: Annotated[int, Interval(ge=1, le=4096)] | None = None,
         cache: Annotated[Cache | None, Example('Cache(mode="disk")')] = Cache(),
         compute: Annotated[Compute, Example('Compute(precision="mixed_float16")')] = Compute(),
@@ -137,6 +142,7 @@ class Trainer(Params):
         self.consistency = consistency
         self.val_augmenter = val_augmenter
         self.ema = ema
+        self.soup = soup
         self.image_size = image_size
         self.cache = cache
         self.compute = compute

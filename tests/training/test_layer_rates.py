@@ -103,6 +103,7 @@ def test_stages_that_cannot_have_it_are_refused(small_trainer):
     small_trainer(optimizer=keras.optimizers.Adamax(), stages=stages).check_options()
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_as_without_a_stop(small_trainer, parts, tmp_path):
     stage = cc.Stage(
         epochs=2, learning_rate=1e-2, unfreeze="all", train_batch_norm=True, schedule="cosine", layer_decay=0.5
