@@ -244,7 +244,7 @@ def train_drawn(model: Any, make: Callable[[Any, Any], tuple[Any, ...]], moving:
         for number, (held, drawn, count) in enumerate(groups):
             if number == 0:
                 begin()
-            state = function(tuple(map(_values, parts())), held, drawn, np.int32(count))
+            state = function(tuple(map(_values, parts())), held, drawn, jax.device_put(np.int32(count)))
             for variables, values in zip(parts(), state, strict=True):
                 for variable, value in zip(variables, values, strict=True):
                     variable.assign(value)

@@ -16,7 +16,7 @@ from cellclf.errors import DataError
 Images: TypeAlias = NDArray[np.uint8]
 Rows: TypeAlias = NDArray[np.int64]
 
-_EXPECTED = "images are uint8 with values 0-255"
+_EXPECTED = "expected uint8 with values 0-255"
 
 
 class ImageSource(Protocol):
@@ -248,9 +248,32 @@ def check_images(images: object) -> Images:
         >>> check_images(np.zeros((1, 8, 8, 3), np.float32) + 0.5)
         Traceback (most recent call last):
             ...
-        cellclf.errors.DataError: images are float32 within 0.5-0.5; images are uint8 with values 0-255: \
+        cellclf.errors.DataError: images are float32 within 0.5-0.5; expected uint8 with values 0-255: \
 multiply by 255 and pass (images * 255).round().astype("uint8")
     """
+    array = _shaped(images)
+    if array.dtype != np.uint8:
+        raise DataError(_wrong_type(array))
+    return array
+
+
+def check_pixels(images: object) -> NDArray[Any]:
+    """Return the array if it holds (N, H, W, 3) images of uint8 or of finite float32, 0-255.
+
+    Raises:
+        DataError: Another shape, another type, floats in 0-1, or NaN; the message says how to convert.
+    """
+    array = _shaped(images)
+    if array.dtype not in (np.uint8, np.float32):
+        raise DataError(_wrong_type(array))
+    if array.dtype == np.float32:
+        refuse_unit_range(array)
+        if not np.isfinite(array.sum(dtype=np.float64)):
+            raise DataError(_wrong_type(array))
+    return array
+
+
+def _shaped(images: object) -> NDArray[Any]:
     array = _as_array(images)
     if array.dtype == object:
         raise DataError(
@@ -259,8 +282,6 @@ multiply by 255 and pass (images * 255).round().astype("uint8")
     if array.ndim != 4 or array.shape[3] != 3:
         raise DataError(f"images have shape {array.shape}; expected (N, height, width, 3){_shape_fix(array.shape)}")
     _refuse_empty(array)
-    if array.dtype != np.uint8:
-        raise DataError(_wrong_type(array))
     return array
 
 
