@@ -38,6 +38,7 @@ from cellclf.training.compute import Compute
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
 from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
+from cellclf.training.precision_trial import try_precisions
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.start import STAGES, Parent, build_from, parent_of
@@ -344,7 +345,10 @@ class Trainer(Params):
         model, blocks, layers = self._build(train.image_shape, train.num_classes)
         manifest["start_sha256"] = weights_sha256(model)
         earlier = None if folder is None else read_manifest(folder)
-        chosen = choose(model, self.compute, (earlier or {}).get("chosen") or manifest.get("chosen"))
+        before = (earlier or {}).get("chosen") or manifest.get("chosen") or {}
+        if self.compute.precision == "auto" and "precision" not in before:
+            before |= try_precisions(self, model, train, val, budget)
+        chosen = choose(model, self.compute, before)
         manifest["chosen"] = chosen
 
         def save_manifest() -> None:
