@@ -73,6 +73,8 @@ def check_test_set(name: str, test: ImageSet, cells: ImageSet, part_names: Colle
         OptionError: The name is that of a part.
         DataError: An empty set, images of another size, or other classes.
     """
+    if not isinstance(name, str) or not name.strip():
+        raise OptionError(f"a further set is called {name!r}; expected a name, such as 'hospital_b'")
     if name in part_names:
         raise OptionError(f"a further set is called {name!r}, which is a part of the split; expected another name")
     if not len(test):
