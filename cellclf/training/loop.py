@@ -42,6 +42,7 @@ from cellclf.training.signals import Interrupt
 from cellclf.training.soup import Soup
 from cellclf.training.stage import Stage, stage_size
 from cellclf.training.stage_input import StageInput, stage_input
+from cellclf.training.teacher import frozen, taught, taught_accuracy, taught_loss
 from cellclf.utils.log import logger
 
 if TYPE_CHECKING:
@@ -117,12 +118,9 @@ class Loop:
             TrainingError: The loss is no longer a number.
             KeyboardInterrupt: The training was asked to stop; its state is saved.
         """
-        import keras
-
-        subsample_first(self.model)
-        predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
+        full = self.full_size()
+        predictor = full.predictor
         if self.budget is not None and "budget" not in self.chosen:
-            full = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
             self.chosen["budget"] = planned(self, full, self.budget)
             self.save_choice()
         stages = self.stages
@@ -154,6 +152,14 @@ class Loop:
                 stopping = self._stage(number, stage, stopping)
         return self.history
 
+    def full_size(self) -> StageInput:
+        """Give what a stage at the full size trains and takes."""
+        import keras
+
+        subsample_first(self.model)
+        predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
+        return StageInput(self._taught(self.model), predictor, self.batches, self.val, self.shifted)
+
     @cached_property
     def stages(self) -> Sequence[Stage]:
         """The stages: those of the recipe, or those that were planned for the time that there is."""
@@ -176,7 +182,12 @@ class Loop:
             factors=rate_factors(self.model, self.blocks, layer_decay),
         )
         self._loss = make_loss(self.trainer.label_smoothing, self.trainer.consistency, self.trainer.focal)
-        compiling = {"metrics": ["accuracy"], "jit_compile": self.chosen["jit_compile"]}
+        accuracy: Any = "accuracy"
+        if (teacher := self.trainer.teacher) is not None:
+            hard = make_loss(self.trainer.label_smoothing, 0.0, self.trainer.focal, reduction=None)
+            self._loss = taught_loss(hard, teacher.temperature, teacher.weight)
+            accuracy = taught_accuracy(int(self.model.output_shape[-1]))
+        compiling = {"metrics": [accuracy], "jit_compile": self.chosen["jit_compile"]}
         model.compile(optimizer=optimizer, loss=self._loss, **compiling)
         optimizer.build(self.model.trainable_variables)
         build_metrics(model)
@@ -188,7 +199,19 @@ class Loop:
         batches = replace(self.batches, batch_size=stage.batch_size or self.batches.batch_size)
         if stage.strength is not None and not stage.strength_changes:
             batches = batches.at_strength(stage.strength_at(0.0))
-        return StageInput(model, predictor, batches, self.val, self.shifted, smaller=model is not self.model)
+        smaller = model is not self.model
+        return StageInput(self._taught(model), predictor, batches, self.val, self.shifted, smaller=smaller)
+
+    def _taught(self, model: Any) -> Any:
+        """Let a model that is trained also give what its teacher, if it has one, thinks of the same images."""
+        if (teacher := self.trainer.teacher) is None:
+            return model
+        return taught(model, self._teacher, teacher.order(self.val.class_names))
+
+    @cached_property
+    def _teacher(self) -> Any:
+        assert self.trainer.teacher is not None
+        return frozen(self.trainer.teacher.loaded.model)
 
     def _change_of_penalties(self, before: Stage, stage: Stage) -> float:
         """Give by how much a loss rises because more layers are trained, whose penalties it then holds."""
@@ -200,6 +223,8 @@ class Loop:
 
     def _caching_of(self, number: int) -> Caching:
         """Decide on a cache as this stage did before: when it is resumed, or repeated by ``rerun``."""
+        if self.trainer.teacher is not None:  # it sees images
+            return replace(self.caching, mode=None)
         before = self.chosen["cache"][number : number + 1]
         if not before or self.caching.mode is None:  # without a cache when the disk is full, whatever was before
             return self.caching

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellclf.backbones.pointwise import subsample_first
 from cellclf.data.image_set import ImageSet
 from cellclf.errors import one_line
 from cellclf.training.budget import Budget
 from cellclf.training.budgeted import step_times
 from cellclf.training.chosen import choose
 from cellclf.training.compute import Compute, Precision
-from cellclf.training.stage_input import StageInput
 from cellclf.utils.log import logger
 from cellclf.utils.parameters import plain
 
@@ -84,20 +82,14 @@ def _ways(compute: Compute, usual: bool, backend: str) -> list[tuple[Precision |
 def _tried(
     trainer: Trainer, train: ImageSet, val: ImageSet, precision: Precision | None, compiled: bool
 ) -> dict[str, Any]:
-    import keras
-
     few = 8 * plain(trainer.batch_size)
     rows = np.sort(np.random.default_rng(0).permutation(len(train))[:few])
     compute = replace(trainer.compute, precision=precision, jit_compile=compiled)
     gc.collect()  # the network before
     loop = plain(trainer).set_params(compute=compute).trial(train.subset(rows), val[:8])
     row = {"precision": precision or "float32", "jit_compile": compiled, "error": ""}
-    subsample_first(loop.model)
-    predictor = keras.Model(loop.model.inputs, loop.model.outputs)
     try:
-        first, *others = step_times(
-            loop, StageInput(loop.model, predictor, loop.batches, loop.val, loop.shifted), time.perf_counter
-        )
+        first, *others = step_times(loop, loop.full_size(), time.perf_counter)
     except Exception as error:  # each backend has its own for what XLA or 16 bits cannot do
         return {**row, "error": one_line(str(error))[:200]}
     return {**row, "images_per_second": round(loop.batches.batch_size / median(others or [first]), 1)}
