@@ -367,6 +367,8 @@ class Loop:
         rate = progress.rate if progress.done else float(np.asarray(self._input.model.optimizer.learning_rate))
         model, batches = self._input.model, self._input.batches
         stage, pace = self.stages[number], self._pace
+        if pace is not None:
+            pace.begin_epoch()
         if stage.strength_changes:
             share = (epoch - 1) / max(1, stage.epochs - 1)
             share = share if pace is None else pace.share_at((epoch - 1) * batches.steps)

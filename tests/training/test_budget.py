@@ -80,6 +80,20 @@ def test_a_machine_that_slept_goes_on_where_it_was():
     assert rates[-1] < 0.02e-3 and len(rates) > 590
 
 
+def test_long_scores_between_epochs_are_no_sleep():
+    hand = Hand()
+    budget = Budget(1000, clock=hand)
+    pace = Pace(1e-3, (0.0, 1.0), 0.05, budget, 0.0, 600.0)
+    pace.start()
+    while not pace.over:
+        pace.begin_epoch()
+        for _ in range(40):
+            hand.now += 0.0 if pace.over else 0.5
+            pace.after_step()
+        hand.now += 90.0  # validation
+    assert budget.asleep == 0 and budget.spent() == hand.now <= 600 + 2 * 90 + 1
+
+
 def test_a_stage_whose_time_is_over_does_some_steps():
     pace, rates, _ = paced(0.0, lambda step: 1.0)
     assert 3 <= pace.steps <= 6 and rates[-1] < 0.02e-3
