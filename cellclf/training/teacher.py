@@ -127,24 +127,22 @@ def taught(model: Any, teacher: Any, order: Sequence[int]) -> Any:
 
     size, places = tuple(teacher.inputs[0].shape[1:3]), list(order)
 
+    resize = keras.layers.Resizing(*size, interpolation="bilinear", dtype="float32")
+
     class Teaching(keras.layers.Layer):  # type: ignore[misc]  # keras ships no types
-        """Without an argument ``training``: Keras would hand on that of the model around it, and with it dropout."""
+        """Without an argument ``training``: Keras would hand on that of the model around it, and with it dropout.
 
-        def __init__(self) -> None:
-            super().__init__(trainable=False, dtype="float32", name="teaching")
-            self.network = teacher
-            self.resize = keras.layers.Resizing(*size, interpolation="bilinear", dtype="float32")
-
-        def build(self, shape: Any) -> None:
-            self.built = True  # the network is, whatever Keras takes an ensemble for
+        The teacher is no attribute: as a part of the model that trains, its variables would have the names of those of
+        a network of the same kind, and on PyTorch gradients are cleared by name.
+        """
 
         def call(self, images: Any) -> Any:
-            seen = images if tuple(images.shape[1:3]) == size else self.resize(images)
-            found = self.network(seen, training=False)
+            seen = images if tuple(images.shape[1:3]) == size else resize(images)
+            found = teacher(seen, training=False)
             return found if places == sorted(places) else ops.take(found, places, axis=-1)
 
     images = keras.Input(model.inputs[0].shape[1:], dtype=model.inputs[0].dtype)
-    both = keras.layers.Concatenate(dtype="float32", name="both")([model(images), Teaching()(images)])
+    both = keras.layers.Concatenate(dtype="float32", name="both")([model(images), Teaching(dtype="float32")(images)])
     return keras.Model(images, both, name="taught")
 
 

@@ -22,7 +22,7 @@ import cellclf as cc
 from cellclf.augmentation.steps.base import STEPS, Step
 from cellclf.augmentation.steps.policies import AugMix, Composite
 from cellclf.pipeline.recipe import recipe_text
-from cellclf.training import Cache, Compute
+from cellclf.training import Cache, Compute, Teacher
 from cellclf.utils.annotations import annotations_of, is_literal, item_of, parts_of
 from cellclf.utils.parameters import Params, plain
 
@@ -87,6 +87,7 @@ def needed(kind: type[Any]) -> dict[str, Any]:
         cc.Trainer: {"backbone": NET},
         cc.Backbone: {"network": "residual"},
         cc.Pipeline: {"trainer": trainer()},
+        Teacher: {"run": "runs/a"},
     }.get(kind, {})
 
 
