@@ -53,6 +53,7 @@ def test_it_sees_the_same_images_at_its_own_size_and_is_never_trained():
     before = [variable.numpy() for variable in large.variables]
     model = taught(student, frozen(large), [2, 0, 1])
     assert [v.path for v in model.trainable_variables] == [v.path for v in student.trainable_variables]
+    assert [v.path for v in model.variables] == [v.path for v in student.variables], "names that both have are no keys"
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype("uint8")
     found = ops.convert_to_numpy(model(images, training=True))
     resized = keras.layers.Resizing(48, 48, interpolation="bilinear", dtype="float32")(images.astype("float32"))
