@@ -324,9 +324,10 @@ def _rebuilt(model: Any, edit: Callable[[dict[str, Any]], None]) -> Any:
             f"the model {model.name!r} cannot be rebuilt from its config ({' '.join(str(error).split())}); "
             "custom layers need keras.saving.register_keras_serializable"
         ) from error
-    # variables, not weights: they include the states of Dropout's generators
+    # variables, not weights: they include the states of Dropout's generators; as arrays, since on JAX both models would
+    # hold one array, which ``Model.predict`` of the one deletes
     for variable, source in zip(new.variables, model.variables, strict=True):
-        variable.assign(source)
+        variable.assign(source.numpy())
     use_adapted_state(new)
     return new
 

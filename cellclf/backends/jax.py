@@ -230,21 +230,25 @@ def train_drawn(model: Any, make: Callable[[Any, Any], tuple[Any, ...]], moving:
             followers = everything[len(variables) :]
         return list(trained), list(other), list(optimizer), metrics, followers
 
-    def many(state: tuple[list[Any], ...], held: Any, drawn: Any, count: Any) -> tuple[list[Any], ...]:
-        def body(k: Any, state: tuple[list[Any], ...]) -> tuple[list[Any], ...]:
-            one = {name: entries[k] for name, entries in drawn.items()}
-            return step(state, make(held, one), one["follow"])
+    def one(state: tuple[list[Any], ...], held: Any, drawn: Any, k: Any) -> tuple[list[Any], ...]:
+        now = {name: entries[k] for name, entries in drawn.items()}
+        return step(state, make(held, now), now["follow"])
 
-        done: tuple[list[Any], ...] = jax.lax.fori_loop(0, count, body, state)
+    def many(state: tuple[list[Any], ...], held: Any, drawn: Any, count: Any) -> tuple[list[Any], ...]:
+        done: tuple[list[Any], ...] = jax.lax.fori_loop(0, count, lambda k, state: one(state, held, drawn, k), state)
         return done
 
-    function = jax.jit(many)
+    # on a processor XLA computes a convolution inside of a loop ten times slower
+    on_gpu = bool(gpus())
+    function = jax.jit(many if on_gpu else one)
 
     def train(groups: Iterable[Group], begin: Callable[[], None], after: Callable[[int], bool]) -> None:
         for number, (held, drawn, count) in enumerate(groups):
             if number == 0:
                 begin()
-            state = function(tuple(map(_values, parts())), held, drawn, jax.device_put(np.int32(count)))
+            state = tuple(map(_values, parts()))
+            for k in (count,) if on_gpu else range(count):
+                state = function(state, held, drawn, jax.device_put(np.int32(k)))
             for variables, values in zip(parts(), state, strict=True):
                 for variable, value in zip(variables, values, strict=True):
                     variable.assign(value)

@@ -53,7 +53,7 @@ def check_parts(cells: ImageSet | Parts, split: Split, downsample: Downsample | 
         downsample.find(train.subset([]))
     parts = completed(cells, split) if isinstance(cells, Parts) else split.apply(cells)
     # the sets alone: a mistake in the other options, reported by another check, must not hide theirs
-    alone = ("backbone", "start", "class_weight", "image_size")
+    alone = ("backbone", "start", "class_weight", "image_size", "teacher")
     checked: Trainer = Trainer(**{name: getattr(trainer, name) for name in alone})
     checked.check(parts.train, parts.val)
     if isinstance(trainer.stages, list | tuple):

@@ -68,6 +68,16 @@ def test_a_copy_keeps_what_is_frozen_and_shares_nothing() -> None:
     assert not {id(weight) for weight in copy.weights} & {id(weight) for weight in model.weights}
 
 
+@pytest.mark.backend
+def test_what_becomes_of_a_copy_leaves_the_model_alone() -> None:
+    model, images = unnamed(), np.ones((2, 8, 8, 3), np.float32)
+    expected = model.predict_on_batch(images)
+    other = copied(model)
+    np.testing.assert_allclose(other.predict_on_batch(images), expected, atol=1e-6)  # JAX deletes its arrays here
+    other.set_weights([np.zeros_like(weight) for weight in other.get_weights()])
+    np.testing.assert_allclose(model.predict_on_batch(images), expected, atol=1e-6)
+
+
 def test_resized_takes_smaller_images_and_stays_flat(tmp_path: Path) -> None:
     net = Backbone("residual").build((32, 32, 3), seed=1)
     small = resized(net, (20, 24, 3))
