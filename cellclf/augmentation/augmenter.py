@@ -17,7 +17,7 @@ from cellclf.augmentation.rng import ImageRng
 from cellclf.augmentation.steps.base import Step, run_steps, step_from_dict
 from cellclf.augmentation.steps.policies import AllOf, AugMix, SomeOf, Steps
 from cellclf.data.door import Cells, as_cells
-from cellclf.data.sources import refuse_unit_range
+from cellclf.data.sources import check_pixels, refuse_unit_range
 from cellclf.errors import DataError, OptionError
 from cellclf.utils.parameters import (
     Params,
@@ -153,8 +153,7 @@ class Augmenter(Params):
                 if name.endswith("kernel_weights") and values.shape[-1] > 2 * min(height, width):
                     side = values.shape[-1]
                     raise OptionError(f"a blur of {side}x{side} pixels does not fit {height}x{width} images; lower it")
-            if min(height, width) < 4:
-                raise OptionError(f"images are {height}x{width}; expected at least 4x4")
+            _check_size(image_shape)
 
     @cached_property
     def _stages(self) -> list[tuple[int, list[Step] | AugMix]]:
@@ -244,9 +243,9 @@ class Augmenter(Params):
                 "the images have no values yet, as inside of Dataset.map, where it is not known which image is which; "
                 "expected augmenter.map(dataset) in place of dataset.map(...): it takes (images, labels), too"
             )
-        images = np.asarray(images)
+        self.check()
+        images = check_pixels(images)
         ids = _checked_ids(images, str(images.dtype), ids)
-        refuse_unit_range(images)
         return self._run(images, ids, epoch, gpu=has_gpu())
 
     def on_device(self, images: Tensor, ids: Sequence[object] | NDArray[Any] | None = None, epoch: int = 0) -> Tensor:
@@ -373,14 +372,26 @@ class Augmenter(Params):
         return tuple(dict.fromkeys(name for step in self.steps for name in step.names()))
 
 
+def _check_size(shape: Sequence[int]) -> None:
+    height, width = shape[:2]
+    if min(height, width) < 4:
+        raise OptionError(f"images are {height}x{width}; expected at least 4x4")
+
+
 def _checked_ids(images: Tensor, dtype: str, ids: Any) -> Any:
     """Give an id for each image, or refuse images or ids that are none."""
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[3] != 3 or dtype not in ("uint8", "float32"):
         raise DataError(f"images are {dtype} of shape {shape}; expected uint8 or float32 0-255 of shape (N, H, W, 3)")
+    _check_size(shape[1:])
     ids = np.arange(shape[0]) if ids is None else ids
     if isinstance(ids, str) or not hasattr(ids, "__len__"):
         raise DataError(f"ids={shortened(ids)}; expected one id for each image")
     if len(ids) != shape[0]:
         raise DataError(f"{shape[0]} images came with {len(ids)} ids; expected one id for each image")
+    if (different := len({str(id_) for id_ in ids})) < shape[0]:
+        raise DataError(
+            f"{shape[0]} images came with {different} different ids; expected another one for each image: images with "
+            "one id are changed alike, and labels are no ids"
+        )
     return ids

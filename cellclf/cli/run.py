@@ -109,7 +109,7 @@ def run(
         others = load_tests(tests, source, cells, record)
         shown = {" ".join(sources): cells, **({} if old is None or home is None else {old: home}), **others}
         for name, one in shown.items():
-            for line in odd_looks(one, known=one.notices):
+            for line in odd_looks(one, known=one.notices, copies=check):
                 note(f"{name}: {as_options(line)}")
         for line in [*rare_classes(cells.counts()), *shortcuts(cells)]:
             note(f"{' '.join(sources)}: {line}")

@@ -116,6 +116,11 @@ def _text(value: object, where: str) -> str:
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if (hasattr(value, "shape") and getattr(value, "shape", ()) != ()) or isinstance(value, bytes | dict):
+        if isinstance(value, bytes | dict):
+            raise DataError(
+                f"{where} holds images inside ({type(value).__name__} values); expected texts and numbers: save them "
+                "as files, and name these in a column path, or pass load((images, labels))"
+            )
         raise DataError(
             f"{where} holds {type(value).__name__} values; expected texts and numbers: pass images as load((images, "
             "labels))"

@@ -74,7 +74,7 @@ def summary(cells: Inspected) -> str:
             bar = "█" * max(1, round(24 * count / most)) if count else ""
             lines.append(f"  {name:<{width}}  {count:>7,}  {count / max(1, len(cells)):6.1%}  {bar}".rstrip())
     lines += _balance(counts)
-    noticed = (*cells.notices, *class_gaps(cells), *odd_looks(cells, known=cells.notices), *shortcuts(cells))
+    noticed = (*cells.notices, *class_gaps(cells), *_looks(cells), *shortcuts(cells))
     lines += [f"note: {notice}" for notice in noticed]
     if cells.skipped:
         lines.append(f"skipped: {len(cells.skipped):,}")
@@ -98,6 +98,10 @@ def class_gaps(cells: Inspected) -> list[str]:
     }
     text = differing(cells.class_names, counts)
     return [text] if text and text not in cells.notices else []
+
+
+def _looks(cells: Inspected) -> list[str]:
+    return odd_looks(cells, known=cells.notices, copies=True)
 
 
 def _groups(groups: NDArray[np.str_]) -> str:

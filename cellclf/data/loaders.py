@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import itertools
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ from cellclf.data.annotations import list_annotations
 from cellclf.data.arrays import from_arrays, number_gaps
 from cellclf.data.batches import from_batches
 from cellclf.data.boxes import MARGIN, read_crops
-from cellclf.data.columns import refuse_missing
+from cellclf.data.columns import in_order, refuse_missing
 from cellclf.data.csv_tables import TABLES, Table, is_frame, read_frame, read_table
 from cellclf.data.decode import SUFFIXES, Reading
 from cellclf.data.fit import check_fit
@@ -159,12 +161,14 @@ def load(
             )
         src, pair = src
         beside |= {"labels": pair} if labels is not False else {}
+    for name, values in beside.items():
+        _refuse_other_index(src, name, values)
     cells = how.read(src, beside)
     if size is not None and cells.image_shape[:2] != files.size:
         raise OptionError(f"size={size} is for files; these images are in an array: resize that, or remove it")
     if labels is False and cells.labels is not None:
         cells = cells.replace(labels=None)
-    return _one_name_each(cells) if class_names is None else _named(cells, list(class_names))
+    return _one_name_each(cells) if class_names is None else _named(cells, in_order(class_names))
 
 
 @dataclass(frozen=True)
@@ -250,6 +254,11 @@ class _How:
         """Read files; of the columns given with them, keep the rows of the files that are images."""
         listing = list_files(paths)
         for name, values in beside.items():
+            if isinstance(values, Mapping | Set) or not hasattr(values, "__len__"):
+                raise DataError(
+                    f"{name} is a {type(values).__name__}; expected a list, one for each file: "
+                    f"{name}=[{name}[path] for path in paths]"
+                )
             if len(values) != len(listing.paths):
                 raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; expected one for each file")
         cells = read_listing(listing, self.files, "the list")
@@ -339,7 +348,8 @@ class _How:
 
     def pattern_of_files(self, pattern: str) -> ImageSet:
         """Read the files that match a pattern; what other programs left beside them is passed over."""
-        found = sorted(_below(pattern) if "**" in Path(pattern).parts else glob.glob(pattern))
+        literal = _literal(pattern)
+        found = sorted(_below(literal) if "**" in Path(literal).parts else glob.glob(literal))
         found = [name for name in found if not any(junk(part) for part in Path(name).parts)]
         if found and all(Path(name).suffix.lower() == ".xml" for name in found):
             listing = list_annotations([Path(name) for name in found], self.root, labels=self.labels)
@@ -347,7 +357,8 @@ class _How:
         paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
         if not paths:
             some = next((name for name in found if Path(name).suffix.lower() in TABLES), None)
-            fix = f": load each table, and join the sets with ImageSet.concat([load({some!r}), ...])" if some else ""
+            fix = _other_capitals(pattern) if not found else ""
+            fix = f": load each table, and join the sets with ImageSet.concat([load({some!r}), ...])" if some else fix
             raise DataError(f"no image matches {pattern!r} ({len(found)} other files do){fix}")
         return self.grouped(read_listing(list_files(paths), self.files, repr(pattern)))
 
@@ -359,7 +370,10 @@ def _paths(src: Any) -> tuple[list[str | Path] | None, Any]:
         The paths, or None; and the source, of which nothing was read.
     """
     if isinstance(src, Sequence) and not isinstance(src, str | bytes):
-        return (list(src) if src and all(isinstance(item, str | Path) for item in src) else None), src
+        named = [isinstance(item, str | Path) for item in src]
+        if named and named[0] and not all(named):
+            raise DataError(f"the list of files holds {src[named.index(False)]!r}; expected a file in every place")
+        return (list(src) if any(named) else None), src
     if isinstance(src, np.ndarray) or (hasattr(src, "dtype") and hasattr(src, "to_numpy")):
         column = np.asarray(src)
         values = column.tolist() if column.ndim == 1 and column.dtype.kind in "OUT" else []
@@ -374,6 +388,17 @@ def _paths(src: Any) -> tuple[list[str | Path] | None, Any]:
             return sorted([first, *rest], key=str), src
         return None, itertools.chain([] if first is None else [first], rest)
     return None, src
+
+
+def _refuse_other_index(src: Any, name: str, values: Any) -> None:
+    """Refuse two Series of one index in another order, which pandas would bring together, and numpy does not."""
+    one, other = getattr(src, "index", None), getattr(values, "index", None)
+    if one is None or other is None or callable(one) or callable(other) or len(one) != len(other):
+        return
+    if not one.equals(other) and one.sort_values().equals(other.sort_values()):
+        raise DataError(
+            f"{name} and the files have one index in another order; bring them together: {name}={name}.loc[files.index]"
+        )
 
 
 def _with(cells: ImageSet, beside: dict[str, Any]) -> ImageSet:
@@ -435,6 +460,32 @@ def _named(cells: ImageSet, names: list[str]) -> ImageSet:
         return cells.align(names)
     number = np.asarray([int(name) for name in own], np.int64)
     return cells.replace(labels=number[cells.labels], class_names=names)
+
+
+def _literal(pattern: str) -> str:
+    """Escape the folders at the front of a pattern that are there as they are called: ``data [2]/*.png``."""
+    parts = Path(pattern).parts
+    here = Path()
+    for number, part in enumerate(parts):
+        if not (here / part).exists():
+            return os.path.join(glob.escape(str(here)), *parts[number:]) if number else pattern
+        here = here / part
+    return pattern
+
+
+def _other_capitals(pattern: str) -> str:
+    """Say what a pattern without a match may mean: other capitals, or the braces of a shell."""
+    if re.search(r"\{.*,.*\}", pattern):
+        return (
+            ": braces are for the shell, without quotation marks, or load each and join the sets with ImageSet.concat"
+        )
+    folder, last = os.path.split(pattern)
+    try:
+        names = sorted(os.listdir(folder or "."))
+    except OSError:
+        return ""
+    near = [name for name in names if fnmatch.fnmatchcase(name.casefold(), last.casefold())]
+    return f": in other capitals {len(near):,} do, such as {near[0]!r}" if near else ""
 
 
 def _below(pattern: str) -> list[str]:

@@ -26,7 +26,9 @@ class Readable(Protocol):
         ...
 
 
-def odd_looks(cells: Readable, *, known: Sequence[str] = (), limit: int = 256, flat: bool = True) -> list[str]:
+def odd_looks(
+    cells: Readable, *, known: Sequence[str] = (), limit: int = 256, flat: bool = True, copies: bool = False
+) -> list[str]:
     """Describe what is odd in how the images look, in one line each.
 
     Nobody but the user knows what is right: fluorescence is light on dark. So this reports, and nothing is changed.
@@ -36,6 +38,7 @@ def odd_looks(cells: Readable, *, known: Sequence[str] = (), limit: int = 256, f
         known: What was reported of the set before; it is not reported again.
         limit: Most images that are looked at, evenly spread.
         flat: Whether images without any structure count.
+        copies: Whether images that are another one to the bit are counted, too.
 
     Examples:
         >>> from cellclf.data.image_set import ImageSet
@@ -56,7 +59,7 @@ or pass bits=12 with files of 16 bits']
         return []
     tail = levels.shape[1] // 100
     low, high = levels[:, tail], levels[:, -1 - tail]
-    lines = _copies(images[levels[:, 0] < levels[:, -1]]) if flat else []  # blank ones have a line of their own
+    lines = _copies(images[levels[:, 0] < levels[:, -1]]) if copies else []  # blank ones have a line of their own
     black, white = high < _BLACK, low > _WHITE
     if _counts(black):
         lines.append(

@@ -158,6 +158,10 @@ def why(error: Exception, path: str | Path) -> Unreadable:
     if isinstance(error, UnidentifiedImageError):
         return Unreadable(_kind_of(path))
     if isinstance(error, FileNotFoundError):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+            return Unreadable("no such file: an address, and nothing is fetched")
+        if os.sep == "/" and "\\" in str(path):
+            return Unreadable("no such file: a backslash separates folders on Windows only")
         return Unreadable("no such file")
     if isinstance(error, Image.DecompressionBombError):
         return Unreadable("declares far too many pixels for an image of a cell")

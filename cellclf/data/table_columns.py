@@ -446,6 +446,8 @@ class _Search:
                 "path, label, group"
             )
         places |= {"path": 0, "label": 1 if count > 1 and self.labels else None, "group": 2 if count > 2 else None}
+        if count == 3 and all(part_kind(row[2]) for row in (self.first, *self.rows)):
+            return Columns(places | {"part": 2, "group": None}, head=False)
         if count == 6 and all(number(value) is not None or not value.strip() for value in self.first[1:5]):
             places |= {"label": 5 if self.labels else None, "group": None}
             return Columns(places, dict(zip(EDGES[:4], range(1, 5), strict=True)), head=False)

@@ -328,8 +328,8 @@ class Pipeline(Params):
         budget = budget_of(minutes)
         source = source_of(cells, val, cut) if source is None else source
         given = read_cut(cells, val, cut)
-        sources = {name: str(test) for name, test in dict(tests or {}).items() if isinstance(test, str | Path)}
-        tests = tests_as_cells(tests)
+        given_tests, tests = tests, tests_as_cells(tests)
+        sources = {name: str(test) for name, test in (given_tests or {}).items() if isinstance(test, str | Path)}
         check_callbacks(callbacks)
         check_parameters(self)
         joined, tests = self._joined(given, tests, home)

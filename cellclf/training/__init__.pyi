@@ -6,4 +6,5 @@ from .head import Head as Head
 from .networks import pretrained_here as pretrained_here
 from .sklearn_api import CellClassifier as CellClassifier
 from .stage import Stage as Stage
+from .teacher import Teacher as Teacher
 from .trainer import Trainer as Trainer

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellclf.backbones.backbone import DEFAULT, Backbone
-from cellclf.backbones.pointwise import subsample_first
 from cellclf.backbones.registry import list_pretrained
 from cellclf.backends import current
 from cellclf.data.image_set import ImageSet
@@ -17,7 +16,6 @@ from cellclf.errors import CellclfError, OptionError, one_line
 from cellclf.training.budget import Budget
 from cellclf.training.budgeted import measured, plan_within
 from cellclf.training.plan import Speed
-from cellclf.training.stage_input import StageInput
 from cellclf.training.trainer_checks import check_stage_sizes
 from cellclf.utils.backend import float32
 from cellclf.utils.device_memory import full_device_names_batch_size
@@ -184,18 +182,13 @@ def _measure(
     speeds: dict[str, Speed],
 ) -> None:
     """Measure a network with random weights, which are as fast, and add its row."""
-    import keras
-
     name, network = _named(trainer), trainer.used_backbone()
     random: Trainer = plain(trainer).set_params(backbone=Backbone(network.network, weights=None, params=network.params))
     few = train.subset(np.sort(np.random.default_rng(0).permutation(len(train))[: 8 * plain(trainer.batch_size)]))
     scored = len(val) * (1 if trainer.val_augmenter is None else 2)
     with current().devices(trainer.compute.devices):
         loop = random.trial(few, val[:256])
-        subsample_first(loop.model)
-        plain_input = StageInput(
-            loop.model, keras.Model(loop.model.inputs, loop.model.outputs), loop.batches, loop.val, loop.shifted
-        )
+        plain_input = loop.full_size()
 
         def share(speed: Speed) -> float:
             plan = plan_within(loop, speed, budget, images=len(train), scored=scored)

@@ -146,3 +146,24 @@ def test_json_of_other_programs(tmp_path: Path, content: object, message: str) -
     with pytest.raises(DataError, match=message) as caught:
         load(tmp_path / "t.json")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-8"])
+def test_strokes_between_cells_and_utf_16_without_its_mark(read: Read, tmp_path: Path, encoding: str) -> None:
+    read("path,label", lambda k: "ab"[k % 2])
+    text = (tmp_path / "t.csv").read_text("utf-8").replace(",", "|")
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    assert load(tmp_path / "t.csv").counts() == {"a": 6, "b": 6}
+
+
+def test_parts_in_a_table_without_a_head(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("".join(f"{k}.png,{'ab'[k % 2]},{('train', 'test')[k // 6]}\n" for k in range(12)))
+    with pytest.raises(DataError, match="holds the parts test, train"):
+        load(tmp_path / "t.csv")
+    found = load(tmp_path / "t.csv", part="test")
+    assert len(found) == 6 and found.groups is None
+
+
+def test_masked_pixels_are_refused() -> None:
+    with pytest.raises(DataError, match=r"768 pixels are masked; .*: pass images\.filled\(255\)"):
+        load(np.ma.masked_array(IMAGES, mask=np.arange(12)[:, None, None, None] == np.zeros_like(IMAGES)))
