@@ -10,7 +10,7 @@ out=${OUT:-$site}/run
 # the budget begins when cellclf does; some seconds are left to it for the end
 KERAS_BACKEND=${BACKEND:-jax} timeout --kill-after 5 "$((seconds - SECONDS))" "$python" -m cellclf run \
   "${CELLS:-benchmarks/gpu/cells}" --recipe challenge:gpu --backbone efficientnetlite0 --out "$out" \
-  --minutes "$(awk "BEGIN { print ($seconds - $SECONDS - ($seconds > 60 ? 20 : 5)) / 60 }")" "$@" || exit
+  --minutes "$(awk "BEGIN { print ($seconds - $SECONDS - ($seconds > 60 ? 30 : 5)) / 60 }")" "$@" || { echo "stopped ($?)"; exit 1; }
 "$python" - "$out" <<'PY'
 import json
 import sys
