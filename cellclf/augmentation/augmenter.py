@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.augmentation.blocks import Layout, has_gpu, run_blocks
+from cellclf.augmentation.blocks import Layout, has_gpu, run_blocks, run_whole
 from cellclf.augmentation.copies import Copies, PerClass, Strength, Strengths, with_copies
 from cellclf.augmentation.presets import PRESETS, PresetName
 from cellclf.augmentation.program import Arrays, Program
@@ -17,7 +17,7 @@ from cellclf.augmentation.rng import ImageRng
 from cellclf.augmentation.steps.base import Step, run_steps, step_from_dict
 from cellclf.augmentation.steps.policies import AllOf, AugMix, SomeOf, Steps
 from cellclf.data.door import Cells, as_cells
-from cellclf.data.sources import refuse_unit_range
+from cellclf.data.sources import check_pixels, refuse_unit_range
 from cellclf.errors import DataError, OptionError
 from cellclf.utils.parameters import (
     Params,
@@ -153,8 +153,7 @@ class Augmenter(Params):
                 if name.endswith("kernel_weights") and values.shape[-1] > 2 * min(height, width):
                     side = values.shape[-1]
                     raise OptionError(f"a blur of {side}x{side} pixels does not fit {height}x{width} images; lower it")
-            if min(height, width) < 4:
-                raise OptionError(f"images are {height}x{width}; expected at least 4x4")
+            _check_size(image_shape)
 
     @cached_property
     def _stages(self) -> list[tuple[int, list[Step] | AugMix]]:
@@ -244,19 +243,42 @@ class Augmenter(Params):
                 "the images have no values yet, as inside of Dataset.map, where it is not known which image is which; "
                 "expected augmenter.map(dataset) in place of dataset.map(...): it takes (images, labels), too"
             )
-        images = np.asarray(images)
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, np.float32):
-            raise DataError(
-                f"images are {images.dtype} of shape {images.shape}; "
-                "expected uint8 or float32 0-255 of shape (N, H, W, 3)"
-            )
-        refuse_unit_range(images)
-        ids = np.arange(len(images)) if ids is None else ids
-        if isinstance(ids, str) or not hasattr(ids, "__len__"):
-            raise DataError(f"ids={shortened(ids)}; expected one id for each image")
-        if len(ids) != len(images):
-            raise DataError(f"{len(images)} images came with {len(ids)} ids; expected one id for each image")
+        self.check()
+        images = check_pixels(images)
+        ids = _checked_ids(images, str(images.dtype), ids)
         return self._run(images, ids, epoch, gpu=has_gpu())
+
+    def on_device(self, images: Tensor, ids: Sequence[object] | NDArray[Any] | None = None, epoch: int = 0) -> Tensor:
+        """Draw and apply to a batch that may be on a device already; the result remains there.
+
+        The same as calling the augmenter, without a copy to the host and back. It is compiled once for each size of
+        batch, so give batches of one size; `cellclf.training.DeviceBatches` also holds the images and their order.
+
+        Args:
+            images: (N, H, W, 3) uint8 or float32, 0-255: a tensor of the backend of Keras, or an array. The values are
+                not looked at.
+            ids: N texts; None counts the images from 0.
+            epoch: Each epoch draws anew.
+
+        Returns:
+            A new tensor like ``images``.
+
+        Raises:
+            DataError: Images of another shape or type, or another number of ids.
+
+        Examples:
+            >>> from keras import ops
+            >>> images = ops.zeros((2, 16, 16, 3), "uint8")
+            >>> altered = Augmenter.preset("light").on_device(images, ids=["a", "b"], epoch=3)
+            >>> tuple(altered.shape)
+            (2, 16, 16, 3)
+        """
+        from keras.backend import standardize_dtype
+
+        if not hasattr(images, "shape") or not hasattr(images, "dtype"):
+            raise DataError(f"images={shortened(images)}; expected a tensor or an array (N, H, W, 3)")
+        ids = _checked_ids(images, standardize_dtype(images.dtype), ids)
+        return run_whole(partial(self.draw, epoch=epoch), self._layout, images, ids, gpu=has_gpu())
 
     def _run(
         self, images: NDArray[Any], ids: Sequence[object] | NDArray[Any], epoch: int, *, gpu: bool
@@ -348,3 +370,28 @@ class Augmenter(Params):
     def names(self) -> tuple[str, ...]:
         """Name every step that may happen, those inside other steps included."""
         return tuple(dict.fromkeys(name for step in self.steps for name in step.names()))
+
+
+def _check_size(shape: Sequence[int]) -> None:
+    height, width = shape[:2]
+    if min(height, width) < 4:
+        raise OptionError(f"images are {height}x{width}; expected at least 4x4")
+
+
+def _checked_ids(images: Tensor, dtype: str, ids: Any) -> Any:
+    """Give an id for each image, or refuse images or ids that are none."""
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[3] != 3 or dtype not in ("uint8", "float32"):
+        raise DataError(f"images are {dtype} of shape {shape}; expected uint8 or float32 0-255 of shape (N, H, W, 3)")
+    _check_size(shape[1:])
+    ids = np.arange(shape[0]) if ids is None else ids
+    if isinstance(ids, str) or not hasattr(ids, "__len__"):
+        raise DataError(f"ids={shortened(ids)}; expected one id for each image")
+    if len(ids) != shape[0]:
+        raise DataError(f"{shape[0]} images came with {len(ids)} ids; expected one id for each image")
+    if (different := len({str(id_) for id_ in ids})) < shape[0]:
+        raise DataError(
+            f"{shape[0]} images came with {different} different ids; expected another one for each image: images with "
+            "one id are changed alike, and labels are no ids"
+        )
+    return ids

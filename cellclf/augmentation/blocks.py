@@ -54,11 +54,33 @@ def run_blocks(
         if missing:
             block = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
             drawn = {k: np.concatenate([v, np.zeros((missing, *v.shape[1:]), v.dtype)]) for k, v in drawn.items()}
-        shapes = tuple((name, str(value.dtype), tuple(value.shape)) for name, value in drawn.items())
-        with _COMPILING:  # otherwise all threads of a pipeline that find nothing in the cache would compile
-            work = _compiled(layout, gpu, (str(block.dtype), tuple(block.shape), shapes))
-        out[start : start + BLOCK] = convert_to_numpy(work(block, drawn))[: len(part)]
+        out[start : start + BLOCK] = convert_to_numpy(_work(layout, block, drawn, gpu)(block, drawn))[: len(part)]
     return out
+
+
+def run_whole(
+    draw: Callable[[Any], Arrays], layout: Layout, images: Tensor, ids: Sequence[object] | NDArray[Any], *, gpu: bool
+) -> Tensor:
+    """Draw and apply in one call, to images that may be on a device and remain there.
+
+    Args:
+        draw: From the ids to what is drawn for them.
+        layout: The augmenter's stages.
+        images: (N, H, W, 3) uint8 or float32, 0-255, on whatever device.
+        ids: N ids.
+        gpu: As for ``run_blocks``.
+
+    Returns:
+        A tensor like ``images``.
+    """
+    drawn = draw(ids)
+    return _work(layout, images, drawn, gpu)(images, drawn)
+
+
+def _work(layout: Layout, images: Tensor, drawn: Arrays, gpu: bool) -> Callable[[Tensor, Mapping[str, Tensor]], Tensor]:
+    shapes = tuple((name, str(value.dtype), tuple(value.shape)) for name, value in drawn.items())
+    with _COMPILING:  # otherwise all threads of a pipeline that find nothing in the cache would compile
+        return _compiled(layout, gpu, (str(images.dtype), tuple(images.shape), shapes))
 
 
 @lru_cache(maxsize=32)

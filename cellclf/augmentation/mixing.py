@@ -151,6 +151,7 @@ class Mix(Params):
         """
         from keras import ops
 
+        params = {name: ops.convert_to_tensor(array) for name, array in params.items()}  # PyTorch takes no other
         images = ops.cast(images, "float32")
         if self.kind in ("mixup", "both"):
             images, targets = mix_up(images, targets, params["partner"], params["share"])

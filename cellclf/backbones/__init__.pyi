@@ -2,5 +2,8 @@ from .backbone import Backbone as Backbone
 from .measure import Speed as Speed
 from .measure import Speeds as Speeds
 from .measure import measure_backbones as measure_backbones
+from .registry import list_pretrained as list_pretrained
 from .spec import BackboneSpec as BackboneSpec
+from .spec import Pretrained as Pretrained
+from .spec import package_is_installed as package_is_installed
 from .tensors import read_tensors as read_tensors

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from cellclf.backbones.spec import BackboneSpec
+from cellclf.backbones.spec import BackboneSpec, Pretrained
 from cellclf.errors import WeightsError
 from cellclf.utils.parameters import Called, check_arguments
 
@@ -84,9 +86,33 @@ def _scaled(pixels: Any, scaling: str) -> Any:
     return pixels
 
 
-def _spec(name: str, network: str, scaling: str, **fields: Any) -> BackboneSpec:
+def is_downloaded(file: str) -> bool:
+    """Say whether a file of weights is where Keras keeps those that it has downloaded; needs no Keras.
+
+    Args:
+        file: Its name, such as ``"mobilenet_7_5_224_tf_no_top.h5"``.
+
+    Examples:
+        >>> is_downloaded("no_such_file.h5")
+        False
+    """
+    home = Path("~").expanduser()
+    home = Path("/tmp") if not os.access(home, os.W_OK) else home  # as Keras does
+    return (Path(os.environ.get("KERAS_HOME") or home / ".keras") / "models" / file).is_file()
+
+
+def _known(file: str, accuracy: float, **params: Any) -> Pretrained:
+    return Pretrained(accuracy=accuracy, at_hand=functools.partial(is_downloaded, file), params=params)
+
+
+def _spec(name: str, network: str, scaling: str, *known: Pretrained, **fields: Any) -> BackboneSpec:
     build = functools.partial(build_application, network=network, scaling=scaling)
-    return BackboneSpec(name=name, build=build, weights=("imagenet",), **fields)
+    return BackboneSpec(name=name, build=build, weights=("imagenet",), pretrained=known, **fields)
+
+
+# Accuracies: the table of https://keras.io/api/applications; of MobileNet, whose width it leaves out, its paper's
+# table 6. Files: as keras.applications names those without a classifier.
+_KERNELS = "tf_dim_ordering_tf_kernels_notop.h5"
 
 
 SPECS = (
@@ -94,6 +120,7 @@ SPECS = (
         "resnet50",
         "ResNet50",
         "caffe",
+        _known(f"resnet50_weights_{_KERNELS}", 0.749),
         summary="residual network of 50 layers; 23.6 M weights",
         source="He et al. 2015, Deep Residual Learning for Image Recognition, arXiv 1512.03385",
         min_size=32,
@@ -104,6 +131,7 @@ SPECS = (
         "inceptionv3",
         "InceptionV3",
         "unit",
+        _known(f"inception_v3_weights_{_KERNELS}", 0.779),
         summary="parallel factorised kernels; 21.8 M weights",
         source="Szegedy et al. 2015, Rethinking the Inception Architecture for Computer Vision, arXiv 1512.00567",
         min_size=75,
@@ -114,6 +142,7 @@ SPECS = (
         "xception",
         "Xception",
         "unit",
+        _known(f"xception_weights_{_KERNELS}", 0.790),
         summary="depthwise separable convolutions with shortcuts; 20.9 M weights",
         source="Chollet 2016, Xception: Deep Learning with Depthwise Separable Convolutions, arXiv 1610.02357",
         min_size=71,
@@ -123,6 +152,7 @@ SPECS = (
         "inceptionresnetv2",
         "InceptionResNetV2",
         "unit",
+        _known(f"inception_resnet_v2_weights_{_KERNELS}", 0.803),
         summary="inception blocks with shortcuts; 54.3 M weights",
         source="Szegedy et al. 2016, Inception-v4, Inception-ResNet and Residual Connections, arXiv 1602.07261",
         min_size=75,
@@ -133,6 +163,15 @@ SPECS = (
         "mobilenet",
         "MobileNet",
         "unit",
+        *(
+            _known(f"mobilenet_{name}_224_tf_no_top.h5", accuracy, alpha=alpha)
+            for name, alpha, accuracy in (
+                ("1_0", 1.0, 0.706),
+                ("7_5", 0.75, 0.684),
+                ("5_0", 0.5, 0.637),
+                ("2_5", 0.25, 0.506),
+            )
+        ),
         summary="small and quick, with a width multiplier alpha; 3.2 M weights at alpha 1",
         source="Howard et al. 2017, MobileNets: Efficient CNNs for Mobile Vision Applications, arXiv 1704.04861",
         min_size=32,
@@ -144,6 +183,7 @@ SPECS = (
         "efficientnetv2b0",
         "EfficientNetV2B0",
         "own",
+        _known("efficientnetv2-b0_notop.h5", 0.787),
         summary="fused inverted residuals with squeeze and excitation; 5.9 M weights",
         source="Tan and Le 2021, EfficientNetV2: Smaller Models and Faster Training, arXiv 2104.00298",
         min_size=32,
@@ -162,6 +202,7 @@ SPECS = (
         "convnexttiny",
         "ConvNeXtTiny",
         "own",
+        _known("convnext_tiny_notop.h5", 0.813),
         summary="7x7 depthwise kernels and LayerNorm, no BatchNorm; 27.8 M weights",
         source="Liu et al. 2022, A ConvNet for the 2020s, arXiv 2201.03545",
         min_size=32,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from cellclf.backbones.weights import check_path, load_weights
 from cellclf.errors import OptionError, PluginError, WeightsError
 from cellclf.utils.backend import check_backend, float32
 from cellclf.utils.parameters import Params, check_parameters, check_table, check_value, construct, shortened, written
+from cellclf.utils.progress import downloads
 
 DEFAULT = "default"
 _FIELDS = ("name", "weights", "params", "blocks")
@@ -158,10 +160,10 @@ class Backbone(Params):
             raise OptionError(
                 f"blocks= is for a Keras model; backbone {spec.name!r} has its own: {', '.join(spec.blocks)}"
             )
-        shape = tuple(input_shape)
+        shape = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
         if len(shape) != 3 or not all(isinstance(side, int) for side in shape) or shape[2] != 3:
             raise OptionError(
-                f"input shape {shape!r} for backbone {spec.name!r}: expected (height, width, 3) in pixels"
+                f"input shape {input_shape!r} for backbone {spec.name!r}: expected (height, width, 3) in pixels"
             )
         side = min(shape[:2])
         if side < spec.min_size:
@@ -201,7 +203,7 @@ class Backbone(Params):
         settings = spec.settings(self.params)
         shape = tuple(int(side) for side in input_shape)
         given = not isinstance(self.network, str | BackboneSpec)
-        with seeded(seed):
+        with seeded(seed), downloads() if chosen is not None else contextlib.nullcontext():
             model = spec.build(shape, weights=chosen, **settings)
             problem = _model_problem(model, shape)
             if problem is None:

@@ -52,7 +52,13 @@ def copied(model: Any, *, input_shape: tuple[int, ...] | None = None) -> Any:
 
     def edit(config: dict[str, Any]) -> None:
         if input_shape is not None:
-            _input_layer(config)["config"]["batch_shape"] = (None, *input_shape)
+            taken = _input_layer(config)["config"]
+            if (channels := taken["batch_shape"][-1]) not in (None, input_shape[-1]):
+                raise OptionError(
+                    f"the model {model.name!r} takes images of {channels} channels; expected one that takes "
+                    f"{input_shape[-1]}, RGB 0-255"
+                )
+            taken["batch_shape"] = (None, *input_shape)
 
     return _rebuilt(model, edit)
 
@@ -322,7 +328,19 @@ def _rebuilt(model: Any, edit: Callable[[dict[str, Any]], None]) -> Any:
     # hold one array, which ``Model.predict`` of the one deletes
     for variable, source in zip(new.variables, model.variables, strict=True):
         variable.assign(source.numpy())
+    use_adapted_state(new)
     return new
+
+
+def use_adapted_state(model: Any) -> None:
+    """Let layers that were adapted to data, such as Normalization, compute with the weights that they now have.
+
+    They compute with constants made of their weights when these are loaded from a file, and do not see that they
+    were assigned: until then they would go on with the mean 0.
+    """
+    for layer in model._flatten_layers():  # also those inside of other layers
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def _input_layer(config: dict[str, Any]) -> dict[str, Any]:

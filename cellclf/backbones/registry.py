@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cellclf.backbones import applications, custom
-from cellclf.backbones.spec import BackboneSpec
+from cellclf.backbones.spec import BackboneSpec, Pretrained
 from cellclf.errors import OptionError, PluginError, UnknownNameError, unknown
 from cellclf.plugins.discovery import Found, brief, find_plugins
 
@@ -155,6 +155,23 @@ def list_backbones() -> tuple[Listed, ...]:
         ['resnet50', 'inceptionv3', 'xception']
     """
     return registry().backbones
+
+
+def list_pretrained() -> tuple[tuple[Listed, Pretrained], ...]:
+    """Return the published weights that are on this machine, with their backbones; nothing is downloaded.
+
+    Examples:
+        >>> all(entry.spec.pretrained for entry, _ in list_pretrained())
+        True
+    """
+    return tuple((entry, one) for entry in list_backbones() for one in entry.spec.pretrained if _is_here(one))
+
+
+def _is_here(weights: Pretrained) -> bool:
+    try:
+        return bool(weights.at_hand())
+    except Exception:  # a plugin's function can raise anything; what it cannot say is not here
+        return False
 
 
 def list_plugins() -> tuple[Plugin, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -18,6 +19,34 @@ API = 1
 HEAD_KEYS = ("activation", "dropout", "l2", "pooling", "units")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Published weights of a backbone, and how good they are: from these a time budget may choose.
+
+    Args:
+        accuracy: Top-1 accuracy on the validation set of ImageNet, 0 to 1, as published.
+        at_hand: Whether the weights can be loaded now, without a download; a module-level function without arguments,
+            or a ``functools.partial`` of one.
+        weights: Their name, one of those in ``BackboneSpec.weights``.
+        params: The parameters that they are for, where these are not the defaults.
+
+    Examples:
+        >>> import functools
+        >>> Pretrained(accuracy=0.751, at_hand=functools.partial(package_is_installed, "no_such_package")).at_hand()
+        False
+    """
+
+    accuracy: float
+    at_hand: Callable[[], bool]
+    weights: str = "imagenet"
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def package_is_installed(name: str) -> bool:
+    """Say whether a package that holds weights is installed, without importing it."""
+    return importlib.util.find_spec(name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +75,7 @@ class BackboneSpec:
             one.
         grid_from: Smallest side whose feature map is larger than 1x1, or None where it always is. Below it
             a notice recommends to enlarge the images.
+        pretrained: Which of the published weights a time budget may choose, with their accuracy; empty for none.
         api: The version of this contract that the package was made for.
 
     Examples:
@@ -71,6 +101,7 @@ class BackboneSpec:
     params: Mapping[str, Any] = field(default_factory=dict, hash=False)
     head: Mapping[str, Any] | None = field(default=None, hash=False)
     grid_from: int | None = None
+    pretrained: tuple[Pretrained, ...] = ()
     api: int = API
 
     def check(self) -> None:
@@ -105,6 +136,7 @@ class BackboneSpec:
                     f"{' (at least one)' * least}"
                 )
         self._check_params(who)
+        self._check_pretrained(who)
         self._check_head(who)
 
     def _check_params(self, who: str) -> None:
@@ -115,6 +147,18 @@ class BackboneSpec:
         for key in self.params:
             if not key.isidentifier() or key in ("input_shape", "weights"):
                 raise OptionError(f"{who}: {key!r} cannot be a parameter; expected another name of a keyword argument")
+
+    def _check_pretrained(self, who: str) -> None:
+        if not isinstance(self.pretrained, tuple) or not all(isinstance(one, Pretrained) for one in self.pretrained):
+            raise OptionError(f"{who}: pretrained is {shortened(self.pretrained)}, expected a tuple of Pretrained")
+        for one in self.pretrained:
+            if one.weights not in self.published:
+                raise OptionError(f"{who}: {unknown('published weights of pretrained:', one.weights, self.published)}")
+            if isinstance(one.accuracy, bool) or not isinstance(one.accuracy, float) or not 0 < one.accuracy < 1:
+                raise OptionError(f"{who}: accuracy={shortened(one.accuracy)} of pretrained, expected above 0, below 1")
+            if not callable(one.at_hand):
+                raise OptionError(f"{who}: at_hand is {shortened(one.at_hand)}, expected a function")
+            self.settings(one.params)
 
     def _check_head(self, who: str) -> None:
         if self.head is None:

@@ -8,16 +8,17 @@ buffer is given up to the compiled step (donated): arrays that others hold, as a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.backends.counting import count_rows, follow
 from cellclf.backends.prefetch import batches as batches
 from cellclf.backends.prefetch import one_by_one
-from cellclf.backends.protocol import Batch, Train
+from cellclf.backends.protocol import Batch, Group, Moving, Train
 from cellclf.errors import OptionError
 from cellclf.utils.backend import float32
 
@@ -182,6 +183,76 @@ def train_groups(model: Any) -> Train:
                 for variable, value in zip(variables, values, strict=True):
                     variable.assign(value)
             if after(len(group[0])):
+                break
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+
+    return train
+
+
+def place(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Copy them explicitly."""
+    import jax
+
+    found: dict[str, Any] = jax.device_put(dict(arrays))
+    return found
+
+
+def train_drawn(model: Any, make: Callable[[Any, Any], tuple[Any, ...]], moving: Moving = ()) -> Train:
+    """Loop over the batches of a group within one compiled function, in which the values go from step to step."""
+    import jax
+    from keras import StatelessScope
+
+    averages = [average for _, average in moving]
+
+    def parts() -> tuple[list[Any], ...]:
+        variables = (model.trainable_variables, model.non_trainable_variables)
+        return (*variables, model.optimizer.variables, model.metrics_variables, averages)
+
+    def stepped(variables: Sequence[Any], values: Sequence[Any], work: Callable[[], None]) -> list[Any]:
+        """Give the values of some variables after some work on them."""
+        with StatelessScope(state_mapping=list(zip(variables, values, strict=True))) as scope:
+            work()
+        return [scope.get_current_value(variable) for variable in variables]
+
+    def step(state: tuple[list[Any], ...], batch: tuple[Any, ...], share: Any) -> tuple[list[Any], ...]:
+        trained, other, optimizer, metrics, followers = state
+        images, labels, weights, real = batch
+        slopes = jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)
+        (_, (loss, found, other, metrics)), gradients = slopes(
+            trained, other, metrics, images, labels, weights, training=True, optimizer_variables=optimizer
+        )
+        trained, optimizer = model.optimizer.stateless_apply(optimizer, gradients, trained)
+        names = model.metrics_variables
+        metrics = stepped(names, metrics, lambda: count_rows(model, loss, labels, found, real))
+        if moving:
+            variables = [*model.trainable_variables, *model.non_trainable_variables]
+            everything = stepped([*variables, *averages], [*trained, *other, *followers], lambda: follow(moving, share))
+            followers = everything[len(variables) :]
+        return list(trained), list(other), list(optimizer), metrics, followers
+
+    def one(state: tuple[list[Any], ...], held: Any, drawn: Any, k: Any) -> tuple[list[Any], ...]:
+        now = {name: entries[k] for name, entries in drawn.items()}
+        return step(state, make(held, now), now["follow"])
+
+    def many(state: tuple[list[Any], ...], held: Any, drawn: Any, count: Any) -> tuple[list[Any], ...]:
+        done: tuple[list[Any], ...] = jax.lax.fori_loop(0, count, lambda k, state: one(state, held, drawn, k), state)
+        return done
+
+    # on a processor XLA computes a convolution inside of a loop ten times slower
+    on_gpu = bool(gpus())
+    function = jax.jit(many if on_gpu else one)
+
+    def train(groups: Iterable[Group], begin: Callable[[], None], after: Callable[[int], bool]) -> None:
+        for number, (held, drawn, count) in enumerate(groups):
+            if number == 0:
+                begin()
+            state = tuple(map(_values, parts()))
+            for k in (count,) if on_gpu else range(count):
+                state = function(state, held, drawn, jax.device_put(np.int32(k)))
+            for variables, values in zip(parts(), state, strict=True):
+                for variable, value in zip(variables, values, strict=True):
+                    variable.assign(value)
+            if after(count):
                 break
         model.optimizer.finalize_variable_values(model.trainable_weights)
 

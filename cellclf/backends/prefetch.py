@@ -25,14 +25,14 @@ class Prefetched:
         [('a',), ('b',)]
     """
 
-    def __init__(self, make: Callable[[], Iterator[Batch]], count: int) -> None:
+    def __init__(self, make: Callable[[], Iterator[Any]], count: int) -> None:
         self.make = make
         self.count = count
 
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         ready: queue.Queue[Any] = queue.Queue(AHEAD)
         left = threading.Event()
 

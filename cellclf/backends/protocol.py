@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 
 Batch = tuple[NDArray[Any], ...]
 """Images or features, one-hot labels and weights of one batch, or, with one axis more, of several."""
+
+Group = tuple[Any, Any, int]
+"""What is held on the device, what was drawn for some batches (one axis more than for one), and how many these are:
+the arrays may be longer, so that all groups have one shape."""
+
+Moving = Sequence[tuple[Any, Any]]
+"""Pairs of a Keras variable that is trained, and the one that holds its moving average."""
 
 Train = Callable[[Iterable[Any], Callable[[], None], Callable[[int], bool]], None]
 """Trains on batches or groups: before the first, the second argument is called; after each, the third with the number
@@ -109,5 +116,25 @@ class Backend(Protocol):
         """Make what trains a compiled model on several batches in one call, from arrays with one axis more.
 
         It is valid until the model is compiled again.
+        """
+        ...
+
+    def place(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """Copy arrays to the device on which Keras computes."""
+        ...
+
+    def train_drawn(self, model: Any, make: Callable[[Any, Any], tuple[Any, ...]], moving: Moving = ()) -> Train:
+        """Make what trains a compiled model on groups of batches that are made on the device, each in one call.
+
+        It is valid until the model is compiled again.
+
+        Args:
+            model: With a running loss and an accuracy, whose metrics are built.
+            make: Pure function that can be compiled: from what is held and what was drawn for one batch to its images,
+                labels, weights, and 1 for each row that counts, 0 for one that only fills the batch up.
+            moving: Averages that follow each step by the share ``drawn["follow"]``.
+
+        Returns:
+            Takes ``Group``s.
         """
         ...

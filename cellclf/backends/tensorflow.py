@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.backends.protocol import Batch, Train
+from cellclf.backends.counting import count_rows, follow
+from cellclf.backends.protocol import Batch, Group, Moving, Train
 from cellclf.errors import OptionError
 from cellclf.utils.backend import float32
 
@@ -77,8 +78,22 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile by XLA."""
     import tensorflow as tf
 
-    found: Callable[..., Any] = tf.function(function, jit_compile=True, autograph=False)
-    return found
+    made: list[Callable[..., Any]] = []
+
+    def run(*arrays: Any) -> Any:
+        given = tf.nest.map_structure(tf.convert_to_tensor, arrays)
+        if not made:  # asked for in advance: as in ``forward``
+            traced = tf.function(function, jit_compile=True, autograph=False)
+            made.append(traced.get_concrete_function(*tf.nest.map_structure(_spec, given)))
+        return made[0](*given)
+
+    return run
+
+
+def _spec(array: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.TensorSpec(array.shape, array.dtype)
 
 
 def forward(model: Any, rows: int | None = None) -> Callable[[NDArray[Any]], Any]:
@@ -173,6 +188,59 @@ def train_groups(model: Any) -> Train:
                 begin()
             runs[size](*(tf.constant(entries) for entries in group))
             if after(len(group[0])):
+                break
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+
+    return train
+
+
+def place(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Copy them to the first GPU, where there is one."""
+    import tensorflow as tf
+
+    return {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
+
+
+def train_drawn(model: Any, make: Callable[[Any, Any], tuple[Any, ...]], moving: Moving = ()) -> Train:
+    """Loop over the batches of a group within one function, in which XLA makes each batch."""
+    import tensorflow as tf
+
+    runs: dict[Any, Callable[..., Any]] = {}
+
+    def step(batch: tuple[Any, ...], share: Any) -> None:
+        images, labels, weights, real = batch
+        with tf.GradientTape() as tape:
+            found = model(images, training=True)
+            loss = model.compute_loss(images, labels, found, weights, training=True)
+            scaled = model.optimizer.scale_loss(loss)
+        trained = model.trainable_weights
+        model.optimizer.apply(tape.gradient(scaled, trained), trained)
+        count_rows(model, loss, labels, found, real)
+        follow(moving, share)
+
+    train_step = tf.function(step, autograph=False, jit_compile=True if model.jit_compile else None)
+
+    def many(held: Any, drawn: Any, count: Any) -> None:
+        made = compiled(make)  # for the rows of these batches
+
+        def body(k: Any) -> tuple[Any]:
+            one = {name: entries[k] for name, entries in drawn.items()}
+            train_step(made(held, one), one["follow"])
+            return (k + 1,)
+
+        tf.while_loop(lambda k: k < count, body, (0,), parallel_iterations=1)
+
+    def train(groups: Iterable[Group], begin: Callable[[], None], after: Callable[[int], bool]) -> None:
+        for number, (held, drawn, count) in enumerate(groups):
+            shapes = tuple((name, tuple(entries.shape)) for name, entries in (*held.items(), *drawn.items()))
+            if shapes not in runs:  # asked for in advance: as in ``forward``
+                signature = [tf.nest.map_structure(_spec, arrays) for arrays in (held, drawn)]
+                function = tf.function(many, autograph=False)
+                runs[shapes] = function.get_concrete_function(*signature, tf.TensorSpec((), tf.int32))
+            if number == 0:
+                begin()
+            runs[shapes](held, drawn, tf.constant(count))
+            if after(count):
                 break
         model.optimizer.finalize_variable_values(model.trainable_weights)
 

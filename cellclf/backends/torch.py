@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from numpy.typing import NDArray
 
+from cellclf.backends.counting import count_rows, follow
 from cellclf.backends.prefetch import batches as batches
 from cellclf.backends.prefetch import one_by_one
-from cellclf.backends.protocol import Batch, Train
+from cellclf.backends.protocol import Batch, Group, Moving, Train
 from cellclf.errors import OptionError
 from cellclf.utils.backend import float32
 
@@ -120,6 +121,51 @@ def train_groups(model: Any) -> Train:
                 for batch in zip(*group, strict=True):
                     model.train_step(tuple(map(ops.convert_to_tensor, batch)))
                 if after(len(group[0])):
+                    break
+        finally:
+            model.eval()
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+
+    return train
+
+
+def place(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Copy them to the device that Keras chooses."""
+    from keras import ops
+
+    return {name: ops.convert_to_tensor(array) for name, array in arrays.items()}
+
+
+def train_drawn(model: Any, make: Callable[[Any, Any], tuple[Any, ...]], moving: Moving = ()) -> Train:
+    """Do the steps of a group one after the other, without asking the host."""
+    import torch
+
+    make = torch.no_grad()(make)
+
+    def step(batch: tuple[Any, ...], share: Any) -> None:
+        images, labels, weights, real = batch
+        found = model(images, training=True)
+        model.zero_grad()
+        loss = model.compute_loss(images, labels, found, weights, training=True)
+        model.optimizer.scale_loss(loss).backward()
+        with torch.no_grad():
+            trained = model.trainable_weights
+            model.optimizer.apply([variable.value.grad for variable in trained], trained)
+            count_rows(model, loss, labels, found, real)
+            follow(moving, share)
+
+    do = torch.compile(step) if model.jit_compile else step
+
+    def train(groups: Iterable[Group], begin: Callable[[], None], after: Callable[[int], bool]) -> None:
+        model.train()  # as in train_groups
+        try:
+            for number, (held, drawn, count) in enumerate(groups):
+                if number == 0:
+                    begin()
+                for k in range(count):
+                    one = {name: entries[k] for name, entries in drawn.items()}
+                    do(make(held, one), one["follow"])
+                if after(count):
                     break
         finally:
             model.eval()

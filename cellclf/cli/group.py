@@ -19,6 +19,8 @@ from cellclf.utils.console import any_text, open_closed_descriptors
 from cellclf.utils.device_memory import is_out_of_memory
 from cellclf.utils.log import showing
 
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"
+
 
 class Group(click.Group):
     """Commands in the order in which they are written; expected errors are one line on stderr and an exit code."""
@@ -26,6 +28,18 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the commands in the order in which they are written."""
         return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse options with the dash of a text that was copied from a page: they would be taken for files."""
+        words = args[: args.index("--")] if "--" in args else args
+        for word in words:
+            if word.startswith(tuple(_DASHES)) and not os.path.exists(word):
+                raise click.UsageError(
+                    f"{one_line(word)} begins with a dash that is no hyphen, as word processors write it; expected "
+                    f"--{one_line(word.lstrip(_DASHES + '-'))}",
+                    ctx,
+                )
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command and show its progress lines on stderr; only a mistake in the program gives a traceback."""

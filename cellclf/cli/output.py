@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from cellclf.pipeline.pipeline import Pipeline
 
 
+_OF_NO_USE = re.compile(
+    r"I\d{4} |WARNING: All log messages before absl::InitializeLog|mkdir -p failed for path \S+/matplotlib|"
+    "Matplotlib created a temporary"  # where the home folder is read-only, as in containers
+)
+
+
 def note(text: str) -> None:
     """Print something beside the result, on stderr; names in it may be anyone's."""
     click.echo("\n".join(map(one_line, text.split("\n"))), err=True)
@@ -62,7 +68,7 @@ def import_keras() -> None:
             os.close(stderr)
             printed.seek(0)
             for line in printed.read().decode(errors="replace").splitlines():
-                if not re.match(r"I\d{4} |WARNING: All log messages before absl::InitializeLog", line):
+                if not _OF_NO_USE.match(line):
                     note(line)
 
 

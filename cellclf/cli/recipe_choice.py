@@ -26,6 +26,15 @@ class RecipeChoice:
     changes: tuple[str, ...] = ()
     chosen: bool = True
 
+    @property
+    def names_backbone(self) -> bool:
+        """Whether the network was named: by an option, a setting, or a recipe that is not built in."""
+        from cellclf.pipeline import list_recipes
+
+        options = self.backbone or self.weights or self.params
+        settings = any(change.startswith("trainer.backbone") for change in self.changes)
+        return bool(options or settings or self.recipe.partition(":")[0] not in list_recipes())
+
     def read_started(self, start: str) -> dict[str, Any]:
         """Read the recipe of a training that continues a run: that of the run, unless another one was chosen.
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
-    help="End within this time, report included: epochs and sizes of images are chosen for it.",
+    help="End within this time, report included: network, epochs and sizes of images are chosen for it.",
 )
 @click.option("--check", is_flag=True, help="Only look for mistakes; exit code 3 if there are any.")
 def run(
@@ -76,11 +76,16 @@ def run(
 
     With --start, backbone, head and image size are those of RUN, and so are its recipe's other steps unless --recipe
     names one; classes are matched by name, new ones are added.
+
+    With --minutes and a built-in recipe, the network may be another than the recipe's, of those whose weights are on
+    this machine; --backbone names one.
     """  # noqa: D301 - click reads the backspace as "do not wrap"
     if out is None and not check:
         raise click.UsageError("expected --out FOLDER for the run and its report")
     from cellclf.data.cuts import whole
+    from cellclf.data.inspect import rare_classes
     from cellclf.data.looks import odd_looks
+    from cellclf.data.shortcuts import shortcuts
 
     old: str | None = None
     if start is not None and len(sources) > 1:
@@ -104,8 +109,10 @@ def run(
         others = load_tests(tests, source, cells, record)
         shown = {" ".join(sources): cells, **({} if old is None or home is None else {old: home}), **others}
         for name, one in shown.items():
-            for line in odd_looks(one, known=one.notices):
-                note(f"{name}: {line}")
+            for line in odd_looks(one, known=one.notices, copies=check):
+                note(f"{name}: {as_options(line)}")
+        for line in [*rare_classes(cells.counts()), *shortcuts(cells)]:
+            note(f"{' '.join(sources)}: {line}")
         if check:
             import_keras()
             pipe.check(given, tests=others, out=out, home=home)
@@ -122,6 +129,7 @@ def run(
         return
     import_keras()
     from cellclf.training.budget import Budget
+    from cellclf.training.networks import pretrained_here
 
     record |= {"tests": named_sources(tests)} if tests else {}
     outcome = pipe.run(
@@ -133,6 +141,7 @@ def run(
         min_count=min_count,
         source=record,
         minutes=None if minutes is None else Budget(minutes, started=STARTED),
+        networks=() if minutes is None or recipe.names_backbone else pretrained_here(),
     )
     print_outcome(outcome)
 

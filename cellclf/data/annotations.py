@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import Skipped
 from cellclf.data.listing import Box, Listing
+from cellclf.data.named_files import NamedFiles
 from cellclf.errors import DataError, printable
 
 _MOST_JSON = 20
@@ -65,20 +67,22 @@ def annotations_in(files: Iterable[str]) -> list[Path]:
     """Choose the files of boxes among those of a folder: all VOC XML files, else a COCO JSON file."""
     named = [Path(file) for file in files]
     xml = [file for file in named if file.suffix.lower() == ".xml"]
-    if xml and _begins_with(xml[0], b"<annotation"):
-        return [file for file in xml if _begins_with(file, b"<annotation")]
+    if boxes := [file for file in xml if _is_voc(file)]:
+        return boxes
     some = [file for file in named if file.suffix.lower() == ".json"]
     found = [file for file in some if _is_coco(file)] if len(some) <= _MOST_JSON else []  # else one an image
     if len(found) > 1:
-        names = ", ".join(file.name for file in found[:4])
-        raise DataError(f"{found[0].parent} holds {len(found)} COCO files ({names}); load one of them")
+        root = Path(os.path.commonpath([file.parent for file in found]))
+        names = ", ".join(file.relative_to(root).as_posix() for file in found[:4])
+        raise DataError(f"{root} holds {len(found)} COCO files ({names}); load one of them")
     return found
 
 
-def _begins_with(file: Path, word: bytes) -> bool:
+def _is_voc(file: Path) -> bool:
+    """Whether a file begins as VOC XML does; that of CVAT has <annotations>."""
     try:
         with file.open("rb") as opened:
-            return word in opened.read(2000)
+            return re.search(rb"<annotation[\s/>]", opened.read(2000)) is not None
     except OSError:
         return False
 
@@ -97,6 +101,7 @@ class _Finder:
     def __init__(self, root: Path | None) -> None:
         self.root = root
         self._hits: Counter[Path] = Counter()
+        self._named: dict[Path, NamedFiles] = {}
 
     def find(self, name: str, file: Path, stem: str | None = None) -> str:
         """Give the path of an image; where there is none, the path where it was expected."""
@@ -120,6 +125,12 @@ class _Finder:
                         if (path := folder / f"{begin}{suffix}").is_file():
                             self._hits[folder] += 1
                             return os.path.normpath(path)
+        for folder in folders if text and last else ():  # in another spelling, or as Label Studio calls it
+            named = self._named.setdefault(folder, NamedFiles(folder, file.name))
+            for wanted in dict.fromkeys((text, last, f"/upload/{last}")):
+                if found := named.find([(wanted, "")]).files:
+                    self._hits[folder] += 1
+                    return next(iter(found.values()))
         return os.path.normpath(folders[0] / (text or stem or "?"))
 
 
@@ -135,7 +146,8 @@ def _voc(file: Path, finder: _Finder, listing: Listing) -> None:
         listing.skipped.append(Skipped(printable(file.name), f"cannot be read as VOC XML: {error}"))
         return
     if tree.tag != "annotation":
-        listing.skipped.append(Skipped(printable(file.name), f"not VOC XML: it holds <{tree.tag[:40]}>"))
+        fix = ": export it from CVAT as VOC or COCO" if tree.tag == "annotations" else ""
+        listing.skipped.append(Skipped(printable(file.name), f"not VOC XML: it holds <{tree.tag[:40]}>{fix}"))
         return
     path = finder.find((tree.findtext("filename") or "").strip(), file, file.stem)
     drawn_on = _drawn_on(tree.findtext("size/height"), tree.findtext("size/width"))
@@ -162,10 +174,10 @@ def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
         names = {str(kind["id"]): str(kind["name"]) for kind in found.get("categories", [])}
         annotations = list(found["annotations"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        kind = type(error).__name__
         raise DataError(
-            f"{file}: not COCO JSON ({kind}: {str(error)[:100]}); expected images, annotations and categories"
+            f"{file}: not COCO JSON ({_kind_of_json(file, error)}); expected images, annotations and categories"
         ) from None
+    relative = _refuse_corners(file, annotations, drawn_on)
     at: Counter[str] = Counter()
     paths: dict[str, str] = {}
     for one in annotations:
@@ -185,11 +197,50 @@ def _coco(file: Path, finder: _Finder, listing: Listing) -> None:
             listing.skipped.append(Skipped(id_, f"the category {one.get('category_id')!r} has no name"))
         else:
             left, top, width, height = map(float, box)
-            edges = Box(left, top, left + width, top + height, drawn_on=drawn_on[str(one["image_id"])])
+            size = None if relative else drawn_on[str(one["image_id"])]
+            edges = Box(left, top, left + width, top + height, relative, drawn_on=size)
             _add(listing, path, id_, names[str(one["category_id"])], edges)
     without = len(images) - len(at)
     if without:
         listing.notices.append(f"{without:,} of {len(images):,} images of {file.name} have no box")
+
+
+def _refuse_corners(file: Path, annotations: list[Any], sizes: dict[str, tuple[int, int] | None]) -> bool:
+    """Refuse boxes that are two corners; tell whether they are fractions of the image's width and height."""
+    boxes = []
+    for one in annotations:
+        box = one.get("bbox") if isinstance(one, dict) else None
+        if isinstance(box, list) and len(box) == 4 and None not in (edges := [_float(edge) for edge in box]):
+            size = sizes.get(str(one.get("image_id"))) or (math.inf, math.inf)
+            boxes.append((*(edge or 0.0 for edge in edges), *size))
+    inside = all(x < right <= wide + 1 and y < low <= high + 1 for x, y, right, low, high, wide in boxes)
+    beyond = sum(x + width > wide + 1 or y + tall > high + 1 for x, y, width, tall, high, wide in boxes)
+    if inside and beyond > len(boxes) / 4:
+        raise DataError(
+            f"the boxes of {file.name} look like two corners (xmin, ymin, xmax, ymax), and COCO has xmin, ymin, width, "
+            f"height: read so, {beyond:,} of {len(boxes):,} reach beyond their image; write width and height"
+        )
+    return bool(boxes) and all(max(edges) <= 1 for *edges, _, _ in boxes)
+
+
+def _kind_of_json(file: Path, error: Exception) -> str:
+    """Say what a JSON file is that is no COCO, and how to load it."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return f"no JSON: {str(error)[:100]}"
+    if isinstance(found, list) and found and isinstance(found[0], dict):
+        first = found[0]
+        if "annotations" in first or "completions" in first:
+            return "tasks of Label Studio: export them as CSV or JSON-MIN"
+        flat = not any(isinstance(value, dict | list) for value in first.values())
+        fix = "pass load(pandas.DataFrame(json.load(open(path))))" if flat else "save it as a table with path and label"
+        return f"a list of records with {', '.join(map(str, first))[:100]}: {fix}"
+    if isinstance(found, dict) and found and all(isinstance(value, str | int) for value in found.values()):
+        return "labels by name: save them as a table with the columns path and label"
+    if isinstance(found, dict) and ("shapes" in found or "_via_img_metadata" in found):
+        return "of LabelMe or VIA: export it as COCO"
+    return f"{type(error).__name__}: {str(error)[:100]}"
 
 
 def _drawn_on(height: Any, width: Any) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cellclf.data.columns import refuse_missing
 from cellclf.data.image_set import ImageSet, Skipped
-from cellclf.data.parts import choose
+from cellclf.data.parts import choose, part_kind
 from cellclf.data.sources import as_source
 from cellclf.errors import DataError, unknown
 
@@ -54,7 +54,7 @@ def from_arrays(
         for name in ("groups", "domains"):
             if name in found:
                 refuse_missing(name, found[name])
-        return ImageSet(
+        cells = ImageSet(
             source,
             column,
             class_names=np.atleast_1d(found["class_names"]).tolist() if "class_names" in found else None,
@@ -66,9 +66,38 @@ def from_arrays(
             notices=[*(str(notice) for notice in found.get("notices", ())), *notices],
             skipped=[Skipped(str(name), str(reason)) for name, reason in _pairs(found.get("skipped", ()))],
         )
+        alone = part is None or part_kind(part) == "train"  # another part need not have every class
+        gaps = number_gaps(cells) if alone and "class_names" not in found else []
+        return cells.replace(notices=[*cells.notices, *gaps]) if gaps else cells
     except DataError as error:
         text = str(error)
         raise DataError(text if text.startswith(where) else f"{where}: {text}") from None
+
+
+def number_gaps(cells: ImageSet) -> list[str]:
+    """Name the numbers that no label has, where classes are known by their numbers only; in one line.
+
+    Args:
+        cells: Labels, if any, without class names.
+
+    Examples:
+        >>> number_gaps(ImageSet(np.zeros((2, 8, 8, 3), np.uint8), [1, 2]))
+        ['no image has the label 0: if labels count from 1, pass labels - 1; else name the 3 classes with class_names']
+    """
+    counts = list(cells.counts().values())
+    if cells.labels is None or not len(cells) or cells.class_names != tuple(map(str, range(len(counts)))):
+        return []
+    none = [number for number, count in enumerate(counts) if not count]
+    if not none:
+        return []
+    some = ", ".join(map(str, none[:4])) + (f" and {len(none) - 4} more" if len(none) > 4 else "")
+    fix = (
+        "if labels count from 1, pass labels - 1"
+        if none == [0]
+        else f"if {len(counts) - 1} stands for no label, leave these images out; if numbers were left out, pass "
+        "np.unique(labels, return_inverse=True)[1]"
+    )
+    return [f"no image has the label {some}: {fix}; else name the {len(counts)} classes with class_names"]
 
 
 def _pairs(rows: Any) -> list[Any]:

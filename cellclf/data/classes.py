@@ -79,6 +79,12 @@ def _by_position(cells: ImageSet, class_names: Sequence[str]) -> NDArray[np.int6
         places = [int(name) for name in cells.class_names]
         if max(places, default=-1) < len(class_names):
             return np.asarray(places, np.int64)[cells.labels]
+        one = cells.labels.size and min(places[k] for k in np.unique(cells.labels)) == 1
+        fix = " (counted from 1, pass labels - 1)" if one and max(places) == len(class_names) else ""
+        raise DataError(
+            f"labels are numbers up to {max(places)}, and the run has {len(class_names)} classes, 0 is "
+            f"{class_names[0]}; expected numbers below {len(class_names)}{fix}, or names: {_SAME_NAMES}"
+        )
     if run_numbered and not numbered and cells.num_classes == len(class_names):
         pairs = ", ".join(f"{ours} is {theirs}" for ours, theirs in zip(class_names, cells.class_names, strict=True))
         warnings.warn(

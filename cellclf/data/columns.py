@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -110,9 +110,36 @@ def labels_and_names(
     return labels, names
 
 
-def _names(names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
+def in_order(names: Any) -> list[Any]:
+    """Give class names in the order of their labels: of a list, or of a dict of numbers by name or names by number.
+
+    Args:
+        names: As a user holds them.
+
+    Raises:
+        DataError: One text, or a set, which has no order, or a dict that does not number its names 0, 1, ...
+
+    Examples:
+        >>> in_order({"round": 1, "lobed": 0}), in_order({0: "lobed", 1: "round"})
+        (['lobed', 'round'], ['lobed', 'round'])
+    """
+    if isinstance(names, str | bytes):
         raise DataError(f"class_names={names!r} is one text; expected a list with a name for each class")
+    if isinstance(names, Set):
+        raise DataError("class_names is a set, which has no order; expected a list, in the order of the labels")
+    if not isinstance(names, Mapping):
+        return list(names)
+    pairs = list(names.items())
+    if not all(isinstance(number, int | np.integer) for number, _ in pairs):
+        pairs = [(number, name) for name, number in pairs]
+    found = {int(number): name for number, name in pairs if isinstance(number, int | np.integer)}
+    if sorted(found) != list(range(len(names))):
+        raise DataError("class_names is a dict that does not number its names 0, 1, ...; expected a list")
+    return [found[number] for number in range(len(found))]
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    names = in_order(names)
     # bytes are how MATLAB and h5py give texts; names are printed, in tables as well
     texts = tuple(printable(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n)) for n in names)
     if len(set(texts)) < len(texts):
@@ -167,6 +194,8 @@ def _flat(name: str, values: Any, count: int, fix: str = "") -> NDArray[Any]:
         raise DataError(f"{name} are not a column ({error}); expected one for each image") from None
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
+    if not column.ndim:
+        raise DataError(f"{name} is a single {type(values).__name__}; expected one for each image, in their order")
     if column.ndim != 1:
         raise DataError(f"{name} have shape {column.shape}; expected (N,) or (N, 1){fix}")
     if len(column) != count:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellclf.data.columns import is_missing
 from cellclf.data.image_set import ImageSet
+from cellclf.data.opening import SUFFIXES
 from cellclf.errors import DataError, MissingPackageError, printable
 from cellclf.utils.atomic import write_text
 from cellclf.utils.csv_tables import write_table
@@ -79,7 +80,7 @@ def read_frame(frame: Any) -> Table:
     """Read a DataFrame, whose paths are relative to the current folder; a named index is a column, too."""
     where, folder = "the DataFrame", Path()
     if hasattr(frame, "itertuples"):
-        named = any(name is not None for name in frame.index.names)
+        named = any(name is not None for name in frame.index.names) or _names_images(frame.index)
         frame = frame.reset_index() if named else frame
         return _from_columns(list(frame.columns), frame.itertuples(index=False, name=None), where, folder)
     if hasattr(frame, "rows"):
@@ -89,6 +90,14 @@ def read_frame(frame: Any) -> Table:
         return _from_columns(names, ([row[name] for name in names] for row in frame.to_pylist()), where, folder)
     raise DataError(
         f"cannot read a {type(frame).__name__}; expected a DataFrame in memory: call .compute() or .collect()"
+    )
+
+
+def _names_images(index: Any) -> bool:
+    """Whether an index without a name holds image files."""
+    some = list(index[:20])
+    return bool(some) and all(
+        isinstance(name, str | os.PathLike) and os.path.splitext(name)[1].lower() in SUFFIXES for name in some
     )
 
 
@@ -107,6 +116,11 @@ def _text(value: object, where: str) -> str:
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if (hasattr(value, "shape") and getattr(value, "shape", ()) != ()) or isinstance(value, bytes | dict):
+        if isinstance(value, bytes | dict):
+            raise DataError(
+                f"{where} holds images inside ({type(value).__name__} values); expected texts and numbers: save them "
+                "as files, and name these in a column path, or pass load((images, labels))"
+            )
         raise DataError(
             f"{where} holds {type(value).__name__} values; expected texts and numbers: pass images as load((images, "
             "labels))"

@@ -174,8 +174,10 @@ class Decisions:
         if path.suffix.lower() != ".csv":
             raise OptionError(f"cannot write decisions to {path.name!r}; expected a name that ends in .csv")
         with replacing(path) as new:
-            lines = [csv_line(list(COLUMNS)), *(csv_line(list(row)) for row in self.rows)]
-            new.write_bytes("".join(lines).encode("utf-8-sig"))
+            text = "".join([csv_line(list(COLUMNS)), *(csv_line(list(row)) for row in self.rows)])
+            # the mark by which Excel knows UTF-8: only where it is needed, since Python's csv and R read it as a part
+            # of the first column's name
+            new.write_bytes(text.encode("utf-8" if text.isascii() else "utf-8-sig"))
         return path
 
     def merge(self, other: Decisions) -> Decisions:

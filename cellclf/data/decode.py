@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from cellclf.data.colour_profiles import in_srgb
 from cellclf.data.fit import fitted
 from cellclf.data.opening import (
     SUFFIXES,
@@ -93,7 +94,8 @@ def decode(
     """Read one file as 8-bit RGB.
 
     Grey is repeated over the channels, transparency is blended with white, 16 bits are divided by 257 (so that the
-    full range stays the full range), a camera's rotation tag is applied, and of several frames the first is taken.
+    full range stays the full range), a camera's rotation tag and a colour profile other than sRGB are applied, and of
+    several frames the first is taken.
 
     Args:
         path: jpg, png, tif or bmp, recognized by the content and not by the name.
@@ -162,8 +164,10 @@ def _from_tiff(path: str | Path, reading: Reading, number: int) -> tuple[Image, 
         height, width = tiff.size(number)
         check_pixels(width, height)
         with _one_large if width * height > _LARGE else contextlib.nullcontext():
-            pixels, note, peak = to_rgb(tiff.read(number), reading.bits)
-            return Image.fromarray(pixels), "; ".join(part for part in (tiff.layout.note, note) if part), peak
+            raw = tiff.read(number)
+            pixels, note, peak = to_rgb(raw, reading.bits)
+            image, profile = in_srgb(Image.fromarray(pixels), tiff.profile(number) if raw.model == 2 else None)
+            return image, "; ".join(part for part in (tiff.layout.note, note, profile) if part), peak
 
 
 def _converted(opened: ImageFile, path: str | Path, reading: Reading) -> tuple[Image, str, int | None]:
@@ -177,12 +181,14 @@ def _converted(opened: ImageFile, path: str | Path, reading: Reading) -> tuple[I
             raw = deep_png(opened, again)
         if raw is not None:
             pixels, note, peak = to_rgb(raw, reading.bits)
-            upright, turned = _turn(opened, Image.fromarray(pixels))
-            return upright, "; ".join([*notes, *_TURNED * turned, note]), peak
+            coloured, profile = in_srgb(Image.fromarray(pixels), opened.info.get("icc_profile"))
+            upright, turned = _turn(opened, coloured)
+            return upright, "; ".join([*notes, *_TURNED * turned, note, *[profile] * bool(profile)]), peak
     opened.load()
     upright, turned = _turn(opened, opened)
-    image, note = _to_rgb(upright)
-    return image, "; ".join([*notes, *_TURNED * turned, *([note] if note else [])]), None
+    coloured, profile = in_srgb(upright, opened.info.get("icc_profile"))
+    image, note = _to_rgb(coloured)
+    return image, "; ".join([*notes, *_TURNED * turned, *(text for text in (profile, note) if text)]), None
 
 
 _TURNED = ["rotated as its EXIF tag says"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections import Counter
@@ -14,7 +15,9 @@ from cellclf.data.columns import natural_order
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import Skipped
 from cellclf.data.listing import Listing
-from cellclf.data.opening import OTHER_FORMATS
+from cellclf.data.masks import IMAGE_FOLDERS, mask_folders, masks_among
+from cellclf.data.opening import begins_as_image
+from cellclf.data.other_files import described
 from cellclf.data.parts import FILLERS, are_parts, choose, part_kind
 from cellclf.data.path_patterns import PathPattern
 from cellclf.errors import DataError, printable, unknown
@@ -35,8 +38,9 @@ _JUNK = {
     "ehthumbs.db": "Windows' thumbnails",
     "desktop.ini": "Windows",
     "lost+found": "a disk check",
+    ".ipynb_checkpoints": "Jupyter",
 }
-_TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
+_TABLES = (".csv", ".tsv", ".parquet", ".xlsx", ".json", ".jsonl")
 _CELL_WORDS = re.compile(
     r"phil|cyt|blast|cell|platelet|thromb|normal|benign|malign|infect|parasit|artifact|artefact|debris|smudge|band"
     r"|segment|mono|lymph|leuk|anemi|control|healthy|positive|negative|round|lobed|other|unknown"
@@ -64,16 +68,19 @@ class _Walk:
         self.root = root
         self.listing = listing
         self.left: Counter[str] = Counter()
+        self.hidden: list[str] = []
 
     def id(self, path: str) -> str:
         """Give the path within the root, printable, with slashes."""
         return printable(path.removeprefix(os.path.join(self.root, ""))).replace(os.sep, "/")
 
-    def ignored(self, name: str) -> bool:
-        """Whether a name is hidden, or left by another program; the latter is counted."""
+    def ignored(self, folder: str, name: str) -> bool:
+        """Whether a name is hidden, or left by another program; both are reported, hidden ones if they hold images."""
         if junk(name) is not None:
             self.left[name if not name.startswith("._") else "._*"] += 1
             return True
+        if name.startswith(".") and _holds_image(path := os.path.join(folder, name)):
+            self.hidden.append(self.id(path))
         return name.startswith(".")
 
     def below(self, folder: str) -> list[str]:
@@ -84,37 +91,63 @@ class _Walk:
             self.listing.skipped.append(Skipped(self.id(error.filename), text))
 
         images: list[str] = []
-        seen: set[str] = set()
+        seen: dict[str, str] = {}
         top = os.path.join(os.path.realpath(self.root), "")
         for here, folders, files in os.walk(folder, onerror=closed, followlinks=True):
             real = os.path.realpath(here)
             if here != folder and top.startswith(os.path.join(real, "")):
                 text = "a link to a folder above, which would be followed without end"
                 self.listing.skipped.append(Skipped(self.id(here), text))
-                seen.add(real)
-            folders[:] = [] if real in seen else sorted(name for name in folders if not self.ignored(name))
+                seen[real] = ""
+            elif real in seen:
+                text = f"a link to the folder {self.id(seen[real])!r}, which is read already"
+                self.listing.skipped.append(Skipped(self.id(here), text))
+            folders[:] = [] if real in seen else [name for name in folders if not self.ignored(here, name)]
+            folders.sort(key=lambda name: (os.path.islink(os.path.join(here, name)), name))
             if real not in seen:
-                paths = (os.path.join(here, name) for name in sorted(files) if not self.ignored(name))
+                paths = (os.path.join(here, name) for name in sorted(files) if not self.ignored(here, name))
                 images += [path for path in paths if self.is_image(path)]
-            seen.add(real)
-        return images
+            seen.setdefault(real, here)
+        return self.without_masks(images)
+
+    def without_masks(self, paths: list[str]) -> list[str]:
+        """Leave out masks, and list them as skipped."""
+        of = masks_among([self.id(path) for path in paths])
+        self.listing.skipped += [Skipped(id_, f"a mask, as it is called: it belongs to {of[id_]!r}") for id_ in of]
+        return [path for path in paths if self.id(path) not in of] if of else paths
 
     def is_image(self, path: str) -> bool:
         """Whether the suffix is that of an image; else the file is listed as skipped."""
-        suffix = os.path.splitext(path)[1]
+        suffix = os.path.splitext(path.rstrip(" ."))[1]
         if suffix.lower() in SUFFIXES:
             return True
-        other = OTHER_FORMATS.get(suffix.lower())
-        reason = f"{other}, which is not read: save it as PNG or TIFF" if other else "not an image"
-        self.listing.skipped.append(Skipped(self.id(path), f"{reason}: the suffix is {suffix or 'missing'}"))
+        if (not suffix or suffix[1:].isdecimal()) and begins_as_image(path):  # cell_12, cell.12
+            return True
+        if os.path.islink(path) and not os.path.exists(path):
+            reason = "a link that leads nowhere"
+        else:
+            reason = described(path) or f"not an image: the suffix is {suffix or 'missing'}"
+        self.listing.skipped.append(Skipped(self.id(path), reason))
         return False
 
     def notices(self) -> list[str]:
-        """Say what other programs left."""
-        if not self.left:
-            return []
-        some = ", ".join(f"{name} ({count:,}, {junk(name)})" for name, count in sorted(self.left.items()))
-        return [f"ignored what other programs left in {self.root.name or self.root}: {some}"]
+        """Say what other programs left, and what is hidden."""
+        found = []
+        if self.left:
+            some = ", ".join(f"{name} ({count:,}, {junk(name)})" for name, count in sorted(self.left.items()))
+            found.append(f"ignored what other programs left in {self.root.name or self.root}: {some}")
+        if self.hidden:
+            some = ", ".join(self.hidden[:3]) + (f" and {len(self.hidden) - 3:,} more" if len(self.hidden) > 3 else "")
+            found.append(
+                f"ignored as hidden, because their names begin with a dot: {some}; rename what belongs to the set"
+            )
+        return found
+
+
+def _holds_image(path: str) -> bool:
+    """Whether a hidden file is an image, or a hidden folder holds one; of a large folder only a part is searched."""
+    files = [(path, [], [path])] if not os.path.isdir(path) else itertools.islice(os.walk(path), 100)
+    return any(os.path.splitext(name)[1].lower() in SUFFIXES for _, _, names in files for name in names[:1000])
 
 
 def list_folder(
@@ -148,16 +181,17 @@ def list_folder(
     paths = [path for path in walk.below(str(base)) if not within or f"/{within}/" in walk.id(path)]
     if annotated := annotations_in(os.path.join(base, skipped.id) for skipped in listing.skipped):
         return _of_annotations(annotated, paths, walk, root, labels=labels)
-    _refuse_empty(base, paths, listing)
+    _refuse_empty(base, paths, walk)
     if pattern is None and labels:
         _refuse_yolo(paths, walk)
+        _refuse_masks(walk)
         _by_folder(paths, walk, within)
     else:
         if pattern is None:
             listing.paths, listing.ids = paths, [walk.id(path) for path in paths]
         else:
             _by_pattern(paths, walk, pattern, labels)
-    listing.notices += walk.notices()
+    listing.notices += walk.notices() + _hint_at_copies(listing)
     return listing
 
 
@@ -206,21 +240,50 @@ def _part_folder(root: Path, part: str) -> tuple[Path, str]:
     return (root / name, "") if (root / name).is_dir() else (root, name)
 
 
-def _refuse_empty(root: Path, paths: Iterable[str], listing: Listing) -> None:
-    if not list(paths):
+def _refuse_empty(root: Path, paths: list[str], walk: _Walk) -> None:
+    if paths:
+        return
+    skipped, count = walk.listing.skipped, len(walk.listing.skipped)
+    there = f"; {count:,} other file{'s are' if count != 1 else ' is'} there" if count else ""
+    first = f", the first: {skipped[0].id} ({skipped[0].reason})" if count else ""
+    raise DataError(
+        f"{root} holds no image ({', '.join(sorted(SUFFIXES))}); expected one folder for each class{there}{first}"
+        + "".join(f"; {notice}" for notice in walk.notices())
+    )
+
+
+def _refuse_masks(walk: _Walk) -> None:
+    """Refuse a folder of images beside one of masks: they are no classes."""
+    names = _folders(walk.root)
+    if masks := mask_folders(names):
+        images = next(name for name in names if name.casefold() in IMAGE_FOLDERS)
         raise DataError(
-            f"{root} holds no image ({', '.join(sorted(SUFFIXES))}); expected one folder for each class"
-            + (f"; {len(listing.skipped)} other files are there" if listing.skipped else "")
+            f"{walk.root} holds the folders {images!r} and {masks[0]!r}, which are images and their masks, not "
+            f"classes; load {str(walk.root / images)!r}"
         )
 
 
-_OF_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+_ROBOFLOW = re.compile(r"(.+)\.rf\.[0-9A-Za-z]{20,}\.\w+")
+
+
+def _hint_at_copies(listing: Listing) -> list[str]:
+    """Recognize the names that Roboflow gives to an image and its augmented copies, which belong together."""
+    if listing.groups:
+        return []
+    found = [match[1] for id_ in listing.ids if (match := _ROBOFLOW.fullmatch(id_))]
+    originals = len({*found})
+    if originals == len(found):
+        return []
+    return [
+        f"{len(found):,} images are {originals:,} originals and their augmented copies, as Roboflow calls them (.rf.): "
+        "pass group_from='**/{group}.rf.*', so that a split keeps the copies of one together"
+    ]
 
 
 def _refuse_yolo(paths: list[str], walk: _Walk) -> None:
     """Refuse a folder ``images`` beside ``labels``, one text an image: it would be read as a class called images."""
     folders = {part.casefold() for path in paths for part in walk.id(path).split("/")[:-1]}
-    if not folders or not folders - {name for name in folders if part_kind(name)} <= _OF_IMAGES:
+    if not folders or not folders - {name for name in folders if part_kind(name)} <= IMAGE_FOLDERS:
         return
     stems = {os.path.splitext(os.path.basename(path))[0] for path in paths}
     for skipped in walk.listing.skipped:
@@ -293,8 +356,8 @@ def _by_folder(paths: list[str], walk: _Walk, within: str) -> None:
             f"{inside}{root} holds the folders {', '.join(parts)}, which are parts, not classes; "
             f"load one of them with part={some!r} or as '{root}:{some}'"
         )
-    empty = [printable(name) for name in _folders(root) if printable(name) not in named]
-    listing.notices += [f"the folder {name!r} holds no image and is not a class" for name in empty]
+    _refuse_copy(root, named, walk)
+    _report_empty(root, named, listing)
     if not named:
         listing.paths, listing.ids = loose, [walk.id(path) for path in loose]
         _hint_at_tables(listing)
@@ -316,6 +379,45 @@ def _by_folder(paths: list[str], walk: _Walk, within: str) -> None:
         listing.ids += [walk.id(path) for path in found[label]]
         listing.labels += [label] * len(found[label])
         listing.groups += [walk.id(path).split("/")[depth] for path in found[label]] if level else []
+
+
+def _refuse_copy(root: Path, named: dict[str, list[str]], walk: _Walk) -> None:
+    """Refuse a set that was unpacked or copied into itself: data/monocyte and data/data/monocyte."""
+    for top, paths in named.items():
+        folders = {parts[1] for path in paths if len(parts := walk.id(path).split("/")) > 2}
+        beside = sorted(folders & ({*named} - {top}))
+        if len(beside) > 1:
+            raise DataError(
+                f"{root} holds the folders {', '.join(map(repr, beside[:3]))}, and the folder {top!r} has them again: "
+                f"if it is a second copy of the set, move it away, or load {str(root / top)!r}"
+            )
+        if len(beside) == 1:
+            count = sum(walk.id(path).split("/")[1] == beside[0] for path in paths)
+            walk.listing.notices.append(
+                f"the class folder {top!r} holds a folder {beside[0]!r}, which is a class, too: its {count:,} "
+                f"image{'s' * (count != 1)} count as {top!r}"
+            )
+        if top in folders and any(walk.id(path).count("/") == 1 for path in paths):
+            walk.listing.notices.append(
+                f"the class folder {top!r} holds images and a folder of its own name: if it was unpacked twice, they "
+                "are there twice"
+            )
+
+
+def _report_empty(root: Path, named: dict[str, list[str]], listing: Listing) -> None:
+    """Report folders beside the classes that hold no image, with what else they hold."""
+    for name in map(printable, _folders(root)):
+        skipped = [one for one in listing.skipped if one.id == name or one.id.startswith(f"{name}/")]
+        if name in named or any(one.id == name for one in skipped):
+            continue
+        if skipped:
+            count = len(skipped)
+            text = (
+                f"the class {name!r} is lost: none of its files can be read ({count:,}, the first: {skipped[0].reason})"
+            )
+        else:
+            text = f"the folder {name!r} holds no image and is not a class"
+        listing.notices.append(text)
 
 
 def _hint_at_tables(listing: Listing) -> None:

@@ -17,6 +17,7 @@ from cellclf.data.fit import check_fit
 from cellclf.data.sources import ArraySource, Images, ImageSource, ResizedSource, Rows, check_images
 from cellclf.data.spelling import matched
 from cellclf.errors import DataError, OptionError, printable, unknown
+from cellclf.utils.parameters import Count, check_value
 from cellclf.utils.progress import track
 
 if TYPE_CHECKING:
@@ -219,8 +220,7 @@ class ImageSet:
         Yields:
             (n, H, W, 3) uint8.
         """
-        if size < 1:
-            raise OptionError(f"size={size} images in a batch; expected 1 or more")
+        check_value(size, Count, "images in a batch, size")
         starts = range(0, len(self), size)
         for start in track(starts, total=len(starts), label=label, unit="batch", show=show):
             yield self._source.read(self._rows[start : start + size])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.looks import odd_looks
+from cellclf.data.shortcuts import shortcuts
 from cellclf.data.spelling import differing
 from cellclf.utils.contact_sheet import PALETTE, drawable, sheet
 
@@ -24,6 +25,7 @@ class Inspected(Sized, Protocol):
 
     labels: NDArray[np.int64] | None
     class_names: tuple[str, ...]
+    ids: NDArray[np.str_]
     groups: NDArray[np.str_] | None
     domains: NDArray[np.str_] | None
     clusters: NDArray[np.int64] | None
@@ -56,7 +58,7 @@ def summary(cells: Inspected) -> str:
     """
     lines = [repr(cells)]
     if cells.groups is not None:
-        lines.append(f"groups: {len(np.unique(cells.groups)):,} patients or slides")
+        lines.append(_groups(cells.groups))
     if cells.domains is not None:
         named, sizes = np.unique(cells.domains, return_counts=True)
         some = [f"{name} ({n:,})" for name, n in zip(named.tolist(), sizes.tolist(), strict=True)]
@@ -72,7 +74,7 @@ def summary(cells: Inspected) -> str:
             bar = "█" * max(1, round(24 * count / most)) if count else ""
             lines.append(f"  {name:<{width}}  {count:>7,}  {count / max(1, len(cells)):6.1%}  {bar}".rstrip())
     lines += _balance(counts)
-    noticed = (*cells.notices, *class_gaps(cells), *odd_looks(cells, known=cells.notices))
+    noticed = (*cells.notices, *class_gaps(cells), *_looks(cells), *shortcuts(cells))
     lines += [f"note: {notice}" for notice in noticed]
     if cells.skipped:
         lines.append(f"skipped: {len(cells.skipped):,}")
@@ -98,6 +100,19 @@ def class_gaps(cells: Inspected) -> list[str]:
     return [text] if text and text not in cells.notices else []
 
 
+def _looks(cells: Inspected) -> list[str]:
+    return odd_looks(cells, known=cells.notices, copies=True)
+
+
+def _groups(groups: NDArray[np.str_]) -> str:
+    """Count patients or slides, and say where they keep nothing together, or everything."""
+    count = len(np.unique(groups))
+    if count == 1 and len(groups) > 1:
+        return "groups: all images are of one patient or slide, so no part can be split off"
+    alone = ", each of one image: they keep nothing together" if count == len(groups) and count > 1 else ""
+    return f"groups: {count:,} patients or slides{alone}"
+
+
 def _sizes(cells: Inspected) -> list[str]:
     if not len(cells):
         return []
@@ -108,14 +123,32 @@ def _sizes(cells: Inspected) -> list[str]:
     return [f"original sizes: heights {low[0]} to {high[0]}, widths {low[1]} to {high[1]} pixels"]
 
 
+def rare_classes(counts: dict[str, int], *, least: int = 1) -> list[str]:
+    """Name the classes of one image, or of none, in one line each.
+
+    Args:
+        counts: Class -> images.
+        least: 1 names those of one image; 0 those of none, too.
+
+    Examples:
+        >>> rare_classes({"band": 1, "blast": 7})
+        ['a single image, which cannot be in both train and val: band']
+    """
+    lines = []
+    for times, what in ((0, "no image"), (1, "a single image, which cannot be in both train and val")):
+        names = [name for name, count in counts.items() if count == times and times >= least]
+        if names:
+            some = ", ".join(names[:_MOST_LISTED]) + (
+                f" and {len(names) - _MOST_LISTED:,} more" * (len(names) > _MOST_LISTED)
+            )
+            lines.append(f"{what}: {some}")
+    return lines
+
+
 def _balance(counts: dict[str, int]) -> list[str]:
     if len(counts) == 1:
         return ["one class only: there is nothing to classify"]
-    lines = []
-    for times, what in ((0, "no image"), (1, "a single image, which cannot be in both train and val")):
-        names = [name for name, count in counts.items() if count == times]
-        if names:
-            lines.append(f"{what}: {', '.join(names)}")
+    lines = rare_classes(counts, least=0)
     present = [count for count in counts.values() if count]
     if present and max(present) >= 2 * min(present):
         times_more = max(present) / min(present)

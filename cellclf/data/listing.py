@@ -21,6 +21,7 @@ from cellclf.data.looks import odd_looks
 from cellclf.data.sources import dark_note
 from cellclf.errors import DataError, printable
 
+_LEAST_SIDE = 8
 _NEARLY_BLACK = 4096
 """A 16-bit image without a value from here on is within 0-15 of 255."""
 
@@ -186,6 +187,8 @@ def _common_size(sizes: NDArray[np.int64], options: FileOptions, notices: list[s
             "resize them"
         )
     height, width = options.size or typical
+    if min(height, width) < _LEAST_SIDE:
+        notices.append(f"images of {height}x{width} pixels are too small to show a cell: are these the right files?")
     count = len(sizes) - counts[height, width]
     if count:
         why = "" if options.size else ", the median height and width"

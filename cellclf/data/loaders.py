@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import itertools
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -15,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.annotations import list_annotations
-from cellclf.data.arrays import from_arrays
+from cellclf.data.arrays import from_arrays, number_gaps
 from cellclf.data.batches import from_batches
 from cellclf.data.boxes import MARGIN, read_crops
-from cellclf.data.columns import refuse_missing
+from cellclf.data.columns import in_order, refuse_missing
 from cellclf.data.csv_tables import TABLES, Table, is_frame, read_frame, read_table
 from cellclf.data.decode import SUFFIXES, Reading
 from cellclf.data.fit import check_fit
@@ -26,14 +28,19 @@ from cellclf.data.folders import junk, list_folder
 from cellclf.data.image_set import ImageSet
 from cellclf.data.listing import FileOptions, Listing, id_of_file, list_files, read_listing
 from cellclf.data.npz import NpzArrays, open_npy
+from cellclf.data.opening import begins_as_image
+from cellclf.data.other_files import described
 from cellclf.data.parts import split_part
 from cellclf.data.path_patterns import PathPattern
 from cellclf.data.sources import as_source
-from cellclf.data.spelling import one_spelling, spelling_notices
+from cellclf.data.spelling import one_spelling, spelling_notices, unlabelled_notices, zeros_notices
+from cellclf.data.src_names import local_path, near_path
 from cellclf.data.table_rows import list_table
 from cellclf.data.tiff import PAGES
 from cellclf.errors import CellclfError, CellclfWarning, DataError, OptionError
 from cellclf.utils.parameters import NotNegative, check_value, plain, shortened
+
+_MANY_CLASSES = 5
 
 
 def load(
@@ -69,8 +76,10 @@ def load(
             - a table: ``.csv`` as a program or a spreadsheet wrote it, ``.parquet``, or a DataFrame. Columns are found
               by the usual names (path, file, filename, image, id; label, class, category, cell_type; group, patient,
               slide; domain, hospital, scanner ...) or named in ``columns``; paths are relative to the table (a
-              DataFrame's to the current folder). Of two rows for one file that contradict each other neither is taken,
-              rows without a label are left out, and rows without a group beside others with one are refused;
+              DataFrame's to the current folder). Files that are spelt otherwise on the disk, and those that a path or
+              an address of another computer ends with, are found, with a notice. Of two rows for one file that
+              contradict each other neither is taken, rows without a label are left out, and rows without a group beside
+              others with one are refused;
             - boxes in fields: VOC XML (a file, or a folder of them beside the images), COCO JSON, or, with ``margin``,
               a table with ``xmin, ymin, xmax, ymax`` (or ``x, y, width, height``). Each box is cut out when it is read;
             - a list or Series of image files, or a pattern such as ``"slides/*.png"``;
@@ -91,8 +100,8 @@ def load(
         group_from: Where paths (for arrays, ids) say the patient, and perhaps the class and the laboratory:
             ``"{label}/{group}/*"``, ``"{domain}/{label}/*"``, ``"**/{group}_*"``. ``*`` is anything within a name,
             ``**`` across folders; of a folder the pattern is the whole path in it, else its end.
-        columns: Of a table: which column is ``path``, ``label``, ``group``, ``domain``, ``id`` or ``part``, or
-            ``xmin`` ... of a box; None for what is not to be read.
+        columns: Of a table: which column is ``path``, ``folder``, ``label``, ``group``, ``domain``, ``id`` or ``part``,
+            or ``xmin`` ... of a box; None for what is not to be read.
         root: Of tables and boxes: the folder that paths are relative to.
         margin: Of boxes: added on each side, as a fraction of the longer side; None is 0.1, and refuses a table of
             boxes, whose rows may as well be images of cells. Crops are square as far as the field allows, so that no
@@ -152,12 +161,14 @@ def load(
             )
         src, pair = src
         beside |= {"labels": pair} if labels is not False else {}
+    for name, values in beside.items():
+        _refuse_other_index(src, name, values)
     cells = how.read(src, beside)
     if size is not None and cells.image_shape[:2] != files.size:
         raise OptionError(f"size={size} is for files; these images are in an array: resize that, or remove it")
     if labels is False and cells.labels is not None:
         cells = cells.replace(labels=None)
-    return _one_name_each(cells) if class_names is None else _named(cells, list(class_names))
+    return _one_name_each(cells) if class_names is None else _named(cells, in_order(class_names))
 
 
 @dataclass(frozen=True)
@@ -177,8 +188,10 @@ class _How:
         for name, values in beside.items():
             refuse_missing(name, values)
         paths, src = _paths(src)
+        if isinstance(src, bytes | os.PathLike) and not isinstance(src, Path):
+            src = os.fsdecode(src)
         if isinstance(src, str | Path):
-            if beside and Path(split_part(str(src))[0]).suffix.lower() not in (".npz", ".npy"):
+            if beside and Path(split_part(local_path(str(src)))[0]).suffix.lower() not in (".npz", ".npy"):
                 raise OptionError(
                     f"{' and '.join(beside)} cannot be given beside {str(src)!r}, which has its own; "
                     "expected arrays or a list of files"
@@ -241,6 +254,11 @@ class _How:
         """Read files; of the columns given with them, keep the rows of the files that are images."""
         listing = list_files(paths)
         for name, values in beside.items():
+            if isinstance(values, Mapping | Set) or not hasattr(values, "__len__"):
+                raise DataError(
+                    f"{name} is a {type(values).__name__}; expected a list, one for each file: "
+                    f"{name}=[{name}[path] for path in paths]"
+                )
             if len(values) != len(listing.paths):
                 raise DataError(f"{len(values)} {name} for {len(listing.paths)} files; expected one for each file")
         cells = read_listing(listing, self.files, "the list")
@@ -279,7 +297,7 @@ class _How:
 
     def path(self, src: str | Path) -> ImageSet:
         """Read a file, a folder or a pattern."""
-        name, part = split_part(str(src))
+        name, part = split_part(local_path(str(src)))
         if part is not None and self.part not in (None, part):
             raise OptionError(f"part={self.part!r} and {str(src)!r} name two parts; expected one")
         how = self if part is None else replace(self, part=part)
@@ -307,7 +325,7 @@ class _How:
             return self.grouped(
                 from_arrays(NpzArrays(path), self.part, str(path), self.files.reading.bits, labels=self.labels)
             )
-        if self.part is not None and path.exists():
+        if self.part is not None and path.exists() and (suffix in SUFFIXES or suffix == ".npy"):
             raise OptionError(
                 f"part={self.part!r} needs an npz, a table or a folder that holds several parts; remove it"
             )
@@ -315,28 +333,33 @@ class _How:
             if any(sign in str(path) for sign in "*?["):
                 return self.pattern_of_files(str(path))
             raise DataError(
-                f"there is no {str(path)!r}; expected a folder, an .npz, a .csv or a pattern such as 'cells/*.png'"
+                f"there is no {str(path)!r}{near_path(path)}; expected a folder, an .npz, a .csv or a pattern such as "
+                "'cells/*.png'"
             )
         if suffix == ".npy":
             source, notices = as_source(open_npy(path), self.files.reading.bits)
             return ImageSet(source, notices=notices)
         if suffix in SUFFIXES:
             return self.grouped(read_listing(list_files([path]), self.files, str(path)))
-        raise DataError(
-            f"cannot load {str(path)!r}: {suffix or 'no suffix'} is not supported; expected .npz, .npy, .csv, "
-            ".parquet, a folder or an image"
-        )
+        if (not suffix or suffix[1:].isdecimal()) and begins_as_image(path):
+            return self.grouped(read_listing(list_files([path]), self.files, str(path)))
+        what = described(path.name, alone=True) or f"{suffix or 'no suffix'} is not supported"
+        raise DataError(f"cannot load {str(path)!r}: {what}; expected .npz, .npy, .csv, .parquet, a folder or an image")
 
     def pattern_of_files(self, pattern: str) -> ImageSet:
         """Read the files that match a pattern; what other programs left beside them is passed over."""
-        found = sorted(_below(pattern) if "**" in Path(pattern).parts else glob.glob(pattern))
+        literal = _literal(pattern)
+        found = sorted(_below(literal) if "**" in Path(literal).parts else glob.glob(literal))
         found = [name for name in found if not any(junk(part) for part in Path(name).parts)]
         if found and all(Path(name).suffix.lower() == ".xml" for name in found):
             listing = list_annotations([Path(name) for name in found], self.root, labels=self.labels)
             return self.files_of(listing, repr(pattern))
         paths = [name for name in found if Path(name).suffix.lower() in SUFFIXES]
         if not paths:
-            raise DataError(f"no image matches {pattern!r} ({len(found)} other files do)")
+            some = next((name for name in found if Path(name).suffix.lower() in TABLES), None)
+            fix = _other_capitals(pattern) if not found else ""
+            fix = f": load each table, and join the sets with ImageSet.concat([load({some!r}), ...])" if some else fix
+            raise DataError(f"no image matches {pattern!r} ({len(found)} other files do){fix}")
         return self.grouped(read_listing(list_files(paths), self.files, repr(pattern)))
 
 
@@ -347,7 +370,10 @@ def _paths(src: Any) -> tuple[list[str | Path] | None, Any]:
         The paths, or None; and the source, of which nothing was read.
     """
     if isinstance(src, Sequence) and not isinstance(src, str | bytes):
-        return (list(src) if src and all(isinstance(item, str | Path) for item in src) else None), src
+        named = [isinstance(item, str | Path) for item in src]
+        if named and named[0] and not all(named):
+            raise DataError(f"the list of files holds {src[named.index(False)]!r}; expected a file in every place")
+        return (list(src) if any(named) else None), src
     if isinstance(src, np.ndarray) or (hasattr(src, "dtype") and hasattr(src, "to_numpy")):
         column = np.asarray(src)
         values = column.tolist() if column.ndim == 1 and column.dtype.kind in "OUT" else []
@@ -364,13 +390,28 @@ def _paths(src: Any) -> tuple[list[str | Path] | None, Any]:
     return None, src
 
 
+def _refuse_other_index(src: Any, name: str, values: Any) -> None:
+    """Refuse two Series of one index in another order, which pandas would bring together, and numpy does not."""
+    one, other = getattr(src, "index", None), getattr(values, "index", None)
+    if one is None or other is None or callable(one) or callable(other) or len(one) != len(other):
+        return
+    if not one.equals(other) and one.sort_values().equals(other.sort_values()):
+        raise DataError(
+            f"{name} and the files have one index in another order; bring them together: {name}={name}.loc[files.index]"
+        )
+
+
 def _with(cells: ImageSet, beside: dict[str, Any]) -> ImageSet:
-    return cells.replace(**beside) if beside else cells
+    found = cells.replace(**beside) if beside else cells
+    gaps = number_gaps(found) if "labels" in beside else []
+    return found.replace(notices=[*found.notices, *gaps]) if gaps else found
 
 
 def _one_name_each(cells: ImageSet) -> ImageSet:
     """Make one class, one group, one domain of those whose names differ only in what nobody sees."""
     counts = cells.counts()
+    if notices := unlabelled_notices(counts) + zeros_notices(counts) + _single_images(counts):
+        cells = cells.replace(notices=[*cells.notices, *notices])
     if merged := one_spelling(counts):
         names = [name for name in cells.class_names if name not in merged]
         number = np.asarray([names.index(merged.get(name, name)) for name in cells.class_names], np.int64)
@@ -382,10 +423,20 @@ def _one_name_each(cells: ImageSet) -> ImageSet:
             continue
         named, sizes = np.unique(column, return_counts=True)
         counts = dict(zip(named.tolist(), sizes.tolist(), strict=True))
-        if merged := one_spelling(counts):
+        if merged := one_spelling(counts, zeros=what != "groups"):
             notices = [*cells.notices, *spelling_notices(merged, counts, what)]
             cells = cells.replace(**{what: [merged.get(g, g) for g in column.tolist()]}, notices=notices)
     return cells
+
+
+def _single_images(counts: Mapping[str, int]) -> list[str]:
+    """Report classes that all have one image: their names are those of cells, not of classes."""
+    if len(counts) < _MANY_CLASSES or max(counts.values()) > 1:
+        return []
+    return [
+        f"each of the {len(counts):,} classes has a single image: if their names are those of cells or patients, read "
+        "no labels with labels=False, or patients with group_from='{group}/*'"
+    ]
 
 
 def _reading(fit: str, bits: int | None, pages: str, mixed: str | None) -> Reading:
@@ -409,6 +460,32 @@ def _named(cells: ImageSet, names: list[str]) -> ImageSet:
         return cells.align(names)
     number = np.asarray([int(name) for name in own], np.int64)
     return cells.replace(labels=number[cells.labels], class_names=names)
+
+
+def _literal(pattern: str) -> str:
+    """Escape the folders at the front of a pattern that are there as they are called: ``data [2]/*.png``."""
+    parts = Path(pattern).parts
+    here = Path()
+    for number, part in enumerate(parts):
+        if not (here / part).exists():
+            return os.path.join(glob.escape(str(here)), *parts[number:]) if number else pattern
+        here = here / part
+    return pattern
+
+
+def _other_capitals(pattern: str) -> str:
+    """Say what a pattern without a match may mean: other capitals, or the braces of a shell."""
+    if re.search(r"\{.*,.*\}", pattern):
+        return (
+            ": braces are for the shell, without quotation marks, or load each and join the sets with ImageSet.concat"
+        )
+    folder, last = os.path.split(pattern)
+    try:
+        names = sorted(os.listdir(folder or "."))
+    except OSError:
+        return ""
+    near = [name for name in names if fnmatch.fnmatchcase(name.casefold(), last.casefold())]
+    return f": in other capitals {len(near):,} do, such as {near[0]!r}" if near else ""
 
 
 def _below(pattern: str) -> list[str]:

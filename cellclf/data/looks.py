@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ _MOST_SIDE = 32
 _BLACK, _WHITE = 40, 215
 _DARK = 80
 _FEW = 0.02
-_KEYS = ("nearly black", "dark:", "nearly white", "light on dark")
+_KEYS = ("exact copies", "nearly black", "dark:", "nearly white", "light on dark")
 
 
 class Readable(Protocol):
@@ -25,7 +26,9 @@ class Readable(Protocol):
         ...
 
 
-def odd_looks(cells: Readable, *, known: Sequence[str] = (), limit: int = 256, flat: bool = True) -> list[str]:
+def odd_looks(
+    cells: Readable, *, known: Sequence[str] = (), limit: int = 256, flat: bool = True, copies: bool = False
+) -> list[str]:
     """Describe what is odd in how the images look, in one line each.
 
     Nobody but the user knows what is right: fluorescence is light on dark. So this reports, and nothing is changed.
@@ -35,6 +38,7 @@ def odd_looks(cells: Readable, *, known: Sequence[str] = (), limit: int = 256, f
         known: What was reported of the set before; it is not reported again.
         limit: Most images that are looked at, evenly spread.
         flat: Whether images without any structure count.
+        copies: Whether images that are another one to the bit are counted, too.
 
     Examples:
         >>> from cellclf.data.image_set import ImageSet
@@ -55,7 +59,7 @@ or pass bits=12 with files of 16 bits']
         return []
     tail = levels.shape[1] // 100
     low, high = levels[:, tail], levels[:, -1 - tail]
-    lines = []
+    lines = _copies(images[levels[:, 0] < levels[:, -1]]) if copies else []  # blank ones have a line of their own
     black, white = high < _BLACK, low > _WHITE
     if _counts(black):
         lines.append(
@@ -74,6 +78,15 @@ or pass bits=12 with files of 16 bits']
         )
     lines += _inverted(small[~(black | white)])
     return [line for line in lines if not any(key in line and key in one for key in _KEYS for one in known)]
+
+
+def _copies(images: NDArray[np.uint8]) -> list[str]:
+    """Count images that are another one to the bit."""
+    seen = {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images}
+    copies = len(images) - len(seen)
+    if copies < max(1, _FEW * len(images)):
+        return []
+    return [f"{copies:,} of {len(images):,} images looked at are exact copies of others of them; dedup finds them all"]
 
 
 def _inverted(images: NDArray[np.uint8]) -> list[str]:

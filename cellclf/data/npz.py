@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from cellclf.data.opening import known_kind
 from cellclf.data.sources import Images
 from cellclf.errors import DataError
 from cellclf.utils.atomic import replacing
@@ -54,7 +55,7 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
         try:
             self._members = members(path)
         except DamagedFile as error:
-            raise DataError(f"{path}: not a readable npz file ({error}); if it is truncated, copy it again") from None
+            raise DataError(f"{path}: not a readable npz file ({_reason(path, error)})") from None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -96,6 +97,18 @@ class NpzArrays(Mapping[str, NDArray[Any]]):
         mapped = MappedArray(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
         mapped.member, mapped.start = member, start
         return mapped
+
+
+def _reason(path: Path, error: DamagedFile) -> str:
+    """Say what a file is that is no npz, where its first bytes tell, else what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            what = known_kind(file.read(1 << 10))
+    except OSError:
+        what = None
+    if what in (None, "a zip archive"):
+        return f"{error}; if it is truncated, copy it again"
+    return f"it is {what}: copy it again"
 
 
 def _advice(reason: str) -> str:

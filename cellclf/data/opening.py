@@ -138,6 +138,17 @@ def is_tiff(path: str | Path) -> bool:
         return file.read(4) in _TIFF
 
 
+def begins_as_image(path: str | Path) -> bool:
+    """Tell whether a file begins as a JPEG, a PNG, a TIFF or a BMP does; one that cannot be opened does not."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return file.read(8).startswith((b"\xff\xd8\xff", _PNG, b"BM", *_TIFF))
+    except OSError:
+        return False
+
+
 def why(error: Exception, path: str | Path) -> Unreadable:
     """Say why a file is not read: what it is, if that is known; damaged only if nothing else can be the reason."""
     from PIL import Image, UnidentifiedImageError
@@ -147,6 +158,10 @@ def why(error: Exception, path: str | Path) -> Unreadable:
     if isinstance(error, UnidentifiedImageError):
         return Unreadable(_kind_of(path))
     if isinstance(error, FileNotFoundError):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+            return Unreadable("no such file: an address, and nothing is fetched")
+        if os.sep == "/" and "\\" in str(path):
+            return Unreadable("no such file: a backslash separates folders on Windows only")
         return Unreadable("no such file")
     if isinstance(error, Image.DecompressionBombError):
         return Unreadable("declares far too many pixels for an image of a cell")
@@ -154,14 +169,24 @@ def why(error: Exception, path: str | Path) -> Unreadable:
     return Unreadable(f"cannot be decoded: {getattr(error, 'strerror', None) or text}")
 
 
+def known_kind(head: bytes) -> str | None:
+    """Say what a file is by how it begins, None if that is not known.
+
+    Examples:
+        >>> known_kind(b"GIF89a"), known_kind(b"?")
+        ('a GIF image', None)
+    """
+    found = (what for pattern, what in _SIGNATURES if re.match(pattern, head, re.DOTALL | re.IGNORECASE))
+    return next(found, None) if head else "an empty file"
+
+
 def _kind_of(path: str | Path) -> str:
     with open(path, "rb") as file:
         head = file.read(1 << 16)
     if not head:
         return f"{_EXPECTED} but an empty file"
-    for pattern, what in _SIGNATURES:
-        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            return f"{what}, {_EXPECTED}"
+    if what := known_kind(head):
+        return f"{what}, {_EXPECTED}"
     if head.startswith(b"\xff\xd8"):
         return _kind_of_jpeg(head)
     for start, name in ((_PNG, "PNG"), (b"BM", "BMP"), *((start, "TIFF") for start in _TIFF)):

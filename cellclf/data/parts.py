@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cellclf.errors import DataError
+
 KINDS = {
     "train": ("train", "training", "trn", "tr"),
     "val": ("val", "valid", "validation", "dev", "tune", "tuning"),
@@ -60,7 +62,14 @@ def split_part(src: str) -> tuple[str, str | None]:
     Examples:
         >>> split_part("blood.npz:test"), split_part(r"C:\data\blood.npz"), split_part("D:blood.npz:val")
         (('blood.npz', 'test'), ('C:\\data\\blood.npz', None), ('D:blood.npz', 'val'))
+
+    Raises:
+        DataError: An empty text, which would be the working directory; the address of a page.
     """
+    if not src.strip():  # of a shell variable that is not set
+        raise DataError("the source is an empty text; expected a file or folder ('.' is the working directory)")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", src) and not Path(src).exists():
+        raise DataError(f"{src!r} is an address; expected a file or folder of this machine: download it first")
     file, _, part = src.rpartition(":")
     if not file or not part or re.search(r"[/\\*?]", part) or Path(src).expanduser().exists():
         return src, None

@@ -16,7 +16,7 @@ from cellclf.errors import DataError
 Images: TypeAlias = NDArray[np.uint8]
 Rows: TypeAlias = NDArray[np.int64]
 
-_EXPECTED = "images are uint8 with values 0-255"
+_EXPECTED = "expected uint8 with values 0-255"
 
 
 class ImageSource(Protocol):
@@ -196,6 +196,8 @@ def as_source(images: object, bits: int | None = None) -> tuple[ImageSource, lis
     Raises:
         DataError: Floats, wide or negative numbers, another shape; the message says how to convert.
     """
+    if isinstance(images, np.ma.MaskedArray) and (hidden := int(np.ma.getmaskarray(images).sum())):
+        raise DataError(f"{hidden:,} pixels are masked; expected values for all: pass images.filled(255), say")
     array = _as_array(images)
     grey = array.ndim == 3 and array.shape[2] not in (3, 4)  # a single RGB image is not a stack of grey ones
     layered = array.ndim == 4 and array.shape[3] in (1, 4)
@@ -248,9 +250,32 @@ def check_images(images: object) -> Images:
         >>> check_images(np.zeros((1, 8, 8, 3), np.float32) + 0.5)
         Traceback (most recent call last):
             ...
-        cellclf.errors.DataError: images are float32 within 0.5-0.5; images are uint8 with values 0-255: \
+        cellclf.errors.DataError: images are float32 within 0.5-0.5; expected uint8 with values 0-255: \
 multiply by 255 and pass (images * 255).round().astype("uint8")
     """
+    array = _shaped(images)
+    if array.dtype != np.uint8:
+        raise DataError(_wrong_type(array))
+    return array
+
+
+def check_pixels(images: object) -> NDArray[Any]:
+    """Return the array if it holds (N, H, W, 3) images of uint8 or of finite float32, 0-255.
+
+    Raises:
+        DataError: Another shape, another type, floats in 0-1, or NaN; the message says how to convert.
+    """
+    array = _shaped(images)
+    if array.dtype not in (np.uint8, np.float32):
+        raise DataError(_wrong_type(array))
+    if array.dtype == np.float32:
+        refuse_unit_range(array)
+        if not np.isfinite(array.sum(dtype=np.float64)):
+            raise DataError(_wrong_type(array))
+    return array
+
+
+def _shaped(images: object) -> NDArray[Any]:
     array = _as_array(images)
     if array.dtype == object:
         raise DataError(
@@ -259,8 +284,6 @@ multiply by 255 and pass (images * 255).round().astype("uint8")
     if array.ndim != 4 or array.shape[3] != 3:
         raise DataError(f"images have shape {array.shape}; expected (N, height, width, 3){_shape_fix(array.shape)}")
     _refuse_empty(array)
-    if array.dtype != np.uint8:
-        raise DataError(_wrong_type(array))
     return array
 
 

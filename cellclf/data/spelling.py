@@ -9,6 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_NO_LABEL = re.compile(
+    r"-1|[?.*–—-]+|(un|not |non )label+ed|no ?label|label me|unsure|unclear|not sure|unassigned|undecided"
+    r"|undefined|unsorted|unclassified|to ?do|tbd|skip(ped)?|ignored?|exclude[d]?|not annotated|unannotated"
+)
+"""What people write where they have no label; "unknown" and "other" may be classes."""
 _ESCAPED = re.compile(r"\\(?:[tnr]|x[0-9a-f]{2}|u[0-9a-f]{4})")
 """How a sign that does not print stands in a name, so that the name is one line."""
 
@@ -31,11 +36,23 @@ def spelling(name: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
-def one_spelling(counts: Mapping[str, int]) -> dict[str, str]:
+def without_zeros(name: str) -> str:
+    """Give a number without the zeros before it, which a spreadsheet takes off: 7 of 007; other names as ``spelling``.
+
+    Examples:
+        >>> without_zeros("007"), without_zeros("P007")
+        ('7', 'p007')
+    """
+    text = spelling(name)
+    return text.lstrip("0") or "0" if re.fullmatch("[0-9]+", text) else text
+
+
+def one_spelling(counts: Mapping[str, int], *, zeros: bool = True) -> dict[str, str]:
     """Choose one of several spellings: the most frequent, of equally frequent ones the plainest, then the first.
 
     Args:
         counts: How often each name occurs.
+        zeros: Whether zeros before a number tell names apart.
 
     Returns:
         Each name that is another spelling -> the name that is kept.
@@ -46,7 +63,7 @@ def one_spelling(counts: Mapping[str, int]) -> dict[str, str]:
     """
     found: dict[str, list[str]] = {}
     for name in counts:
-        found.setdefault(spelling(name), []).append(name)
+        found.setdefault(spelling(name) if zeros else without_zeros(name), []).append(name)
     kept = {key: max(names, key=lambda name: (counts[name], _plain(name) == name)) for key, names in found.items()}
     return {name: kept[key] for key, names in found.items() for name in names if name != kept[key]}
 
@@ -66,6 +83,35 @@ def spelling_notices(merged: Mapping[str, str], counts: Mapping[str, int], what:
     ]
 
 
+def unlabelled_notices(counts: Mapping[str, int]) -> list[str]:
+    """Name the classes that are called as what has no label, in one line.
+
+    Args:
+        counts: How often each class occurs.
+
+    Examples:
+        >>> unlabelled_notices({"neutrophil": 7, "unlabeled": 3})
+        ["the class 'unlabeled' (3) sounds like images without a label: if so, leave their label empty, or them out"]
+    """
+    names = [name for name in counts if _NO_LABEL.fullmatch(spelling(name))]
+    if not names:
+        return []
+    some = _some([f"{name!r} ({counts[name]:,})" for name in names])
+    what, verb = ("classes", "sound") if len(names) > 1 else ("class", "sounds")
+    return [f"the {what} {some} {verb} like images without a label: if so, leave their label empty, or them out"]
+
+
+def zeros_notices(counts: Mapping[str, int]) -> list[str]:
+    """Name the classes that differ only in zeros before a number; they are left as they are."""
+    merged = one_spelling(counts, zeros=False)
+    return [
+        f"the classes {kept!r} ({counts[kept]:,}) and {other!r} ({counts[other]:,}) differ only in zeros before the "
+        "number: if a spreadsheet took them off, write them in one way"
+        for other, kept in merged.items()
+        if spelling(other) != spelling(kept)
+    ]
+
+
 def _shown(name: str, other: str) -> str:
     """Quote a name; of two that look the same, with the code of each sign that is not ASCII."""
     alike = unicodedata.normalize("NFC", _visible(name)) == unicodedata.normalize("NFC", _visible(other))
@@ -77,6 +123,8 @@ def _visible(name: str) -> str:
 
 
 def _difference(one: str, two: str) -> str:
+    if one.isdecimal() and two.isdecimal():
+        return "zeros before the number"
     if one.casefold() == two.casefold():
         return "capitals"
     if _squeezed(one) == _squeezed(two):

@@ -112,6 +112,8 @@ class Split(Params):
         component = components(cells)
         part = assign(component, *_classes(cells), fractions, plain(self.seed), favoured=0)
         found = Parts(*(cells.subset(part == k) for k in range(3)))
+        if len(cells) > 1:
+            _warn_of_empty(cells, found, {"val": val, "test": test})
         bound = len(cells) > 1 and bool(len(component)) and component.max() + 1 < len(cells)
         for name, fraction in (("val", val), ("test", test)) if bound else ():
             chosen: ImageSet = getattr(found, name)
@@ -242,6 +244,17 @@ def _bond(cells: ImageSet) -> str:
     if cells.clusters is None or len(np.unique(cells.groups)) == 1:
         return "group"
     return "chain of groups and duplicates"
+
+
+def _warn_of_empty(cells: ImageSet, found: Parts, fractions: dict[str, float]) -> None:
+    """Warn of a part that was asked for and has no image; where groups are the reason, ``apply`` refuses it."""
+    single = cells.labels is not None and max(cells.counts().values()) == 1
+    for name, fraction in fractions.items():
+        few = round(fraction * len(cells)) == 0
+        if not fraction or len(getattr(found, name)) or not (few or single):
+            continue
+        why = f"{fraction:g} of {len(cells):,} images is less than one" if few else "each class has a single image"
+        warnings.warn(f"{name} is empty: {why}", CellclfWarning, stacklevel=3)
 
 
 def _lacking(cells: ImageSet, part: ImageSet, fraction: float) -> str:

@@ -25,6 +25,9 @@ _MOST_MOVED = 4_000
 _MOST_EXCHANGED = 160
 _MOST_TRIED = 7_000
 _STEPS = 200
+_OFF = 0.1
+"""By which fraction a part may be larger or smaller than asked for before the rounding of small classes is shared."""
+
 _LEAST_GAIN = 1e-9
 
 
@@ -81,7 +84,7 @@ class _Search:
         totals = content.sum(0)
         self.units_with = np.count_nonzero(content, axis=0)
         self.units_with_any = np.flatnonzero(self.units_with)
-        self.targets = np.stack([round_to(fractions * count, int(count)) for count in totals], axis=1).astype(float)
+        self.targets = _targets(totals, fractions, favoured)
         everything = np.concatenate([content, content.sum(1, keepdims=True)], axis=1)
         self.share = everything / np.maximum(everything.sum(0), 1)
         goal = np.concatenate([self.targets, fractions[:, None] * content.sum()], axis=1)
@@ -249,6 +252,32 @@ class _Search:
             with_it = np.flatnonzero(self.content[:, label])
             found += len(with_it) > 1 and len(np.unique(after[with_it])) == 1
         return found
+
+
+def _targets(totals: Counts, fractions: Counts, favoured: int | None) -> Counts:
+    """Give how many images of each class each part should have: (parts, classes), whole numbers.
+
+    Each is its share, rounded to the nearest. Of many small classes that would leave a part nearly empty (a fifth of
+    two images is none, thirty times): then what is rounded off is carried to the next class, up or down by one image.
+    """
+    found = np.stack([round_to(fractions * count, int(count)) for count in totals], axis=1).astype(float)
+    goal = fractions * totals.sum()
+    if (np.abs(found.sum(1) - goal) <= np.maximum(1, _OFF * goal)).all():
+        return found
+    carry = np.zeros(len(fractions))
+    for label, count in enumerate(totals):
+        exact = fractions * count
+        whole = np.floor(exact + 1e-9)
+        carry += exact - whole
+        for _ in range(int(count - whole.sum())):
+            bare = favoured is not None and not whole[favoured]
+            part = (
+                favoured if bare and favoured is not None else int(np.argmax(np.where(fractions > 0, carry, -np.inf)))
+            )
+            whole[part] += 1
+            carry[part] -= 1
+        found[:, label] = whole
+    return found
 
 
 def round_to(exact: NDArray[np.float64], total: int) -> Places:

@@ -30,7 +30,9 @@ _NAMES = {
         centre center centreid centerid laboratory laboratoryid lab labid institution institutionid institute
         microscope""",
     "id": "id imageid imgid cellid uid",
-    "part": "part split subset partition",
+    "folder": """folder foldername folderpath directory directoryname dirname dir imagefolder imagedir imagedirectory
+        imgdir imgfolder subfolder subdir subdirectory pathname imagepathname""",
+    "part": "part split subset partition usage",
     "cluster": "dedupcluster duplicatecluster",
     "margin": "margin",
 }
@@ -71,7 +73,7 @@ class Columns:
     """The place of each kind of column in a table, None for what it lacks.
 
     Args:
-        places: Of path, label, group, domain, id, part, cluster, margin.
+        places: Of path, folder, label, group, domain, id, part, cluster, margin.
         box: Names of the edges -> place; empty without boxes.
         centred: Whether ``xmin`` and ``ymin`` are the middle of a box.
         field_size: Of boxes given by four corners: the columns that may be height and width of their image.
@@ -104,7 +106,7 @@ def find_columns(
         UnknownNameError: A column that does not exist.
     """
     given = dict(given or {})
-    kinds = ("path", "label", "group", "domain", "id", "part", "cluster", "box", *EDGES)
+    kinds = ("path", "folder", "label", "group", "domain", "id", "part", "cluster", "box", *EDGES)
     for kind in given:
         if kind not in kinds:
             raise unknown("kind of column", kind, kinds)
@@ -135,13 +137,16 @@ class _Search:
     def found(self) -> Columns:
         places: dict[str, int | None] = {kind: self._given(kind) for kind in NAMES}
         if not self.given.get("path"):
-            places["path"] = self._first("path")
+            places["path"] = self._path()
         if places["path"] is None:
             if not any(self.given.values()) and any(map(_names_an_image, self.first)):
                 return self._without_head()
             places["path"] = self._by_content()
+        if "folder" not in self.given:
+            assert places["path"] is not None
+            places["folder"] = self._folder(places["path"])
         box, centred = self._boxes()
-        taken = {places["path"], *box.values()}
+        taken = {places["path"], places["folder"], *box.values()}
         for kind in ("label", "group"):
             if kind not in self.given and (kind == "group" or self.labels):
                 places[kind] = self._only(kind, taken)
@@ -194,16 +199,34 @@ class _Search:
         found = self._all(kind)
         return found[0] if found else None
 
+    def _path(self) -> int | None:
+        """Choose among the columns of files; one that names images before one that names their folders."""
+        found = self._all("path")
+        return next((k for k in found if self._names_images(k)), found[0] if found else None)
+
+    def _names_images(self, place: int) -> bool:
+        some = [value for row in self.rows[:50] if (value := row[place].strip())]
+        return bool(some) and all(map(_names_an_image, some))
+
+    def _folder(self, path: int) -> int | None:
+        """Find the column of the folders, where that of the files holds names alone."""
+        if any(re.search(r"[/\\]", row[path]) for row in self.rows):
+            return None
+        paths = [k for k in self._all("path") if "path" in self.names[k]]
+        found = [k for k in (*self._all("folder"), *paths) if k != path]
+        begin = re.match(r"(.*)filename(.*)", self.names[path])  # CellProfiler: Image_FileName_DNA, Image_PathName_DNA
+        twin = f"{begin[1]}pathname{begin[2]}" if begin else ""
+        found = [k for k, name in enumerate(self.names) if name == twin] + found
+        return next((k for k in found if self._names_folders(k)), None)
+
+    def _names_folders(self, place: int) -> bool:
+        """Whether a column may name folders: a text in every row, and no image."""
+        values = [row[place].strip() for row in self.rows]
+        return "" not in values and not any(map(_names_an_image, values))
+
     def _by_content(self) -> int:
         """Find the column of files by what stands in it."""
-        some = self.rows[:50]
-        found = [
-            k
-            for k in range(len(self.first))
-            if some
-            and all(_names_an_image(row[k]) for row in some if row[k].strip())
-            and any(row[k].strip() for row in some)
-        ]
+        found = [k for k in range(len(self.first)) if self._names_images(k)]
         if len(found) != 1:
             raise DataError(
                 f"{self.where} has the columns {', '.join(self.first)[:300]}; expected path, label and, if known, "
@@ -274,6 +297,12 @@ class _Search:
         for place in self._all("part"):
             values = {_value(row[place]) for row in self.rows} - {""}
             if place not in taken and values and all(map(part_kind, values)):
+                return place
+        for place in range(len(self.first)):  # whatever it is called: phase, set, dataset
+            values = {_value(row[place]) for row in self.rows[:1000]} - {""}
+            if place in taken or not 2 <= len(values) <= _MOST_PARTS or not all(map(part_kind, values)):
+                continue
+            if all(part_kind(value) for row in self.rows if (value := _value(row[place]))):
                 return place
         return None
 
@@ -383,9 +412,10 @@ class _Search:
 
     def _one_hot(self, unused: list[int]) -> list[str]:
         ones = [k for k in unused if all(number(row[k]) in (0.0, 1.0) for row in self.rows)]
-        exact = len(ones) > 1 and self.rows and all(sum(number(row[k]) or 0 for k in ones) == 1 for row in self.rows)
+        sums = [sum(number(row[k]) or 0 for k in ones) for row in self.rows] if len(ones) > 1 else []
+        exact = bool(sums) and sums.count(1) >= 0.9 * len(sums)  # some rows may have no class, or two
         used = sum(any(number(row[k]) for row in self.rows) for k in ones)
-        return [self.first[k] for k in ones] if exact and used > 1 else []
+        return [self.first[k].strip() for k in ones] if exact and used > 1 else []
 
     def _like_classes(self, place: int) -> bool:
         """Whether a column has a few texts that recur."""
@@ -416,6 +446,8 @@ class _Search:
                 "path, label, group"
             )
         places |= {"path": 0, "label": 1 if count > 1 and self.labels else None, "group": 2 if count > 2 else None}
+        if count == 3 and all(part_kind(row[2]) for row in (self.first, *self.rows)):
+            return Columns(places | {"part": 2, "group": None}, head=False)
         if count == 6 and all(number(value) is not None or not value.strip() for value in self.first[1:5]):
             places |= {"label": 5 if self.labels else None, "group": None}
             return Columns(places, dict(zip(EDGES[:4], range(1, 5), strict=True)), head=False)

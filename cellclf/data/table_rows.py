@@ -14,6 +14,7 @@ from cellclf.data.csv_tables import Table
 from cellclf.data.decode import SUFFIXES
 from cellclf.data.image_set import Skipped
 from cellclf.data.listing import Box, Listing
+from cellclf.data.named_files import Key, NamedFiles
 from cellclf.data.parts import choose, part_kind
 from cellclf.data.path_patterns import PathPattern
 from cellclf.data.spelling import spelling
@@ -54,29 +55,37 @@ def list_table(
     if found.head and (again := rows.count(table.rows[0])):
         rows = [row for row in rows if row != table.rows[0]]
         listing.notices.append(f"{again:,} rows of {table.where} repeat the names of the columns and are left out")
-    rows = _of_part(rows, found, part, table.where, listing.notices)
+    rows = _of_part(rows, found, part, table.where, listing.notices, columns)
     if root is not None and not root.is_dir():
         raise OptionError(
             f"root={str(root)!r} is not a folder; expected the one that the paths of {table.where} are in"
         )
+    if found.head and not rows and table.rows[1:] == []:
+        raise DataError(
+            f"{table.where} has no rows below {', '.join(table.rows[0])[:200]}; expected one for each image"
+        )
     reader = _Rows(table, found, root or table.folder, pattern, labels)
     reader.read(rows, listing)
-    _refuse_wrong_root(listing, root or table.folder, table.where)
     return listing
 
 
 def _of_part(
-    rows: list[list[str]], found: Columns, part: str | None, where: str, notices: list[str]
+    rows: list[list[str]],
+    found: Columns,
+    part: str | None,
+    where: str,
+    notices: list[str],
+    columns: Mapping[str, str | None] | None,
 ) -> list[list[str]]:
-    place = found.places["part"]
-    if place is None:
+    parts = _parts(rows, found, columns)
+    if parts is None:
         if part is not None:
             raise OptionError(
                 f"part={part!r} needs a column of {where} that says train, val or test; name it with "
                 "columns={'part': ...} (--columns part=...), or remove part"
             )
         return rows
-    names = natural_order({value for row in rows if (value := _value(row[place]))})
+    names = natural_order({*parts} - {""})
     if part is None:
         if len(names) < 2:
             return rows
@@ -86,14 +95,30 @@ def _of_part(
             "all of them with columns={'part': None} (--columns part=)"
         )
     kind = part_kind(part)
-    kept = [row for row in rows if _value(row[place]) == part] or [
-        row for row in rows if kind and part_kind(_value(row[place])) == kind
-    ]
+    chosen = {part} if part in names else {name for name in names if kind and part_kind(name) == kind}
+    kept = [row for row, name in zip(rows, parts, strict=True) if name in chosen]
     if not kept:
         raise unknown(f"part of {where} named", part, names)
-    if nowhere := sum(not _value(row[place]) for row in rows):
+    if nowhere := parts.count(""):
         notices.append(f"{nowhere:,} of {len(rows):,} rows of {where} name no part and are left out")
     return kept
+
+
+def _parts(rows: Sequence[Sequence[str]], found: Columns, columns: Mapping[str, str | None] | None) -> list[str] | None:
+    """Give the part of each row, from its column, else from the folders train, test ... in the paths; None for none."""
+    place = found.places["part"]
+    if place is not None:
+        return [_value(row[place]) for row in rows]
+    if "part" in (columns or {}):
+        return None
+    places = [place for kind in ("folder", "path") if (place := found.places[kind]) is not None]
+    paths = ["/".join(row[place].strip() for place in places).replace("\\", "/") for row in rows]
+    folders = [path.split("/")[:-1] for path in paths]
+    for depth in range(min(map(len, folders), default=0)):
+        kinds = {part_kind(name) for name in {names[depth] for names in folders}}
+        if None not in kinds and len(kinds) > 1:
+            return [names[depth] for names in folders]
+    return None
 
 
 class _Image(NamedTuple):
@@ -120,6 +145,8 @@ class _Rows:
         self.pattern = pattern
         self.labels = labels
         self.endings = sorted(SUFFIXES)
+        self.found: dict[Key, str] = {}
+        self.finder = NamedFiles(folder, table.where)
 
     def cell(self, row: Sequence[str], kind: str) -> str:
         """Give the text of a cell, "" for a missing one."""
@@ -138,6 +165,37 @@ class _Rows:
                 return path + ending
         return path
 
+    def drop_folders(self, rows: Sequence[Sequence[str]]) -> None:
+        """Take a column of folders for none if files are where their names alone say, and none where both say."""
+        place, some = self.columns.places["folder"], rows[:20]
+        if place is None or any(os.path.exists(self.file(self.path_of(row))) for row in some):
+            return
+        self.columns.places["folder"] = None
+        if not any(os.path.exists(self.file(name)) for row in some if (name := self.path_of(row))):
+            self.columns.places["folder"] = place
+
+    def find(self, rows: Sequence[Sequence[str]], labels: Sequence[str], notices: list[str]) -> None:
+        """Find the file of every name, also where it is spelt otherwise or lies elsewhere.
+
+        Raises:
+            DataError: No file is there, but one folder holds them all, or they have other endings.
+        """
+        self.drop_folders(rows)
+        names = map(self.path_of, rows)
+        self.found = {(name, label): self.file(name) for name, label in zip(names, labels, strict=True) if name}
+        missing = [key for key, path in self.found.items() if not os.path.lexists(path)]
+        if not missing:
+            return
+        named = self.finder.find(missing)
+        if not named.files and len(missing) == len(self.found):
+            _refuse_wrong_root([self.found[key] for key in missing], self.folder, self.where)
+            named = self.finder.find_below(missing)
+            if not named.files and (hint := self.finder.hint(missing)):
+                first = printable(missing[0][0])
+                raise DataError(f"no file of {self.where} is there: the first is {first!r}, and {hint}")
+        self.found |= named.files
+        notices += named.notices
+
     def read(self, rows: Sequence[Sequence[str]], listing: Listing) -> None:
         """Read rows into a listing."""
         kept: dict[tuple[str, Box | None], _Image] = {}
@@ -147,7 +205,10 @@ class _Rows:
         if self.labels:
             _refuse_no_classes(labels, self.where)
         labelled = self.labels and any(labels)
+        self.find(rows, labels, listing.notices)
         unlabelled: list[str] = []
+        again = 0
+        several = {name for name, n in Counter(name for name, _ in self.found).items() if n > 1}
         in_field: Counter[str] = Counter()
         for row, label, group in zip(rows, labels, patients, strict=True):
             name, box = self.path_of(row), self.box(row)
@@ -157,7 +218,12 @@ class _Rows:
             if isinstance(box, str):
                 listing.skipped.append(Skipped(printable(name), box))
                 continue
-            file = self.file(name)
+            file = self.found[name, label]
+            if (problem := self.finder.problem(name)) and not os.path.lexists(file):
+                listing.skipped.append(Skipped(printable(name), problem))
+                continue
+            if name in several and os.path.basename(name) == name:  # the same name in the folder of each class
+                name = os.path.relpath(file, self.folder).replace(os.sep, "/")
             label, group = self.from_path(name, label, group, labelled)
             key = (os.path.normcase(file), box)
             if labelled and not label:
@@ -170,6 +236,7 @@ class _Rows:
                 if clash:
                     spoilt[key] = clash
                     listing.skipped.append(Skipped(printable(kept.pop(key).name), clash))
+                again += not clash
                 listing.skipped.append(Skipped(printable(name), clash or "listed in an earlier row"))
             else:
                 id_ = self.cell(row, "id") or (name if box is None else f"{name}#{in_field[file]}")
@@ -181,6 +248,11 @@ class _Rows:
             listing.notices.append(
                 f"{len(unlabelled):,} of {len(rows):,} rows of {self.where} have no label (empty, NA) and are left "
                 f"out; the first: {unlabelled[0]}"
+            )
+        if again > len(rows) / 2:
+            listing.notices.append(
+                f"{again:,} of {len(rows):,} rows of {self.where} name a file of an earlier row and are left out: if "
+                "each row is one of several cells in an image, add xmin, ymin, xmax and ymax of each"
             )
         if spoilt:
             (file, _), first = next(iter(spoilt.items()))
@@ -208,9 +280,9 @@ class _Rows:
         place = self.columns.places["path"]
         assert place is not None
         raw = row[place]
-        if raw[:1] in ("'", " ") and os.path.exists(self.folder / raw):
-            return raw
-        return restored(raw.strip())
+        name = raw if raw[:1] in ("'", " ") and os.path.exists(self.folder / raw) else restored(raw.strip())
+        folder = self.cell(row, "folder")
+        return f"{folder.rstrip('/')}/{name}" if name and folder else name
 
     def box(self, row: Sequence[str]) -> Box | str | None:
         """Give the box of a row, or why there is none; None in a table without boxes."""
@@ -299,12 +371,20 @@ _FEW_ROWS = 10
 
 
 def _refuse_no_classes(labels: Sequence[str], where: str) -> None:
-    """Refuse labels that cannot be classes: lists of several, and numbers that were measured."""
+    """Refuse labels that cannot be classes: lists of several, several in one, and numbers that were measured."""
     if listed := next((label for label in labels if _LIST.fullmatch(label)), None):
         raise DataError(
             f"the label {printable(listed[:60])!r} of {where} is a list; expected one class an image: write the name "
             "alone, and leave images with several classes out"
         )
+    known = {*labels} - {""}
+    for label in sorted(known):
+        names = {name.strip() for name in re.split(r"[|;,+&/]", label)}
+        if len(names) > 1 and names <= known:
+            raise DataError(
+                f"the label {printable(label[:60])!r} of {where} names several classes; expected one an image: leave "
+                "images with several classes out, or rename it if it is a class of its own"
+            )
     values = [number(label) for label in labels if label]
     numbers = {value for value in values if value is not None and value != int(value)}
     if len(values) >= _FEW_ROWS and None not in values and len(numbers) > len(values) / 2:
@@ -315,35 +395,37 @@ def _refuse_no_classes(labels: Sequence[str], where: str) -> None:
         )
 
 
-def _refuse_wrong_root(listing: Listing, folder: Path, where: str) -> None:
-    """If no file is there, look where they may be, and say it."""
-    some = listing.paths[:: max(1, len(listing.paths) // 20)][:20]
-    if not some or any(os.path.lexists(path) for path in some):
-        return
+def _refuse_wrong_root(paths: Sequence[str], folder: Path, where: str) -> None:
+    """If no file is there, look for the one folder that they may be in, and say it."""
+    some = paths[:: max(1, len(paths) // 20)][:20]
     relative = [os.path.relpath(path, folder) for path in some]
     folders = [Path(), folder.parent, *(path for path in sorted(folder.glob("*")) if path.is_dir())][:200]
+    holding: dict[Path, tuple[Path, str]] = {}
     for other in folders:
-        if any((other / name).exists() for name in relative):
-            raise DataError(
-                f"no file of {where} is in {str(folder)!r}, but {relative[0]!r} and others are in {str(other)!r}; pass "
-                f"root={str(other)!r} (--root {other})"
-            )
+        for name in relative:
+            if (other / name).exists():
+                holding.setdefault(other.resolve(), (other, name))
+    if len(holding) == 1:
+        other, name = next(iter(holding.values()))
+        raise DataError(
+            f"no file of {where} is in {str(folder)!r}, but {name!r} and others are in {str(other)!r}; pass "
+            f"root={str(other)!r} (--root {other})"
+        )
 
 
 def parts_of_table(table: Table, columns: Mapping[str, str | None] | None = None) -> list[str]:
-    """List the parts that a column of a table names, in natural order.
+    """List the parts that a column of a table names, or its paths, in natural order.
 
     Args:
         table: The table.
         columns: Kind of column -> its name, see ``load``.
     """
-    given = {kind: name for kind, name in (columns or {}).items() if kind in ("path", "part")}
+    given = {kind: name for kind, name in (columns or {}).items() if kind in ("path", "folder", "part")}
     try:
         found = find_columns(
             table.rows, table.where, {"label": None, "group": None, "box": None, **given}, labels=False
         )
     except DataError:
         return []
-    place = found.places["part"]
-    rows = table.rows[found.head :]
-    return [] if place is None else natural_order({value for row in rows if (value := _value(row[place]))})
+    parts = _parts(table.rows[found.head :], found, columns)
+    return natural_order({*(parts or ())} - {""})

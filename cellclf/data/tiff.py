@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 PAGES = ("auto", "first", "channels", "cells")
 _MOST_PAGES = 100_000
+_LEAST_SIDE, _MOST_CHANNELS = 8, 4
 _REDUCED_OR_MASK = 1 | 4
 _TELLS_OF_PAGES = re.compile(r'ImageJ=|"shape":|<OME\b|</OME>')
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _MODEL, _DESCRIPTION = 256, 257, 258, 259, 262, 270
-_ORIENTATION, _COLORMAP, _SAMPLE_FORMAT, _METAMORPH = 274, 320, 339, 33629
+_ORIENTATION, _COLORMAP, _SAMPLE_FORMAT, _METAMORPH, _PROFILE = 274, 320, 339, 33629, 34675
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its remarks on odd tags reach stderr
 
 
@@ -109,6 +110,12 @@ class Tiff:
         page = self._page(self.layout.groups[number][0])
         height, width = int(page.imagelength), int(page.imagewidth)
         return (width, height) if _orientation(page) in range(5, 9) else (height, width)
+
+    def profile(self, number: int = 0) -> object:
+        """Give the colour profile of an image of one page, None if there is none."""
+        group = self.layout.groups[number]
+        tag = self._page(group[0]).tags.get(_PROFILE)
+        return None if tag is None or len(group) > 1 else tag.value
 
     def read(self, number: int = 0) -> Raw:
         """Read the pixels of an image, upright; channels that are pages become its colours.
@@ -215,6 +222,12 @@ def _layout(tif: TiffFile, pages: list[Any], count: int, choice: str) -> Layout:
         return Layout(groups[:1], f"{joined}, the first of {len(groups)} {meaning}; pages='cells' makes each an image")
     if choice == "cells":
         return Layout([(k,) for k in range(count)], "pages taken as one image each")
+    height, width = (int(side) for side in first.shape[:2])
+    if alike and grey and count >= _LEAST_SIDE and width <= _MOST_CHANNELS and height >= _LEAST_SIDE:
+        raise Unreadable(
+            f"{count} pages of {height}x{width} pixels, the rows of one image with colour as last axis, as it seems: "
+            "save it with photometric='rgb', or pass pages='first' if they are what they seem"
+        )
     return Layout([(0,)], _left_out(count, alike, meaning))
 
 

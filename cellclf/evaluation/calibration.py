@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import OptionError
 from cellclf.evaluation.checks import check_predictions
 from cellclf.evaluation.confidence_plots import plot_reliability
 from cellclf.evaluation.intervals import Estimate, binomial_interval
 from cellclf.evaluation.scores import log_loss
+from cellclf.utils.parameters import Count, Positive, Seed, check_arguments, check_value
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
 
     truth, given = check_predictions(labels, probabilities)
     given = given / given.sum(1, dtype=np.float64, keepdims=True)
+    if not np.ptp(given, axis=1).any():
+        return 1.0  # of rows that prefer no class every temperature makes the same
     hits = np.zeros(given.shape)
     hits[np.arange(len(truth)), truth] = 1
     counted = hits + _IMAGINED / len(truth) * given
@@ -84,8 +86,7 @@ def scale(probabilities: ArrayLike, temperature: float) -> Floats:
         >>> scale([[0.8, 0.2]], 2.0).round(3).tolist()
         [[0.667, 0.333]]
     """
-    if not temperature > 0:
-        raise OptionError(f"temperature={temperature}; expected a number above 0")
+    check_value(temperature, Positive, "temperature")
     logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _SMALLEST)) / temperature
     powers = np.exp(logs - logs.max(1, keepdims=True))
     scaled: Floats = powers / powers.sum(1, keepdims=True)
@@ -165,9 +166,9 @@ def calibrate(
     labels: ArrayLike,
     probabilities: ArrayLike,
     *,
-    bins: int = 15,
-    simulations: int = 400,
-    seed: int = 0,
+    bins: Count = 15,
+    simulations: Count = 400,
+    seed: Seed = 0,
 ) -> Calibration:
     """Measure how well probabilities are calibrated.
 
@@ -194,8 +195,7 @@ def calibrate(
         equal mass); Vaicenavicius et al. 2019, arXiv 1902.06977 (what a calibrated classifier shows); Clopper &
         Pearson, Biometrika 26 (1934) 404-413 (intervals of the bins).
     """
-    if bins < 1 or simulations < 1:
-        raise OptionError(f"bins={bins}, simulations={simulations}; expected 1 or more of each")
+    check_arguments(calibrate, bins=bins, simulations=simulations, seed=seed)
     truth, given = check_predictions(labels, probabilities)
     scaled = given.astype(np.float64)
     scaled /= scaled.sum(1, keepdims=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError, OptionError
-from cellclf.evaluation.checks import check_predictions
+from cellclf.errors import DataError
+from cellclf.evaluation.checks import Level, check_predictions, check_range, checked_names, class_numbers
+from cellclf.utils.parameters import check_value
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class Conformal:
         Raises:
             OptionError: An error rate out of range.
         """
-        if not 0 < error < 1:
-            raise OptionError(f"error={error}; expected a share between 0 and 1, such as 0.01")
+        check_value(error, Level, "error")
         if not per_class:
             return np.full(self.num_classes, _threshold(self.given, error))
         return np.array([_threshold(self.given[self.classes == k], error) for k in range(self.num_classes)])
@@ -76,6 +76,8 @@ class Conformal:
         given = np.asarray(probabilities, np.float64)
         if given.ndim != 2 or given.shape[1] != self.num_classes:
             raise DataError(f"probabilities have shape {given.shape}; expected (images, {self.num_classes})")
+        if not np.isfinite(given).all():
+            raise DataError("probabilities hold NaN or infinity; expected numbers 0-1")
         found: NDArray[np.bool_] = given >= self.thresholds(error, per_class=per_class)
         if not empty and len(given):
             found[np.arange(len(given)), given.argmax(1)] = True
@@ -163,9 +165,12 @@ def coverage(labels: ArrayLike, sets: NDArray[np.bool_], class_names: tuple[str,
         >>> found.covered, found.mean_size, found.classes
         (0.5, 1.5, {'round': 1.0, 'lobed': 0.0})
     """
-    truth = np.asarray(labels, np.int64)
-    if not len(truth) or sets.shape != (len(truth), len(class_names)):
-        raise DataError(f"sets have shape {sets.shape}; expected ({len(truth)}, {len(class_names)}), at least one")
+    truth, names, sets = class_numbers(labels), checked_names(class_names), np.asarray(sets)
+    if sets.shape != (len(truth), len(names)) or sets.dtype.kind != "b":
+        raise DataError(
+            f"sets are {sets.dtype} of shape {sets.shape}; expected bool ({len(truth)}, {len(names)}), at least one"
+        )
+    check_range(truth, len(names))
     held = sets[np.arange(len(truth)), truth]
     sizes = sets.sum(1)
     return Coverage(
@@ -173,8 +178,7 @@ def coverage(labels: ArrayLike, sets: NDArray[np.bool_], class_names: tuple[str,
         mean_size=float(sizes.mean()),
         sizes={int(size): float((sizes == size).mean()) for size in np.unique(sizes)},
         classes={
-            name: float(held[truth == k].mean()) if (truth == k).any() else float("nan")
-            for k, name in enumerate(class_names)
+            name: float(held[truth == k].mean()) if (truth == k).any() else float("nan") for k, name in enumerate(names)
         },
         n=len(truth),
     )

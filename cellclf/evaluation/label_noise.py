@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
-from cellclf.evaluation.checks import check_predictions
+from cellclf.evaluation.checks import check_predictions, checked_names
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def find_label_problems(labels: ArrayLike, probabilities: ArrayLike, class_names
         Northcutt, Jiang, Chuang 2021, Confident learning, arXiv 1911.00068 (thresholds and joint); Kuan & Mueller
         2022, Model-agnostic label quality scoring, arXiv 2211.14238 (ranking by the margin).
     """
-    names = tuple(str(name) for name in class_names)
+    names = checked_names(class_names)
     truth, checked = check_predictions(labels, probabilities, len(names))
     given, rows = checked.astype(np.float64), np.arange(len(truth))
     thresholds = np.array([given[truth == k, k].mean() if (truth == k).any() else np.nan for k in range(len(names))])

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError, OptionError, printable, unknown
-from cellclf.evaluation.checks import averaged_classes, check_predictions
+from cellclf.errors import DataError, printable, unknown
+from cellclf.evaluation.checks import Level, Resamples, averaged_classes, check_predictions, checked_names
 from cellclf.evaluation.groups import domain_names, number_groups, unit_text
 from cellclf.evaluation.intervals import Estimate, Grouped, bootstrap
 from cellclf.evaluation.plots import plot_confused, plot_confusion
 from cellclf.evaluation.scores import SCORES, scores_in
-from cellclf.utils.parameters import shortened
+from cellclf.utils.parameters import Count, Seed, check_arguments
 from cellclf.utils.results import Result
 from cellclf.utils.text_tables import columns
 
@@ -369,15 +368,29 @@ def _numbered(labels: ArrayLike, names: tuple[str, ...]) -> ArrayLike:
     return [number[one] for one in spelled]
 
 
+def _column_names(probabilities: Any) -> list[str]:
+    """Give the names of a DataFrame's columns; none where they are not names."""
+    names = list(getattr(probabilities, "columns", ()))
+    return names if all(isinstance(name, str) for name in names) else []
+
+
+def _in_order(probabilities: ArrayLike, names: tuple[str, ...]) -> ArrayLike:
+    """Put the columns of a DataFrame that are called after the classes in the order of these."""
+    columns = [printable(name) for name in _column_names(probabilities)]
+    if columns == list(names) or sorted(columns) != sorted(names):
+        return probabilities
+    return np.asarray(probabilities)[:, [columns.index(name) for name in names]]
+
+
 def evaluate(
     labels: ArrayLike,
     probabilities: ArrayLike,
     class_names: Sequence[str] | None = None,
     *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-    min_count: int | None = None,
+    confidence: Level = 0.95,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    min_count: Count | None = None,
     groups: ArrayLike | None = None,
     domains: ArrayLike | None = None,
 ) -> Report:
@@ -385,8 +398,9 @@ def evaluate(
 
     Args:
         labels: (N,) or (N, 1) whole numbers, index into ``class_names``, or names of these.
-        probabilities: (N, C) floats 0-1, rows that sum to 1: what the softmax gives.
-        class_names: C names in label order; None numbers them from 0.
+        probabilities: (N, C) floats 0-1, rows that sum to 1: what the softmax gives. The columns of a DataFrame are
+            matched by name where they are called after the classes.
+        class_names: C names in label order; None numbers them from 0, or takes the names of a DataFrame's columns.
         confidence: Level of the intervals, between 0 and 1.
         resamples: Bootstrap resamples behind the intervals, 100 or more.
         seed: Chooses the resamples.
@@ -414,17 +428,13 @@ def evaluate(
         intervals: see ``cellclf.evaluation.intervals``.
     """
     if class_names is None:
-        class_names = [str(k) for k in range(np.shape(probabilities)[-1] if np.ndim(probabilities) == 2 else 0)]
-    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
-        raise OptionError(f"class_names={shortened(class_names)}; expected a name for each class, in a list")
-    names = tuple(printable(str(name)) for name in class_names)
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise OptionError(f"class_names has {shortened(twice[0])} twice; expected each name once")
+        class_names = _column_names(probabilities) or [
+            str(k) for k in range(np.shape(probabilities)[-1] if np.ndim(probabilities) == 2 else 0)
+        ]
+    names = checked_names(class_names)
+    probabilities = _in_order(probabilities, names)
     truth, given = check_predictions(_numbered(labels, names), probabilities, len(names))
-    if not 0 < confidence < 1:
-        raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
-    if resamples < 100:
-        raise OptionError(f"resamples is {resamples}; expected 100 or more, 1000 for intervals to publish")
+    check_arguments(evaluate, confidence=confidence, resamples=resamples, seed=seed, min_count=min_count)
 
     classes = len(names)
     confusion = np.bincount(truth * classes + given.argmax(1), minlength=classes * classes).reshape(classes, classes)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 
-from cellclf.errors import DataError, OptionError
+from cellclf.errors import DataError
+from cellclf.utils.annotations import Example
+from cellclf.utils.parameters import check_value
 from cellclf.utils.results import Result
 from cellclf.utils.threads import one_blas_thread
 
@@ -44,7 +47,10 @@ def energy(logits: ArrayLike) -> Floats:
     """
     from scipy.special import logsumexp
 
-    score: Floats = -np.asarray(logsumexp(np.asarray(logits, np.float64), axis=1))
+    given = np.asarray(logits, np.float64)
+    if given.ndim != 2 or np.isnan(given).any():
+        raise DataError(f"logits have shape {given.shape}, or are no numbers; expected (N, C), images x classes")
+    score: Floats = -np.asarray(logsumexp(given, axis=1))
     return score
 
 
@@ -105,8 +111,7 @@ class OodDetector:
         Raises:
             OptionError: A share out of range.
         """
-        if not 0 <= refuse < 1:
-            raise OptionError(f"refuse={refuse}; expected a share of known cells from 0 to below 1, such as 0.005")
+        check_value(refuse, Annotated[float, Interval(ge=0, lt=1), Example("0.005")], "refuse")
         place = int(np.ceil((len(self.reference) + 1) * (1 - refuse) - 1e-9))
         if not refuse:
             return float("inf")
@@ -285,6 +290,8 @@ def fit_ood_detector(
         )
     if len(rows) < 2 or len(others) < 2:
         raise DataError(f"{len(rows)} training and {len(others)} held-out images; expected 2 or more of each")
+    if not (np.isfinite(rows).all() and np.isfinite(others).all()):
+        raise DataError("features hold NaN or infinity; expected numbers")
     rows = _unit(rows)
     names, place = np.unique(truth, return_inverse=True)
     centres = np.stack([rows[place == k].mean(0) for k in range(len(names))])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import OptionError
-from cellclf.evaluation.checks import check_predictions
+from cellclf.evaluation.checks import Level, check_predictions
 from cellclf.evaluation.confidence_plots import plot_abstention
+from cellclf.utils.annotations import Example
+from cellclf.utils.parameters import Share, check_value
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Floats = NDArray[np.float64]
+
+_Aim = Annotated[Level, Example("0.95")]
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,8 +93,7 @@ class Abstention(Result):
         from scipy.stats import beta
 
         for name, value in (("accuracy", accuracy), ("confidence", confidence)):
-            if not 0 < value < 1:
-                raise OptionError(f"{name}={value}; expected a number above 0 and below 1, such as 0.95")
+            check_value(value, _Aim, name)
         count = np.round(self.answered * self.n)
         correct = np.round(self.accuracy * count)
         lower = np.where(correct > 0, beta.ppf(1 - confidence, np.maximum(correct, 1), count - correct + 1), 0.0)
@@ -114,6 +117,7 @@ class Abstention(Result):
 
     def accuracy_without(self, share: float) -> float:
         """Give the accuracy when the least confident ``share`` (0-1) of the images is left to a person."""
+        check_value(share, Share, "share")
         return float(self.accuracy[min(int(np.searchsorted(self.answered, 1 - share - 1e-12)), len(self.accuracy) - 1)])
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError
-from cellclf.evaluation.checks import averaged_classes
+from cellclf.evaluation.checks import Level, Resamples, averaged_classes, check_range, class_numbers
 from cellclf.evaluation.groups import number_groups, resample_groups, stretch
 from cellclf.evaluation.intervals import Counts, Estimate, Grouped, around_groups, widened
 from cellclf.evaluation.scores import Score, scores_in
+from cellclf.utils.parameters import Count, Seed, Whole, check_arguments, shortened
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
+def mcnemar(only_first: Whole, only_second: Whole) -> float:
     """Test whether two classifiers make equally many mistakes on the same images (exact, two-sided).
 
     Images that both classify correctly, or both wrongly, do not show which is better; of the others, each classifier
@@ -45,6 +46,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     from scipy.stats import binom
 
+    check_arguments(mcnemar, only_first=only_first, only_second=only_second)
     return min(1.0, 2 * float(binom.cdf(min(only_first, only_second), only_first + only_second, 0.5)))
 
 
@@ -61,8 +63,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Source:
         Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
     """
-    order = np.argsort(p_values, kind="stable")
-    corrected = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
+    given = np.asarray(p_values, np.float64)
+    if given.ndim != 1 or not ((given >= 0) & (given <= 1)).all():
+        raise DataError(f"p_values={shortened(p_values)}; expected a list of numbers from 0 to 1")
+    order = np.argsort(given, kind="stable")
+    corrected = given[order] * np.arange(len(order), 0, -1)
     found = np.empty(len(order))
     found[order] = np.minimum(np.maximum.accumulate(corrected), 1)
     return [float(p) for p in found]
@@ -130,12 +135,12 @@ def compare_paired(
     labels: ArrayLike,
     first: ArrayLike,
     second: ArrayLike,
-    classes: int,
+    classes: Count,
     *,
-    min_count: int | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    min_count: Count | None = None,
+    confidence: Level = 0.95,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
     groups: ArrayLike | None = None,
 ) -> Paired:
     """Compare two classifiers on the same images.
@@ -166,8 +171,14 @@ def compare_paired(
     Source:
         Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 8; ``mcnemar``.
     """
-    truth, one, two = (np.asarray(array, np.int64) for array in (labels, first, second))
-    if not len(truth) or truth.ndim != 1 or not truth.shape == one.shape == two.shape:
+    check_arguments(
+        compare_paired, classes=classes, min_count=min_count, confidence=confidence, resamples=resamples, seed=seed
+    )
+    given = {"labels": labels, "first": first, "second": second}
+    truth, one, two = (class_numbers(array, name) for name, array in given.items())
+    for name, numbers_of in zip(given, (truth, one, two), strict=True):
+        check_range(numbers_of, classes, name)
+    if not truth.shape == one.shape == two.shape:
         raise DataError(f"{truth.shape} labels, {one.shape} and {two.shape} predictions; expected one of each an image")
     support = np.bincount(truth, minlength=classes)
     averaged = averaged_classes(support, min_count)
@@ -247,10 +258,10 @@ def compare_sets(
     after: ArrayLike,
     class_names: Sequence[str],
     *,
-    min_count: int = 1,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    min_count: Count = 1,
+    confidence: Level = 0.95,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
     images: tuple[Grouped | None, Grouped | None] = (None, None),
 ) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
     """Compare the scores of one classifier on two sets of different images.
@@ -286,7 +297,12 @@ def compare_sets(
         in Medicine 27 (2008) 1693-1702 (a difference from two intervals, with groups and where every resample gives the
         same score).
     """
+    check_arguments(compare_sets, min_count=min_count, confidence=confidence, resamples=resamples, seed=seed)
     one, two = np.array(before, np.int64), np.array(after, np.int64)
+    if not one.shape == two.shape == (len(class_names),) * 2 or min(one.min(), two.min()) < 0:
+        raise DataError(
+            f"counts have shapes {one.shape} and {two.shape}; expected {(len(class_names),) * 2}, of 0 or more"
+        )
     shared = (one.sum(1) > 0) & (two.sum(1) > 0)
     averaged = shared & (two.sum(1) >= min_count)
     if not averaged.any():

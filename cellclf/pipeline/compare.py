@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from cellclf.runs.folder import MODEL, read_manifest
 from cellclf.runs.run import Run, load_run
 from cellclf.utils.atomic import check_writable, expanded
 from cellclf.utils.log import logger, showing
-from cellclf.utils.parameters import Count, Jobs, check_arguments, plain
+from cellclf.utils.parameters import Count, Jobs, check_arguments, plain, shortened
 
 
 def recipe_for(recipe: Mapping[str, Any], backbone: Mapping[str, Any]) -> Table:
@@ -168,6 +168,8 @@ def compare_runs(
         DataError: Runs of different classes, no labels, or a class that the runs do not have.
     """
     check_arguments(compare_runs, min_count=min_count)
+    if isinstance(runs, str | Path | ImageSet) or not isinstance(runs, Iterable):
+        raise OptionError(f"runs={shortened(runs)}; expected a list of runs or of their folders, before the set")
     if not runs:
         raise OptionError("there is no run to compare; expected run folders")
     candidates: dict[str, Candidate] = {}

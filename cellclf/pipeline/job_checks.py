@@ -53,7 +53,7 @@ def check_parts(cells: ImageSet | Parts, split: Split, downsample: Downsample | 
         downsample.find(train.subset([]))
     parts = completed(cells, split) if isinstance(cells, Parts) else split.apply(cells)
     # the sets alone: a mistake in the other options, reported by another check, must not hide theirs
-    alone = ("backbone", "start", "class_weight", "image_size")
+    alone = ("backbone", "start", "class_weight", "image_size", "teacher")
     checked: Trainer = Trainer(**{name: getattr(trainer, name) for name in alone})
     checked.check(parts.train, parts.val)
     if isinstance(trainer.stages, list | tuple):
@@ -73,6 +73,8 @@ def check_test_set(name: str, test: ImageSet, cells: ImageSet, part_names: Colle
         OptionError: The name is that of a part.
         DataError: An empty set, images of another size, or other classes.
     """
+    if not isinstance(name, str) or not name.strip():
+        raise OptionError(f"a further set is called {name!r}; expected a name, such as 'hospital_b'")
     if name in part_names:
         raise OptionError(f"a further set is called {name!r}, which is a part of the split; expected another name")
     if not len(test):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 
 from cellclf.augmentation.augmenter import Augmenter
 from cellclf.augmentation.expand import Expand
+from cellclf.backbones.backbone import Backbone
 from cellclf.cleaning.dedup.dedup import Dedup
 from cellclf.cleaning.downsample import Downsample
 from cellclf.cleaning.outliers.filter import OutlierFilter
@@ -25,7 +26,14 @@ from cellclf.errors import CellclfError, OptionError, unknown
 from cellclf.evaluation.forgetting import Forgetting
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.ood import DomainShift
-from cellclf.pipeline.budget import reserve, scored_in_time, where_it_went
+from cellclf.pipeline.budget import (
+    images_in_time,
+    network_in_time,
+    reserve,
+    scored_in_time,
+    weights_are_here,
+    where_it_went,
+)
 from cellclf.pipeline.cut import CutOf, given_of, read_cut
 from cellclf.pipeline.home import Joined, home_cells, join_home, measure_home
 from cellclf.pipeline.job_checks import check_parts, check_test_set, raise_all
@@ -35,7 +43,7 @@ from cellclf.pipeline.prepared import Prepared, count_copies, split_table
 from cellclf.pipeline.recipe import Table, make_trainer, read_recipe
 from cellclf.pipeline.run_report import write_report
 from cellclf.pipeline.source import source_of
-from cellclf.runs.folder import check_folder, write_manifest
+from cellclf.runs.folder import check_folder, read_manifest, write_manifest
 from cellclf.runs.run import Run
 from cellclf.training.budget import Budget, budget_of
 from cellclf.training.callbacks import check_callbacks
@@ -277,6 +285,7 @@ class Pipeline(Params):
         source: Mapping[str, Any] | None = None,
         chosen: Mapping[str, Any] | None = None,
         minutes: float | Budget | None = None,
+        networks: Sequence[Backbone] = (),
     ) -> Outcome:
         """Do the whole job.
 
@@ -306,8 +315,12 @@ class Pipeline(Params):
             chosen: What another run chose by itself, see ``Trainer.fit``.
             minutes: How long the whole job may take, from cleaning to report: epochs and sizes of images are chosen for
                 it, see ``Trainer.fit``. It ends with a calibrated run and its report however short that is; where it
-                was too short, both say so. Where even scoring the training images would take a tenth of it, the report
-                scores some of them.
+                was too short, both say so. Where cleaning all images would take more than a third of it, a stratified
+                sample is used; where even scoring the training images would take a tenth of it, the report scores some.
+            networks: With ``minutes``, networks from which one may be chosen in place of the trainer's own, such as
+                ``cellclf.training.pretrained_here()``: the most accurate on ImageNet that gets through half of the
+                recipe's work in the time, by a few measured steps. Not where stages name layers, where weights are
+                random, and where a run is continued.
 
         Raises:
             CellclfError: See ``check``, ``Trainer.fit``.
@@ -315,22 +328,27 @@ class Pipeline(Params):
         budget = budget_of(minutes)
         source = source_of(cells, val, cut) if source is None else source
         given = read_cut(cells, val, cut)
-        sources = {name: str(test) for name, test in dict(tests or {}).items() if isinstance(test, str | Path)}
-        tests = tests_as_cells(tests)
+        given_tests, tests = tests, tests_as_cells(tests)
+        sources = {name: str(test) for name, test in (given_tests or {}).items() if isinstance(test, str | Path)}
         check_callbacks(callbacks)
         check_parameters(self)
         joined, tests = self._joined(given, tests, home)
         given = joined.given
         self.check(given, tests=tests, out=out)
-        self.check_weights()
+        others = () if budget is None else networks
+        own = weights_are_here(self.check_weights, self.trainer, others)
         cells = whole(given)
         folder = None if out is None else expanded(out)
         with held(folder), showing(show) as shown:
             bars = None if shown else False
             if budget is not None:
                 budget.open(folder)
-            prepared = prepared or prepare(joined, **self._steps())
-            table, recipe = split_table(prepared), self.resolved().to_dict()
+            earlier = None if folder is None else read_manifest(folder)
+            if prepared is None:
+                joined, chosen = images_in_time(joined, self.dedup, self.outliers, budget, chosen, earlier)
+                prepared = prepare(joined, **self._steps())
+            trainer, network = network_in_time(self.trainer, others, prepared, budget, earlier, own=own)
+            table, recipe = split_table(prepared), dataclasses.replace(self, trainer=trainer).resolved().to_dict()
             record = {
                 "command": command,
                 "source": ({} if cells.fit == "stretch" else {"fit": cells.fit}) | dict(source),
@@ -341,6 +359,7 @@ class Pipeline(Params):
                     "sha256": hashlib.sha256(table.encode()).hexdigest(),
                 },
                 "recipe": recipe,
+                **({"network": network} if network else {}),
             }
             started = time.perf_counter()
             copies = {} if self.dedup is None else count_copies(prepared, tests or {}, self.dedup)
@@ -348,7 +367,7 @@ class Pipeline(Params):
             if budget is not None:
                 further = len(prepared.parts.test) + sum(map(len, (tests or {}).values())) + len(joined.home)
                 reserve(budget, len(prepared.train), len(prepared.val), further, report=folder is not None)
-            run = self.trainer.fit(
+            run = trainer.fit(
                 prepared.train,
                 prepared.val,
                 out=folder,

@@ -21,6 +21,7 @@ from cellclf.pipeline.source import read_source
 from cellclf.runs.run import Run, load_run
 from cellclf.training.adapt.run import root_of
 from cellclf.training.start import parent_of
+from cellclf.training.teacher import check_same_teacher
 from cellclf.training.trainer import with_all_settings
 from cellclf.utils.atomic import expanded
 from cellclf.utils.locks import scratch
@@ -130,6 +131,7 @@ def rerun(
     source = first.manifest.get("source") or {}
     of_pipeline = (expanded(folder) / "recipe.toml").is_file()
     continued = _parent(first, folder, start)
+    check_same_teacher(first.manifest, folder)
     with scratch() as temporary:
         target = temporary / "run" if out is None else expanded(out)
         if of_pipeline:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cellclf.evaluation.groups import FEW
 from cellclf.pages.template import count, percent, plain
 from cellclf.reporting.further_sets import OWN, FurtherSet, further_sets, headline_name, home_name
-from cellclf.runs.budgets import budget_sentence
+from cellclf.runs.budgets import budget_sentence, longer, was_too_short
 
 if TYPE_CHECKING:
     from cellclf.evaluation.metrics import Report
@@ -69,13 +69,13 @@ def judge(content: PageContent) -> Verdict | None:
         which = "the only further set" if len(further) == 1 else f"the worst of {len(further)} further sets"
         second = f"{_found(worst, f', {which},')}; {_weakest(worst.report, 'its')}."
         lines.append(f"On \u201c{headline}\u201d, {_weakest(report, 'the')}.")
-    next_step, commands = _train_first(content, reports) or _next(content, worst)
+    next_step, commands = _more_time(content) or _train_first(content, reports) or _next(content, worst)
     named = dict.fromkeys([headline, *(one.name for one in further[:1])])
     lines += [line for name in named for line in _small(name, reports[name])]
     homes = {one.home for one in further if one.home is not None}
     lines += [line for name in dict.fromkeys([*named, *homes]) for line in _few_groups(name, reports[name])]
     lines += [f"{_found(one)}." for one in further if one.name not in named]
-    lines += _memory(reports)
+    lines += _memory(reports, budgeted=bool(timed))
     lines += [] if content.home is None else [content.home.sentence()]
     lines += _copied(reports, {name: n for name, n in content.copies.items() if n and name != headline})
     if content.copies and content.searched:
@@ -172,16 +172,37 @@ def _few_groups(name: str, report: Report) -> list[str]:
     return [f"The images of \u201c{name}\u201d are {what}: few, so that the intervals are rough."]
 
 
-def _memory(reports: Mapping[str, Report]) -> list[str]:
+def _memory(reports: Mapping[str, Report], *, budgeted: bool) -> list[str]:
     if not set(OWN) <= set(reports):
         return []
     gap = reports["train"].macro_f1 - reports["val"].macro_f1
     if gap > 0.05:
         return [
             f"Overfitting: macro F1 on the training images is {100 * gap:.0f} points higher than on the validation "
-            "images. More augmentation or fewer epochs would help."
+            f"images. More augmentation{'' if budgeted else ' or fewer epochs'} would help."
         ]
     return []
+
+
+def _more_time(content: PageContent) -> tuple[str, tuple[str, ...]] | None:
+    """Say that a run which was given too little time should be given more; None if it was not."""
+    if not was_too_short(content.manifest):
+        return None
+    minutes = longer(content.manifest)
+    return (
+        f"Next: give it more time before it is used; about {minutes} minutes are enough for the whole recipe and all "
+        "images.",
+        (_again(content, minutes),),
+    )
+
+
+def _again(content: PageContent, minutes: int | None) -> str:
+    """Write the command of a run with more time, into another folder: the same one refuses other minutes."""
+    typed = content.command
+    if not re.search(r"--minutes[ =]\S+", typed) or not re.search(r"--out[ =]\S+", typed):
+        return f"cellclf run SRC --minutes {minutes} --out NEW_RUN"
+    typed = re.sub(r"--minutes[ =]\S+", f"--minutes {minutes}", typed)
+    return re.sub(r"""--out[ =]('[^']*'|"[^"]*"|\S+)""", "--out NEW_RUN", typed)
 
 
 def _train_first(content: PageContent, reports: Mapping[str, Report]) -> tuple[str, tuple[str, ...]] | None:
@@ -194,11 +215,15 @@ def _train_first(content: PageContent, reports: Mapping[str, Report]) -> tuple[s
     guess, found = 1 / max(2, classes), report.balanced_accuracy
     if found >= (1 + guess) / 2:
         return None
+    minutes = longer(content.manifest)
+    more, command = "more epochs", "cellclf run SRC --set trainer.stages.0.epochs=30 --out NEW_RUN"
+    if minutes is not None:  # epochs follow from the time
+        more, command = f"more time, such as {minutes} minutes", _again(content, minutes)
     return (
-        "Next: train it better (more epochs, more images, pretrained weights, a look for wrong labels) before it is "
+        f"Next: train it better ({more}, more images, pretrained weights, a look for wrong labels) before it is "
         f"used or adapted, since at home (\u201c{home}\u201d) its balanced accuracy of {percent(found)} is nearer to "
         f"guessing ({percent(guess)}) than to 100\u202f%.",
-        ("cellclf run SRC --set trainer.stages.0.epochs=30 --out NEW_RUN", "cellclf labels SRC --out FOLDER"),
+        (command, "cellclf labels SRC --out FOLDER"),
     )
 
 

@@ -76,14 +76,15 @@ def explain(
 def _numbers(classes: Classes, names: tuple[str, ...], count: int) -> NDArray[np.int64] | None:
     if classes is None:
         return None
-    each = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
+    given: Any = classes
+    each = [given] if isinstance(given, str) or np.ndim(given) == 0 else list(given)
     numbers = []
     for one in each:
         if isinstance(one, str):
             if one not in names:
                 raise unknown("class", one, names)
             numbers.append(names.index(one))
-        elif 0 <= int(one) < len(names):
+        elif isinstance(one, int | np.integer) and 0 <= one < len(names):
             numbers.append(int(one))
         else:
             raise DataError(f"class {one} does not exist; expected 0 to {len(names) - 1}, or a name")
@@ -119,6 +120,9 @@ class _Reader:
         end, score = _before_softmax(model)
         maps = [one for one in model.layers if len(getattr(one.output, "shape", ())) == 4]
         if layer is None:
+            # what comes before the first weights is the image itself, of which no gradient says what was found in it
+            first = next((place for place, one in enumerate(model.layers) if one.weights), 0)
+            maps = [one for one in model.layers[first:] if one in maps]
             maps = [one for one in maps if not isinstance(one, keras.layers.ZeroPadding2D)]  # its border moves places
             sides = {one.name: min(one.output.shape[1:3]) for one in maps}
             order = [one for one in reversed(maps) if sides[one.name] >= _SMALLEST]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cellclf.data.classes import match_labels
 from cellclf.data.image_set import ImageSet
 from cellclf.data.spelling import matched as matched_names
-from cellclf.errors import DataError, RunFolderError, unknown
+from cellclf.errors import DataError, OptionError, RunFolderError, unknown
 from cellclf.evaluation.calibration import calibrate, scale
 from cellclf.evaluation.external import External, LeftOut, Remedy
 from cellclf.evaluation.groups import number_groups
@@ -23,6 +23,7 @@ from cellclf.evaluation.label_gain import LabelGain, label_gain
 from cellclf.evaluation.metrics import Report, evaluate
 from cellclf.evaluation.significance import Change, compare_paired, compare_sets
 from cellclf.runs.tta import view_names
+from cellclf.utils.parameters import Count, check_value, shortened
 
 if TYPE_CHECKING:
     from cellclf.runs.run import Run
@@ -84,6 +85,7 @@ def external(
     scored = np.flatnonzero(matched >= 0)
     labels, temperature = matched[scored], 1.0 if run.confidence is None else run.confidence.temperature
     groups = None if cells.groups is None else cells.groups[scored]
+    check_value(min_count, Count, "min_count")
     most = int(np.bincount(labels).max())
     if most < min_count:
         raise DataError(f"no external class has min_count={min_count} images, the largest has {most}; lower min_count")
@@ -226,6 +228,8 @@ def counterparts(
     """
     if cells.labels is None:
         raise DataError("the external images have no labels, so there is nothing to score; use predict")
+    if not isinstance(mapping, Mapping):
+        raise OptionError(f"mapping={shortened(mapping)}; expected a mapping, such as {{'Neu': 'neutrophil'}}")
     for name, own in mapping.items():
         if name not in cells.class_names:
             raise unknown("external class", name, cells.class_names)

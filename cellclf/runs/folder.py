@@ -53,6 +53,8 @@ def check_no_other(folder: Path, manifest: Mapping[str, Any], weights: str) -> N
     if found is None:
         if alone := [name for name in (MODEL, HISTORY) if (folder / name).exists()]:
             raise RunFolderError(f"{folder} holds {alone[0]} of a run without {MANIFEST}; choose a new folder")
+        if not is_free(folder):  # among others' files a features.npz would be taken for one of the run
+            raise RunFolderError(f"{folder} is not empty and holds no run; choose a new folder, nothing was changed")
         return
     started = [(found.get(key), manifest.get(key)) for key in ("start_sha256", "data")]
     own_training = found.get("status") == "training" and all(old is not None and old == new for old, new in started)

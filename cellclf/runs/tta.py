@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.errors import DataError, OptionError, unknown
+from cellclf.utils.parameters import plain, shortened
 
 Images = NDArray[np.uint8]
 
@@ -40,12 +41,15 @@ def view_names(tta: int | Sequence[str], image_shape: Sequence[int]) -> tuple[st
         >>> view_names(4, (96, 96, 3))
         ('as_is', 'turn_180', 'flip', 'flip_turn_180')
     """
-    if isinstance(tta, int):
+    tta = [tta] if isinstance(tta, str) else plain(tta)
+    if not isinstance(tta, list | tuple):
         if tta not in (1, 4, 8):
-            raise OptionError(f"tta={tta}; expected 1, 4 (no quarter turns), 8, or a list of {', '.join(VIEWS)}")
-        tta = list(VIEWS)[:tta]
+            raise OptionError(
+                f"tta={shortened(tta)}; expected 1, 4 (no quarter turns), 8, or a list of {', '.join(VIEWS)}"
+            )
+        tta = list(VIEWS)[: int(tta)]
     for name in tta:
-        if name not in VIEWS:
+        if not isinstance(name, str) or name not in VIEWS:
             raise unknown("view", name, VIEWS)
     if not tta:
         raise OptionError("tta is empty; expected at least ['as_is']")

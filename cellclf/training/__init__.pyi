@@ -1,7 +1,10 @@
 from .budget import Budget as Budget
 from .cache import Cache as Cache
 from .compute import Compute as Compute
+from .device_batches import DeviceBatches as DeviceBatches
 from .head import Head as Head
+from .networks import pretrained_here as pretrained_here
 from .sklearn_api import CellClassifier as CellClassifier
 from .stage import Stage as Stage
+from .teacher import Teacher as Teacher
 from .trainer import Trainer as Trainer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -77,6 +78,11 @@ class Batches:
         """Give how many images the first batches of an epoch hold."""
         return self._ends[steps - 1] if steps else 0
 
+    @property
+    def largest(self) -> int:
+        """Images in the largest batch."""
+        return max(after - before for before, after in itertools.pairwise((0, *self._ends)))
+
     @cached_property
     def _ends(self) -> tuple[int, ...]:
         """How many images of an epoch have been given after each of its batches."""
@@ -112,16 +118,27 @@ class Batches:
         entries = (((rows, *shape), dtype), ((rows, self.cells.num_classes), np.float32), ((rows,), np.float32))
         return current().batches(lambda: make(number, start), entries, self.steps - start)
 
-    def _batches(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
-        """Give images, labels and weights of one batch after the other."""
+    def chosen(self, number: int, start: int = 0) -> Iterator[tuple[NDArray[np.int64], NDArray[np.str_]]]:
+        """Give the rows of one batch after the other, and the names by which they are augmented.
+
+        Args:
+            number: As for ``epoch``.
+            start: Batches to skip.
+        """
         labels = self.cells.labels
-        classes = np.eye(self.cells.num_classes, dtype=np.float32)
         assert labels is not None
         order = epoch_order(labels, self.seed, number, self.sampling)
         names = names_of(self.cells.ids, order)
         for step in range(start, self.steps):
             now = self._slice(step)
-            rows, ids = order[now], names[now]
+            yield order[now], names[now]
+
+    def _batches(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        """Give images, labels and weights of one batch after the other."""
+        labels = self.cells.labels
+        classes = np.eye(self.cells.num_classes, dtype=np.float32)
+        assert labels is not None
+        for rows, ids in self.chosen(number, start):
             images, targets, weights = self._images(rows, ids, number), classes[labels[rows]], self.weights[rows]
             if self.mix is not None:
                 from keras.ops import convert_to_numpy
@@ -174,8 +191,12 @@ class Batches:
             return images
         if self.views == 1:
             return self.augmenter(images, ids, number)
-        views = (self.augmenter(images, np.char.add(ids, f"/view{k}"), number) for k in range(1, self.views))
+        views = (self.augmenter(images, names, number) for names in self.view_names(ids))
         return np.concatenate([images, *views])
+
+    def view_names(self, ids: NDArray[np.str_]) -> list[NDArray[np.str_]]:
+        """Give the names by which each augmented view of some images is drawn."""
+        return [ids] if self.views == 1 else [np.char.add(ids, f"/view{k}") for k in range(1, self.views)]
 
 
 def check_accumulate(accumulate: int, steps: int) -> None:

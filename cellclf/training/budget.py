@@ -7,12 +7,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cellclf.errors import OptionError
 from cellclf.runs.folder import MODEL
 from cellclf.utils.atomic import write_json
 from cellclf.utils.locks import BUDGET
 from cellclf.utils.parameters import Positive, check_value, plain
+
+if TYPE_CHECKING:
+    from cellclf.training.plan import Speed
 
 _KEEP_EVERY = 5.0
 """Seconds after which the time spent is written again."""
@@ -48,6 +52,7 @@ class Budget:
         self.images_after = 0
         self.train_after = 0
         self.seconds_after = 0.0
+        self.speed: Speed | None = None
         self._path: Path | None = None
         self._kept = self.started
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cellclf.backbones.graph import seen_size, sharing_at
@@ -10,6 +13,7 @@ from cellclf.errors import OptionError
 from cellclf.runs.predict import probabilities
 from cellclf.training.budget import Budget
 from cellclf.training.checkpoint import assign, values
+from cellclf.training.device_epochs import device_epochs
 from cellclf.training.epoch_steps import AfterBatch, fit_epoch
 from cellclf.training.freezing import freeze
 from cellclf.training.pace import Pace, repeated
@@ -43,22 +47,45 @@ def planned(loop: Loop, plain: StageInput, budget: Budget) -> dict[str, Any]:
     Args:
         loop: Of the training.
         plain: What a stage at the full size takes.
+        budget: The time; its ``speed`` is taken where it was measured already.
+
+    Returns:
+        What ``plan_within`` gave.
+    """
+    speed = budget.speed or measured(loop, plain, budget)
+    plan = plan_within(loop, speed, budget, images=len(loop.batches.cells), scored=scored_by(loop))
+    for line in described(plan, budget, seen_size(loop.model), loop.trainer.used_stages()):
+        logger.info(line)
+    return plan
+
+
+def scored_by(loop: Loop) -> int:
+    """Count the images that are scored after each epoch."""
+    return len(loop.val) + (0 if loop.shifted is None else len(loop.shifted))
+
+
+def plan_within(loop: Loop, speed: Speed, budget: Budget, *, images: int, scored: int) -> dict[str, Any]:
+    """Plan the stages for the time that is left when what follows the training is taken off.
+
+    Args:
+        loop: Of the training.
+        speed: Of its network.
         budget: The time.
+        images: Images for training.
+        scored: Images that are scored after each epoch.
 
     Returns:
         What ``plan_stages`` gave; ``minutes``; the seconds at which it was ``begun`` and ``until`` which is trained;
         ``speed``; and ``paces``, to which each stage adds the steps that it did.
     """
-    stages = loop.trainer.used_stages()
-    speed = _measured(loop, plain, stages[-1], budget)
     own = seen_size(loop.model)
     backbone = None if loop.trainer.start is not None else loop.trainer.used_backbone()
     job = Job(
-        stages=stages,
+        stages=loop.trainer.used_stages(),
         blocks=len(loop.blocks),
         pretrained=backbone is None or backbone.resolved().weights is not None,
-        images=len(loop.batches.cells),
-        scored=len(loop.val) + (0 if loop.shifted is None else len(loop.shifted)),
+        images=images,
+        scored=scored,
         own=own,
         least=1 if backbone is None else backbone.spec.min_size,
         augmented=loop.batches.augmenter is not None,
@@ -70,15 +97,13 @@ def planned(loop: Loop, plain: StageInput, budget: Budget) -> dict[str, Any]:
             job = replace(job, least=min(own))
     some = max(_FEWEST, int(_TRAIN_SHARE * budget.seconds / max(speed.predict, 1e-9)))
     scored_train = min(budget.train_after, some)
-    images = budget.images_after + scored_train + job.scored
-    after = budget.seconds_after + _MARGIN * speed.predict * images
+    after = budget.seconds_after + _MARGIN * speed.predict * (budget.images_after + scored_train + scored)
     begun = budget.spent()
     plan = plan_stages(job, speed, max(0.0, budget.seconds - after - begun))
     plan |= {"minutes": budget.minutes, "begun": begun, "until": begun + plan["limit"], "paces": []}
+    plan |= {"enough": math.ceil((begun + plan["needed"] + after) / 60)}
     plan |= {"scored_train": scored_train} if scored_train < budget.train_after else {}
     plan["speed"] = {"train": speed.train, "predict": speed.predict, "compile": speed.compile}
-    for line in described(plan, budget, own, stages):
-        logger.info(line)
     return plan
 
 
@@ -104,7 +129,17 @@ def pace_of(plan: dict[str, Any], number: int, stage: Stage, budget: Budget | No
     return pace
 
 
-def _measured(loop: Loop, plain: StageInput, stage: Stage, budget: Budget) -> Speed:
+def measured(
+    loop: Loop, plain: StageInput, budget: Budget, *, worth_training: Callable[[Speed], bool] = lambda guess: True
+) -> Speed:
+    """Measure classification, then some steps of training, if there is time for it.
+
+    Args:
+        loop: Of the training; its network is afterwards as it was.
+        plain: What a stage at the full size takes.
+        budget: Its clock is used, and with less than a minute left training steps are not measured.
+        worth_training: Says from a guess, which classification alone allows, whether they are measured.
+    """
     few = loop.val[:256]
     times = []
     for _ in range(2):
@@ -112,28 +147,47 @@ def _measured(loop: Loop, plain: StageInput, stage: Stage, budget: Budget) -> Sp
         probabilities(plain.predictor, few)
         times.append(budget.spent() - begin)
     predict = times[1] / len(few)
-    if budget.seconds - budget.spent() < _WORTH_MEASURING:
-        return Speed(train=_TRAINED * predict, predict=predict, compile=_COMPILED * times[0])
-    begin = budget.spent()
+    guess = Speed(train=_TRAINED * predict, predict=predict, compile=_COMPILED * times[0])
+    if budget.seconds - budget.spent() < _WORTH_MEASURING or not worth_training(guess):
+        return guess
+    first, *others = step_times(loop, plain, budget.spent)
+    a_step = sum(others) / len(others) if others else first
+    return Speed(train=a_step / plain.batches.batch_size, predict=predict, compile=max(0.0, first - a_step))
+
+
+def step_times(loop: Loop, plain: StageInput, spent: Callable[[], float]) -> list[float]:
+    """Train some steps through all layers, and give the seconds of each; the first holds the compilation.
+
+    Args:
+        loop: Of the training; its network is afterwards as it was.
+        plain: What a stage at the full size takes.
+        spent: Gives the seconds that have passed.
+
+    Raises:
+        KeyboardInterrupt: The training was asked to stop.
+    """
+    begin = spent()
     ends: list[float] = []
     before = values(loop.model.variables)
     freeze(loop.backbone_layers, loop.blocks, Stage(epochs=1, learning_rate=1e-6, unfreeze="all"))
-    loop.compiled(plain.model, stage.learning_rate)
+    loop.compiled(plain.model, loop.trainer.used_stages()[-1].learning_rate)
 
     def enough() -> bool:
         return len(ends) > _STEPS or (len(ends) > 2 and ends[-1] - ends[0] > _STEPS_SECONDS)
 
     after_batch = AfterBatch(
         done=0,
-        after_step=lambda done: ends.append(budget.spent()),
+        after_step=lambda done: ends.append(spent()),
         save=lambda done: None,
         asked_to_stop=lambda: enough() or loop.interrupt.asked,
     )
     with loop.interrupt.deferred():
-        fit_epoch(plain.model, plain.batches.epoch(0), after_batch, [])
+        if loop.chosen["pipeline"] == "device":
+            device = device_epochs(plain.model, plain.batches, loop.images, one_by_one=True)
+            device.fit(plain.batches, 0, 0, after_batch, [])
+        else:
+            fit_epoch(plain.model, plain.batches.epoch(0), after_batch, [])
     if loop.interrupt.asked:
         raise KeyboardInterrupt("the training was stopped before its first step")
     assign(loop.model.variables, before)
-    first = ends[0] - begin
-    a_step = (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else first
-    return Speed(train=a_step / plain.batches.batch_size, predict=predict, compile=max(0.0, first - a_step))
+    return [end - start for start, end in pairwise([begin, *ends])]

@@ -39,10 +39,31 @@ class EMA:
         """Add the weights after a step to the average."""
         from keras import ops
 
-        keep = min(self.momentum, (1 + self.steps) / (10 + self.steps))
-        for place, average in zip(self.places, self.averages, strict=True):
-            average.assign_add((ops.cast(self.variables[place], "float32") - average) * (1 - keep))
+        share = self._share(self.steps)
+        for variable, average in self.pairs:
+            average.assign_add((ops.cast(variable, "float32") - average) * share)
         self.steps += 1
+
+    @property
+    def pairs(self) -> list[tuple[Any, Any]]:
+        """Each variable that is averaged, and its average."""
+        return [(self.variables[place], average) for place, average in zip(self.places, self.averages, strict=True)]
+
+    def shares(self, done: int, count: int, accumulate: int) -> NDArray[np.float32]:
+        """Give by which share of the way the averages follow after each of the next batches.
+
+        Args:
+            done: Batches of the stage that are done.
+            count: How many follow.
+            accumulate: Batches that make a step; after the others nothing has moved.
+        """
+        ends = range(done + 1, done + count + 1)
+        shares = [0.0 if end % accumulate else self._share(end // accumulate - 1) for end in ends]
+        return np.asarray(shares, np.float32)
+
+    def _share(self, steps: int) -> float:
+        """Give by which share of the way the averages follow after so many steps."""
+        return 1 - min(self.momentum, (1 + steps) / (10 + steps))
 
     def load(self, arrays: Sequence[NDArray[Any]], steps: int) -> None:
         """Restore a saved state."""

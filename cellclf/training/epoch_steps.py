@@ -72,7 +72,7 @@ def fit_epoch(model: Any, batches: Any, after_batch: AfterBatch, metrics: Sequen
         after_batch: Called after each batch.
         metrics: Values of the metrics after the batches before; empty at the beginning of an epoch.
     """
-    current().train_batches(model)(batches, lambda: _begin(model, metrics), after_batch)
+    current().train_batches(model)(batches, lambda: begin(model, metrics), after_batch)
 
 
 def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequence[NDArray[Any]]], None]:
@@ -88,12 +88,12 @@ def make_fit_groups(model: Any) -> Callable[[Iterable[Group], AfterBatch, Sequen
     train = current().train_groups(model)
 
     def fit_groups(groups: Iterable[Group], after_batch: AfterBatch, metrics: Sequence[NDArray[Any]]) -> None:
-        train(groups, lambda: _begin(model, metrics), after_batch)
+        train(groups, lambda: begin(model, metrics), after_batch)
 
     return fit_groups
 
 
-def _begin(model: Any, metrics: Sequence[NDArray[Any]]) -> None:
+def begin(model: Any, metrics: Sequence[NDArray[Any]]) -> None:
     """Let the metrics of an epoch begin, or go on where the epoch was stopped."""
     model.reset_metrics()
     if metrics:

@@ -28,16 +28,21 @@ from cellclf.training.budget import Budget
 from cellclf.training.budgeted import pace_of, planned
 from cellclf.training.callbacks import Callbacks
 from cellclf.training.checkpoint import Arrays, Checkpoint, assign, values
+from cellclf.training.device_epochs import device_epochs
+from cellclf.training.device_images import DeviceImages
 from cellclf.training.early_stopping import EarlyStopping
 from cellclf.training.ema import EMA
 from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups, progress_bar
 from cellclf.training.freezing import freeze, moving_variables
+from cellclf.training.layer_rates import rate_factors
 from cellclf.training.losses import make_loss, penalties, validation_loss
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.plan import minutes_text
 from cellclf.training.signals import Interrupt
+from cellclf.training.soup import Soup
 from cellclf.training.stage import Stage, stage_size
 from cellclf.training.stage_input import StageInput, stage_input
+from cellclf.training.teacher import frozen, taught, taught_accuracy, taught_loss
 from cellclf.utils.log import logger
 
 if TYPE_CHECKING:
@@ -113,12 +118,9 @@ class Loop:
             TrainingError: The loss is no longer a number.
             KeyboardInterrupt: The training was asked to stop; its state is saved.
         """
-        import keras
-
-        subsample_first(self.model)
-        predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
+        full = self.full_size()
+        predictor = full.predictor
         if self.budget is not None and "budget" not in self.chosen:
-            full = StageInput(self.model, predictor, self.batches, self.val, self.shifted)
             self.chosen["budget"] = planned(self, full, self.budget)
             self.save_choice()
         stages = self.stages
@@ -150,13 +152,26 @@ class Loop:
                 stopping = self._stage(number, stage, stopping)
         return self.history
 
+    def full_size(self) -> StageInput:
+        """Give what a stage at the full size trains and takes."""
+        import keras
+
+        subsample_first(self.model)
+        predictor = keras.Model(self.model.inputs, self.model.outputs)  # shares the layers; compiled only once
+        return StageInput(self._taught(self.model), predictor, self.batches, self.val, self.shifted)
+
     @cached_property
     def stages(self) -> Sequence[Stage]:
         """The stages: those of the recipe, or those that were planned for the time that there is."""
         plan = self.chosen.get("budget")
         return self.trainer.used_stages() if plan is None else [Stage.from_dict(one) for one in plan["stages"]]
 
-    def compiled(self, model: Any, rate: Any) -> Any:
+    @cached_property
+    def images(self) -> DeviceImages:
+        """The training images on the device; copied there when the first of them is needed."""
+        return DeviceImages(self.batches.cells, self.batches.weights)
+
+    def compiled(self, model: Any, rate: Any, layer_decay: float = 1.0) -> Any:
         """Compile a model for a stage at a rate, and give its optimizer."""
         optimizer = make_optimizer(
             self.trainer.optimizer,
@@ -164,9 +179,15 @@ class Loop:
             self.trainer.weight_decay,
             accumulate=self.trainer.accumulate,
             scale_loss=self.chosen["precision"] == "mixed_float16",
+            factors=rate_factors(self.model, self.blocks, layer_decay),
         )
         self._loss = make_loss(self.trainer.label_smoothing, self.trainer.consistency, self.trainer.focal)
-        compiling = {"metrics": ["accuracy"], "jit_compile": self.chosen["jit_compile"]}
+        accuracy: Any = "accuracy"
+        if (teacher := self.trainer.teacher) is not None:
+            hard = make_loss(self.trainer.label_smoothing, 0.0, self.trainer.focal, reduction=None)
+            self._loss = taught_loss(hard, teacher.temperature, teacher.weight)
+            accuracy = taught_accuracy(int(self.model.output_shape[-1]))
+        compiling = {"metrics": [accuracy], "jit_compile": self.chosen["jit_compile"]}
         model.compile(optimizer=optimizer, loss=self._loss, **compiling)
         optimizer.build(self.model.trainable_variables)
         build_metrics(model)
@@ -178,7 +199,19 @@ class Loop:
         batches = replace(self.batches, batch_size=stage.batch_size or self.batches.batch_size)
         if stage.strength is not None and not stage.strength_changes:
             batches = batches.at_strength(stage.strength_at(0.0))
-        return StageInput(model, predictor, batches, self.val, self.shifted, smaller=model is not self.model)
+        smaller = model is not self.model
+        return StageInput(self._taught(model), predictor, batches, self.val, self.shifted, smaller=smaller)
+
+    def _taught(self, model: Any) -> Any:
+        """Let a model that is trained also give what its teacher, if it has one, thinks of the same images."""
+        if (teacher := self.trainer.teacher) is None:
+            return model
+        return taught(model, self._teacher, teacher.order(self.val.class_names))
+
+    @cached_property
+    def _teacher(self) -> Any:
+        assert self.trainer.teacher is not None
+        return frozen(self.trainer.teacher.loaded.model)
 
     def _change_of_penalties(self, before: Stage, stage: Stage) -> float:
         """Give by how much a loss rises because more layers are trained, whose penalties it then holds."""
@@ -190,6 +223,8 @@ class Loop:
 
     def _caching_of(self, number: int) -> Caching:
         """Decide on a cache as this stage did before: when it is resumed, or repeated by ``rerun``."""
+        if self.trainer.teacher is not None:  # it sees images
+            return replace(self.caching, mode=None)
         before = self.chosen["cache"][number : number + 1]
         if not before or self.caching.mode is None:  # without a cache when the disk is full, whatever was before
             return self.caching
@@ -205,11 +240,18 @@ class Loop:
         model, plan = self._input.model, self.chosen.get("budget")
         self._pace = None if plan is None else pace_of(plan, number, stage, self.budget)
         rate = stage.rate(self._input.batches.steps) if self._pace is None else self._pace.rate
-        optimizer = self.compiled(model, rate)
+        optimizer = self.compiled(model, rate, stage.layer_decay)
         in_groups = self._input.cache is not None and not current().shares_batches()
         self._fit_groups = make_fit_groups(model) if in_groups else None
         moving = moving_variables(self.model)
         self._ema = None if self.trainer.ema is None else EMA(moving, self.trainer.ema)
+        self._device = None
+        if self.chosen["pipeline"] == "device" and self._input.cache is None:
+            batches, accumulate = self._input.batches, self.trainer.accumulate
+            one_by_one = self._pace is not None  # it looks at the clock after every step
+            self._device = device_epochs(model, batches, self.images, self._ema, accumulate, one_by_one=one_by_one)
+        last_stage = number == len(self.stages) - 1
+        soup = Soup(self.trainer.soup) if self.trainer.soup is not None and last_stage else None
         best = values(moving)
         epoch, stopped, progress = 0, False, Progress()
         saved = self.checkpoint.load("epoch")
@@ -224,6 +266,8 @@ class Loop:
             progress = Progress(meta["batches"], meta["seconds"], arrays.get("metrics", []), meta["rate"])
             if self._pace is not None:
                 self._pace.load(meta["pace"])
+            if soup is not None:
+                soup.load(meta["soup"], arrays)
             within = f" and {progress.done} batches" if progress.done else ""
             logger.info(f"resuming after epoch {epoch}{within} of stage {number + 1}")
 
@@ -241,6 +285,8 @@ class Loop:
                 meta["pace"] = self._pace.to_dict()
             if self._ema is not None:
                 meta["ema_steps"], state["ema"] = self._ema.steps, values(self._ema.averages)
+            if soup is not None:
+                meta["soup"], state = soup.epochs, state | soup.state()
             self.checkpoint.save("epoch", meta, **state)
 
         last = math.inf if self._pace is not None else stage.epochs  # the time ends a stage with a pace
@@ -261,8 +307,11 @@ class Loop:
                     epoch, progress = epoch + 1, Progress()
                     better, reduce, stopped = stopping.update(stage, epoch, row)
                     stopped = stopped or (self._pace is not None and self._pace.over)
-                    if better:
-                        best = values(moving) if self._ema is None else self._ema.averaged(values(moving))
+                    if better or soup is not None:
+                        scored = values(moving) if self._ema is None else self._ema.averaged(values(moving))
+                        best = scored if better else best
+                        if soup is not None:
+                            soup.add(epoch, scored)
                     if reduce:
                         optimizer.learning_rate = float(optimizer.learning_rate) * stage.reduce_factor
                     self.history.append(row)
@@ -276,6 +325,8 @@ class Loop:
                     logger.info(f"a callback ended stage {number + 1} after epoch {epoch}")
                 if self.interrupt.asked:
                     raise self._stop(f"after epoch {epoch} of stage {number + 1}")
+            if soup is not None and stopping.best_epoch:
+                best = self._stirred(soup, best, stopping.best_epoch, number, moving)
             assign(moving, best)
         if self._pace is not None and plan is not None and number == len(plan["paces"]):
             plan["paces"].append(self._pace.done())
@@ -290,11 +341,34 @@ class Loop:
             )
         return stopping
 
+    def _stirred(self, soup: Soup, best: Arrays, best_epoch: int, number: int, moving: Sequence[Any]) -> Arrays:
+        """Average the best epoch with others, as far as the scores agree."""
+        monitor = self.stages[number].monitor
+        rows = {row["epoch"]: row for row in self.history if row["stage"] == number + 1}
+
+        def score(weights: Arrays) -> dict[str, float]:
+            assign(moving, weights)
+            return self._scores()
+
+        found, self.chosen["soup"] = soup.stir(best, best_epoch, rows, monitor, score)
+        self.save_choice()
+        made = self.chosen["soup"]
+        if len(made["epochs"]) == 1:
+            logger.info(f"soup: no other of the last {len(soup.epochs)} epochs improved on epoch {best_epoch}")
+        else:
+            logger.info(
+                f"soup: the mean of epochs {', '.join(map(str, made['epochs']))}: {monitor} {made['after']:.4f} "
+                f"(epoch {best_epoch}: {made['before']:.4f})"
+            )
+        return found
+
     def _epoch(self, number: int, epoch: int, progress: Progress, save: Callable[[Progress], None]) -> Row:
         started = time.perf_counter() - progress.seconds
         rate = progress.rate if progress.done else float(np.asarray(self._input.model.optimizer.learning_rate))
         model, batches = self._input.model, self._input.batches
         stage, pace = self.stages[number], self._pace
+        if pace is not None:
+            pace.begin_epoch()
         if stage.strength_changes:
             share = (epoch - 1) / max(1, stage.epochs - 1)
             share = share if pace is None else pace.share_at((epoch - 1) * batches.steps)
@@ -307,7 +381,8 @@ class Loop:
         with progress_bar(model, progress.done, batches.steps, label, show=self.show) as update_bar:
 
             def after_step(done: int) -> None:
-                self._update_ema((epoch - 1) * batches.steps + done)
+                if self._device is None:
+                    self._update_ema((epoch - 1) * batches.steps + done)
                 if pace is not None:
                     pace.after_step()
                     model.optimizer.learning_rate = pace.rate
@@ -319,7 +394,10 @@ class Loop:
                 save=lambda done: save(now(done)) if done < batches.steps else None,  # the whole epoch is saved later
                 asked_to_stop=lambda: self.interrupt.asked or (pace is not None and pace.over),
             )
-            if self._fit_groups is None:
+            if self._device is not None:
+                before = (epoch - 1) * batches.steps
+                self._device.fit(batches, len(self.history), before, after_batch, progress.metrics)
+            elif self._fit_groups is None:
                 dataset = batches.epoch(len(self.history), progress.done)
                 fit_epoch(model, dataset, after_batch, progress.metrics)
             else:

@@ -11,7 +11,13 @@ _EPSILON = 1e-7
 """Below this and that close to 1, Keras's losses take no probability."""
 
 
-def make_loss(label_smoothing: float, consistency: float = 0.0, focal: float = 0.0) -> Any:
+def make_loss(
+    label_smoothing: float,
+    consistency: float = 0.0,
+    focal: float = 0.0,
+    *,
+    reduction: str | None = "sum_over_batch_size",
+) -> Any:
     """Make the Keras loss of a training.
 
     Args:
@@ -21,6 +27,7 @@ def make_loss(label_smoothing: float, consistency: float = 0.0, focal: float = 0
         focal: Exponent gamma of the focal loss: each class's cross-entropy times (1 - its probability) ** gamma, so
             that images with a high probability of their class count little; 2 in the paper, 0 for plain cross-entropy.
             There is no weight of each class (alpha): ``class_weight`` is that.
+        reduction: Of Keras; None gives the loss of each image. Not with ``consistency``.
 
     Source: Hendrycks et al. 2020, arXiv 1912.02781; Lin et al. 2017, arXiv 1708.02002.
     """
@@ -34,7 +41,7 @@ def make_loss(label_smoothing: float, consistency: float = 0.0, focal: float = 0
         return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing, **how)
 
     if not consistency:
-        return entropy()
+        return entropy(reduction=reduction)
     plain = entropy(reduction=None)
     from keras import ops
 

@@ -97,6 +97,10 @@ class Pace:
         self._recent.clear()
         self._advance()
 
+    def begin_epoch(self) -> None:
+        """Go on after the scores of an epoch, which are no time of a batch, however long they take."""
+        self._last = None if self.budget is None else self.budget.spent()
+
     def after_step(self) -> None:
         """Count a step, look at the clock, and decide on the next: its rate, and whether there is one."""
         self.steps += 1

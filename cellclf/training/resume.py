@@ -33,7 +33,7 @@ def is_finished(folder: Path, manifest: Table, read: Callable[[Table], Table] = 
         return False
     with suppress(CellclfError, KeyError, TypeError):  # settings that this version can't read are others
         found["trainer"] = dict(read(found["trainer"]))
-    for name in ("class_names", "image_shape", "data", "trainer", "parent", "weights_sha256", "minutes"):
+    for name in ("class_names", "image_shape", "data", "trainer", "parent", "teacher", "weights_sha256", "minutes"):
         old, new = (_comparable(data.get(name)) for data in (found, manifest))
         if old != new:
             raise RunFolderError(
@@ -46,13 +46,19 @@ def is_finished(folder: Path, manifest: Table, read: Callable[[Table], Table] = 
 def _comparable(data: Any) -> Any:
     """Leave out of settings what may differ when a training resumes.
 
-    That is the cache but for its views, since a disk may have filled up, and where the run lies that is continued: its
-    weights count.
+    That is the cache but for its views, since a disk may have filled up, and where the run lies that is continued, or
+    that teaches: its weights count.
     """
     if not isinstance(data, Mapping):
         return data
     if "stages" in data:
-        return {**data, "start": None, "cache": {"views": (data.get("cache") or {}).get("views", 1)}}
+        teacher = {**teacher, "run": None} if isinstance(teacher := data.get("teacher"), Mapping) else None
+        return {
+            **data,
+            "start": None,
+            "teacher": teacher,
+            "cache": {"views": (data.get("cache") or {}).get("views", 1)},
+        }
     return {key: value for key, value in data.items() if key not in ("folder", "augmented_with")}
 
 

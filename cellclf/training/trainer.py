@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -38,9 +39,11 @@ from cellclf.training.compute import Compute
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
 from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
+from cellclf.training.precision_trial import try_precisions
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.start import STAGES, Parent, build_from, parent_of
+from cellclf.training.teacher import Teacher
 from cellclf.training.trainer_checks import check_options, check_parent_shape, check_sets, check_stage_sizes
 from cellclf.utils.atomic import expanded
 from cellclf.utils.backend import float32
@@ -82,6 +85,12 @@ class Trainer(Params):
             history as ``shifted_...``; a stage can choose its best epoch by them. None makes none.
         ema: Momentum of the exponential moving average (EMA) of weights that is validated and kept, such as 0.999; None
             keeps the weights themselves.
+        soup: Of how many of the last epochs of the last stage weights are averaged when it ends, with those of the best
+            epoch, as far as validation images and altered copy both agree (a greedy soup, Wortsman et al. 2022, arXiv
+            2203.05482; beside ``ema``, of the averages that it made). Each makes a checkpoint larger by the network.
+            None averages none.
+        teacher: A run whose probabilities are learnt beside the labels, or in place of them; see ``Teacher``. Features
+            are not cached then. None learns from labels.
         image_size: Side in pixels to which images are resized inside the model; None keeps their size.
         cache: Whether and where the features of frozen layers are computed once and kept; None never does.
         compute: On what is computed, and in which numbers: precision, XLA, devices, determinism.
@@ -115,6 +124,8 @@ class Trainer(Params):
         consistency: NotNegative = 0.0,
         val_augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("challenge")')] = None,
         ema: Annotated[float, Interval(gt=0, lt=1)] | None = None,
+        soup: Annotated[int, Interval(ge=1, le=100)] | None = None,
+        teacher: Annotated[Teacher | None, Example('Teacher(run="runs/a")')] = None,
         image_size: Annotated[int, Interval(ge=1, le=4096)] | None = None,
         cache: Annotated[Cache | None, Example('Cache(mode="disk")')] = Cache(),
         compute: Annotated[Compute, Example('Compute(precision="mixed_float16")')] = Compute(),
@@ -137,6 +148,8 @@ class Trainer(Params):
         self.consistency = consistency
         self.val_augmenter = val_augmenter
         self.ema = ema
+        self.soup = soup
+        self.teacher = teacher
         self.image_size = image_size
         self.cache = cache
         self.compute = compute
@@ -157,12 +170,14 @@ class Trainer(Params):
         notices = check_sets(train, val)
         check_stage_sizes(self, self.used_stages(), train)
         if parent is None:
-            notices += self.used_backbone().check(self._shape(train))
+            notices += self.used_backbone().check(self.shape_of(train))
         else:
             notices = parent.notices(train)
         for notice in notices:
             warnings.warn(notice, CellclfWarning, stacklevel=3)
         image_weights(train, self.class_weight)
+        if self.teacher is not None:
+            self.teacher.order(train.class_names)
         for stage in self.used_stages():
             check_accumulate(self.accumulate, -(-len(train) // (stage.batch_size or self.batch_size)))
 
@@ -223,6 +238,8 @@ class Trainer(Params):
             known |= {"backbone": self.used_backbone().resolved(), "head": self.used_head()}
         elif not isinstance(self.start, Run):
             known["start"] = str(Path(self.start).expanduser().resolve())
+        if self.teacher is not None and not isinstance(self.teacher.run, Run):
+            known["teacher"] = replace(self.teacher, run=str(Path(self.teacher.run).expanduser().resolve()))
         return plain(self).set_params(**known)  # type: ignore[no-any-return]  # of plain
 
     def to_dict(self) -> dict[str, Any]:
@@ -338,7 +355,10 @@ class Trainer(Params):
         model, blocks, layers = self._build(train.image_shape, train.num_classes)
         manifest["start_sha256"] = weights_sha256(model)
         earlier = None if folder is None else read_manifest(folder)
-        chosen = choose(model, self.compute, (earlier or {}).get("chosen") or manifest.get("chosen"))
+        before = (earlier or {}).get("chosen") or manifest.get("chosen") or {}
+        if self.compute.precision == "auto" and "precision" not in before:
+            before |= try_precisions(self, model, train, val, budget)
+        chosen = choose(model, self._used_compute(), before)
         manifest["chosen"] = chosen
 
         def save_manifest() -> None:
@@ -349,30 +369,13 @@ class Trainer(Params):
         precision = None if chosen["precision"] == "float32" else chosen["precision"]
         set_precision(model, precision)
         train, val = in_memory(train), in_memory(val)
-        weights = image_weights(train, self.class_weight)
-        views = 3 if self.consistency else 1
-        batches = Batches(
-            train,
-            self.augmenter,
-            self.batch_size,
-            weights,
-            self.seed,
-            self.mix,
-            views,
-            sampling=self.sampling,
-            devices=self.compute.devices,
-        )
         checkpoint = Checkpoint(folder)
         steps = {"augmenter": self.augmenter, "val_augmenter": self.val_augmenter}
         content = {"data": manifest["data"], "precision": precision} | {k: v and v.to_dict() for k, v in steps.items()}
-        loop = Loop(
-            trainer=self,
-            model=model,
-            blocks=blocks,
-            backbone_layers=layers,
-            batches=batches,
-            val=val,
-            shifted=None if self.val_augmenter is None else altered_copy(val, self.val_augmenter),
+        loop = self._loop(
+            (model, blocks, layers),
+            train,
+            val,
             chosen=chosen,
             caching=(self.cache or Cache(mode=None)).caching(folder, content),
             checkpoint=checkpoint,
@@ -397,6 +400,49 @@ class Trainer(Params):
             checkpoint.remove()
         return run
 
+    def _loop(self, built: tuple[Any, list[list[Any]], list[Any]], train: ImageSet, val: ImageSet, **rest: Any) -> Loop:
+        """Give what trains a network that ``_build`` gave, on sets that are in memory; ``rest`` is that of ``Loop``."""
+        model, blocks, layers = built
+        batches = Batches(
+            train,
+            self.augmenter,
+            self.batch_size,
+            image_weights(train, self.class_weight),
+            self.seed,
+            self.mix,
+            3 if self.consistency else 1,
+            sampling=self.sampling,
+            devices=self.compute.devices,
+        )
+        return Loop(
+            trainer=self,
+            model=model,
+            blocks=blocks,
+            backbone_layers=layers,
+            batches=batches,
+            val=val,
+            shifted=None if self.val_augmenter is None else altered_copy(val, self.val_augmenter),
+            **rest,
+        )
+
+    def _used_compute(self) -> Compute:
+        """Give where it is computed: a teacher needs batches from the host."""
+        return self.compute if self.teacher is None else replace(self.compute, pipeline="host")
+
+    @float32()
+    def trial(self, train: ImageSet, val: ImageSet) -> Loop:
+        """Give a training of which only some steps are measured: nothing is saved.
+
+        Args:
+            train: With labels; few images suffice.
+            val: With the same classes.
+        """
+        built = self._build(train.image_shape, train.num_classes)
+        chosen = choose(built[0], self._used_compute())
+        set_precision(built[0], None if chosen["precision"] == "float32" else chosen["precision"])
+        nothing = {"caching": Cache(mode=None).caching(None, {}), "checkpoint": Checkpoint(None), "show": False}
+        return self._loop(built, in_memory(train), in_memory(val), chosen=chosen, **nothing)
+
     def manifest(self, train: ImageSet, val: ImageSet) -> dict[str, Any]:
         """Give everything that determines a run of this trainer on these sets, as plain data."""
         return {
@@ -409,6 +455,7 @@ class Trainer(Params):
             },
             "trainer": self.resolved().to_dict(),
             **self._network(),
+            **({} if self.teacher is None else {"teacher": self.teacher.described()}),
             "versions": versions(),
             "machine": machine(),
         }
@@ -427,10 +474,15 @@ class Trainer(Params):
     def _sets(self, train: Cells, val: Cells) -> list[ImageSet]:
         """Give the sets as what is trained takes them: with ``start``, at its size and with its classes first."""
         sets = [as_cells(train, what="the training set"), as_cells(val, what="the validation set")]
-        parent = self.parent()
-        return sets if parent is None else parent.fitted(*sets)
+        if (parent := self.parent()) is not None:
+            return parent.fitted(*sets)
+        names = sets[0].class_names
+        if names != sets[1].class_names and {*sets[1].class_names} <= {*names}:  # arrays bring the classes they hold
+            sets[1] = sets[1].align(names)
+        return sets
 
-    def _shape(self, cells: ImageSet) -> tuple[int, int, int]:
+    def shape_of(self, cells: ImageSet) -> tuple[int, int, int]:
+        """Give height, width and 3 at which the backbone sees the images of a set."""
         return cells.image_shape if self.image_size is None else (self.image_size, self.image_size, 3)
 
     @float32()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cellclf.errors import RunFolderError
+from cellclf.errors import OptionError, RunFolderError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STEM, _SUFFIX = 40, 20
@@ -71,7 +71,17 @@ def expanded(path: str | Path) -> Path:
         >>> expanded("runs/a").as_posix(), expanded("~/runs/a") == Path.home() / "runs/a"
         ('runs/a', True)
     """
-    return Path(os.path.expanduser(path))
+    if not isinstance(path, str | os.PathLike) or path == "":  # an empty one would be the working directory
+        raise OptionError(f"{path!r} is no path; expected the name of a file or folder")
+    made = Path(os.path.expanduser(path))
+    try:
+        os.stat(made)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # not there yet
+    except (OSError, ValueError) as error:  # too long, a NUL, in a folder that may not be entered
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"{str(path)[:80]!r} cannot be used ({reason}); choose another name or folder") from None
+    return made
 
 
 def check_writable(path: str | Path) -> Path:

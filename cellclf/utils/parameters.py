@@ -274,6 +274,9 @@ class Params:
                 found |= {f"{name}__{key}": inner for key, inner in _inner(value)}
         return found
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        _set(self, {name: value})  # what was made of the old value is made anew
+
     def set_params(self, **params: Any) -> Self:
         """Change arguments by name; objects that were handed in stay as they are, and changed copies take their place.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from cellclf.errors import printable
-from cellclf.utils.log import is_shown
+from cellclf.utils.log import is_shown, logger
 
 Item = TypeVar("Item")
 
@@ -49,3 +51,38 @@ def bars() -> Any:
         warnings.simplefilter("ignore", tqdm.TqdmWarning)
         import tqdm.auto
     return tqdm.auto.tqdm
+
+
+@contextlib.contextmanager
+def downloads() -> Iterator[None]:
+    """Take what Keras prints while it downloads off stdout, which belongs to a command's result.
+
+    Its first line goes to the logger; its bar to stderr, where that is a terminal or a notebook.
+
+    Examples:
+        >>> with downloads():
+        ...     print("Downloading data from https://example.org/weights.h5")
+    """
+    with contextlib.redirect_stdout(_Downloads()):
+        yield
+
+
+class _Downloads(io.TextIOBase):
+    encoding = "utf-8"  # Keras asks for it
+
+    def __init__(self) -> None:
+        self._bar = sys.stderr if sys.stderr is not None and is_shown(None) else None
+
+    def isatty(self) -> bool:
+        return self._bar is not None and self._bar.isatty()
+
+    def write(self, text: str) -> int:
+        if text.startswith("Downloading data from"):
+            logger.info("d%s", text[1:].strip())
+        elif self._bar is not None:
+            self._bar.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._bar is not None:
+            self._bar.flush()

@@ -108,9 +108,9 @@ def csv_line(cells: list[str]) -> str:
 def read_rows(path: Path, expected: str) -> tuple[list[list[str]], list[str]]:
     """Read a CSV as a spreadsheet, a browser or a program wrote it.
 
-    Commas, semicolons or tabs; a first line ``sep=;``; UTF-8 with or without its mark, UTF-16, or Windows-1252; lines
-    that are one quoted cell, as a spreadsheet makes them where another separator is usual. Empty lines are left out,
-    and all lines are as long as the first.
+    Commas, semicolons, tabs or upright strokes; a first line ``sep=;``; UTF-8 with or without its mark, UTF-16, or
+    Windows-1252; lines that are one quoted cell, as a spreadsheet makes them where another separator is usual. Empty
+    lines are left out, and all lines are as long as the first.
 
     Args:
         path: The file.
@@ -131,7 +131,7 @@ def read_rows(path: Path, expected: str) -> tuple[list[list[str]], list[str]]:
     text = text[found.end() :] if found else text
     text = _without_comments(text)
     head = next((line for line in text.splitlines() if line.strip()), "")
-    separator = found[1] if found else max(",;\t", key=head.count)
+    separator = found[1] if found else max(",;\t|", key=head.count)
     try:
         rows = _parsed(text, separator)
         if rows and len(rows[0]) == 1 and max(map(rows[0][0].count, ",;\t")):  # whole lines in one cell each
@@ -170,6 +170,8 @@ def _decoded(raw: bytes, path: Path, expected: str) -> tuple[str, list[str]]:
     try:
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
             return raw.decode("utf-16"), []
+        if raw[:64:2].isascii() and raw[1:64:2] and not any(raw[1:64:2]):  # UTF-16 whose mark was lost
+            return raw.decode("utf-16-le"), []
         text, notices = raw.decode("utf-8-sig"), []
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")

@@ -192,7 +192,12 @@ def test_nested_steps_come_back_from_data():
         (lambda: Augmenter([AllOf(steps=(AugMix(steps=(Rotate(),)),))]).check(), OptionError, "own list"),
         (lambda: Augmenter([SomeOf(steps=(Rotate(),), count=2)]).check(), OptionError, "count=2; expected at most 1"),
         (lambda: Augmenter([RandAugment(ops=("sheer_x",))]).check(), UnknownNameError, "shear_x"),
-        (lambda: REPORT(IMAGES[0]), DataError, "expected uint8"),
+        (lambda: REPORT(IMAGES[0]), DataError, r"pass images\[None\]"),
+        (lambda: REPORT([IMAGES[0], IMAGES[0][:9]]), DataError, "are not an array"),
+        (lambda: REPORT(np.full((2, 8, 8, 3), np.nan, np.float32)), DataError, "2 of 2 images hold NaN"),
+        (lambda: REPORT(IMAGES[:, :3]), OptionError, "expected at least 4x4"),
+        (lambda: REPORT(IMAGES, [0] * len(IMAGES)), DataError, "labels are no ids"),
+        (lambda: Augmenter([Rotate(rate=1.5)])(IMAGES), OptionError, "rotate rate=1.5"),
         (lambda: REPORT(IMAGES.astype(int)), DataError, "expected uint8"),
         (lambda: REPORT(IMAGES, IDS[:3]), DataError, "one id"),
     ],
@@ -201,6 +206,13 @@ def test_mistakes_are_reported_in_one_line(make, error, words):
     with pytest.raises(error, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_steps_that_are_set_later_count():
+    augmenter = Augmenter([])
+    assert (augmenter(IMAGES) == IMAGES).all()
+    augmenter.steps = [Rotate(degrees=90)]
+    assert not (augmenter(IMAGES) == IMAGES).all()
 
 
 def test_plot_draws_each_original_with_its_views():

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import http.server
+import logging
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +188,39 @@ def test_caffe_scaling_is_that_of_keras() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype(np.float32)
     expected = keras.applications.imagenet_utils.preprocess_input(images.copy(), mode="caffe")
     assert np.allclose(model.predict(images, verbose=0), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [96, (96, 96), (96.0, 96.0, 3), "96"])
+def test_a_shape_that_is_none_is_refused_in_a_line(shape):
+    with pytest.raises(OptionError, match=r"expected \(height, width, 3\) in pixels"):
+        Backbone("sequential").build(shape)
+
+
+def test_a_model_for_grey_images_is_refused_by_their_channels():
+    model = keras.Sequential([keras.layers.Input((32, 32, 1)), keras.layers.Conv2D(4, 3)])
+    with pytest.raises(OptionError, match="takes images of 1 channels; expected one that takes 3"):
+        Backbone(model).build((32, 32, 3))
+
+
+def test_what_keras_prints_of_a_download_is_a_log_line_and_not_on_stdout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(5000))
+    (tmp_path / "cache").mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/weights.bin"
+
+        def build(input_shape: tuple[int, int, int], *, weights: str | None) -> Any:
+            keras.utils.get_file("weights.bin", address, cache_dir=str(tmp_path / "cache"))
+            return user_model()
+
+        spec = BackboneSpec(
+            name="fetched", build=build, summary="s", source="s", min_size=8, blocks=("second",), weights=("published",)
+        )
+        with caplog.at_level(logging.INFO, "cellclf"):
+            Backbone(spec).build((12, 12, 3))
+        server.shutdown()
+    assert (tmp_path / "cache" / "datasets" / "weights.bin").stat().st_size == 5000
+    assert capsys.readouterr().out == "" and caplog.messages == [f"downloading data from {address}"]

@@ -25,6 +25,9 @@ assert COMMANDS, "without a command, the test of their help would pass unseen"
     ("words", "message"),
     [
         (("inspect", "nowhere.npz"), "there is no 'nowhere.npz'"),
+        (("inspect", ""), "the source is an empty text"),
+        (("inspect", "https://example.org/cells.npz"), "is an address; expected a file"),
+        (("predict", "", "{npz}"), "is no path"),
         (("run", "{npz}", "--recipe", "fsat", "--out", "x"), "did you mean 'fast'"),
         (("run", "{npz}", "--recipe", "{recipe}", "--backbone", "resnet5", "--out", "x"), "did you mean 'resnet50'"),
         (("run", "{npz}", "--recipe", "{recipe}", "--param", "widht=3", "--out", "x"), "no parameter of backbone"),
@@ -55,6 +58,7 @@ def test_an_expected_error_is_one_line_and_exit_code_1(words, message, npz, reci
         ("runn",),
         ("run", "{npz}"),
         ("inspect",),
+        ("run", "{npz}", "\u2013recipe", "demo", "--check"),
         ("inspect", "{npz}", "--plot", "sheet.gif"),
         ("dedup", "{npz}", "--apply", "cells.txt"),
         ("dedup", "{npz}", "--gallery", "cells.pdf"),

@@ -124,7 +124,7 @@ def test_float_batches_are_rounded_if_they_are_pixels():
         ([(pixels(2, 8, 8, 3), [0, 1]), (pixels(2, 8, 8, 3), ["a", "b"])], "labels of several kinds"),
         ([{"scan": 1}], "hold scan; expected 'image'"),
         ([1, 2], r"arrays of shape \(\)"),
-        (["x", 3], r"arrays of shape \(\)"),
+        (["x", 3], "the list of files holds 3"),
         ({}, "has no 'images'"),
         (5, "cannot load from int"),
         (None, "cannot load from NoneType"),

@@ -77,7 +77,7 @@ def test_csv_labels_that_are_numbers_are_places_in_class_names(folder):
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
-        (b"path,label\n", "no readable image, of 0 files"),
+        (b"path,label\n", "has no rows below path, label"),
         (b"name,kind\nx,y\n", "has the columns name, kind; expected path, label"),
         (b'path,label\n"a.png' + b"x" * 200_000, "is no CSV"),
         (b"PK\x03\x04 a workbook", "is a workbook"),

@@ -83,9 +83,10 @@ def test_a_column_of_a_table(tmp_path, head):
 
 def test_a_column_of_another_name_and_rows_without_a_part(tmp_path):
     path = table(tmp_path, "which set")
-    assert given_names(path) == {}
+    assert sizes(load_parts(path)) == SIZES  # by what stands in it
     columns = {"part": "which set"}
     assert sizes(load_parts(path, columns=columns)) == SIZES
+    assert given_names(path, {"columns": {"part": None}}) == {}
     image(tmp_path / "more.png", 3)
     path.write_text(path.read_text() + "\nmore.png,lobed,")
     parts = load_parts(path, columns=columns)

@@ -58,6 +58,19 @@ def test_what_is_saved_comes_back(tmp_path):
         made.save(tmp_path / "a.xlsx")
 
 
+def test_other_programs_read_the_first_column_by_its_name(tmp_path):
+    """A byte order mark, by which Excel knows UTF-8, stands only where there is a letter that needs it."""
+    pandas = pytest.importorskip("pandas")
+    plain = table([id_ for id_ in IDS if id_.isascii()]).save(tmp_path / "plain.csv")
+    with plain.open(newline="", encoding="utf-8") as file:
+        assert next(csv.reader(file))[0] == "id"
+    marked = table().save(tmp_path / "marked.csv")
+    assert marked.read_bytes().startswith(b"\xef\xbb\xbf")
+    for path in (plain, marked):
+        assert list(pandas.read_csv(path).columns)[:2] == ["id", "decision"]
+        assert load_decisions(path).labels["007"] == "basophil"
+
+
 @given(st.lists(st.tuples(ANY.filter(str.strip), ANY), unique_by=lambda pair: pair[0], min_size=1, max_size=4))
 def test_any_text_comes_back(tmp_path_factory, pairs):
     made = Decisions([Decision(id_, "unsure", "", note) for id_, note in pairs])

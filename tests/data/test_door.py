@@ -16,6 +16,7 @@ from PIL import Image
 import cellclf as cc
 from cellclf.data.door import as_cells
 from cellclf.reporting import write_map
+from cellclf.training import DeviceBatches
 from cellclf.training.adapt import reader
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,7 @@ DOORS = {
     "Augmenter.plot": lambda run: (
         lambda *form: cc.Augmenter.preset("report").plot(one(*form), images=1, n_augmentations=1)
     ),
+    "DeviceBatches": lambda run: lambda *form: next(DeviceBatches(one(*form), batch_size=8).epoch(0)),
     "Trainer.check": lambda run: labelled(lambda *form: trainer().check(one(*form), one(*form))),
     "Pipeline.check": lambda run: labelled(lambda *form: cc.Pipeline(trainer=trainer()).check(one(*form))),
     "Run.predict_proba": lambda run: lambda *form: run.predict_proba(form[0]),

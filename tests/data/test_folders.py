@@ -65,7 +65,9 @@ def test_what_is_no_image_is_listed(folder):
     assert "no such file" in reasons["round/gone.png"] and "class folders" in reasons["loose.png"]
     assert cells.notices == (
         "the folder 'empty' holds no image and is not a class",
-        "ignored what other programs left in cells: ._* (1, a Mac), Thumbs.db (1, Windows' thumbnails)",
+        "ignored what other programs left in cells: ._* (1, a Mac), .ipynb_checkpoints (1, Jupyter), Thumbs.db (1, "
+        "Windows' thumbnails)",
+        "ignored as hidden, because their names begin with a dot: .hidden; rename what belongs to the set",
     )
     assert "skipped: 5" in cells.summary()
 

@@ -103,3 +103,22 @@ def test_real_cells_can_be_looked_at(real_data):
     cells = cc.load(real_data / "data" / "bccd_crops")
     assert "  neutrophil      207   59.0%" in cells.summary()
     assert len(cells.plot().axes) == 1 + 3 + 4 * 6
+
+
+@pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        ([f"p{k}" for k in range(6)], "groups: 6 patients or slides, each of one image: they keep nothing together"),
+        (["p"] * 6, "groups: all images are of one patient or slide, so no part can be split off"),
+        (["p", "q"] * 3, "groups: 2 patients or slides\n"),
+    ],
+)
+def test_groups_that_keep_nothing_or_everything_together(groups, text):
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    assert text in ImageSet(images, [0, 1] * 3, groups=groups).summary()
+
+
+def test_copies_among_the_images_looked_at_are_counted():
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    images[3] = images[1]
+    assert "1 of 6 images looked at are exact copies of others" in ImageSet(images).summary()

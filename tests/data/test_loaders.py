@@ -31,7 +31,7 @@ def test_arguments_that_do_not_go_with_arrays(arguments, kind, message):
 
 @pytest.mark.parametrize(
     ("src", "message"),
-    [("nowhere", "there is no 'nowhere'"), ("nowhere.npz", "there is no"), ("a.txt", r"\.txt is not supported")],
+    [("nowhere", "there is no 'nowhere'"), ("nowhere.npz", "there is no"), ("a.txt", "a text: save it as .csv")],
 )
 def test_paths_that_are_refused(tmp_path, monkeypatch, src, message):
     monkeypatch.chdir(tmp_path)

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def make(labels, groups=None, clusters=None):
+def make(labels, groups=None, clusters=None, names=("a", "b", "c")):
     images = np.zeros((len(labels), 2, 2, 3), np.uint8)
-    return ImageSet(images, labels, class_names=["a", "b", "c"], groups=groups, clusters=clusters)
+    return ImageSet(images, labels, class_names=names, groups=groups, clusters=clusters)
 
 
 @st.composite
@@ -47,6 +47,7 @@ def a_cut_exists(cells, fractions):
     return False
 
 
+@pytest.mark.filterwarnings("ignore:.* is empty")
 @given(cells=sets(), val=st.floats(0, 0.5), test=st.floats(0, 0.4), seed=st.integers(0, 9))
 def test_parts_are_a_partition_that_separates_no_group_and_no_cluster(cells, val, test, seed):
     split = Split(val=val, test=test, seed=seed)
@@ -67,11 +68,27 @@ def test_parts_are_a_partition_that_separates_no_group_and_no_cluster(cells, val
     assert again.val.ids.tolist() == parts.val.ids.tolist()
 
 
+@pytest.mark.filterwarnings("ignore:.* is empty")
 @given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=80), val=st.floats(0, 0.9))
 def test_without_groups_the_fractions_are_exact_to_one_image_a_class(labels, val):
     parts = Split(val=val).apply(make(labels))
     for label in range(3):
         assert abs((parts.val.labels == label).sum() - val * labels.count(label)) < 1
+
+
+def test_many_small_classes_leave_no_part_nearly_empty():
+    cells = make([k for k in range(30) for _ in range(2)], names=None)
+    parts = Split(val=0.2, test=0.2, seed=1).apply(cells)
+    assert [len(parts.train), len(parts.val), len(parts.test)] == [36, 12, 12]
+    assert min(parts.train.counts().values()) == 1, "training has every class"
+    assert {len(part.val) for part in Split(seed=1).folds(cells, 5)} <= {11, 12, 13}
+
+
+def test_a_part_that_cannot_have_an_image_is_reported():
+    with pytest.warns(CellclfWarning, match=r"val is empty: 0\.01 of 20 images is less than one"):
+        Split(val=0.01).apply(make([0, 1] * 10))
+    with pytest.warns(CellclfWarning, match="val is empty: each class has a single image"):
+        Split(val=0.2).apply(make(range(20), names=None))
 
 
 @pytest.mark.parametrize("val", [0.1, 0.2, 0.5, 0.9])

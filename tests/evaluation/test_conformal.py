@@ -65,11 +65,11 @@ def test_what_does_not_fit_is_refused():
     labels, probabilities = honest(50, 1)
     fitted = fit_conformal(labels, probabilities)
     for error in (0.0, 1.0, 5):
-        with pytest.raises(OptionError, match="expected a share between 0 and 1"):
+        with pytest.raises(OptionError, match="expected a number above 0 and below 1"):
             fitted.sets(probabilities, error)
     with pytest.raises(DataError, match="expected \\(images, 4\\)"):
         fitted.sets(probabilities[:, :3])
-    with pytest.raises(DataError, match="sets have shape"):
+    with pytest.raises(DataError, match="expected bool"):
         coverage(labels, fitted.sets(probabilities)[:3], NAMES)
     found = coverage([0, 0], np.ones((2, 4), bool), NAMES).to_dict()
     assert found["classes"] == {"a": 1.0, "b": None, "c": None, "d": None} and found["sizes"] == {"4": 1.0}

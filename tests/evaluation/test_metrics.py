@@ -164,7 +164,7 @@ def test_inputs_are_neither_changed_nor_shared() -> None:
             r"one whole number for each image: from one-hot, pass labels.argmax\(1\)",
         ),
         ([0, 1, 2], np.array([0, 1, 2]), "images x classes: what predict_proba gives, not the predicted classes"),
-        ([0.0, 1.0, 2.0], np.full((3, 4), 0.25), "labels are float64"),
+        ([0.0, 1.5, 2.0], np.full((3, 4), 0.25), "labels are float64"),
         ([], np.empty((0, 4)), "one whole number for each image"),
         ([0, 1, 2], np.full((3, 4), np.nan), "3 of 3 rows of probabilities hold NaN"),
         ([0, 1, 2], np.array([[3.0, -1, 2, 0]] * 3), "apply softmax to logits"),

@@ -295,6 +295,10 @@ def test_a_single_mistake_keeps_its_kind(cells, external, tmp_path):
         good.check(cells, tests={"b": external.replace(class_names=[*external.class_names[:7], "blast"])})
     with pytest.raises(DataError, match="the set 'b' is empty"):
         good.check(cells, tests={"b": external[:0]})
+    with pytest.raises(OptionError, match="a further set is called ''; expected a name"):
+        good.check(cells, tests={"": external})
+    with pytest.raises(DataError, match="expected a name for each set"):
+        good.run(cells, tests=external, out=tmp_path / "run")
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(RunFolderError, match="is a file"):
         good.check(cells, out=tmp_path / "file")

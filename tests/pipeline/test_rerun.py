@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import cellclf as cc
+from cellclf.backends import current
 from cellclf.cli import main
 from cellclf.pipeline import Rerun
 from cellclf.training.trainer import with_all_settings
@@ -43,6 +44,7 @@ def test_the_manifest_holds_what_made_the_run(folder):
     assert manifest["recipe"]["trainer"] == manifest["trainer"]
     backend = keras.config.backend()
     chosen = {"precision": "float32", "backend": backend, "jit_compile": backend == "jax", "cache": [False]}
+    chosen["pipeline"] = "device" if current().gpus() else "host"
     assert manifest["chosen"] == chosen
     assert manifest["split"]["train"] == 48 and len(manifest["split"]["sha256"]) == 64
     assert manifest["start_sha256"] != manifest["end_sha256"]
@@ -110,6 +112,7 @@ def test_what_was_chosen_is_done_again(folder, tmp_path, monkeypatch):
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     backend = keras.config.backend()
     chosen = {"precision": "float32", "backend": backend, "jit_compile": backend == "tensorflow", "cache": [False]}
+    chosen["pipeline"] = "device"
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"chosen": chosen}))
     again = cc.rerun(tmp_path, show=False)
     assert again.second.manifest["chosen"] == chosen, "as on another machine"

@@ -7,6 +7,7 @@ import itertools
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,3 +247,32 @@ def test_what_is_poor_at_home_is_to_be_trained_better_first(right: float, poor: 
     assert found.commands[0].startswith("cellclf run SRC --set" if poor else "cellclf suggest")
     if poor:
         assert "at home (\u201cval\u201d)" in found.sentences[2] and "guessing (33.3\u202f%)" in found.sentences[2]
+
+
+@pytest.mark.parametrize(
+    ("budget", "sample", "minutes"),
+    [
+        ({"minutes": 1.0, "enough": 74, "too_short": True}, None, 74),
+        ({"minutes": 10.0, "enough": 8, "too_short": False}, {"images": 100, "of": 300}, 24),
+        ({"minutes": 1.5, "too_short": True}, None, 3),
+    ],
+)
+def test_what_had_too_little_time_is_given_more_first(budget: Any, sample: Any, minutes: int) -> None:
+    manifest = {"chosen": {"budget": budget} | ({"sample": sample} if sample else {})}
+    given = dataclasses.replace(content({"val": report(0.9)}), manifest=manifest, command="cellclf run a.npz --out b")
+    found = judge(given)
+    assert found is not None
+    assert found.sentences[2].startswith(f"Next: give it more time before it is used; about {minutes} minutes")
+    assert found.commands == (f"cellclf run SRC --minutes {minutes} --out NEW_RUN",)
+    typed = "cellclf run a.npz --recipe challenge --minutes 1 --out 'runs/a b' --seed 3"
+    again = judge(dataclasses.replace(given, command=typed))
+    assert again is not None
+    assert again.commands == (f"cellclf run a.npz --recipe challenge --minutes {minutes} --out NEW_RUN --seed 3",)
+
+
+def test_what_had_a_budget_is_trained_better_with_more_time_not_more_epochs() -> None:
+    manifest = {"chosen": {"budget": {"minutes": 20.0, "enough": 12, "too_short": False}}}
+    found = judge(dataclasses.replace(content({"train": report(1.0), "val": report(0.3)}), manifest=manifest))
+    assert found is not None and "more time, such as 40 minutes" in found.sentences[2]
+    assert "epochs" not in " ".join((*found.sentences, *found.lines, *found.commands))
+    assert "cellclf run SRC --minutes 40 --out NEW_RUN" in found.commands

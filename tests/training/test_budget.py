@@ -80,6 +80,20 @@ def test_a_machine_that_slept_goes_on_where_it_was():
     assert rates[-1] < 0.02e-3 and len(rates) > 590
 
 
+def test_long_scores_between_epochs_are_no_sleep():
+    hand = Hand()
+    budget = Budget(1000, clock=hand)
+    pace = Pace(1e-3, (0.0, 1.0), 0.05, budget, 0.0, 600.0)
+    pace.start()
+    while not pace.over:
+        pace.begin_epoch()
+        for _ in range(40):
+            hand.now += 0.0 if pace.over else 0.5
+            pace.after_step()
+        hand.now += 90.0  # validation
+    assert budget.asleep == 0 and budget.spent() == hand.now <= 600 + 2 * 90 + 1
+
+
 def test_a_stage_whose_time_is_over_does_some_steps():
     pace, rates, _ = paced(0.0, lambda step: 1.0)
     assert 3 <= pace.steps <= 6 and rates[-1] < 0.02e-3
@@ -191,8 +205,9 @@ def test_stages_keep_their_shares_and_their_own_sizes():
 def budgeted(small_trainer, parts, tmp_path_factory):
     """A training within 6 seconds of a clock, stopped once, and its budget at the end."""
     folder = tmp_path_factory.mktemp("runs") / "budgeted"
-    stages = (cc.Stage(epochs=4, learning_rate=3e-3, unfreeze="all", train_batch_norm=True, strength=(0.2, 1.0)),)
-    trainer = small_trainer(augmenter=cc.Augmenter.preset("report", seed=1), stages=stages)
+    how = {"train_batch_norm": True, "strength": (0.2, 1.0), "layer_decay": 0.7}
+    stages = (cc.Stage(epochs=4, learning_rate=3e-3, unfreeze="all", **how),)
+    trainer = small_trainer(augmenter=cc.Augmenter.preset("report", seed=1), stages=stages, soup=3)
 
     def stop(row):
         raise KeyboardInterrupt
@@ -222,6 +237,7 @@ def test_a_rerun_repeats_its_steps_bit_for_bit(budgeted, parts):
     run, folder, _, _ = budgeted
     again = cc.rerun(folder, cells=(parts.train, parts.val))
     assert again.exact and again.matches, str(again)
+    assert run.manifest["chosen"]["soup"] == again.second.manifest["chosen"]["soup"]
     assert again.second.manifest["chosen"]["budget"]["paces"] == run.manifest["chosen"]["budget"]["paces"]
 
 

@@ -17,6 +17,8 @@ GRID = 4
 """Colours are compared as averages over 4 x 4 parts of the image."""
 _NOISE = 4.0  # grey levels by which a colour may be off, whatever the contrast
 _SAME = 0.25  # of the contrast: copies after JPEG 60 and 10 % of brightness stay below .22, swapped colours above .27
+_FLAT = 16.0  # grey levels by which fields of one colour may differ after that
+_BRIGHTNESS = (0.7, 1.4)
 _CHUNK = 16  # images converted at once
 
 
@@ -55,7 +57,8 @@ def colour_distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float3
     """Measure by how much the colours of two images differ, whatever their brightness: (n,) float32.
 
     Of each image it takes what the three colours have in common (grey) and what they have not (tint). One brightness,
-    which the grey parts give, must explain both; what it leaves of the tint counts, in parts of the contrast.
+    which the grey parts give, must explain both; what it leaves of the tint counts, in parts of the contrast. Of two
+    images without any structure the colour is all there is: they differ in brightness, too, beyond .7 to 1.4.
 
     Args:
         one: (n, k, k, 3) of ``colour_grids``.
@@ -77,6 +80,16 @@ def colour_distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float3
     gain = (contrast[1] + _NOISE) / (contrast[0] + _NOISE)
     left = np.sqrt(np.square(tint[1] - gain[:, None, None] * tint[0]).sum(2).mean(1) / 3)
     result: NDArray[np.float32] = left / (contrast[1] + gain * contrast[0] + 2 * _NOISE) * 2
+    return np.maximum(result, _flat_distance(one, other))
+
+
+def _flat_distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Measure by how much the colours of two fields of one colour differ, 0 for images with a structure: (n,)."""
+    flat = np.logical_and(*(np.ptp(grid, axis=1).max(1) < _NOISE for grid in (one, other)))
+    colour, second = one.mean(1), other.mean(1)
+    gain = (colour * second).sum(1) / np.maximum(np.square(colour).sum(1), 1)
+    left = second - np.clip(gain, *_BRIGHTNESS)[:, None] * colour
+    result: NDArray[np.float32] = flat * np.sqrt(np.square(left).mean(1)) / _FLAT * _SAME
     return result
 
 

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from cellclf.data.door import Cells, as_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.loaders import load
-from cellclf.errors import DataError, OptionError, unknown
-from cellclf.evaluation.checks import averaged_classes
+from cellclf.errors import DataError, unknown
+from cellclf.evaluation.checks import Level, Resamples, averaged_classes
 from cellclf.evaluation.intervals import Estimate, Floats, bootstrap, estimate_shares
 from cellclf.evaluation.robustness.corruptions import ALEXNET_CLEAN, CORRUPTIONS, SEVERITIES, corrupt
 from cellclf.evaluation.robustness.families import families_of
 from cellclf.evaluation.robustness.result import MEDMNIST_C, CorruptionScores, Robustness
 from cellclf.evaluation.scores import SCORES
+from cellclf.utils.parameters import Count, Seed, check_arguments
 from cellclf.utils.progress import track
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
@@ -36,11 +37,11 @@ def robustness(
     *,
     name: str | None = None,
     seen: Collection[str] = (),
-    seed: int = 0,
-    min_count: int | None = None,
-    batch_size: int = 256,
-    confidence: float = 0.95,
-    resamples: int = 1000,
+    seed: Seed = 0,
+    min_count: Count | None = None,
+    batch_size: Count = 256,
+    confidence: Level = 0.95,
+    resamples: Resamples = 1000,
     show: bool | None = None,
 ) -> Robustness:
     """Predict the same images again, corrupted, and compare the scores.
@@ -78,14 +79,8 @@ def robustness(
         Di Salvo, Doerrich & Ledig 2024, "MedMNIST-C", arXiv 2406.17536.
     """
     cells = as_cells(cells)
-    if not 0 < confidence < 1:
-        raise OptionError(f"confidence is {confidence}; expected a level between 0 and 1, such as 0.95")
-    for option, value, least in (
-        ("batch_size", batch_size, 1),
-        ("resamples", resamples, 100),
-    ):
-        if value < least:
-            raise OptionError(f"{option} is {value}; expected {least} or more")
+    given = {"min_count": min_count, "batch_size": batch_size, "confidence": confidence, "resamples": resamples}
+    check_arguments(robustness, seed=seed, **given)
     families = families_of(seen)
     suite_name, shifted = load_suite(suite, cells.image_shape[:2])
     title = name or suite_name

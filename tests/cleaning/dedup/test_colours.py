@@ -33,6 +33,8 @@ CELL = make_cells(3, size=SIDE, seed=4).images[0]
 FAMILIES: dict[str, list[Image]] = {
     "white and blue": [flat(255, 255, 255), flat(0, 0, 254)],
     "six flat colours": [flat(*c) for c in itertools.product((40, 200), (40, 200), (40, 200)) if len({*c}) > 1],
+    "flat greys": [flat(255, 255, 255), flat(128, 128, 128), flat(60, 60, 60), flat(0, 0, 0)],
+    "two reds": [flat(200, 0, 0), flat(250, 200, 210)],
     "red, blue and green discs": [shape((200, 40, 40)), shape((40, 40, 200)), shape((60, 110, 60))],
     "discs on black": [shape((250, 0, 0), 0), shape((0, 250, 0), 0), shape((0, 0, 250), 0)],
     "small dots": [shape((220, 20, 20), 0, 4), shape((20, 220, 20), 0, 4)],
