@@ -15,7 +15,7 @@ from cellclf.plugins.discovery import installed_version
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.renamed import with_new_names
 from cellclf.utils.atomic import check_writable, write_json, write_text
-from cellclf.utils.backend import check_backend, float32
+from cellclf.utils.backend import check_backend, check_process, float32
 from cellclf.utils.csv_tables import csv_text
 from cellclf.utils.locks import is_free
 from cellclf.utils.spreadsheet import read_rows, restored
@@ -202,6 +202,7 @@ def read_model(folder: Path, manifest: Mapping[str, Any]) -> Any:
     if damaged is not None:
         raise RunFolderError(f"{path} is damaged (checksum of {damaged}); copy it again from where the run was trained")
     check_backend()
+    check_process()
     import keras
 
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cellclf.backends import current
+from cellclf.utils.backend import check_process
 
 _NAME = "_cellclf_forward"
 
@@ -23,9 +24,13 @@ def forward(model: Any) -> Callable[[NDArray[Any]], Any]:
 
     Returns:
         A function from (n, ...) to the output of the model, or a list of its outputs, as arrays.
+
+    Raises:
+        OptionError: In a process that was forked after the backend had run.
     """
     import keras
 
+    check_process()
     found: Callable[[NDArray[Any]], Any] | None = getattr(model, _NAME, None)
     if found is None:
         keras_model = isinstance(model, keras.Model)

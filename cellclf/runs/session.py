@@ -225,7 +225,7 @@ def _agree(expected: Sequence[Any], found: Sequence[Any]) -> tuple[float, bool]:
 
 def _keep(path: Path, session: Session, onnx: bytes, key: str | None, images: NDArray[Any], outputs: list[Any]) -> None:
     """Write a converted network into a run folder; a folder that is read-only or full is left as it is."""
-    if key is None:
+    if key is None or not path.parent.stat().st_mode & 0o222:  # an administrator could write all the same
         return
     about = {
         "key": key,

@@ -15,6 +15,9 @@ from cellclf.errors import MissingPackageError, OptionError
 SUPPORTED = {"tensorflow": ("cpu", "gpu"), "jax": ("jax",), "torch": ("torch",)}
 """Backend -> the extras of cellclf that bring it."""
 
+_RUNS_IN: dict[str, int] = {}
+"""The process in which the backend was first used."""
+
 _INSTALL = (
     "pip install 'cellclf[cpu]' brings TensorFlow, 'cellclf[gpu]' TensorFlow with CUDA, 'cellclf[jax]' JAX, "
     "'cellclf[torch]' PyTorch"
@@ -70,6 +73,22 @@ def _is_installed(name: str) -> bool:
         return False
 
 
+def check_process() -> None:
+    """Refuse a process that was forked from one in which the backend has run, as workers of a server may be.
+
+    Its threads are not in the copy, which would wait for them for ever.
+
+    Raises:
+        OptionError: It was; PyTorch can run there.
+    """
+    name, own = chosen_backend()[0], os.getpid()
+    if _RUNS_IN.setdefault("process", own) != own and name != "torch":
+        raise OptionError(
+            f"this process was forked from one in which {name} has run, and would wait for ever; expected workers of "
+            "multiprocessing.get_context('spawn'), or runs that are loaded only after the fork"
+        )
+
+
 @contextlib.contextmanager
 def float32() -> Iterator[None]:
     """Let Keras build and run networks in float32 within the block, also where the process has another global policy.
@@ -88,6 +107,7 @@ def float32() -> Iterator[None]:
     """
     from keras import config
 
+    check_process()
     floatx, policy = config.floatx(), config.dtype_policy()
     config.set_floatx("float32")
     config.set_dtype_policy("float32")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,11 +143,37 @@ def test_files_that_are_no_export_are_refused(tmp_path: Path) -> None:
         open_exported(tmp_path / "text.onnx", n_jobs=0)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_ever(run: cc.Run, cells: cc.ImageSet, tmp_path: Path) -> None:
+    run.predict(cells)
+    run.save(tmp_path / "run")
+    uses = [lambda: run.predict(cells), lambda: run.explain(cells), lambda: cc.load_run(tmp_path / "run")]
+
+    def work(told: Any) -> None:
+        for use in uses:
+            try:
+                told.put(str(use()))
+            except cc.OptionError as error:
+                told.put(str(error))
+
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    worker = context.Process(target=work, args=(told,), daemon=True)
+    worker.start()
+    try:
+        for _ in uses:
+            assert "was forked from one in which" in told.get(timeout=60)
+    finally:
+        worker.kill()
+
+
 def test_a_folder_of_other_files_is_left_alone(run: cc.Run, tmp_path: Path) -> None:
+    other = cc.Run(run.model, run.class_names, [], {})  # of the shared one, another test may have set the folder
     for name in ("features.npz", "notes.txt"):
         (tmp_path / name).write_text("mine")
     with pytest.raises(cc.RunFolderError, match="is not empty and holds no run; choose a new folder"):
-        run.save(tmp_path)
+        other.save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["features.npz", "notes.txt"]
-    assert (tmp_path / "features.npz").read_text() == "mine" and run.folder is None
-    assert run.save(tmp_path / "new") == tmp_path / "new"
+    assert (tmp_path / "features.npz").read_text() == "mine" and other.folder is None
+    assert other.save(tmp_path / "new") == tmp_path / "new"
