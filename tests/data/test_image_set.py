@@ -216,7 +216,7 @@ def test_labels_that_are_taken(labels, expected):
         ([0, 10**9, 1], "are these the labels"),
         ([0, 2**63, 1], r"below 2\*\*63"),
         ([[0, 1], [2], [0]], "labels are not a column"),
-        (5, "labels have shape"),
+        (5, "labels is a single int; expected one for each image"),
     ],
 )
 def test_labels_that_are_refused(labels, message):

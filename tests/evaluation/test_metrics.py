@@ -165,7 +165,7 @@ def test_inputs_are_neither_changed_nor_shared() -> None:
         ),
         ([0, 1, 2], np.array([0, 1, 2]), "images x classes: what predict_proba gives, not the predicted classes"),
         ([0.0, 1.5, 2.0], np.full((3, 4), 0.25), "labels are float64"),
-        ([], np.empty((0, 4)), "one whole number for each image"),
+        ([], np.empty((0, 4)), "there are no labels; expected at least one image"),
         ([0, 1, 2], np.full((3, 4), np.nan), "3 of 3 rows of probabilities hold NaN"),
         ([0, 1, 2], np.array([[3.0, -1, 2, 0]] * 3), "apply softmax to logits"),
         ([0, 1, 2], np.full((3, 4), 0.5), "a row sums to 2"),
