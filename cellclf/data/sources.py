@@ -196,7 +196,7 @@ def as_source(images: object, bits: int | None = None) -> tuple[ImageSource, lis
     Raises:
         DataError: Floats, wide or negative numbers, another shape; the message says how to convert.
     """
-    if isinstance(images, np.ma.MaskedArray) and (hidden := int(np.ma.count_masked(images))):
+    if isinstance(images, np.ma.MaskedArray) and (hidden := int(np.ma.getmaskarray(images).sum())):
         raise DataError(f"{hidden:,} pixels are masked; expected values for all: pass images.filled(255), say")
     array = _as_array(images)
     grey = array.ndim == 3 and array.shape[2] not in (3, 4)  # a single RGB image is not a stack of grey ones
