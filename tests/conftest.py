@@ -14,7 +14,7 @@ from cellclf.utils.backend import chosen_backend
 
 # the gate draws the same examples each time; `pytest --hypothesis-profile random` draws others
 settings.register_profile("cellclf", deadline=None, max_examples=40, derandomize=True)
-settings.register_profile("random", deadline=None, max_examples=200, print_blob=True)
+settings.register_profile("random", deadline=None, max_examples=100, print_blob=True)
 settings.load_profile("cellclf")
 
 

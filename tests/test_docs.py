@@ -49,6 +49,11 @@ MINE = ["--backbone", "residual", "--weights", "none", "--param", "filters=[16,1
 
 
 SLOW_PAGES = {"docs/guides/hidden-test.md"}
+TENSORFLOW = {
+    "docs/guides/export.md": "files for other programs are written",
+    "docs/guides/gpu.md": "the page compiles a step by it",
+    "docs/guides/pieces.md": "the page augments a tf.data set",
+}
 NEEDED = {"docs/guides/export.md": ("tf2onnx", "onnxruntime", "ai_edge_litert")}
 
 
@@ -144,10 +149,17 @@ def parse(words: list[str]) -> None:
         command.make_context(name, rest, parent=context)
 
 
+def marks_of(page: Path) -> list[pytest.MarkDecorator]:
+    """Give what keeps the fences of a page from being run everywhere and always."""
+    reason = TENSORFLOW.get(name_of(page))
+    slow = [pytest.mark.slow] if name_of(page) in SLOW_PAGES else []
+    return [*slow, *([pytest.mark.tensorflow(reason)] if reason else [])]
+
+
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, id=name_of(page), marks=pytest.mark.slow if name_of(page) in SLOW_PAGES else ())
+        pytest.param(page, id=name_of(page), marks=marks_of(page))
         for page in PAGES
         if FENCE.search(page.read_text("utf-8"))
     ],

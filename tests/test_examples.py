@@ -13,11 +13,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 SLOW = {"hidden_test", "dask_cluster", "reproduce"}
+TENSORFLOW = {
+    "export": "files for other programs are written",
+    "gpu": "the example compiles a step by it",
+    "pieces": "the example augments a tf.data set",
+}
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(p, marks=pytest.mark.slow if p.stem in SLOW else (), id=p.stem) for p in EXAMPLES]
-)
+def marks_of(path: Path) -> list[pytest.MarkDecorator]:
+    reason = TENSORFLOW.get(path.stem)
+    slow = [pytest.mark.slow] if path.stem in SLOW else []
+    return [*slow, *([pytest.mark.tensorflow(reason)] if reason else [])]
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, marks=marks_of(path), id=path.stem) for path in EXAMPLES])
 def test_an_example_runs(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CELLCLF_TINY", "1")

@@ -324,10 +324,23 @@ def _rebuilt(model: Any, edit: Callable[[dict[str, Any]], None]) -> Any:
             f"the model {model.name!r} cannot be rebuilt from its config ({' '.join(str(error).split())}); "
             "custom layers need keras.saving.register_keras_serializable"
         ) from error
-    # variables, not weights: they include the states of Dropout's generators
+    # variables, not weights: they include the states of Dropout's generators; as arrays, since on JAX both models would
+    # hold one array, which ``Model.predict`` of the one deletes
     for variable, source in zip(new.variables, model.variables, strict=True):
-        variable.assign(source)
+        variable.assign(source.numpy())
+    use_adapted_state(new)
     return new
+
+
+def use_adapted_state(model: Any) -> None:
+    """Let layers that were adapted to data, such as Normalization, compute with the weights that they now have.
+
+    They compute with constants made of their weights when these are loaded from a file, and do not see that they
+    were assigned: until then they would go on with the mean 0.
+    """
+    for layer in model._flatten_layers():  # also those inside of other layers
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def _input_layer(config: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,10 +33,14 @@ def map_dataset(
         epoch: See `Augmenter.map`.
 
     Raises:
-        DataError: Elements of another form.
+        DataError: No such data set, or elements of another form.
     """
+    if "tensorflow" not in sys.modules:  # then it is none of its data sets, and TensorFlow need not be installed
+        raise _no_dataset(dataset)
     import tensorflow as tf
 
+    if not isinstance(dataset, tf.data.Dataset):
+        raise _no_dataset(dataset)
     spec = dataset.element_spec
     members = spec if isinstance(spec, tuple) else (spec,)
     images = members[0]
@@ -94,3 +99,10 @@ def map_dataset(
     done = tf.data.Dataset.zip((numbered, now)).map(one, num_parallel_calls=tf.data.AUTOTUNE)
     count = int(dataset.cardinality())  # the scan forgets it, and fit then warns that the input ran out
     return done.apply(tf.data.experimental.assert_cardinality(count)) if count >= 0 else done
+
+
+def _no_dataset(given: object) -> DataError:
+    return DataError(
+        f"got {type(given).__name__}; expected a tf.data.Dataset of images. Arrays are augmented by a call: "
+        "augmenter(images, ids, epoch)"
+    )

@@ -11,6 +11,7 @@ import numpy as np
 from cellclf.evaluation.intervals import Estimate
 from cellclf.evaluation.metrics import Report
 from cellclf.evaluation.scores import scores_in
+from cellclf.evaluation.significance import points
 from cellclf.pages.figures import CURVES, curves_in, inline_svg, number, plot_curve, restored
 from cellclf.pages.template import count, date_text, duration, percent, plain, thumbnails
 from cellclf.reporting.confidence import confidence_view
@@ -304,14 +305,17 @@ def _evaluated(place: int, name: str, report: Report, cells: ImageSet | None, *,
 
 
 def _home(found: Forgetting | None) -> View | None:
-    if found is None or found.before is None or found.after is None:
+    if found is None or found.before is None or found.after is None or found.difference is None:
         return None
+    images = {one.name: one.support for one in found.before.classes}
     return {
         "n": found.before.n,
         "images": found.images,
         "before": found.before.balanced_accuracy,
         "after": found.after.balanced_accuracy,
-        "rows": found.lost(),
+        "change": points(found.difference.balanced_accuracy),
+        "rows": [(name, images[name], *recalls) for name, *recalls in found.lost()],
+        "loses": any(after < before for _, before, after in found.lost()),
     }
 
 

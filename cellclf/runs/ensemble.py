@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cellclf.backbones.graph import use_adapted_state
 from cellclf.errors import DataError, OptionError
 from cellclf.runs.run import Run
 from cellclf.utils.backend import float32
@@ -62,4 +63,5 @@ def ensemble(runs: Sequence[Run]) -> Run:
 def _renamed(model: Any, name: str) -> Any:
     copy = type(model).from_config({**model.get_config(), "name": name})
     copy.set_weights(model.get_weights())
+    use_adapted_state(copy)
     return copy

@@ -120,6 +120,9 @@ class _Reader:
         end, score = _before_softmax(model)
         maps = [one for one in model.layers if len(getattr(one.output, "shape", ())) == 4]
         if layer is None:
+            # what comes before the first weights is the image itself, of which no gradient says what was found in it
+            first = next((place for place, one in enumerate(model.layers) if one.weights), 0)
+            maps = [one for one in model.layers[first:] if one in maps]
             maps = [one for one in maps if not isinstance(one, keras.layers.ZeroPadding2D)]  # its border moves places
             sides = {one.name: min(one.output.shape[1:3]) for one in maps}
             order = [one for one in reversed(maps) if sides[one.name] >= _SMALLEST]

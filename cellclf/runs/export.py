@@ -20,10 +20,11 @@ from cellclf.backends import current
 from cellclf.data.generated import make_cells
 from cellclf.data.image_set import ImageSet
 from cellclf.data.sources import Images
-from cellclf.errors import CellclfError, ExportError, MissingPackageError, OptionError, unknown
+from cellclf.errors import CellclfError, ExportError, MissingPackageError, OptionError, one_line, unknown
 from cellclf.runs.predict import probabilities
-from cellclf.utils.atomic import check_writable, replacing, replacing_folder, write_json
+from cellclf.utils.atomic import check_writable, expanded, replacing, replacing_folder, write_json
 from cellclf.utils.backend import chosen_backend, float32
+from cellclf.utils.parameters import Count, check_arguments
 from cellclf.utils.results import Result
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def export(
     return Exported(path, kind, difference, len(cells))
 
 
-def open_exported(path: str | Path, *, format: str | None = None, n_jobs: int | None = None) -> Predictor:
+def open_exported(path: str | Path, *, format: str | None = None, n_jobs: Count | None = None) -> Predictor:
     """Open an exported network with the runtime of its format, on the processor.
 
     Args:
@@ -115,11 +116,27 @@ def open_exported(path: str | Path, *, format: str | None = None, n_jobs: int | 
         A function from (n, H, W, 3) uint8 images to (n, K) float32 probabilities.
 
     Raises:
-        OptionError: A name of no format.
+        OptionError: A name of no format, or no number of threads.
         MissingPackageError: The format's runtime is not installed.
+        ExportError: No file there, or one that the runtime cannot open.
     """
-    kind = _format(Path(path), format)
-    _require(*_NEEDS[kind][-1:], what=f"opening {Path(path).name}")
+    check_arguments(open_exported, n_jobs=n_jobs)
+    path = expanded(path)
+    kind = _format(path, format)
+    _require(*_NEEDS[kind][-1:], what=f"opening {path.name}")
+    if not path.exists():
+        raise ExportError(f"there is no {str(path)!r}; expected what Run.export wrote")
+    try:
+        return _opened(path, kind, n_jobs)
+    except CellclfError:
+        raise
+    except Exception as error:  # each runtime has its own
+        raise ExportError(
+            f"{path} cannot be opened as {kind} ({one_line(str(error))[:200]}); expected what Run.export wrote"
+        ) from error
+
+
+def _opened(path: Path, kind: str, n_jobs: int | None) -> Predictor:
     if kind == SAVED_MODEL:
         if importlib.util.find_spec("tensorflow") is None:
             raise MissingPackageError(f"opening {Path(path).name} needs TensorFlow: pip install 'cellclf[cpu]'")

@@ -312,7 +312,8 @@ def _advice(manifest: Mapping[str, Any]) -> str:
         named = " and ".join(f"{name!r} (package {package})" for name, package in absent.items())
         packages = " ".join(f"'{package.replace(' ', '==')}'" for package in absent.values())
         return f"it was trained with the plugin {named}, which is not installed here: pip install {packages}"
-    made = f"it was written with keras {manifest.get('versions', {}).get('keras', '?')}"
+    keras = manifest.get("versions", {}).get("keras", "?")
+    made = f"it was written with keras {keras} (here {installed_version('keras')})"
     for name, package in plugins.items():
         there = f"{name!r} (package {package}; here {installed_version(package.split(' ')[0])})"
         made += f" and the plugin {there}: import the module that defines its layers first, or "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellclf.data.image_set import ImageSet
+from cellclf.errors import TrainingError
 from cellclf.runs.forward import forward
 from cellclf.runs.tta import VIEWS, Images
 from cellclf.utils.device_memory import naming_batch_size
@@ -56,6 +57,30 @@ def probabilities(
             else:
                 found.append(average_views(predict, batch, tta))
     return np.concatenate(found)
+
+
+def check_rows(found: NDArray[Any]) -> NDArray[Any]:
+    """Refuse what a network gives if it is no probabilities.
+
+    Args:
+        found: (N, K).
+
+    Raises:
+        TrainingError: Numbers below 0, rows that do not sum to 1, or NaN.
+    """
+    sums = found.sum(1, dtype=np.float64)
+    if np.isnan(sums).any():
+        raise TrainingError(
+            f"the network gives NaN for {int(np.isnan(sums).sum()):,} of {len(sums):,} images, so its weights are "
+            "damaged: train it again"
+        )
+    if len(found) and (found.min() < 0 or np.abs(sums - 1).max() > 0.01):
+        worst = float(sums[np.abs(sums - 1).argmax()])
+        raise TrainingError(
+            f"the network gives numbers from {found.min():.3g} on, and a row that sums to {worst:.4g}; expected "
+            "probabilities, as of a network that ends in a softmax"
+        )
+    return found
 
 
 def average_views(

@@ -41,7 +41,7 @@ from cellclf.runs.folder import (
     write_history,
     write_manifest,
 )
-from cellclf.runs.predict import probabilities
+from cellclf.runs.predict import check_rows, probabilities
 from cellclf.runs.predictions import Predictions, predictions
 from cellclf.runs.provenance import weights_sha256
 from cellclf.runs.runtime import Runtime
@@ -128,12 +128,15 @@ class Run:
 
         Raises:
             DataError: Nothing that holds images.
+            TrainingError: What the network gives is no probabilities; or the device is full.
         """
         cells = self._fitted(images)
         names = view_names(tta, cells.image_shape)
         session = self._session(cells)
         predict = None if session is None else session.probabilities
-        return probabilities(self.model, cells, batch_size=batch_size, tta=names, predict=predict, show=show)
+        return check_rows(
+            probabilities(self.model, cells, batch_size=batch_size, tta=names, predict=predict, show=show)
+        )
 
     def predict(self, images: Cells, *, batch_size: int = 256, show: bool | None = None) -> NDArray[np.int64]:
         """Give the most probable class of each image: (N,) int64, an index into ``class_names``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cellclf.backbones.graph import seen_size, sharing_at
@@ -149,7 +150,23 @@ def measured(
     guess = Speed(train=_TRAINED * predict, predict=predict, compile=_COMPILED * times[0])
     if budget.seconds - budget.spent() < _WORTH_MEASURING or not worth_training(guess):
         return guess
-    begin = budget.spent()
+    first, *others = step_times(loop, plain, budget.spent)
+    a_step = sum(others) / len(others) if others else first
+    return Speed(train=a_step / plain.batches.batch_size, predict=predict, compile=max(0.0, first - a_step))
+
+
+def step_times(loop: Loop, plain: StageInput, spent: Callable[[], float]) -> list[float]:
+    """Train some steps through all layers, and give the seconds of each; the first holds the compilation.
+
+    Args:
+        loop: Of the training; its network is afterwards as it was.
+        plain: What a stage at the full size takes.
+        spent: Gives the seconds that have passed.
+
+    Raises:
+        KeyboardInterrupt: The training was asked to stop.
+    """
+    begin = spent()
     ends: list[float] = []
     before = values(loop.model.variables)
     freeze(loop.backbone_layers, loop.blocks, Stage(epochs=1, learning_rate=1e-6, unfreeze="all"))
@@ -160,7 +177,7 @@ def measured(
 
     after_batch = AfterBatch(
         done=0,
-        after_step=lambda done: ends.append(budget.spent()),
+        after_step=lambda done: ends.append(spent()),
         save=lambda done: None,
         asked_to_stop=lambda: enough() or loop.interrupt.asked,
     )
@@ -173,6 +190,4 @@ def measured(
     if loop.interrupt.asked:
         raise KeyboardInterrupt("the training was stopped before its first step")
     assign(loop.model.variables, before)
-    first = ends[0] - begin
-    a_step = (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else first
-    return Speed(train=a_step / plain.batches.batch_size, predict=predict, compile=max(0.0, first - a_step))
+    return [end - start for start, end in pairwise([begin, *ends])]

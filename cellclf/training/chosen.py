@@ -25,20 +25,21 @@ def choose(model: Any, compute: Compute, before: Mapping[str, Any] | None = None
         whether it trains on cached features (added by the loop, since how much room the disk has is known only then);
         ``budget``: what was planned for the time that there was, and the steps that were done in it (see
         ``cellclf.training.budgeted``), only where there was a budget; ``sample``: which share of the images was used,
-        only where there was no time for all.
+        only where there was no time for all; ``trial``: how fast each way of computing was, where that was tried (see
+        ``cellclf.training.precision_trial``); ``soup``: of which epochs the weights were averaged, added by the loop.
     """
     import keras
 
     before, backend = before or {}, keras.config.backend()
     known = before.get("backend", "tensorflow") == backend and "jit_compile" in before
     found = {
-        "precision": before.get("precision", compute.precision or "float32"),
+        "precision": before.get("precision", "float32" if compute.precision in (None, "auto") else compute.precision),
         "jit_compile": before["jit_compile"] if known else _compiles(model, compute.jit_compile),
         "backend": backend,
         "pipeline": before.get("pipeline", "host") if known else _pipeline(compute),
         "cache": list(before.get("cache", ())),
     }
-    return found | {key: before[key] for key in ("budget", "sample") if key in before}
+    return found | {key: before[key] for key in ("budget", "sample", "trial") if key in before}
 
 
 def _compiles(model: Any, jit_compile: bool | str) -> bool:

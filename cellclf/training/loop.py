@@ -34,10 +34,12 @@ from cellclf.training.early_stopping import EarlyStopping
 from cellclf.training.ema import EMA
 from cellclf.training.epoch_steps import AfterBatch, build_metrics, fit_epoch, make_fit_groups, progress_bar
 from cellclf.training.freezing import freeze, moving_variables
+from cellclf.training.layer_rates import rate_factors
 from cellclf.training.losses import make_loss, penalties, validation_loss
 from cellclf.training.optimizers import make_optimizer
 from cellclf.training.plan import minutes_text
 from cellclf.training.signals import Interrupt
+from cellclf.training.soup import Soup
 from cellclf.training.stage import Stage, stage_size
 from cellclf.training.stage_input import StageInput, stage_input
 from cellclf.utils.log import logger
@@ -163,7 +165,7 @@ class Loop:
         """The training images on the device; copied there when the first of them is needed."""
         return DeviceImages(self.batches.cells, self.batches.weights)
 
-    def compiled(self, model: Any, rate: Any) -> Any:
+    def compiled(self, model: Any, rate: Any, layer_decay: float = 1.0) -> Any:
         """Compile a model for a stage at a rate, and give its optimizer."""
         optimizer = make_optimizer(
             self.trainer.optimizer,
@@ -171,6 +173,7 @@ class Loop:
             self.trainer.weight_decay,
             accumulate=self.trainer.accumulate,
             scale_loss=self.chosen["precision"] == "mixed_float16",
+            factors=rate_factors(self.model, self.blocks, layer_decay),
         )
         self._loss = make_loss(self.trainer.label_smoothing, self.trainer.consistency, self.trainer.focal)
         compiling = {"metrics": ["accuracy"], "jit_compile": self.chosen["jit_compile"]}
@@ -212,7 +215,7 @@ class Loop:
         model, plan = self._input.model, self.chosen.get("budget")
         self._pace = None if plan is None else pace_of(plan, number, stage, self.budget)
         rate = stage.rate(self._input.batches.steps) if self._pace is None else self._pace.rate
-        optimizer = self.compiled(model, rate)
+        optimizer = self.compiled(model, rate, stage.layer_decay)
         in_groups = self._input.cache is not None and not current().shares_batches()
         self._fit_groups = make_fit_groups(model) if in_groups else None
         moving = moving_variables(self.model)
@@ -222,6 +225,8 @@ class Loop:
             batches, accumulate = self._input.batches, self.trainer.accumulate
             one_by_one = self._pace is not None  # it looks at the clock after every step
             self._device = device_epochs(model, batches, self.images, self._ema, accumulate, one_by_one=one_by_one)
+        last_stage = number == len(self.stages) - 1
+        soup = Soup(self.trainer.soup) if self.trainer.soup is not None and last_stage else None
         best = values(moving)
         epoch, stopped, progress = 0, False, Progress()
         saved = self.checkpoint.load("epoch")
@@ -236,6 +241,8 @@ class Loop:
             progress = Progress(meta["batches"], meta["seconds"], arrays.get("metrics", []), meta["rate"])
             if self._pace is not None:
                 self._pace.load(meta["pace"])
+            if soup is not None:
+                soup.load(meta["soup"], arrays)
             within = f" and {progress.done} batches" if progress.done else ""
             logger.info(f"resuming after epoch {epoch}{within} of stage {number + 1}")
 
@@ -253,6 +260,8 @@ class Loop:
                 meta["pace"] = self._pace.to_dict()
             if self._ema is not None:
                 meta["ema_steps"], state["ema"] = self._ema.steps, values(self._ema.averages)
+            if soup is not None:
+                meta["soup"], state = soup.epochs, state | soup.state()
             self.checkpoint.save("epoch", meta, **state)
 
         last = math.inf if self._pace is not None else stage.epochs  # the time ends a stage with a pace
@@ -273,8 +282,11 @@ class Loop:
                     epoch, progress = epoch + 1, Progress()
                     better, reduce, stopped = stopping.update(stage, epoch, row)
                     stopped = stopped or (self._pace is not None and self._pace.over)
-                    if better:
-                        best = values(moving) if self._ema is None else self._ema.averaged(values(moving))
+                    if better or soup is not None:
+                        scored = values(moving) if self._ema is None else self._ema.averaged(values(moving))
+                        best = scored if better else best
+                        if soup is not None:
+                            soup.add(epoch, scored)
                     if reduce:
                         optimizer.learning_rate = float(optimizer.learning_rate) * stage.reduce_factor
                     self.history.append(row)
@@ -288,6 +300,8 @@ class Loop:
                     logger.info(f"a callback ended stage {number + 1} after epoch {epoch}")
                 if self.interrupt.asked:
                     raise self._stop(f"after epoch {epoch} of stage {number + 1}")
+            if soup is not None and stopping.best_epoch:
+                best = self._stirred(soup, best, stopping.best_epoch, number, moving)
             assign(moving, best)
         if self._pace is not None and plan is not None and number == len(plan["paces"]):
             plan["paces"].append(self._pace.done())
@@ -301,6 +315,27 @@ class Loop:
                 "the weights from its beginning are kept"
             )
         return stopping
+
+    def _stirred(self, soup: Soup, best: Arrays, best_epoch: int, number: int, moving: Sequence[Any]) -> Arrays:
+        """Average the best epoch with others, as far as the scores agree."""
+        monitor = self.stages[number].monitor
+        rows = {row["epoch"]: row for row in self.history if row["stage"] == number + 1}
+
+        def score(weights: Arrays) -> dict[str, float]:
+            assign(moving, weights)
+            return self._scores()
+
+        found, self.chosen["soup"] = soup.stir(best, best_epoch, rows, monitor, score)
+        self.save_choice()
+        made = self.chosen["soup"]
+        if len(made["epochs"]) == 1:
+            logger.info(f"soup: no other of the last {len(soup.epochs)} epochs improved on epoch {best_epoch}")
+        else:
+            logger.info(
+                f"soup: the mean of epochs {', '.join(map(str, made['epochs']))}: {monitor} {made['after']:.4f} "
+                f"(epoch {best_epoch}: {made['before']:.4f})"
+            )
+        return found
 
     def _epoch(self, number: int, epoch: int, progress: Progress, save: Callable[[Progress], None]) -> Row:
         started = time.perf_counter() - progress.seconds

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol, get_args, runtime_checkable
 
 from cellclf.errors import OptionError, unknown
+from cellclf.training.layer_rates import Factors, scale_rates
 from cellclf.utils.parameters import Called, plain, shortened
 
 OptimizerName = Literal["adam", "adamw", "lion", "rmsprop", "sgd"]
@@ -30,7 +31,13 @@ Optimizer = OptimizerName | Annotated[KerasOptimizer, Called("a Keras optimizer"
 
 
 def make_optimizer(
-    optimizer: Any, rate: Any, weight_decay: float, *, accumulate: int = 1, scale_loss: bool = False
+    optimizer: Any,
+    rate: Any,
+    weight_decay: float,
+    *,
+    accumulate: int = 1,
+    scale_loss: bool = False,
+    factors: Factors | None = None,
 ) -> Any:
     """Make a new Keras optimizer; one that has been used cannot be used in another stage.
 
@@ -41,6 +48,7 @@ def make_optimizer(
         accumulate: Batches whose mean gradient makes a step.
         scale_loss: Whether the loss is scaled up, so that no gradient is too small for float16; a step whose gradients
             overflow is skipped.
+        factors: What the rate is multiplied by for each variable, see ``rate_factors``; None for 1.
 
     Raises:
         UnknownNameError: No optimizer of that name.
@@ -50,6 +58,7 @@ def make_optimizer(
     config = {"learning_rate": rate} | ({"gradient_accumulation_steps": accumulate} if accumulate > 1 else {})
     made = _named(optimizer, weight_decay) if isinstance(optimizer, str) else optimizer
     made = type(made).from_config(made.get_config() | config)
+    scale_rates(made, factors or {})
     return keras.optimizers.LossScaleOptimizer(made) if scale_loss else made
 
 

@@ -118,10 +118,16 @@ def check_labels(y: ArrayLike) -> NDArray[Any]:
     if given.ndim != 1:
         raise DataError(f"y has shape {given.shape}; expected one label for each image: of a one-hot code, y.argmax(1)")
     values = given.tolist()
-    missing = sum(one is None or type(one).__name__ in ("NAType", "NaTType") or one != one for one in values)
+    missing = sum(
+        one is None
+        or type(one).__name__ in ("NAType", "NaTType")
+        or one != one
+        or (isinstance(one, str) and not one.strip())
+        for one in values
+    )
     if missing:
         raise DataError(
-            f"{missing} of {len(values)} labels are missing (NaN or None); expected images with labels only"
+            f"{missing} of {len(values)} labels are missing (NaN, None or blank); expected images with labels only"
         )
     if given.dtype.kind in "cmM":
         raise DataError(f"labels are of type {given.dtype}; expected classes: whole numbers or texts")

@@ -66,6 +66,12 @@ class Stage(Params):
         strength: What the augmenter's strength is multiplied by: a number, or two, from the first epoch of the stage
             to the last. Small images need less augmentation than large ones (as above). None is 1.
         batch_size: Images in a step of this stage; None takes the trainer's. Small images leave room for more.
+        layer_decay: The rate of a layer is ``learning_rate * layer_decay ** depth``, weight decay with it: depth 0 for
+            the head, 1 for the last block of the backbone, 2 for the one before, and so on to the first, which holds
+            the stem; what a schedule or ``reduce_patience`` makes of the rate holds for all. Early layers are general
+            and keep what they know (ELECTRA, Clark et al. 2020, arXiv 2003.10555; BEiT, Bao et al. 2021, arXiv
+            2106.08254). A block here holds several of their layers: their .65 to .9 are for 12 to 24. 1 trains all
+            alike.
 
     Examples:
         >>> Stage(epochs=70, learning_rate=1e-5, unfreeze=1).check()
@@ -84,6 +90,7 @@ class Stage(Params):
     image_size: Annotated[int, Interval(ge=1, le=4096)] | None = None
     strength: Strength | Annotated[Sequence[Strength], Len(2, 2)] | None = None
     batch_size: Count | None = None
+    layer_decay: Annotated[float, Interval(gt=0, le=1)] = 1.0
 
     def check(self) -> None:
         """Raise for values that cannot be used, alone or together.
@@ -97,6 +104,10 @@ class Stage(Params):
             raise OptionError(
                 f"schedule={self.schedule!r} and reduce_patience={self.reduce_patience} both set the learning rate; "
                 "choose one of them"
+            )
+        if self.layer_decay != 1 and self.unfreeze == 0:
+            raise OptionError(
+                f"layer_decay={self.layer_decay} with unfreeze=0, which trains the head alone; remove one of them"
             )
         if self.warmup and self.schedule == "one_cycle":
             raise OptionError(f"warmup={self.warmup} with schedule='one_cycle', which has its own; remove one of them")

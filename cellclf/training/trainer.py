@@ -38,6 +38,7 @@ from cellclf.training.compute import Compute
 from cellclf.training.head import Head
 from cellclf.training.loop import Loop
 from cellclf.training.optimizers import Optimizer, optimizer_from_dict, optimizer_to_dict
+from cellclf.training.precision_trial import try_precisions
 from cellclf.training.resume import is_finished
 from cellclf.training.stage import Stage
 from cellclf.training.start import STAGES, Parent, build_from, parent_of
@@ -82,6 +83,10 @@ class Trainer(Params):
             history as ``shifted_...``; a stage can choose its best epoch by them. None makes none.
         ema: Momentum of the exponential moving average (EMA) of weights that is validated and kept, such as 0.999; None
             keeps the weights themselves.
+        soup: Of how many of the last epochs of the last stage weights are averaged when it ends, with those of the best
+            epoch, as far as validation images and altered copy both agree (a greedy soup, Wortsman et al. 2022, arXiv
+            2203.05482; beside ``ema``, of the averages that it made). Each makes a checkpoint larger by the network.
+            None averages none.
         image_size: Side in pixels to which images are resized inside the model; None keeps their size.
         cache: Whether and where the features of frozen layers are computed once and kept; None never does.
         compute: On what is computed, and in which numbers: precision, XLA, devices, determinism.
@@ -115,6 +120,7 @@ class Trainer(Params):
         consistency: NotNegative = 0.0,
         val_augmenter: Annotated[Augmenter | None, Example('Augmenter.preset("challenge")')] = None,
         ema: Annotated[float, Interval(gt=0, lt=1)] | None = None,
+        soup: Annotated[int, Interval(ge=1, le=100)] | None = None,
         image_size: Annotated[int, Interval(ge=1, le=4096)] | None = None,
         cache: Annotated[Cache | None, Example('Cache(mode="disk")')] = Cache(),
         compute: Annotated[Compute, Example('Compute(precision="mixed_float16")')] = Compute(),
@@ -137,6 +143,7 @@ class Trainer(Params):
         self.consistency = consistency
         self.val_augmenter = val_augmenter
         self.ema = ema
+        self.soup = soup
         self.image_size = image_size
         self.cache = cache
         self.compute = compute
@@ -338,7 +345,10 @@ class Trainer(Params):
         model, blocks, layers = self._build(train.image_shape, train.num_classes)
         manifest["start_sha256"] = weights_sha256(model)
         earlier = None if folder is None else read_manifest(folder)
-        chosen = choose(model, self.compute, (earlier or {}).get("chosen") or manifest.get("chosen"))
+        before = (earlier or {}).get("chosen") or manifest.get("chosen") or {}
+        if self.compute.precision == "auto" and "precision" not in before:
+            before |= try_precisions(self, model, train, val, budget)
+        chosen = choose(model, self.compute, before)
         manifest["chosen"] = chosen
 
         def save_manifest() -> None:
@@ -449,8 +459,12 @@ class Trainer(Params):
     def _sets(self, train: Cells, val: Cells) -> list[ImageSet]:
         """Give the sets as what is trained takes them: with ``start``, at its size and with its classes first."""
         sets = [as_cells(train, what="the training set"), as_cells(val, what="the validation set")]
-        parent = self.parent()
-        return sets if parent is None else parent.fitted(*sets)
+        if (parent := self.parent()) is not None:
+            return parent.fitted(*sets)
+        names = sets[0].class_names
+        if names != sets[1].class_names and {*sets[1].class_names} <= {*names}:  # arrays bring the classes they hold
+            sets[1] = sets[1].align(names)
+        return sets
 
     def shape_of(self, cells: ImageSet) -> tuple[int, int, int]:
         """Give height, width and 3 at which the backbone sees the images of a set."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cellclf.augmentation.copies import MOST
 from cellclf.errors import DataError, OptionError
+from cellclf.training.layer_rates import check_optimizer
 from cellclf.utils.parameters import check_parameters, shortened
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def check_options(trainer: Trainer) -> None:
         trainer.used_head().check()
     else:
         name, blocks = str(parent), parent.blocks or ("all layers",)
+    if any(stage.layer_decay != 1 for stage in trainer.used_stages()):
+        check_optimizer(trainer.optimizer)
     for stage in trainer.used_stages():
         if stage.unfreeze != "all" and stage.unfreeze > len(blocks):
             raise OptionError(
@@ -203,7 +206,7 @@ def check_sets(train: ImageSet, val: ImageSet) -> list[str]:
     if train.class_names != val.class_names:
         raise DataError(
             f"the training set has the classes {', '.join(train.class_names)} and the validation set "
-            f"{', '.join(val.class_names)}; expected the same in the same order: split one set with Split"
+            f"{', '.join(val.class_names)}; expected no others than the training set has: split one set with Split"
         )
     if train.image_shape != val.image_shape:
         raise DataError(

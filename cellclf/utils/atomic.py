@@ -73,7 +73,15 @@ def expanded(path: str | Path) -> Path:
     """
     if not isinstance(path, str | os.PathLike) or path == "":  # an empty one would be the working directory
         raise OptionError(f"{path!r} is no path; expected the name of a file or folder")
-    return Path(os.path.expanduser(path))
+    made = Path(os.path.expanduser(path))
+    try:
+        os.stat(made)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # not there yet
+    except (OSError, ValueError) as error:  # too long, a NUL, in a folder that may not be entered
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"{str(path)[:80]!r} cannot be used ({reason}); choose another name or folder") from None
+    return made
 
 
 def check_writable(path: str | Path) -> Path:

@@ -89,3 +89,9 @@ def test_an_augmenter_inside_of_a_map_names_its_own_map(tf):
         dataset.map(lambda images, labels: (REPORT(images), labels))
     eager, _ = next(iter(dataset))
     np.testing.assert_array_equal(REPORT(eager), REPORT(IMAGES[:16]))
+
+
+@pytest.mark.parametrize("given", [None, [1], IMAGES, range(3)])
+def test_what_is_no_data_set_is_refused_also_without_tensorflow(given):
+    with pytest.raises(DataError, match=f"got {type(given).__name__}; expected a tf.data.Dataset of images"):
+        REPORT.map(given)

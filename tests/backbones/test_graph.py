@@ -42,6 +42,23 @@ def test_renaming_changes_no_number() -> None:
         assert np.array_equal(old.numpy(), new.numpy())
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_layers_that_were_adapted_to_data_stay_adapted(nested: bool, tmp_path: Path) -> None:
+    """As in EfficientNet of keras.applications, whose first layer brings ImageNet's mean and variance."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.float32)
+    scaled = keras.layers.Normalization()
+    scaled.adapt(pixels)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.Sequential([keras.Input((8, 8, 3)), scaled])(inputs) if nested else scaled(inputs)
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 3)(x))
+    expected = model.predict(pixels, verbose=0)
+    for made in (copied(model), Backbone(model).build((8, 8, 3)), copied(copied(model))):
+        np.testing.assert_allclose(made.predict(pixels, verbose=0), expected, atol=1e-6)
+    copied(model).save(tmp_path / "copy.keras")
+    loaded = keras.saving.load_model(tmp_path / "copy.keras")
+    np.testing.assert_allclose(loaded.predict(pixels, verbose=0), expected, atol=1e-6)
+
+
 def test_a_copy_keeps_what_is_frozen_and_shares_nothing() -> None:
     model = unnamed()
     model.get_layer("conv2d_1").trainable = False
@@ -49,6 +66,16 @@ def test_a_copy_keeps_what_is_frozen_and_shares_nothing() -> None:
     assert not copy.get_layer("conv2d_1").trainable and len(copy.trainable_weights) == len(model.trainable_weights)
     assert not {id(layer) for layer in copy.layers} & {id(layer) for layer in model.layers}
     assert not {id(weight) for weight in copy.weights} & {id(weight) for weight in model.weights}
+
+
+@pytest.mark.backend
+def test_what_becomes_of_a_copy_leaves_the_model_alone() -> None:
+    model, images = unnamed(), np.ones((2, 8, 8, 3), np.float32)
+    expected = model.predict_on_batch(images)
+    other = copied(model)
+    np.testing.assert_allclose(other.predict_on_batch(images), expected, atol=1e-6)  # JAX deletes its arrays here
+    other.set_weights([np.zeros_like(weight) for weight in other.get_weights()])
+    np.testing.assert_allclose(model.predict_on_batch(images), expected, atol=1e-6)
 
 
 def test_resized_takes_smaller_images_and_stays_flat(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from helpers.command import run as command
 
 import cellclf as cc
+from cellclf.evaluation.significance import points
 from cellclf.pipeline.home import Joined, home_cells, measure_home, part_of, split_beside
 from cellclf.training.start import parent_of
 
@@ -95,7 +96,17 @@ def test_with_new_images_alone_nothing_is_mixed_in_and_the_loss_is_measured(alon
     for name in ("report.html", "report.md"):
         text = (folder / name).read_text(encoding="utf-8")
         assert f"In the laboratory that it comes from: on {len(val)} validation images of {parent}" in text, name
-    assert 'id="home"' in (folder / "report.html").read_text(encoding="utf-8")
+    section = (folder / "report.html").read_text(encoding="utf-8").partition('id="home"')[2].partition("</section>")[0]
+    assert points(home.difference.balanced_accuracy) in section
+    name, before, after = home.lost()[0]
+    support = next(one.support for one in home.before.classes if one.name == name)
+    row = re.sub(r"<[^>]+>", " ", section.partition("<tbody>")[2].partition("</tr>")[0]).split()
+    assert (
+        row[0] == name
+        and row[1] == str(support)
+        and [float(row[2]), float(row[4])] == pytest.approx([100 * before, 100 * after], abs=0.05)
+    )
+    assert ("The class that lost most comes first" in section) == (after < before)
     assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["home"]["before"]["n"] == len(val)
     assert json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["home"] == home.short()
     assert home.summary() in str(alone)

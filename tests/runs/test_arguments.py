@@ -69,6 +69,78 @@ def test_labels_counted_from_1_are_refused_with_the_fix(run: cc.Run, cells: cc.I
         run.evaluate(cells[:0])
 
 
+def head_of(activation: str | None, *, nan: bool = False) -> Any:
+    import keras
+
+    pixels = keras.Input((SIDE, SIDE, 3))
+    flat = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(3, activation=activation, name="end")(flat))
+    if nan:
+        model.get_layer("end").set_weights([np.full((3, 3), np.nan, np.float32), np.zeros(3, np.float32)])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("activation", "nan", "message"),
+    [
+        (None, False, "ends in a softmax"),
+        ("sigmoid", False, "ends in a softmax"),
+        ("softmax", True, "NaN for 12 of 12"),
+    ],
+)
+def test_what_is_no_probability_is_no_prediction(
+    cells: cc.ImageSet, activation: str | None, nan: bool, message: str
+) -> None:
+    run = cc.Run(head_of(activation, nan=nan), ("round", "lobed", "kidney"), [], {})
+    for predict in (run.predict_proba, run.predict, run.evaluate):
+        with pytest.raises(cc.TrainingError, match=message):
+            predict(cells)
+
+
+def test_the_image_itself_is_no_feature_map(cells: cc.ImageSet) -> None:
+    """Of networks without a map, a gradient by the pixels would be drawn as if it showed where a class was found."""
+    run = cc.Run(head_of("softmax"), ("round", "lobed", "kidney"), [], {})
+    with pytest.raises(cc.OptionError, match="no feature map of 2x2 or more; use method 'occlusion'"):
+        run.explain(cells)
+    assert len(run.explain(cells, method="occlusion").heat) == len(cells)
+
+
+def test_features_of_a_sequential_model_are_read(cells: cc.ImageSet) -> None:
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    assert cc.Run(model, ("round", "lobed", "kidney"), [], {}).features(cells).shape == (12, 4)
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"], ids=["long", "nul"])
+def test_names_that_no_file_can_have_are_refused(run: cc.Run, name: str) -> None:
+    for use in (cc.load_run, run.save):
+        with pytest.raises(cc.OptionError, match="choose another name"):
+            use(name)
+
+
+def test_files_that_are_no_export_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from cellclf.runs import open_exported
+
+    (tmp_path / "text.onnx").write_text("no network")
+    for path, message in [
+        (tmp_path / "text.onnx", "cannot be opened as onnx"),
+        (tmp_path / "none.onnx", "there is no"),
+    ]:
+        with pytest.raises(cc.ExportError, match=message):
+            open_exported(path)
+    with pytest.raises(cc.OptionError, match="n_jobs"):
+        open_exported(tmp_path / "text.onnx", n_jobs=0)
+
+
 def test_a_folder_of_other_files_is_left_alone(run: cc.Run, tmp_path: Path) -> None:
     for name in ("features.npz", "notes.txt"):
         (tmp_path / name).write_text("mine")

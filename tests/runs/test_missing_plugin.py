@@ -79,7 +79,9 @@ def test_a_plugin_that_is_there_but_has_not_registered_its_layers(other_machine)
 
 
 def test_without_plugins_the_version_of_keras_is_named(other_machine):
-    with pytest.raises(cc.RunFolderError, match=rf"it was written with keras {version('keras')}$"):
+    with pytest.raises(
+        cc.RunFolderError, match=rf"it was written with keras {version('keras')} \(here {version('keras')}\)$"
+    ):
         cc.load_run(other_machine())
 
 

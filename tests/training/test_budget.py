@@ -191,8 +191,9 @@ def test_stages_keep_their_shares_and_their_own_sizes():
 def budgeted(small_trainer, parts, tmp_path_factory):
     """A training within 6 seconds of a clock, stopped once, and its budget at the end."""
     folder = tmp_path_factory.mktemp("runs") / "budgeted"
-    stages = (cc.Stage(epochs=4, learning_rate=3e-3, unfreeze="all", train_batch_norm=True, strength=(0.2, 1.0)),)
-    trainer = small_trainer(augmenter=cc.Augmenter.preset("report", seed=1), stages=stages)
+    how = {"train_batch_norm": True, "strength": (0.2, 1.0), "layer_decay": 0.7}
+    stages = (cc.Stage(epochs=4, learning_rate=3e-3, unfreeze="all", **how),)
+    trainer = small_trainer(augmenter=cc.Augmenter.preset("report", seed=1), stages=stages, soup=3)
 
     def stop(row):
         raise KeyboardInterrupt
@@ -222,6 +223,7 @@ def test_a_rerun_repeats_its_steps_bit_for_bit(budgeted, parts):
     run, folder, _, _ = budgeted
     again = cc.rerun(folder, cells=(parts.train, parts.val))
     assert again.exact and again.matches, str(again)
+    assert run.manifest["chosen"]["soup"] == again.second.manifest["chosen"]["soup"]
     assert again.second.manifest["chosen"]["budget"]["paces"] == run.manifest["chosen"]["budget"]["paces"]
 
 

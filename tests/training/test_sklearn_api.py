@@ -108,6 +108,7 @@ def test_scikit_learn_searches_its_settings(model, cells):
     ("labels", "expected"),
     [
         ([0.0, np.nan, 1.0], "1 of 3 labels are missing"),
+        (["a", " ", "b"], "1 of 3 labels are missing"),
         (["a", None, "b"], "1 of 3 labels are missing"),
         (pd.Series(["a", np.nan, np.nan]), "2 of 3 labels are missing"),
         (pd.Series([1, None, 2], dtype="Int64"), "1 of 3 labels are missing"),

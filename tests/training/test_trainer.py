@@ -93,6 +93,18 @@ def test_classes_are_matched_by_name(finished, parts):
         run.evaluate(alone.replace(class_names=["pink"]))
 
 
+def test_validation_arrays_that_lack_a_class_are_matched_by_name(small_trainer, parts, finished):
+    images, labels = parts.val.read(range(len(parts.val))), np.asarray(["dark", "grey", "light"])[parts.val.labels]
+    rows = labels != "dark"
+    trainer = small_trainer(stages=(cc.Stage(epochs=1, learning_rate=1e-3, unfreeze="all"),))
+    run = trainer.fit(parts.train, (images[rows], labels[rows]), show=False)
+    assert run.class_names == ("dark", "grey", "light")
+    of_all = run.evaluate(parts.val.subset(np.flatnonzero(rows)))
+    assert run.history[0]["val_accuracy"] == pytest.approx(float(of_all.accuracy))
+    with pytest.raises(cc.DataError, match="expected no others than the training set has"):
+        trainer.check((images[rows], labels[rows]), parts.val)
+
+
 def test_nothing_frozen_moves_in_a_stage(small_trainer, parts):
     trainer = small_trainer()
     model, blocks, layers = trainer._build(parts.train.image_shape, 3)

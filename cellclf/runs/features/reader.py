@@ -59,7 +59,7 @@ class FeatureReader:
         parts = pooled(model, self.layers)
         self.width = int(features.shape[-1])
         self.widths = tuple(int(part.shape[-1]) for part in parts)
-        self.network = keras.Model(inputs, [features, model.output, *parts])
+        self.network = keras.Model(inputs, [features, model.outputs[0], *parts])
 
     def batches(
         self,
@@ -113,7 +113,7 @@ class FeatureReader:
         """
         rows = np.arange(len(cells)) if rows is None else rows
         beside = np.empty((len(views), len(rows), sum(self.widths)), np.float32)
-        found = np.empty((len(views), len(rows), int(self.model.output.shape[-1])), np.float32)
+        found = np.empty((len(views), len(rows), int(self.model.outputs[0].shape[-1])), np.float32)
         size = step_size(max(1, len(rows)), self.batch_size)
         starts = range(0, len(rows), size)
         for start in track(starts, total=len(starts), label="reading features", unit="batch", show=show):
