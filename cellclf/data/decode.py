@@ -116,10 +116,21 @@ def decode(
     return image, found.size, found.note + dark
 
 
-def _decoded(path: str | Path, size: tuple[int, int] | None, reading: Reading, number: int) -> tuple[Images, Scan]:
+def _decoded(
+    path: str | Path,
+    size: tuple[int, int] | None,
+    reading: Reading,
+    number: int,
+    keep: Callable[[Image], None] | None = None,
+) -> tuple[Images, Scan]:
+    """Read a file; ``keep`` takes the image while no other large one is decoded, and then no pixels are returned."""
+
     def finished(image: Image, note: str, peak: int | None) -> tuple[Images, Scan]:
-        original = (image.height, image.width)
-        return np.asarray(image if size is None else fitted(image, size, reading.fit)), Scan(original, note, peak)
+        found = Scan((image.height, image.width), note, peak)
+        if keep is None:
+            return np.asarray(image if size is None else fitted(image, size, reading.fit)), found
+        keep(image)
+        return np.empty((0, 0, 3), np.uint8), found
 
     try:
         try:
@@ -251,6 +262,7 @@ def scan(
     reading: Reading = AS_THEY_ARE,
     numbers: Sequence[int] | None = None,
     keep: Callable[[int, Images], None] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> list[Scan]:
     """Check files in threads: size, conversions, problems.
 
@@ -262,16 +274,26 @@ def scan(
         numbers: Which image of each file; None takes the first.
         keep: Takes the place and the pixels of each image that was decoded, in any thread, so that it need not be
             decoded again.
+        size: Height and width of the images that ``keep`` takes; None gives it all. Of a large one, an array that
+            nobody takes would be most of the memory.
     """
 
     def pixels(place: int) -> Scan:
+        failed: list[Exception] = []
+
+        def kept(image: Image) -> None:
+            try:
+                if keep is not None and size in (None, (image.height, image.width)):
+                    keep(place, np.asarray(image))
+            except Exception as error:  # a full disk, say: no fault of the file
+                failed.append(error)
+
         try:
-            number = 0 if numbers is None else numbers[place]
-            image, found = _decoded(paths[place], None, reading, number)
+            found = _decoded(paths[place], None, reading, 0 if numbers is None else numbers[place], kept)[1]
         except Unreadable as problem:
             return Scan(problem=str(problem))
-        if keep is not None:
-            keep(place, image)
+        if failed:
+            raise failed[0]
         return found
 
     def header(place: int) -> Scan:

@@ -45,6 +45,7 @@ def read_files(
         reading=reading,
         numbers=numbers,
         keep=held.keep if verify else None,
+        size=target,
     )
 
 
