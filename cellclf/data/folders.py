@@ -69,10 +69,14 @@ class _Walk:
         self.listing = listing
         self.left: Counter[str] = Counter()
         self.hidden: list[str] = []
+        self._above = os.path.join(root, "")
+        self._ids: dict[str, str] = {}
 
     def id(self, path: str) -> str:
         """Give the path within the root, printable, with slashes."""
-        return printable(path.removeprefix(os.path.join(self.root, ""))).replace(os.sep, "/")
+        if (known := self._ids.get(path)) is None:  # asked for several times for each file
+            known = self._ids[path] = printable(path.removeprefix(self._above)).replace(os.sep, "/")
+        return known
 
     def ignored(self, folder: str, name: str) -> bool:
         """Whether a name is hidden, or left by another program; both are reported, hidden ones if they hold images."""
