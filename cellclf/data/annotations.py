@@ -114,8 +114,8 @@ class _Finder:
             folders = [*near, *(base / inner for base in near for inner in _IMAGE_FOLDERS)]
         folders.sort(key=lambda folder: -self._hits[folder])
         for folder in folders:
-            for wanted in dict.fromkeys((text, last)):
-                if wanted and (path := folder / wanted).is_file():
+            for spelt in dict.fromkeys((text, last)):
+                if spelt and (path := folder / spelt).is_file():
                     self._hits[folder] += 1
                     return os.path.normpath(path)
         for folder in folders:  # a name without its ending, or another one
@@ -127,8 +127,8 @@ class _Finder:
                             return os.path.normpath(path)
         for folder in folders if text and last else ():  # in another spelling, or as Label Studio calls it
             named = self._named.setdefault(folder, NamedFiles(folder, file.name))
-            for wanted in dict.fromkeys((text, last, f"/upload/{last}")):
-                if found := named.find([(wanted, "")]).files:
+            for spelt in dict.fromkeys((text, last, f"/upload/{last}")):
+                if found := named.find([(spelt, "")]).files:
                     self._hits[folder] += 1
                     return next(iter(found.values()))
         return os.path.normpath(folders[0] / (text or stem or "?"))

@@ -1,4 +1,4 @@
-"""Files that a table names, found although they lie elsewhere, are spelt otherwise, or are written as an address."""
+"""Files that a table names, found although they lie in another folder, are spelt otherwise, or stand as an address."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class _Rows:
             self.columns.places["folder"] = place
 
     def find(self, rows: Sequence[Sequence[str]], labels: Sequence[str], notices: list[str]) -> None:
-        """Find the file of every name, also where it is spelt otherwise or lies elsewhere.
+        """Find the file of every name, also where it is spelt otherwise or lies in another folder.
 
         Raises:
             DataError: No file is there, but one folder holds them all, or they have other endings.

@@ -20,7 +20,7 @@ def tree(root: Path, *names: str, each: int = 2) -> Path:
     return root
 
 
-def picture(path: Path) -> None:
+def draw(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(IMAGES[11]).save(path, format="PNG")
 
@@ -28,7 +28,7 @@ def picture(path: Path) -> None:
 @pytest.mark.parametrize("name", [".c/1.png", "a/.c.png", ".c/d/1.png"])
 def test_hidden_images_are_reported(tmp_path: Path, name: str) -> None:
     tree(tmp_path, "a", "b")
-    picture(tmp_path / name)
+    draw(tmp_path / name)
     (tmp_path / ".git").mkdir()
     found = load(tmp_path)
     assert found.counts() == {"a": 2, "b": 2}
@@ -51,8 +51,8 @@ def test_hidden_images_are_reported(tmp_path: Path, name: str) -> None:
 )
 def test_masks_are_no_images_of_a_class(tmp_path: Path, image: str, mask: str) -> None:
     tree(tmp_path, "b")
-    picture(tmp_path / image)
-    picture(tmp_path / mask)
+    draw(tmp_path / image)
+    draw(tmp_path / mask)
     found = load(tmp_path)
     assert found.counts() == {"a": 1, "b": 2}
     assert [(one.id, "a mask" in one.reason) for one in found.skipped] == [(mask, True)]
@@ -90,7 +90,7 @@ def test_a_set_that_was_copied_into_itself(tmp_path: Path) -> None:
 def test_names_without_a_known_ending_are_read_by_their_content(tmp_path: Path) -> None:
     tree(tmp_path, "a", "b")
     for name in ("a/c", "a/cell.12", "b/c.png ", "b/d.png."):
-        picture(tmp_path / name)
+        draw(tmp_path / name)
     (tmp_path / "a" / "README").write_text("no image")
     found = load(tmp_path)
     assert found.counts() == {"a": 4, "b": 4} and [one.id for one in found.skipped] == ["a/README"]

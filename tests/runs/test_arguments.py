@@ -150,20 +150,20 @@ def test_a_forked_process_does_not_wait_for_ever(run: cc.Run, cells: cc.ImageSet
     run.save(tmp_path / "run")
     uses = [lambda: run.predict(cells), lambda: run.explain(cells), lambda: cc.load_run(tmp_path / "run")]
 
-    def work(told: Any) -> None:
+    def work(answers: Any) -> None:
         for use in uses:
             try:
-                told.put(str(use()))
+                answers.put(str(use()))
             except cc.OptionError as error:
-                told.put(str(error))
+                answers.put(str(error))
 
     context = multiprocessing.get_context("fork")
-    told = context.Queue()
-    worker = context.Process(target=work, args=(told,), daemon=True)
+    answers = context.Queue()
+    worker = context.Process(target=work, args=(answers,), daemon=True)
     worker.start()
     try:
         for _ in uses:
-            assert "was forked from one in which" in told.get(timeout=60)
+            assert "was forked from one in which" in answers.get(timeout=60)
     finally:
         worker.kill()
 

@@ -80,7 +80,7 @@ def test_no_device_is_left_without_an_image(count, size, devices, expected):
     assert [len(images) for images, _, _ in batches._batches(0)] == expected and batches.steps == len(expected)
 
 
-@pytest.mark.tensorflow("elsewhere a batch is arrays, whose size is seen when it is there")
+@pytest.mark.tensorflow("on other backends a batch is arrays, whose size is seen when it is there")
 def test_a_size_that_divides_is_compiled_as_it_was():
     assert made(12, 4).epoch(0).element_spec[0].shape == (4, 4, 4, 3)
     assert made(13, 4).epoch(0).element_spec[0].shape == (None, 4, 4, 3)
